@@ -1,0 +1,42 @@
+# One word each, the same on a laptop and in CI. Needs Python 3.11 or newer and make.
+
+# A Python that is new enough: the first of these that runs and says so itself.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV ?= .venv
+BIN = $(VENV)/bin
+INSTALLED = $(VENV)/.installed
+PORT ?= 8000
+
+export PORT
+
+.PHONY: run test lint mysql clean help
+
+help:  ## what each word does
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
+	@exec $(BIN)/python -m deployment.local
+
+test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(INSTALLED)  ## ruff, mypy, cfn-lint, shellcheck
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/cfn-lint deployment/*.yaml
+	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+
+mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
+	@bash tests/install_mysql.sh
+
+clean:  ## remove what was installed here (.local/, your images, stays)
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(INSTALLED): requirements.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "This Python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@

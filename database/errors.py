@@ -1,0 +1,23 @@
+"""What can go wrong between the application and its rows.
+
+DatabaseError
+├── ImageNotFoundError          no such row; an event may have overtaken it: try again
+├── InvalidObjectKeyError       not a key this system writes; trying again won't help
+└── DatabaseUnavailableError    away, overloaded or deadlocked; try again
+"""
+
+
+class DatabaseError(Exception):
+    """Root of this package's errors."""
+
+
+class ImageNotFoundError(DatabaseError):
+    """There is no row for this id or object key."""
+
+
+class InvalidObjectKeyError(DatabaseError):
+    """The key does not have the form `originals/<uuid>.<ext>`."""
+
+
+class DatabaseUnavailableError(DatabaseError):
+    """The database did not answer, or gave up on the transaction. Trying again may succeed."""

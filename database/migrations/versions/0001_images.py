@@ -1,0 +1,87 @@
+"""The images table."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+_BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+_TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+
+
+def _half(name: str) -> list[sa.Column[Any]]:
+    return [
+        sa.Column(f"{name}_status", sa.String(16), nullable=False),
+        sa.Column(f"{name}_error_code", sa.String(64)),
+        sa.Column(f"{name}_error_message", sa.String(500)),
+        sa.Column(f"{name}_attempts", sa.Integer, nullable=False),
+        sa.Column(f"{name}_claimed_until", _TIME),
+        sa.Column(f"{name}_requested_at", _TIME, nullable=False),
+    ]
+
+
+def _one_of(column: str, *values: str) -> sa.CheckConstraint:
+    listed = ", ".join(f"'{value}'" for value in values)
+    return sa.CheckConstraint(f"{column} IN ({listed})", name=f"images_{column}")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "images",
+        sa.Column("id", _BIG_ID, primary_key=True, autoincrement=True),
+        sa.Column("filename", sa.String(255), nullable=False),
+        sa.Column("original_key", sa.String(64), nullable=False, unique=True),
+        sa.Column("thumbnail_key", sa.String(64)),
+        sa.Column("content_type", sa.String(64), nullable=False),
+        sa.Column("size_bytes", sa.BigInteger, nullable=False),
+        sa.Column("width", sa.Integer, nullable=False),
+        sa.Column("height", sa.Integer, nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("dominant_color", sa.String(7)),
+        sa.Column("owner_id", sa.String(255), nullable=False),
+        sa.Column("annotation", sa.Text),
+        sa.Column("alt_text", sa.Text),
+        sa.Column("tags", sa.JSON),
+        sa.Column("annotation_source", sa.String(16)),
+        sa.Column("generated_annotation", sa.Text),
+        sa.Column("annotation_model", sa.String(128)),
+        sa.Column("input_tokens", sa.Integer),
+        sa.Column("output_tokens", sa.Integer),
+        *_half("annotation"),
+        *_half("thumbnail"),
+        sa.Column("uploaded_at", _TIME, nullable=False),
+        sa.Column("updated_at", _TIME, nullable=False),
+        _one_of("annotation_source", "model", "human"),
+        _one_of("annotation_status", "pending", "completed", "failed"),
+        _one_of("thumbnail_status", "pending", "completed", "failed"),
+        mysql_engine="InnoDB",
+        mysql_charset="utf8mb4",
+        mysql_collate="utf8mb4_0900_ai_ci",
+    )
+    op.create_index("images_owner_sha256", "images", ["owner_id", "sha256"])
+    for half in ("annotation", "thumbnail"):
+        op.create_index(
+            f"images_{half}_waiting", "images", [f"{half}_status", f"{half}_requested_at"]
+        )
+    if op.get_bind().dialect.name == "mysql":
+        _add_full_text_index()
+
+
+def _add_full_text_index() -> None:
+    # MySQL indexes no JSON column, so what a person would search is gathered in a stored one that
+    # the server itself keeps true.
+    op.execute(
+        "ALTER TABLE images ADD COLUMN search_text TEXT GENERATED ALWAYS AS "
+        "(CONCAT_WS(' ', filename, annotation, alt_text, CAST(tags AS CHAR))) STORED"
+    )
+    op.create_index("images_search", "images", ["search_text"], mysql_prefix="FULLTEXT")
+
+
+def downgrade() -> None:
+    op.drop_table("images")

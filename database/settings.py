@@ -1,0 +1,47 @@
+"""Where the database is, read from the environment."""
+
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from sqlalchemy import URL, make_url
+
+
+class DatabaseSettings(BaseSettings):
+    """Either `DATABASE_URL`, or `DB_HOST` and its companions.
+
+    The password is `DB_PASSWORD`, or it is read at connect time from the secret named by
+    `DB_SECRET_ARN`, because a password that RDS manages rotates every seven days.
+    """
+
+    # A validation error must not repeat what was given: it may hold a password.
+    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+
+    database_url: SecretStr | None = None
+    db_host: str | None = None
+    db_port: int = Field(3306, ge=1, le=65535)
+    db_name: str = "image_annotation"
+    db_user: str | None = None
+    db_password: SecretStr | None = None
+    db_secret_arn: str | None = None
+
+    @model_validator(mode="after")
+    def _names_a_database(self) -> Self:
+        if self.database_url is None and (self.db_host is None or self.db_user is None):
+            raise ValueError("set DATABASE_URL, or DB_HOST and DB_USER")
+        return self
+
+    def sqlalchemy_url(self) -> URL:
+        """The address of the database, with its password if the environment holds one."""
+        if self.database_url is not None:
+            url = make_url(self.database_url.get_secret_value())
+            # `mysql://` alone would ask for a driver that needs a C library.
+            return url.set(drivername="mysql+pymysql") if url.drivername == "mysql" else url
+        return URL.create(
+            "mysql+pymysql",
+            username=self.db_user,
+            password=self.db_password.get_secret_value() if self.db_password else None,
+            host=self.db_host,
+            port=self.db_port,
+            database=self.db_name,
+        )

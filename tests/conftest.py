@@ -1,0 +1,85 @@
+"""Fixtures used everywhere."""
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+from sqlalchemy.orm import Session, sessionmaker
+
+from database.migrations import migrate
+from database.session import create_database_engine, create_session_factory
+from database.settings import DatabaseSettings
+from tests import mysql_server
+
+MakeEngine = Callable[[str], Engine]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--write-schema", action="store_true", help="write database/schema.sql from a real MySQL"
+    )
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port of this machine on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+    return port
+
+
+@pytest.fixture(scope="session")
+def mysql_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real MySQL server, started once for the whole run."""
+    if not mysql_server.mysql_is_available():
+        if os.environ.get("REQUIRE_REAL_PARTS"):
+            pytest.fail(mysql_server.MYSQL_MISSING)
+        pytest.skip(mysql_server.MYSQL_MISSING)
+    with mysql_server.running_mysql(tmp_path_factory.mktemp("mysql")) as url:
+        yield url
+
+
+@pytest.fixture
+def mysql_url(mysql_server_url: str) -> Iterator[str]:
+    """An empty database of its own on the real server."""
+    with mysql_server.fresh_database(mysql_server_url) as url:
+        yield url
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """A database file that is not there yet."""
+    return f"sqlite:///{tmp_path / 'images.sqlite3'}"
+
+
+@pytest.fixture
+def make_engine() -> Iterator[MakeEngine]:
+    """Makes engines as the application does, and closes their connections at the end."""
+    engines: list[Engine] = []
+
+    def make(url: str) -> Engine:
+        engines.append(create_database_engine(DatabaseSettings(database_url=url)))
+        return engines[-1]
+
+    yield make
+    for engine in engines:
+        engine.dispose()
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """Each kind of database in turn."""
+    url: str = request.getfixturevalue(f"{request.param}_url")
+    return url
+
+
+@pytest.fixture
+def session_factory(sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Session]:
+    """Sessions on a migrated SQLite database: the fast kind."""
+    engine = make_engine(sqlite_url)
+    migrate(engine)
+    return create_session_factory(engine)

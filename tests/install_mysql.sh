@@ -1,0 +1,232 @@
+#!/usr/bin/env bash
+# Make a real MySQL server available to the tests, without installing anything on the system.
+#
+# The stable releases of Debian and Ubuntu carry MariaDB or an old MySQL; their rolling suites carry a
+# current one. This script downloads that server with everything it links to, the C library included,
+# unpacks it into one folder, and writes a `mysqld` there that runs it with its own libraries.
+# tests/mysql_server.py finds it. Delete the folder to be rid of it.
+#
+#   TEST_PARTS_DIR    where such parts of the tests live (default: ~/.cache/image-annotation)
+#   TEST_MYSQL_URL    a server of your own; then there is nothing to do
+set -euo pipefail
+
+readonly PACKAGE=mysql-server-core
+readonly PARTS_DIR=${TEST_PARTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/image-annotation}
+readonly TARGET=$PARTS_DIR/mysql
+readonly APT_SOURCES_DIR=${APT_SOURCES_DIR:-/etc/apt}
+readonly APT_TRIES=3
+
+say() { printf '%s\n' "$*"; }
+fail() { say "$*" >&2; exit 1; }
+
+# Succeeds when $1 is a MySQL server of 8.4 or later, and not MariaDB.
+is_recent_mysql() {
+    local version
+    version=$("$1" --no-defaults --version 2>/dev/null) || return 1
+    [[ $version != *MariaDB* && $version =~ Ver\ ([0-9]+)\.([0-9]+)\. ]] || return 1
+    ((BASH_REMATCH[1] > 8 || (BASH_REMATCH[1] == 8 && BASH_REMATCH[2] >= 4)))
+}
+
+# Prints "rank|address|keyring" for every apt source that may be the distribution's own archive, read from
+# both formats of sources. Third-party archives can look alike, so the caller tries them in turn.
+archive_candidates() {
+    local codename files=()
+    # shellcheck source=/dev/null
+    codename=$(. /etc/os-release && say "${VERSION_CODENAME:-}")
+    shopt -s nullglob
+    files=("$APT_SOURCES_DIR"/sources.list "$APT_SOURCES_DIR"/sources.list.d/*.{list,sources})
+    shopt -u nullglob
+    [[ -f ${files[0]} ]] || files=("${files[@]:1}")
+    ((${#files[@]})) || return 0
+    awk -v codename="$codename" '
+        function consider(address, suite, components, keyring,    named) {
+            if (suite !~ /^[a-z]+$/ || (" " components " ") !~ / main /) return
+            named = address ~ /\/(debian|ubuntu|ubuntu-ports)\/?$/
+            if (named && suite == codename) print 1 "|" address "|" keyring
+            else if (named) print 2 "|" address "|" keyring
+            else if (suite == codename) print 3 "|" address "|" keyring
+        }
+        function end_stanza(    i, j, addresses, suites, address_count, suite_count, keyring) {
+            if ((" " field["types"] " ") ~ / deb / && field["enabled"] !~ /^(no|false|off|0)$/) {
+                keyring = field["signed-by"] ~ /^\// ? field["signed-by"] : ""
+                address_count = split(field["uris"], addresses, " ")
+                suite_count = split(field["suites"], suites, " ")
+                for (i = 1; i <= address_count; i++)
+                    for (j = 1; j <= suite_count; j++)
+                        consider(addresses[i], suites[j], field["components"], keyring)
+            }
+            split("", field)
+        }
+        function one_line(    i, keyring, components) {
+            keyring = ""
+            if (match($0, /\[[^]]*\]/)) {
+                keyring = substr($0, RSTART + 1, RLENGTH - 2)
+                $0 = substr($0, 1, RSTART - 1) substr($0, RSTART + RLENGTH)
+                if (!sub(/.*signed-by=/, "", keyring) || keyring !~ /^\//) keyring = ""
+                sub(/[ \t].*/, "", keyring)
+            }
+            components = ""
+            for (i = 4; i <= NF; i++) components = components " " $i
+            consider($2, $3, components, keyring)
+        }
+        { sub(/\r$/, "") }
+        FNR == 1 { end_stanza() }
+        /^[ \t]*#/ { next }
+        FILENAME ~ /\.list$/ { sub(/#.*/, ""); if ($1 == "deb") one_line(); next }
+        /^[ \t]*$/ { end_stanza(); next }
+        /^[ \t]/ { gsub(/^[ \t]+|[ \t]+$/, ""); field[name] = field[name] " " $0; next }
+        {
+            name = tolower(substr($0, 1, index($0, ":") - 1))
+            value = substr($0, index($0, ":") + 1)
+            gsub(/^[ \t]+|[ \t]+$/, "", value)
+            gsub(/[ \t]+/, " ", value)
+            field[name] = value
+        }
+        END { end_stanza() }
+    ' "${files[@]}" | sort -u -t '|' -k 1,1n -k 2
+}
+
+# Prints debian or ubuntu: by the archive's address, or else by what this machine says of itself.
+family_of() {
+    local likeness
+    # shellcheck source=/dev/null
+    likeness=$(. /etc/os-release && say "$ID ${ID_LIKE:-}")
+    case ${1%/} in
+        */debian) say debian ;;
+        */ubuntu | */ubuntu-ports) say ubuntu ;;
+        *) if [[ " $likeness " == *" ubuntu "* ]]; then say ubuntu; else say debian; fi ;;
+    esac
+}
+
+# Writes an apt configuration that shares the machine's proxy, credentials and keys, and nothing else. The empty
+# list of installed packages makes apt fetch every dependency, so that nothing is borrowed from the system.
+write_apt_configuration() {
+    local work=$1 address=$2 keyring=$3 family suite architecture candidate
+    family=$(family_of "$address")
+    suite=sid
+    [[ $family == debian ]] || suite=devel
+    for candidate in /usr/share/keyrings/"$family"-archive-keyring.{pgp,gpg}; do
+        [[ -n $keyring || ! -f $candidate ]] || keyring=$candidate
+    done
+    architecture=$(dpkg --print-architecture)
+
+    rm -rf "$work"
+    mkdir -p "$work"/{state/lists/partial,cache/archives/partial}
+    : >"$work/status"
+    printf 'deb [arch=%s%s] %s %s main\n' \
+        "$architecture" "${keyring:+ signed-by=$keyring}" "$address" "$suite" >"$work/sources.list"
+    cat >"$work/apt.conf" <<CONFIGURATION
+#clear APT::Architectures;
+#clear APT::Default-Release;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+#clear DPkg::Post-Invoke;
+APT::Architectures { "$architecture"; };
+APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
+// A mirror may lag, and a rolling suite says it is stale after days. The signatures are still checked.
+Acquire::Check-Valid-Until "false";
+Acquire::Languages "none";
+Acquire::Retries "3";
+Acquire::http::Timeout "60";
+Acquire::https::Timeout "60";
+Dir::State "$work/state";
+Dir::State::status "$work/status";
+Dir::Cache "$work/cache";
+Dir::Etc::sourcelist "$work/sources.list";
+Dir::Etc::sourceparts "-";
+Dir::Etc::preferences "-";
+Dir::Etc::preferencesparts "-";
+CONFIGURATION
+}
+
+# Both steps again on a failure: a rolling archive may change between the list and the packages.
+download_packages() {
+    local work=$1 try
+    for ((try = 1; try <= APT_TRIES; try++)); do
+        if apt-get -q -c "$work/apt.conf" update >"$work/log" 2>&1 &&
+            apt-get -q -c "$work/apt.conf" install --download-only --yes --no-install-recommends \
+                "$PACKAGE" >>"$work/log" 2>&1; then
+            return 0
+        fi
+        grep -E '^[EW]:' "$work/log" >&2 || tail -n 5 "$work/log" >&2
+        sleep "$try"
+    done
+    return 1
+}
+
+unpack() {
+    local archives=$1 root=$2 archive
+    mkdir "$root"
+    for archive in "$archives"/*.deb; do
+        dpkg-deb -x "$archive" "$root" || return 1
+    done
+    rm -rf "$root"/usr/share/{doc,man,locale,info}
+}
+
+# A server built for a newer C library must be started by that library's own loader.
+write_launcher() {
+    local root=$1 loader
+    loader=$(cd "$root" && compgen -G 'usr/lib/*-linux-gnu*/ld*.so.[0-9]' | head -n 1)
+    [[ -n $loader ]] || return 1
+    cat >"$root/mysqld" <<LAUNCHER
+#!/bin/sh
+# Options of mysqld follow; --no-defaults, when given, has to stay the first of them.
+root=\$(cd "\$(dirname "\$0")" && pwd)
+exec "\$root/$loader" --library-path "\$root/${loader%/*}" "\$root/usr/sbin/mysqld" "\$@" \\
+    --basedir="\$root/usr" --lc-messages-dir="\$root/usr/share/mysql" \\
+    --character-sets-dir="\$root/usr/share/mysql/charsets" --plugin-dir="\$root/usr/lib/mysql/plugin"
+LAUNCHER
+    chmod +x "$root/mysqld"
+}
+
+install_from() {
+    local work=$1 address=$2 keyring=$3
+    write_apt_configuration "$work/apt" "$address" "$keyring"
+    download_packages "$work/apt" || return 1
+    unpack "$work/apt/cache/archives" "$work/mysql" || return 1
+    write_launcher "$work/mysql" && is_recent_mysql "$work/mysql/mysqld"
+}
+
+if [[ -n ${TEST_MYSQL_URL:-} ]]; then
+    say "TEST_MYSQL_URL is set: the tests use that server."
+    exit 0
+fi
+if on_path=$(command -v mysqld) && is_recent_mysql "$on_path"; then
+    say "The tests use the MySQL on PATH: $on_path"
+    exit 0
+fi
+if is_recent_mysql "$TARGET/mysqld"; then
+    say "The tests use the MySQL unpacked in $TARGET"
+    exit 0
+fi
+for tool in apt-get dpkg dpkg-deb flock; do
+    command -v "$tool" >/dev/null ||
+        fail "No $tool here to fetch MySQL with: install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."
+done
+
+mkdir -p "$PARTS_DIR"
+exec 9>"$PARTS_DIR/mysql.lock"
+flock 9
+if is_recent_mysql "$TARGET/mysqld"; then # Another run finished while this one waited.
+    say "The tests use the MySQL unpacked in $TARGET"
+    exit 0
+fi
+rm -rf "$PARTS_DIR"/mysql.unpacking.* # Left by a run that was killed.
+work=$(mktemp -d "$PARTS_DIR/mysql.unpacking.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+
+candidates=$(archive_candidates)
+while IFS='|' read -r _ address keyring <&3; do
+    [[ -n $address ]] || continue
+    say "Fetching $PACKAGE from $address"
+    if install_from "$work" "$address" "$keyring"; then
+        # A rename is one step, so that no reader ever meets half a server.
+        rm -rf "$TARGET"
+        mv -T "$work/mysql" "$TARGET"
+        say "The tests use the MySQL unpacked in $TARGET: $("$TARGET/mysqld" --no-defaults --version)"
+        exit 0
+    fi
+    rm -rf "${work:?}"/*
+done 3<<<"$candidates"
+fail "MySQL could not be fetched from this machine's apt sources: install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."

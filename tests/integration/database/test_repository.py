@@ -1,0 +1,343 @@
+"""Every question and change, on SQLite and on a real MySQL server."""
+
+import threading
+import time
+import uuid
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import func, select, text
+from sqlalchemy.exc import DBAPIError
+
+from database import repository
+from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.models import AnnotationSource, Half, Image, Status
+from database.repository import GeneratedAnnotation, NewImage
+from database.session import create_session_factory, session_scope
+
+CAPTION = GeneratedAnnotation(
+    "A dog on a beach.",
+    "Dog on beach",
+    ["dog", "beach"],
+    "gemini-x",
+    input_tokens=300,
+    output_tokens=40,
+)
+
+
+def new_image(**overrides):
+    values = {
+        "filename": "beach 🏖.jpg",
+        "original_key": f"originals/{uuid.uuid4()}.jpg",
+        "content_type": "image/jpeg",
+        "size_bytes": 1234,
+        "width": 40,
+        "height": 30,
+        "sha256": "a" * 64,
+        "owner_id": "me",
+    }
+    return NewImage(**{**values, **overrides})
+
+
+def add(session_factory, **overrides):
+    new = new_image(**overrides)
+    with session_scope(session_factory) as session:
+        return repository.add_image(session, new), new.original_key
+
+
+def read(session_factory, image_id):
+    with session_scope(session_factory) as session:
+        return repository.get_image(session, image_id)
+
+
+def claim(session_factory, key, half=Half.ANNOTATION, lease_seconds=30, max_attempts=3):
+    with session_scope(session_factory) as session:
+        return repository.claim_half(
+            session, half, key, lease_seconds=lease_seconds, max_attempts=max_attempts
+        )
+
+
+def record(session_factory, function, *arguments, **keywords):
+    with session_scope(session_factory) as session:
+        return function(session, *arguments, **keywords)
+
+
+def test_a_new_image_is_pending_in_both_halves_and_dated_in_utc(session_factory):
+    before = datetime.now(UTC) - timedelta(seconds=2)
+
+    image_id, _ = add(session_factory)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation_status, image.thumbnail_status) == (Status.PENDING, Status.PENDING)
+    assert image.status is Status.PENDING
+    assert image.filename == "beach 🏖.jpg"
+    assert before < image.uploaded_at < datetime.now(UTC) + timedelta(seconds=2)
+    assert image.uploaded_at.tzinfo is UTC
+
+
+def test_an_unknown_id_is_not_found(session_factory):
+    with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
+        repository.get_image(session, 12345)
+
+
+def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
+    ids = [add(session_factory)[0] for _ in range(5)]
+
+    with session_scope(session_factory) as session:
+        first = repository.list_images(session, limit=2)
+        second = repository.list_images(session, limit=10, before_id=first[-1].id)
+
+    assert [image.id for image in [*first, *second]] == ids[::-1]
+
+
+def test_unknown_ids_are_left_out_of_a_list(session_factory):
+    ids = [add(session_factory)[0] for _ in range(3)]
+
+    with session_scope(session_factory) as session:
+        found = repository.list_images_by_id(session, {ids[0], ids[2], 99999})
+
+    assert [image.id for image in found] == [ids[2], ids[0]]
+
+
+def test_the_same_bytes_are_a_duplicate_only_for_the_same_owner(session_factory):
+    image_id, _ = add(session_factory)
+    add(session_factory)
+
+    with session_scope(session_factory) as session:
+        mine = repository.find_duplicate(session, owner_id="me", sha256="a" * 64)
+        theirs = repository.find_duplicate(session, owner_id="them", sha256="a" * 64)
+        other = repository.find_duplicate(session, owner_id="me", sha256="b" * 64)
+
+    assert (mine, theirs, other) == (image_id, None, None)
+
+
+def test_an_image_whose_bytes_were_never_stored_is_no_duplicate(session_factory):
+    image_id, _ = add(session_factory)
+    record(session_factory, repository.record_upload_failed, image_id, "The storage was away.")
+
+    with session_scope(session_factory) as session:
+        duplicate = repository.find_duplicate(session, owner_id="me", sha256="a" * 64)
+
+    image = read(session_factory, image_id)
+    assert duplicate is None
+    assert image.status is Status.FAILED
+    assert image.annotation_error_code == image.thumbnail_error_code == "upload_failed"
+
+
+def test_a_claim_is_given_once(session_factory):
+    image_id, key = add(session_factory)
+
+    first, second = claim(session_factory, key), claim(session_factory, key)
+
+    assert (first.image_id, first.attempt) == (image_id, 1)
+    assert second is None
+    assert read(session_factory, image_id).annotation_attempts == 1
+
+
+def test_the_halves_are_claimed_independently(session_factory):
+    _, key = add(session_factory)
+
+    assert claim(session_factory, key, Half.ANNOTATION) is not None
+    assert claim(session_factory, key, Half.THUMBNAIL) is not None
+
+
+def test_of_many_simultaneous_claims_one_wins(session_factory):
+    keys = [add(session_factory)[1] for _ in range(5)]
+    won = Counter()
+    start = threading.Barrier(8)
+
+    def race():
+        start.wait()
+        for key in keys:
+            if claim(session_factory, key) is not None:
+                won[key] += 1
+
+    threads = [threading.Thread(target=race) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert won == dict.fromkeys(keys, 1)
+
+
+def test_a_claim_that_ran_out_can_be_taken_over_and_its_late_result_is_dropped(session_factory):
+    image_id, key = add(session_factory)
+    dead = claim(session_factory, key, lease_seconds=0)
+    time.sleep(0.02)
+
+    alive = claim(session_factory, key)
+
+    assert alive.attempt == 2
+    assert not record(
+        session_factory, repository.record_failure, dead, code="late", message="Late."
+    )
+    assert record(session_factory, repository.record_annotation, alive, CAPTION)
+    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
+
+
+def test_an_event_without_a_row_raises_so_that_it_is_delivered_again(session_factory):
+    with pytest.raises(ImageNotFoundError):
+        claim(session_factory, "originals/00000000-0000-0000-0000-000000000000.jpg")
+
+
+def test_an_annotation_completes_its_half_once(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+
+    assert record(session_factory, repository.record_annotation, held, CAPTION)
+    assert not record(session_factory, repository.record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert image.annotation == image.generated_annotation == "A dog on a beach."
+    assert image.tags == ["dog", "beach"]
+    assert image.annotation_source is AnnotationSource.MODEL
+    assert (image.annotation_model, image.input_tokens, image.output_tokens) == (
+        "gemini-x",
+        300,
+        40,
+    )
+    assert image.status is Status.PENDING
+    assert image.updated_at > image.uploaded_at
+    assert claim(session_factory, key) is None
+
+
+def test_a_persons_words_survive_a_late_model(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    with session_scope(session_factory) as session:
+        image = repository.get_image(session, image_id)
+        image.annotation, image.tags = "Our Rex!", ["rex"]
+        image.annotation_source = AnnotationSource.HUMAN
+
+    record(session_factory, repository.record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.tags) == ("Our Rex!", ["rex"])
+    assert image.annotation_source is AnnotationSource.HUMAN
+    assert image.generated_annotation == "A dog on a beach."
+    assert image.annotation_status is Status.COMPLETED
+
+
+def test_a_thumbnail_completes_its_half(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key, Half.THUMBNAIL)
+
+    assert record(session_factory, repository.record_thumbnail, held, dominant_color="#0a0b0c")
+
+    image = read(session_factory, image_id)
+    assert image.thumbnail_key == key.replace("originals/", "thumbnails/").replace(".jpg", ".webp")
+    assert image.dominant_color == "#0a0b0c"
+    assert image.thumbnail_status is Status.COMPLETED
+
+
+def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+
+    record(session_factory, repository.record_setback, held, code="model_busy", message="Busy.")
+
+    image = read(session_factory, image_id)
+    assert (image.annotation_status, image.annotation_error_code) == (Status.PENDING, "model_busy")
+    assert claim(session_factory, key).attempt == 2
+
+
+def test_a_failure_is_final_and_says_why(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+
+    record(session_factory, repository.record_failure, held, code="c" * 10, message="m" * 9000)
+
+    image = read(session_factory, image_id)
+    assert image.annotation_status is Status.FAILED
+    assert image.annotation_error_message == "m" * 500
+    assert claim(session_factory, key) is None
+
+
+def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
+    image_id, key = add(session_factory)
+    for _ in range(3):
+        assert claim(session_factory, key, lease_seconds=0) is not None
+        time.sleep(0.02)
+
+    assert claim(session_factory, key) is None
+
+    image = read(session_factory, image_id)
+    assert image.annotation_status is Status.FAILED
+    assert image.annotation_error_code == "attempts_exhausted"
+    assert "3 times" in image.annotation_error_message
+
+
+def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_factory):
+    image_id, key = add(session_factory)
+    annotation = claim(session_factory, key)
+    thumbnail = claim(session_factory, key, Half.THUMBNAIL)
+
+    record(session_factory, repository.record_failure, annotation, code="c", message="m")
+    assert read(session_factory, image_id).status is Status.PENDING
+
+    record(session_factory, repository.record_thumbnail, thumbnail, dominant_color="#000000")
+    assert read(session_factory, image_id).status is Status.FAILED
+
+
+def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session_factory):
+    overdue_id, _ = add(session_factory)
+    claimed_id, claimed_key = add(session_factory)
+    done_id, done_key = add(session_factory)
+    claim(session_factory, claimed_key)
+    record(session_factory, repository.record_annotation, claim(session_factory, done_key), CAPTION)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
+    fresh_id, _ = add(session_factory)
+
+    failed = record(
+        session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
+    )
+
+    assert failed == 1
+    assert read(session_factory, overdue_id).annotation_error_code == "timed_out"
+    for image_id in (claimed_id, fresh_id):
+        assert read(session_factory, image_id).annotation_status is Status.PENDING
+    assert read(session_factory, done_id).annotation_status is Status.COMPLETED
+
+
+def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_factory):
+    _, idle_key = add(session_factory)
+    _, claimed_key = add(session_factory)
+    claim(session_factory, claimed_key)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
+    add(session_factory)
+
+    first = record(
+        session_factory, repository.take_idle, Half.ANNOTATION, idle_seconds=60, limit=10
+    )
+    second = record(
+        session_factory, repository.take_idle, Half.ANNOTATION, idle_seconds=60, limit=10
+    )
+
+    assert (first, second) == ([idle_key], [])
+
+
+def test_a_transaction_that_raises_leaves_no_row(session_factory):
+    with pytest.raises(ZeroDivisionError), session_scope(session_factory) as session:
+        repository.add_image(session, new_image())
+        raise ZeroDivisionError
+
+    with session_scope(session_factory) as session:
+        assert session.scalar(select(func.count()).select_from(Image)) == 0
+
+
+def test_an_unknown_status_is_refused_by_the_database(session_factory):
+    add(session_factory)
+
+    with session_factory() as session, pytest.raises(DBAPIError, match=r"(?i)check constraint"):
+        session.execute(text("UPDATE images SET annotation_status = 'done'"))
+
+
+def test_a_database_that_is_away_is_one_error(make_engine, unused_tcp_port):
+    factory = create_session_factory(make_engine(f"mysql://a:b@127.0.0.1:{unused_tcp_port}/x"))
+
+    with pytest.raises(DatabaseUnavailableError), session_scope(factory) as session:
+        session.execute(text("SELECT 1"))
