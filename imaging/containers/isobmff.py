@@ -1,0 +1,215 @@
+"""AVIF and HEIF: boxes within boxes (ISO/IEC 14496-12), an image's size being a property of it.
+
+The libraries read the whole file into memory to open it, and the web app should not hand bytes
+from strangers to a video decoder's parser only to learn a size, so the few boxes that tell it are
+read here.
+
+    ftyp
+    meta ─┬─ pitm                  which item is the image
+          ├─ iinf ── infe          the items: images, tiles, EXIF
+          └─ iprp ─┬─ ipco         all properties: ispe (size), irot (turn), clap (crop),
+                   │               hvcC and av1C (codec settings), auxC (alpha and the like)
+                   └─ ipma         which property belongs to which item, in order of application
+    mdat
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from imaging.containers.outline import Outline
+from imaging.containers.reading import file_size, read_exactly
+from imaging.errors import InvalidImageError
+
+_MAX_BOXES = 100_000
+
+# Far more than the properties of a photo in thousands of tiles take.
+_MAX_META_BYTES = 16 * 1024 * 1024
+
+_ALPHA = b":alpha"
+
+
+@dataclass(frozen=True)
+class _Box:
+    kind: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The primary image as its properties describe it."""
+
+    size: tuple[int, int]
+    is_sideways: bool
+    is_complete: bool
+    cropped_pixels: int
+    plane_bytes_per_pixel: float
+    has_alpha: bool
+
+
+def avif_outline(source: BinaryIO) -> Outline:
+    """Read the size of the primary image and see whether a box is cut short."""
+    # libavif leaves the crop (clap) to the application, and Pillow ignores it.
+    picture = _read_picture(source, for_libheif=False)
+    # Measured with Pillow 13, libavif 1.4: the planes twice (the decoder's reserve), then RGB(A).
+    return _outline(picture, 1.6 * picture.plane_bytes_per_pixel + (4 if picture.has_alpha else 3))
+
+
+def heif_outline(source: BinaryIO) -> Outline:
+    """Read the size of the primary image and see whether a box is cut short."""
+    picture = _read_picture(source, for_libheif=True)
+    # Measured with pi-heif 1.4, libheif 1.23: either the copy for Python or libheif's own
+    # colour conversion, which goes through planes of full size, is the peak.
+    copying = 5.8 if picture.has_alpha else 3.5
+    converting = 3.6 * picture.plane_bytes_per_pixel - 4
+    return _outline(picture, max(copying, converting))
+
+
+def _outline(picture: _Picture, codec_bytes_per_pixel: float) -> Outline:
+    return Outline(
+        picture.size,
+        picture.is_complete,
+        picture.is_sideways,
+        codec_bytes_per_pixel=codec_bytes_per_pixel,
+        cropped_pixels=picture.cropped_pixels,
+    )
+
+
+def _read_picture(source: BinaryIO, *, for_libheif: bool) -> _Picture:
+    is_complete, meta = _read_meta(source)
+    boxes = {box.kind: box.payload for box in _boxes(meta[4:])}
+    if for_libheif:
+        _require_readable_items(boxes.get(b"iinf", b""))
+    properties = {box.kind: box.payload for box in _boxes(boxes.get(b"iprp", b""))}
+    shared = list(_boxes(properties.get(b"ipco", b"")))
+    item = _primary_item(boxes.get(b"pitm", b""))
+    own = [
+        shared[index - 1]
+        for index in _associations(properties.get(b"ipma", b""), item)
+        if 0 < index <= len(shared)
+    ]
+    has_alpha = any(box.kind == b"auxC" and _ALPHA in box.payload for box in shared)
+    size, is_sideways = _upright_size(own, applies_clap=for_libheif)
+    # A crop can make a monster look small. What is decoded is the largest extent of any item.
+    cropped_pixels = max((_extent_pixels(box) for box in shared), default=0)
+    # The properties of a grid's tiles are not the grid's own, so those of every item count.
+    planes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
+    return _Picture(size, is_sideways, is_complete, cropped_pixels, planes, has_alpha)
+
+
+def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
+    """Walk the outermost boxes: do all end inside the file, and what does `meta` hold?"""
+    size = file_size(source)
+    meta = None
+    is_complete = True
+    position = 0
+    for _ in range(_MAX_BOXES):
+        if position + 8 > size:
+            break
+        source.seek(position)
+        header = source.read(16)
+        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
+        header_length = 8
+        if length == 1:
+            length, header_length = int.from_bytes(header[8:16], "big"), 16
+        elif length == 0:  # up to the end of the file
+            length = size - position
+        if not kind.strip(b"\0"):
+            break  # padding behind the last box
+        if length < header_length or position + length > size:
+            is_complete = False
+            break
+        if kind == b"meta" and meta is None:
+            source.seek(position + header_length)
+            meta = read_exactly(source, min(length - header_length, _MAX_META_BYTES))
+        position += length
+    if meta is None:
+        raise InvalidImageError
+    return is_complete, meta
+
+
+def _boxes(data: bytes) -> Iterator[_Box]:
+    position = 0
+    while position + 8 <= len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        if length < 8:  # neither a 64-bit length nor "to the end" has a place inside `meta`
+            raise InvalidImageError
+        yield _Box(data[position + 4 : position + 8], data[position + 8 : position + length])
+        position += length
+
+
+def _require_readable_items(iinf: bytes) -> None:
+    """Refuse item types and names that are no text: pi-heif 1.4 ends the process over them."""
+    entries = iinf[6 if iinf[:1] == b"\0" else 8 :]  # behind version, flags and the count
+    for box in _boxes(entries):
+        identifiers = 10 if box.payload[:1] == b"\3" else 8
+        try:
+            box.payload[identifiers:].decode()
+        except UnicodeDecodeError as exc:
+            raise InvalidImageError from exc
+
+
+def _primary_item(pitm: bytes) -> int:
+    width = 2 if pitm[:1] == b"\0" else 4
+    return int.from_bytes(pitm[4 : 4 + width], "big")
+
+
+def _associations(ipma: bytes, wanted_item: int) -> Iterator[int]:
+    """The one-based numbers of an item's properties, in the order in which they apply."""
+    version, flags = ipma[:1], ipma[3:4]
+    item_width = 2 if version == b"\0" else 4
+    index_width = 2 if flags and flags[0] & 1 else 1
+    is_essential = 1 << (8 * index_width - 1)  # the top bit is a flag
+    position = 8
+    while position + item_width < len(ipma):
+        item = int.from_bytes(ipma[position : position + item_width], "big")
+        count = ipma[position + item_width]
+        position += item_width + 1
+        end = position + count * index_width
+        if item == wanted_item:
+            for start in range(position, min(end, len(ipma)), index_width):
+                yield int.from_bytes(ipma[start : start + index_width], "big") & ~is_essential
+        position = end
+
+
+def _upright_size(properties: list[_Box], *, applies_clap: bool) -> tuple[tuple[int, int], bool]:
+    width = height = 0
+    is_sideways = False
+    for box in properties:
+        if box.kind == b"ispe":
+            width = int.from_bytes(box.payload[4:8], "big")
+            height = int.from_bytes(box.payload[8:12], "big")
+        elif box.kind == b"clap" and applies_clap:
+            width = _quotient(box.payload[0:8]) or width
+            height = _quotient(box.payload[8:16]) or height
+        elif box.kind == b"irot" and box.payload[:1] and box.payload[0] & 1:
+            width, height = height, width
+            is_sideways = not is_sideways
+    return (width, height), is_sideways
+
+
+def _extent_pixels(box: _Box) -> int:
+    if box.kind != b"ispe":
+        return 0
+    width, height = box.payload[4:8], box.payload[8:12]
+    return int.from_bytes(width, "big") * int.from_bytes(height, "big")
+
+
+def _quotient(fraction: bytes) -> int:
+    numerator, denominator = fraction[:4], fraction[4:]
+    return round(int.from_bytes(numerator, "big") / (int.from_bytes(denominator, "big") or 1))
+
+
+def _plane_bytes(box: _Box) -> float:
+    """Bytes for each pixel of the decoded planes, from a codec's configuration."""
+    if box.kind == b"hvcC" and len(box.payload) > 17:
+        chroma, depth = box.payload[16] & 3, 8 + (box.payload[17] & 7)
+        samples = {0: 1.0, 1: 1.5, 2: 2.0, 3: 3.0}[chroma]
+    elif box.kind == b"av1C" and len(box.payload) > 2:
+        settings = box.payload[2]
+        depth = 10 if settings & 0x40 else 8
+        is_monochrome, halves_x, halves_y = settings & 0x10, settings & 0x08, settings & 0x04
+        samples = 1.0 if is_monochrome else 1.5 if halves_y else 2.0 if halves_x else 3.0
+    else:
+        return 1.5
+    return samples * (2 if depth > 8 else 1)
