@@ -26,6 +26,9 @@ from database.models import AnnotationSource, Half, Image, Status, utc_now
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
 
+# How an image ends, or waits, whose original is not in the storage, or may not be.
+_MAYBE_NEVER_STORED = ("upload_failed", "original_missing", "timed_out")
+
 
 @dataclass(frozen=True)
 class NewImage:
@@ -100,13 +103,20 @@ def list_images(session: Session, *, limit: int, before_id: int | None = None) -
 
 
 def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> int | None:
-    """The id of the first image of this owner with the same bytes, if its bytes were stored."""
+    """The id of the first image of this owner with the same bytes.
+
+    An image whose original may never have reached the storage does not count: whoever sends it
+    again must not be told that it is there already.
+    """
     return session.scalar(
         select(Image.id)
         .where(
             Image.owner_id == owner_id,
             Image.sha256 == sha256,
-            Image.annotation_error_code.is_distinct_from("upload_failed"),
+            or_(
+                Image.annotation_error_code.is_(None),
+                Image.annotation_error_code.not_in(_MAYBE_NEVER_STORED),
+            ),
         )
         .order_by(Image.id)
         .limit(1)
@@ -257,23 +267,30 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> in
     )
 
 
-def take_idle(session: Session, half: Half, *, idle_seconds: int, limit: int) -> Sequence[str]:
-    """Keys of originals whose half waits although nothing has happened for `idle_seconds`.
+def take_idle(session: Session, *, idle_seconds: int, limit: int) -> list[tuple[Half, str]]:
+    """Halves, with their originals' keys, that wait although nothing happened for `idle_seconds`.
 
-    Their event was lost, or is late. The rows are marked as touched, so each is returned once in
-    `idle_seconds`.
+    Their event was lost, or is late. At most `limit` of each half, the longest waiting first. Their
+    rows are marked as touched, so that each is returned once in `idle_seconds`.
     """
-    rows = session.execute(
-        select(Image.id, Image.original_key)
-        .where(*_waiting(half), Image.updated_at < utc_now(-idle_seconds))
-        .order_by(_column(half, "requested_at"))
-        .limit(limit)
-    ).all()
-    if rows:
-        session.execute(
-            update(Image).where(Image.id.in_([row.id for row in rows])).values(updated_at=utc_now())
+    # One query for each half: each has an index that leads straight to what is pending.
+    idle = [
+        (half, row)
+        for half in Half
+        for row in session.execute(
+            select(Image.id, Image.original_key)
+            .where(*_waiting(half), Image.updated_at < utc_now(-idle_seconds))
+            .order_by(_column(half, "requested_at"))
+            .limit(limit)
         )
-    return [row.original_key for row in rows]
+    ]
+    if idle:
+        session.execute(
+            update(Image)
+            .where(Image.id.in_({row.id for _, row in idle}))
+            .values(updated_at=utc_now())
+        )
+    return [(half, row.original_key) for half, row in idle]
 
 
 def _column(half: Half, name: str) -> InstrumentedAttribute[Any]:

@@ -16,6 +16,9 @@ from database.settings import DatabaseSettings
 CONNECT_TIMEOUT_SECONDS = 5
 # Below any load balancer's idle limit; MySQL's own wait_timeout is eight hours.
 POOL_RECYCLE_SECONDS = 280
+# One for each thread of a web worker, so that a burst does not pay for a handshake each time. A
+# function uses one, and connections are made only when needed.
+POOL_SIZE = 16
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_access_denied_error
@@ -50,6 +53,8 @@ def _create_mysql_engine(url: URL) -> Engine:
         url.update_query_dict({"charset": "utf8mb4"}),
         pool_pre_ping=True,
         pool_recycle=POOL_RECYCLE_SECONDS,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
         # Every transaction here is short and conditional on what it updates. Without gap locks,
         # concurrent claims and uploads cannot deadlock one another.
         isolation_level="READ COMMITTED",

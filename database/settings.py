@@ -15,7 +15,14 @@ class DatabaseSettings(BaseSettings):
     """
 
     # A validation error must not repeat what was given: it may hold a password.
-    model_config = SettingsConfigDict(frozen=True, hide_input_in_errors=True, env_ignore_empty=True)
+    model_config = SettingsConfigDict(
+        frozen=True,
+        hide_input_in_errors=True,
+        env_ignore_empty=True,
+        # So that an error names the variable as it is set.
+        alias_generator=str.upper,
+        populate_by_name=True,
+    )
 
     database_url: SecretStr | None = None
     db_host: str | None = None

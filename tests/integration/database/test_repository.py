@@ -125,6 +125,15 @@ def test_an_image_whose_bytes_were_never_stored_is_no_duplicate(session_factory)
     assert image.annotation_error_code == image.thumbnail_error_code == "upload_failed"
 
 
+def test_an_image_that_timed_out_may_never_have_been_stored_and_is_no_duplicate(session_factory):
+    _, key = add(session_factory)
+    held = claim(session_factory, key)
+    record(session_factory, repository.record_failure, held, code="timed_out", message="Late.")
+
+    with session_scope(session_factory) as session:
+        assert repository.find_duplicate(session, owner_id="me", sha256="a" * 64) is None
+
+
 def test_a_claim_is_given_once(session_factory):
     image_id, key = add(session_factory)
 
@@ -304,20 +313,21 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
 
 def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_factory):
     _, idle_key = add(session_factory)
-    _, claimed_key = add(session_factory)
-    claim(session_factory, claimed_key)
+    _, half_claimed_key = add(session_factory)
+    claim(session_factory, half_claimed_key, Half.ANNOTATION)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
     add(session_factory)
 
-    first = record(
-        session_factory, repository.take_idle, Half.ANNOTATION, idle_seconds=60, limit=10
-    )
-    second = record(
-        session_factory, repository.take_idle, Half.ANNOTATION, idle_seconds=60, limit=10
-    )
+    first = record(session_factory, repository.take_idle, idle_seconds=60, limit=10)
+    second = record(session_factory, repository.take_idle, idle_seconds=60, limit=10)
 
-    assert (first, second) == ([idle_key], [])
+    assert first == [
+        (Half.ANNOTATION, idle_key),
+        (Half.THUMBNAIL, idle_key),
+        (Half.THUMBNAIL, half_claimed_key),
+    ]
+    assert second == []
 
 
 def test_a_transaction_that_raises_leaves_no_row(session_factory):

@@ -8,7 +8,12 @@ from sqlalchemy import make_url, text
 
 from database.errors import DatabaseUnavailableError
 from database.migrations import migrate
-from database.session import create_database_engine, create_session_factory, session_scope
+from database.session import (
+    POOL_SIZE,
+    create_database_engine,
+    create_session_factory,
+    session_scope,
+)
 from database.settings import DatabaseSettings
 from tests import mysql_server
 
@@ -93,7 +98,7 @@ def test_a_full_pool_is_the_same_error_as_a_database_that_is_away(mysql_url, mak
     engine = make_engine(mysql_url)
     engine.pool._timeout = 0.1  # the wait itself is not what is tested
     factory = create_session_factory(engine)
-    held = [engine.connect() for _ in range(15)]
+    held = [engine.connect() for _ in range(POOL_SIZE)]
 
     with pytest.raises(DatabaseUnavailableError), session_scope(factory) as session:
         session.execute(text("SELECT 1"))

@@ -1,0 +1,147 @@
+"""One attempt at one half of one image: the river both functions share.
+
+    event → claim → work → record
+
+`work` is the only part in which they differ. No transaction is open while it runs.
+"""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from math import ceil
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import repository
+from database.models import Half
+from database.repository import Claim
+from database.session import session_scope
+from imaging.errors import ImageError
+from lambda_functions.errors import ConfigurationError, PermanentError, TransientError
+from lambda_functions.events import OriginalReady
+from lambda_functions.settings import METRICS_NAMESPACE
+
+# A claim outlasts the function that holds it by this much, and must still end before the platform
+# delivers a failed event again: Lambda waits a minute, so functions time out within 50 seconds.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
+LEASE_MARGIN_SECONDS = 5
+
+Record = Callable[[Session, Claim], bool]  # Writes a result; False when the claim had been lost.
+Work = Callable[[Claim], Record]
+
+logger = Logger()
+metrics = Metrics(namespace=METRICS_NAMESPACE)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an attempt; a function's answer, as JSON."""
+
+    outcome: str  # completed | failed | skipped
+    image_id: int | None = None
+    error: dict[str, str] | None = None  # code and message, when it failed
+
+
+def attempt(
+    half: Half,
+    original: OriginalReady,
+    work: Work,
+    *,
+    session_factory: sessionmaker[Session],
+    remaining_ms: int,
+    max_attempts: int,
+) -> dict[str, Any]:
+    """Claim a half, do the work, record what became of it.
+
+    Args:
+        half: which half of the row.
+        original: what the event named.
+        work: does the work and returns what writes its result.
+        session_factory: where the row is.
+        remaining_ms: how long this invocation may still run.
+        max_attempts: how often work may begin before a passing trouble counts as a failure.
+    Returns:
+        The `Outcome`, as a dictionary. A failure that is recorded and final is an outcome too.
+    Raises:
+        TransientError: it may pass by itself; the row says what was met, the platform tries again.
+        ImageNotFoundError: the event has no row, or overtook it.
+        DatabaseUnavailableError: nothing could be claimed, or recorded.
+    """
+    logger.append_keys(half=half, object_key=original.key)
+    with session_scope(session_factory) as session:
+        claim = repository.claim_half(
+            session,
+            half,
+            original.key,
+            lease_seconds=ceil(remaining_ms / 1000) + LEASE_MARGIN_SECONDS,
+            max_attempts=max_attempts,
+        )
+    if claim is None:
+        _count("Skipped", half)
+        logger.info("nothing to do: done, or in another delivery's hands")
+        return asdict(Outcome("skipped"))
+
+    logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)
+    try:
+        record = work(claim)
+    except (ImageError, PermanentError, ConfigurationError) as error:
+        return _fail(session_factory, claim, error.code, str(error))
+    except TransientError as error:
+        _set_back(session_factory, claim, error.code, str(error), max_attempts)
+        raise
+    except Exception:
+        _set_back(
+            session_factory,
+            claim,
+            "internal_error",
+            "Something went wrong inside the system while it worked on this image.",
+            max_attempts,
+        )
+        raise
+    return _complete(session_factory, claim, record)
+
+
+def _complete(
+    session_factory: sessionmaker[Session], claim: Claim, record: Record
+) -> dict[str, Any]:
+    with session_scope(session_factory) as session:
+        recorded = record(session, claim)
+    if not recorded:
+        _count("Skipped", claim.half)
+        logger.warning("the claim ran out before the result came; the result was dropped")
+        return asdict(Outcome("skipped", claim.image_id))
+    _count("Completed", claim.half)
+    logger.info("completed")
+    return asdict(Outcome("completed", claim.image_id))
+
+
+def _fail(
+    session_factory: sessionmaker[Session], claim: Claim, code: str, message: str
+) -> dict[str, Any]:
+    with session_scope(session_factory) as session:
+        repository.record_failure(session, claim, code=code, message=message)
+    _count("ConfigurationFailure" if code == "configuration" else "PermanentFailure", claim.half)
+    logger.warning("failed", extra={"code": code, "reason": message})
+    return asdict(Outcome("failed", claim.image_id, {"code": code, "message": message}))
+
+
+def _set_back(
+    session_factory: sessionmaker[Session], claim: Claim, code: str, message: str, max_attempts: int
+) -> None:
+    is_last = claim.attempt >= max_attempts
+    record = repository.record_failure if is_last else repository.record_setback
+    with session_scope(session_factory) as session:
+        record(session, claim, code=code, message=message)
+    _count("TransientFailure", claim.half)
+    logger.warning(
+        "failed: no attempts left" if is_last else "will be tried again",
+        extra={"code": code, "reason": message},
+        exc_info=True,
+    )
+
+
+def _count(name: str, half: Half) -> None:
+    metrics.add_dimension(name="half", value=half)
+    metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)

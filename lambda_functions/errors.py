@@ -1,0 +1,40 @@
+"""How work on an image can fail, and what each failure means for the row.
+
+FunctionError
+├── InvalidEventError      not an event of ours; nothing to record, dead-lettered
+└── WorkError              has a `code` for programs and a sentence for the image's owner
+    ├── PermanentError     trying again cannot help: failed
+    ├── TransientError     may pass by itself: pending, raised, delivered again
+    └── ConfigurationError needs whoever runs the system: failed, alarm, retry by hand
+"""
+
+
+class FunctionError(Exception):
+    """Root of this package's errors."""
+
+
+class InvalidEventError(FunctionError):
+    """The event is not one this system sends itself, or that S3 sends for its originals."""
+
+
+class WorkError(FunctionError):
+    """One attempt on one image failed. `str(error)` is a sentence fit for the image's owner."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class PermanentError(WorkError):
+    """This image cannot be processed, however often it is tried."""
+
+
+class TransientError(WorkError):
+    """Something was away or busy. The platform delivers the event again."""
+
+
+class ConfigurationError(WorkError):
+    """The system itself is set up wrongly: a refused key, a missing model, a denied access."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="configuration")

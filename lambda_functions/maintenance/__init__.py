@@ -1,0 +1,1 @@
+"""The functions that keep house: migrate at each deploy, sweep every minute."""

@@ -1,0 +1,94 @@
+"""Migrate the schema at each deploy; sweep up, every minute, what was left behind."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools import Logger, Metrics
+from aws_lambda_powertools.metrics import MetricUnit
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import migrations, repository
+from database.models import Half
+from database.session import create_database_engine, create_session_factory, session_scope
+from database.settings import DatabaseSettings
+from lambda_functions.event_bus import EventBus
+from lambda_functions.events import OriginalReady
+from lambda_functions.secret_store import fetch_secret
+from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
+
+# A half is asked for again when nothing has happened to it for this part of its deadline. That is
+# longer than the platform's own pauses between attempts, and leaves time for two more.
+IDLE_PART_OF_DEADLINE = 1 / 3
+# Asked for again in one sweep; the next one, a minute later, takes the next.
+MAX_REQUESTS = 500
+
+logger = Logger()
+metrics = Metrics(namespace=METRICS_NAMESPACE)
+
+
+@dataclass(frozen=True)
+class SweepFunction:
+    """What the sweep needs, made once and kept while its container is warm."""
+
+    settings: SweepSettings
+    session_factory: sessionmaker[Session]
+    event_bus: EventBus
+
+    def sweep(self, *, idle_seconds: int | None = None) -> dict[str, int]:
+        """Fail what is past its deadline, then ask again for what waits without a reason.
+
+        Args:
+            idle_seconds: how long nothing must have happened to what is asked for again. The
+                usual value suits a running system; whoever knows that no events are under way,
+                because queues were emptied, may ask for all that waits with 0.
+        Returns:
+            How many halves were timed out, and how many requested again.
+        """
+        deadline_seconds = self.settings.processing_deadline_seconds
+        if idle_seconds is None:
+            idle_seconds = round(deadline_seconds * IDLE_PART_OF_DEADLINE)
+        with session_scope(self.session_factory) as session:
+            timed_out = sum(
+                repository.record_overdue(session, half, deadline_seconds=deadline_seconds)
+                for half in Half
+            )
+        with session_scope(self.session_factory) as session:
+            idle = repository.take_idle(session, idle_seconds=idle_seconds, limit=MAX_REQUESTS)
+        requested = self.event_bus.request(
+            (half, OriginalReady(self.settings.s3_image_bucket, key)) for half, key in idle
+        )
+        return {"timed_out": timed_out, "requested_again": requested}
+
+
+@cache
+def _sweep_function() -> SweepFunction:
+    settings = SweepSettings()
+    return SweepFunction(
+        settings,
+        create_session_factory(create_database_engine(settings, fetch_secret)),
+        EventBus(settings.event_bus_name),
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Lambda's entry point for the schedule. No row stays pending for ever.
+
+    An event with `idle_seconds` was sent by whoever knows better than the schedule.
+    """
+    swept = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
+    metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=swept["timed_out"])
+    metrics.add_metric(name="RequestedAgain", unit=MetricUnit.Count, value=swept["requested_again"])
+    logger.info("swept", extra=swept)
+    return swept
+
+
+@logger.inject_lambda_context(clear_state=True)
+def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Lambda's entry point at deploy: bring the schema up to date."""
+    migrations.migrate(create_database_engine(DatabaseSettings(), fetch_secret))
+    logger.info("migrated")
+    return {"outcome": "migrated"}

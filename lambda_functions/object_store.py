@@ -1,0 +1,88 @@
+"""S3, as far as the functions need it: read an original, store a thumbnail."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from lambda_functions.errors import ConfigurationError, TransientError, WorkError
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=10,
+    retries={"mode": "standard", "total_max_attempts": 3},
+    signature_version="s3v4",
+)
+
+# https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
+_MISCONFIGURED = {
+    "AccessDenied",
+    "AllAccessDisabled",
+    "InvalidAccessKeyId",
+    "KMS.DisabledException",
+    "NoSuchBucket",
+    "SignatureDoesNotMatch",
+}
+
+
+class ObjectStore:
+    """One bucket. Its methods and the role's policy name the same actions."""
+
+    def __init__(self, bucket: str, client: "S3Client | None" = None) -> None:
+        self._bucket = bucket
+        self._client = client or boto3.client("s3", config=_CONFIG)
+
+    def get(self, key: str) -> BytesIO:
+        """An object's bytes, in memory: uploads are bounded, and decoders seek.
+
+        Raises:
+            TransientError: it is not there yet, or S3 did not answer.
+            ConfigurationError: this function may not read it.
+        """
+        with _translated_errors():
+            response = self._client.get_object(Bucket=self._bucket, Key=key)
+            with response["Body"] as body:
+                return BytesIO(body.read())
+
+    def put(self, key: str, data: bytes, *, content_type: str) -> None:
+        """Store an object. Doing it twice leaves the same object.
+
+        Raises:
+            TransientError: S3 did not answer.
+            ConfigurationError: this function may not write it.
+        """
+        with _translated_errors():
+            self._client.put_object(
+                Bucket=self._bucket, Key=key, Body=data, ContentType=content_type
+            )
+
+
+@contextmanager
+def _translated_errors() -> Iterator[None]:
+    try:
+        yield
+    except ClientError as error:
+        raise _work_error(error.response["Error"].get("Code", "")) from error
+    except BotoCoreError as error:
+        raise TransientError(
+            "The image storage did not answer.", code="storage_unavailable"
+        ) from error
+
+
+def _work_error(code: str) -> WorkError:
+    if code == "NoSuchKey":
+        # An event can overtake its object only for a moment; a deleted object stays away, and
+        # the attempts run out.
+        return TransientError(
+            "The original is not in the storage. Upload the image again.", code="original_missing"
+        )
+    if code in _MISCONFIGURED:
+        return ConfigurationError(f"The image storage refused this system's access ({code}).")
+    return TransientError(f"The image storage is busy ({code}).", code="storage_unavailable")

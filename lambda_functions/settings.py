@@ -1,0 +1,50 @@
+"""What each function reads from the environment. Only this module does."""
+
+from typing import Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from database.settings import DatabaseSettings
+
+# One for the whole system; the service, as the platform names it, tells the functions apart.
+METRICS_NAMESPACE = "ImageAnnotation"
+
+
+class WorkSettings(DatabaseSettings):
+    """What every function that works on an original needs."""
+
+    s3_image_bucket: str
+    max_image_pixels: int = Field(100_000_000, gt=0)
+    max_attempts: int = Field(3, gt=0)
+
+
+class AnnotationSettings(WorkSettings):
+    """The annotation function. The API key, or the secret that holds it, is required."""
+
+    gemini_api_key: SecretStr | None = None
+    gemini_secret_arn: str | None = None
+    gemini_model_name: str = "gemini-3.5-flash-lite"
+    gemini_prompt: str | None = None
+    caption_language: str = "English"
+
+    @model_validator(mode="after")
+    def _names_a_key(self) -> Self:
+        if self.gemini_api_key is None and self.gemini_secret_arn is None:
+            raise ValueError("set GEMINI_API_KEY or GEMINI_SECRET_ARN")
+        return self
+
+
+class ThumbnailSettings(WorkSettings):
+    """The thumbnail function. Sizes are in pixels."""
+
+    s3_thumbnail_bucket: str
+    thumbnail_width: int = Field(400, ge=16, le=4096)
+    thumbnail_height: int = Field(400, ge=16, le=4096)
+
+
+class SweepSettings(DatabaseSettings):
+    """The sweep."""
+
+    s3_image_bucket: str
+    event_bus_name: str = "default"
+    processing_deadline_seconds: int = Field(900, gt=0)

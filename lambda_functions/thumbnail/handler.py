@@ -1,0 +1,75 @@
+"""Original in, thumbnail out."""
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import object_keys, repository
+from database.models import Half
+from database.repository import Claim
+from database.session import create_database_engine, create_session_factory
+from lambda_functions.attempt import Record, attempt, logger, metrics
+from lambda_functions.events import OriginalReady
+from lambda_functions.object_store import ObjectStore
+from lambda_functions.secret_store import fetch_secret
+from lambda_functions.settings import ThumbnailSettings
+from lambda_functions.thumbnail.thumbnail import make_thumbnail
+
+
+@dataclass(frozen=True)
+class ThumbnailFunction:
+    """What the function needs, made once and kept while its container is warm."""
+
+    settings: ThumbnailSettings
+    session_factory: sessionmaker[Session]
+    originals: ObjectStore
+    thumbnails: ObjectStore
+
+    def create_thumbnail(self, claim: Claim) -> Record:
+        """Read an original, store its thumbnail, and return what records it."""
+        thumbnail = make_thumbnail(
+            self.originals.get(claim.original_key),
+            size=(self.settings.thumbnail_width, self.settings.thumbnail_height),
+            max_pixels=self.settings.max_image_pixels,
+        )
+        self.thumbnails.put(
+            object_keys.thumbnail_key(claim.original_key),
+            thumbnail.data,
+            content_type="image/webp",
+        )
+
+        def record(session: Session, claim: Claim) -> bool:
+            return repository.record_thumbnail(
+                session, claim, dominant_color=thumbnail.dominant_color
+            )
+
+        return record
+
+
+@cache
+def _function() -> ThumbnailFunction:
+    settings = ThumbnailSettings()
+    return ThumbnailFunction(
+        settings,
+        create_session_factory(create_database_engine(settings, fetch_secret)),
+        ObjectStore(settings.s3_image_bucket),
+        ObjectStore(settings.s3_thumbnail_bucket),
+    )
+
+
+@logger.inject_lambda_context(clear_state=True)
+@metrics.log_metrics
+def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Lambda's entry point."""
+    function = _function()
+    return attempt(
+        Half.THUMBNAIL,
+        OriginalReady.from_event(event),
+        function.create_thumbnail,
+        session_factory=function.session_factory,
+        remaining_ms=context.get_remaining_time_in_millis(),
+        max_attempts=function.settings.max_attempts,
+    )

@@ -1,0 +1,45 @@
+import uuid
+from types import SimpleNamespace
+
+import pytest
+
+from database import repository
+from database.repository import NewImage
+from database.session import session_scope
+
+
+@pytest.fixture
+def add_image(session_factory):
+    """Adds a pending row and returns its id and original key."""
+
+    def add(extension="jpg"):
+        key = f"originals/{uuid.uuid4()}.{extension}"
+        new = NewImage(f"photo.{extension}", key, "image/jpeg", 3, 40, 30, "0" * 64, "me")
+        with session_scope(session_factory) as session:
+            return repository.add_image(session, new), key
+
+    return add
+
+
+@pytest.fixture
+def read_image(session_factory):
+    """Reads a row by id."""
+
+    def read(image_id):
+        with session_scope(session_factory) as session:
+            return repository.get_image(session, image_id)
+
+    return read
+
+
+@pytest.fixture
+def lambda_context():
+    """What Lambda tells a function of its invocation."""
+    return SimpleNamespace(
+        function_name="test",
+        function_version="$LATEST",
+        memory_limit_in_mb=1024,
+        invoked_function_arn="arn:aws:lambda:us-east-1:111122223333:function:test",
+        aws_request_id="req-1",
+        get_remaining_time_in_millis=lambda: 30_000,
+    )

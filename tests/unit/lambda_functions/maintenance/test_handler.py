@@ -1,0 +1,93 @@
+import time
+from types import SimpleNamespace
+
+import pytest
+from sqlalchemy import inspect, text
+
+from database.models import Half, Status
+from database.session import session_scope
+from lambda_functions.events import OriginalReady
+from lambda_functions.maintenance import handler
+from lambda_functions.maintenance.handler import SweepFunction
+
+
+class FakeEventBus:
+    def __init__(self):
+        self.requested = []
+
+    def request(self, wanted):
+        requests = list(wanted)
+        self.requested += requests
+        return len(requests)
+
+
+@pytest.fixture
+def sweep(session_factory):
+    settings = SimpleNamespace(processing_deadline_seconds=900, s3_image_bucket="originals-bucket")
+    return SweepFunction(settings, session_factory, FakeEventBus())
+
+
+def age(session_factory, key, column, seconds):
+    with session_scope(session_factory) as session:
+        session.execute(
+            text(
+                f"UPDATE images SET {column} = strftime('%Y-%m-%d %H:%M:%f000', 'now',"
+                " :offset) WHERE original_key = :key"
+            ),
+            {"offset": f"-{seconds} seconds", "key": key},
+        )
+
+
+def test_what_is_past_its_deadline_is_failed(sweep, add_image, read_image, session_factory):
+    image_id, key = add_image()
+    age(session_factory, key, "annotation_requested_at", 901)
+
+    counts = sweep.sweep()
+
+    image = read_image(image_id)
+    assert counts == {"timed_out": 1, "requested_again": 0}
+    assert (image.annotation_status, image.annotation_error_code) == (Status.FAILED, "timed_out")
+    assert image.thumbnail_status is Status.PENDING
+
+
+def test_both_halves_that_lost_their_events_are_asked_for_again(
+    sweep, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+    add_image()
+    age(session_factory, key, "updated_at", 301)
+
+    counts = sweep.sweep()
+
+    original = OriginalReady("originals-bucket", key)
+    assert counts == {"timed_out": 0, "requested_again": 2}
+    assert sweep.event_bus.requested == [(Half.ANNOTATION, original), (Half.THUMBNAIL, original)]
+    assert read_image(image_id).status is Status.PENDING
+    assert sweep.sweep()["requested_again"] == 0
+
+
+def test_the_schedule_sweeps(lambda_context, mocker, sweep):
+    mocker.patch.object(handler, "_sweep_function", return_value=sweep)
+
+    assert handler.sweep({}, lambda_context) == {"timed_out": 0, "requested_again": 0}
+
+
+def test_all_that_waits_is_asked_for_again_when_its_events_are_known_to_be_lost(
+    sweep, add_image, lambda_context, mocker
+):
+    add_image()
+    time.sleep(0.01)
+    mocker.patch.object(handler, "_sweep_function", return_value=sweep)
+
+    assert handler.sweep({"idle_seconds": 0}, lambda_context)["requested_again"] == 2
+
+
+def test_migrate_brings_an_empty_database_up_to_date(
+    sqlite_url, make_engine, monkeypatch, lambda_context
+):
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+
+    outcome = handler.migrate({"action": "migrate"}, lambda_context)
+
+    assert outcome == {"outcome": "migrated"}
+    assert "images" in inspect(make_engine(sqlite_url)).get_table_names()

@@ -1,0 +1,37 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from lambda_functions.errors import InvalidEventError
+from lambda_functions.events import OriginalReady
+
+EVENTS = Path(__file__).parents[2] / "events"
+KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
+
+
+@pytest.mark.parametrize(
+    "name", ["s3_object_created", "annotation_requested", "moto_object_created"]
+)
+def test_every_shape_of_event_names_the_same_original(name):
+    event = json.loads((EVENTS / f"{name}.json").read_text())
+
+    assert OriginalReady.from_event(event) == OriginalReady("image-annotation-originals", KEY)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {},
+        {"detail": None},
+        {"detail": {"bucket": {"name": "b"}}},
+        {"detail": {"bucket": {"name": "b"}, "object": {"key": None}}},
+        {"detail": {"bucket": {"name": "b"}, "object": {"key": 7}}},
+        {"detail": {"bucket": {"name": "b"}, "object": {"key": "thumbnails/x.webp"}}},
+        {"detail": {"bucket": {"name": "b"}, "object": {"key": "originals/../secret.jpg"}}},
+        {"detail": {"bucket": {"name": "b"}, "object": {"key": KEY + "\n"}}},
+    ],
+)
+def test_an_event_that_names_no_original_of_ours_is_refused(event):
+    with pytest.raises(InvalidEventError):
+        OriginalReady.from_event(event)
