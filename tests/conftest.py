@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from flask import Flask
+from flask.testing import FlaskClient
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -13,6 +15,9 @@ from database.migrations import migrate
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from tests import mysql_server
+from tests.fakes import FakeObjectStore
+from web_app import create_app
+from web_app.settings import Settings
 
 MakeEngine = Callable[[str], Engine]
 
@@ -83,3 +88,34 @@ def session_factory(sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Se
     engine = make_engine(sqlite_url)
     migrate(engine)
     return create_session_factory(engine)
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings of the web application; the database and the storage are given to it apart."""
+    return Settings(
+        database_url="sqlite://",
+        flask_secret_key="a key that only the tests know",
+        s3_image_bucket="images",
+        s3_thumbnail_bucket="thumbnails",
+    )
+
+
+@pytest.fixture
+def object_store() -> FakeObjectStore:
+    """The web application's storage, in memory."""
+    return FakeObjectStore()
+
+
+@pytest.fixture
+def app(
+    settings: Settings, object_store: FakeObjectStore, session_factory: sessionmaker[Session]
+) -> Flask:
+    """The web application on fakes."""
+    return create_app(settings, object_store=object_store, session_factory=session_factory)
+
+
+@pytest.fixture
+def client(app: Flask) -> FlaskClient:
+    """A browser that keeps its cookies and follows no redirects."""
+    return app.test_client()

@@ -1,0 +1,51 @@
+"""Stand-ins for what lies outside, in memory. Tests assert what they hold, not who called them."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import BinaryIO
+from urllib.parse import quote
+
+from web_app.errors import StorageUnavailableError
+
+
+@dataclass(frozen=True)
+class StoredObject:
+    """What lies under one key."""
+
+    body: bytes
+    content_type: str
+
+
+class FakeObjectStore:
+    """The web application's storage.
+
+    Attributes:
+        objects: what is stored, by key.
+        is_away: whether it has stopped answering. Links need no answer, so they are still made.
+        before_put: called with the key and the bytes of each object before it is stored; what it
+            raises is how the put ends.
+    """
+
+    def __init__(self) -> None:
+        self.objects: dict[str, StoredObject] = {}
+        self.is_away = False
+        self.before_put: Callable[[str, bytes], None] = lambda key, body: None
+
+    def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
+        stream.seek(0)
+        body = stream.read()
+        self.before_put(key, body)
+        if self.is_away or hashlib.sha256(body).digest() != sha256:
+            raise StorageUnavailableError
+        self.objects[key] = StoredObject(body, content_type)
+
+    def presigned_original_url(self, key: str, *, content_type: str) -> str:
+        return f"https://images.test/{key}?type={quote(content_type, safe='')}"
+
+    def presigned_thumbnail_url(self, key: str) -> str:
+        return f"https://thumbnails.test/{key}"
+
+    def check(self) -> None:
+        if self.is_away:
+            raise StorageUnavailableError

@@ -1,0 +1,561 @@
+"""The web application as it is deployed: gunicorn, a database of each kind, S3 over HTTP."""
+
+import hashlib
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psutil
+import pytest
+import requests
+
+from database import repository
+from database.migrations import migrate
+from database.models import Status
+from database.session import create_database_engine, create_session_factory, session_scope
+from database.settings import DatabaseSettings
+from tests import factories, mysql_server
+
+PROJECT = Path(__file__).parents[2]
+SECRET_KEY = "a key that only the tests know"
+JSON = {"Accept": "application/json"}
+START_TIMEOUT_SECONDS = 30
+MEBIBYTE = 1024 * 1024
+
+
+@dataclass
+class RunningWebApp:
+    """A gunicorn that serves the application, and doors in front of what it needs."""
+
+    url: str
+    process: psutil.Process
+    log: Path
+    session_factory: Any
+    s3_gate: Any
+    database_gate: Any  # None where the database is a file.
+
+    def row(self, image_id):
+        with session_scope(self.session_factory) as session:
+            return repository.get_image(session, image_id)
+
+    def wait_until(self, is_so, timeout_seconds=START_TIMEOUT_SECONDS):
+        deadline = time.monotonic() + timeout_seconds
+        while not is_so():
+            assert time.monotonic() < deadline, self.log.read_text()[-3000:]
+            assert self.process.is_running(), self.log.read_text()[-3000:]
+            time.sleep(0.02)
+
+    def answers(self, path="/health/ready"):
+        try:
+            return requests.get(self.url + path, timeout=10).ok
+        except requests.ConnectionError:
+            return False
+
+    @contextmanager
+    def away(self, gate):
+        """Shut a door for the length of a block, and wait until all is well again."""
+        gate.shut()
+        try:
+            yield
+        finally:
+            gate.open()
+            self.wait_until(self.answers)
+
+
+@contextmanager
+def _serve(database_url, s3_url, aws, folder):
+    """A gunicorn that answers; ended when the block ends."""
+    port = _free_port()
+    log = folder / "web_app.log"
+    inherited = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ
+    }
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
+                *("--bind", f"127.0.0.1:{port}", "web_app.wsgi:app"),
+            ],
+            cwd=PROJECT,
+            env={
+                **inherited,
+                **aws.environment,
+                "AWS_ENDPOINT_URL": s3_url,
+                "DATABASE_URL": database_url,
+                "FLASK_SECRET_KEY": SECRET_KEY,
+                "SITE_NOTICE": "These are only tests.",
+                "PYTHONWARNINGS": "error",
+            },
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        yield f"http://127.0.0.1:{port}", psutil.Process(process.pid), log
+    finally:
+        _stop(process)
+
+
+@contextmanager
+def _running(database_url, aws, make_gate, folder, *, with_database_gate):
+    engine = create_database_engine(DatabaseSettings(database_url=database_url))
+    migrate(engine)
+    s3_gate, s3_url = make_gate(aws.endpoint_url)
+    database_gate = None
+    if with_database_gate:
+        database_gate, database_url = make_gate(database_url)
+    try:
+        with _serve(database_url, s3_url, aws, folder) as (url, process, log):
+            sessions = create_session_factory(engine)
+            web_app = RunningWebApp(url, process, log, sessions, s3_gate, database_gate)
+            web_app.wait_until(web_app.answers)
+            yield web_app
+    finally:
+        engine.dispose()
+
+
+def _stop(process):
+    # What its workers hold at the end is nobody's: no orderly end, which waits for keep-alive.
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def _free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def sqlite_web_app(aws, make_gate, tmp_path_factory):
+    """The application on the embedded database."""
+    folder = tmp_path_factory.mktemp("web_app")
+    url = f"sqlite:///{folder / 'images.sqlite3'}"
+    with _running(url, aws, make_gate, folder, with_database_gate=False) as web_app:
+        yield web_app
+
+
+@pytest.fixture(scope="session")
+def mysql_web_app(aws, make_gate, tmp_path_factory, mysql_server_url):
+    """The application on a MySQL server that can be taken away."""
+    folder = tmp_path_factory.mktemp("web_app")
+    with (
+        mysql_server.fresh_database(mysql_server_url) as url,
+        _running(url, aws, make_gate, folder, with_database_gate=True) as web_app,
+    ):
+        yield web_app
+
+
+@pytest.fixture(params=["sqlite", "mysql"])
+def web_app(request):
+    """The application on each kind of database."""
+    return request.getfixturevalue(f"{request.param}_web_app")
+
+
+@pytest.fixture
+def browser():
+    """A client of its own, with a cookie jar: nobody's images but its own."""
+    with requests.Session() as session:
+        yield session
+
+
+_jpeg_numbers = iter(range(1_000_000))
+
+
+def new_jpeg():
+    """A JPEG that nothing here has sent before."""
+    return factories.make_jpeg(comment=str(next(_jpeg_numbers)).encode())
+
+
+def send(web_app, browser, *files, **options):
+    return browser.post(
+        f"{web_app.url}/upload",
+        files=[("image", file) for file in files],
+        headers={**JSON, **options.pop("headers", {})},
+        timeout=60,
+        **options,
+    )
+
+
+# The river, from the browser to S3
+
+
+def test_an_upload_reaches_the_row_and_s3_byte_for_byte(web_app, browser, aws):
+    content = new_jpeg()
+
+    response = send(web_app, browser, ("Strand 🏖.jpg", content))
+
+    [result] = response.json()["results"]
+    row = web_app.row(result["id"])
+    stored = aws.client("s3").get_object(
+        Bucket=aws.image_bucket, Key=row.original_key, ChecksumMode="ENABLED"
+    )
+    assert response.status_code == 201
+    assert (row.filename, row.status, row.width, row.height) == (
+        "Strand 🏖.jpg",
+        Status.PENDING,
+        64,
+        48,
+    )
+    assert stored["Body"].read() == content
+    assert stored["ContentType"] == "image/jpeg"
+    assert row.sha256 == hashlib.sha256(content).hexdigest()
+
+
+def test_the_link_to_an_original_fetches_its_bytes_under_its_type(web_app, browser):
+    content = factories.make_encoded("WebP") + str(next(_jpeg_numbers)).encode()
+    [result] = send(web_app, browser, ("photo.jpg", content)).json()["results"]
+    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+
+    fetched = requests.get(status["original_url"], timeout=10)
+
+    assert fetched.content == content
+    assert fetched.headers["Content-Type"] == "image/webp"
+    assert "X-Amz-Signature" in status["original_url"]
+
+
+def test_a_thumbnail_that_a_function_stored_is_linked_and_fetched(web_app, browser, aws):
+    [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
+    key = f"thumbnails/{result['id']}.webp"
+    thumbnail = factories.make_encoded("WebP")
+    aws.client("s3").put_object(Bucket=aws.thumbnail_bucket, Key=key, Body=thumbnail)
+    with session_scope(web_app.session_factory) as session:
+        row = repository.get_image(session, result["id"])
+        row.thumbnail_key, row.thumbnail_status = key, Status.COMPLETED
+
+    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+
+    fetched = requests.get(status["thumbnail_url"], timeout=10)
+    assert status["thumbnail_status"] == "completed"
+    assert fetched.content == thumbnail
+    assert fetched.headers["Content-Type"] == "image/webp"
+
+
+def test_an_upload_shows_in_the_gallery_and_times_are_utc_with_microseconds(web_app, browser):
+    name = f"{next(_jpeg_numbers)} <script>'🏖\".jpg"
+    [result] = send(web_app, browser, (name, new_jpeg())).json()["results"]
+
+    gallery = browser.get(f"{web_app.url}/gallery", timeout=10).text
+    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+
+    assert re.findall(r"/images/(\d+)", gallery)[0] == str(result["id"])
+    assert "&lt;script&gt;&#39;🏖" in gallery
+    assert "<script" not in gallery
+    assert "These are only tests." in gallery
+    assert re.fullmatch(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d\.\d{6}Z", status["uploaded_at"])
+    assert abs(time.time() - web_app.row(result["id"]).uploaded_at.timestamp()) < 60
+
+
+def test_a_walk_through_60_images_meets_each_once(web_app, browser):
+    files = [(f"{number}.jpg", new_jpeg()) for number in range(60)]
+    results = send(web_app, browser, *files).json()["results"]
+    sent = [str(result["id"]) for result in results]
+    seen, link = [], "/gallery"
+
+    while link and len(seen) < 60:
+        page = browser.get(web_app.url + link, timeout=10).text
+        shown = re.findall(r'card__link" href="/images/(\d+)"', page)
+        seen += shown
+        [link] = re.findall(r'rel="next" href="([^"]+)"', page) or [None]
+        assert len(shown) <= 24
+
+    assert [result["outcome"] for result in results] == ["accepted"] * 60
+    assert seen[:60] == sent[::-1]
+
+
+def test_mixed_files_are_answered_in_the_order_sent(web_app, browser):
+    good = new_jpeg()
+
+    response = send(
+        web_app,
+        browser,
+        ("1.jpg", good),
+        ("2.jpg", b"text"),
+        ("3.jpg", factories.truncated(good)),
+        ("4.jpg", good),
+        ("5.jpg", b""),
+        ("6.png", factories.make_bomb("PNG")),
+        ("7.jpg", new_jpeg() + bytes(20 * MEBIBYTE)),
+        ("8.jpg", new_jpeg()),
+    )
+
+    outcomes = [
+        (result["filename"], result["outcome"], (result["error"] or {}).get("code"))
+        for result in response.json()["results"]
+    ]
+    assert response.status_code == 201
+    assert outcomes == [
+        ("1.jpg", "accepted", None),
+        ("2.jpg", "rejected", "unsupported_format"),
+        ("3.jpg", "rejected", "invalid_image"),
+        ("4.jpg", "duplicate", None),
+        ("5.jpg", "rejected", "empty_file"),
+        ("6.png", "rejected", "too_many_pixels"),
+        ("7.jpg", "rejected", "too_large"),
+        ("8.jpg", "accepted", None),
+    ]
+
+
+def test_many_uploads_at_once_are_all_accepted(web_app, aws):
+    contents = [new_jpeg() for _ in range(40)]
+
+    def send_one(content):
+        with requests.Session() as browser:
+            return send(web_app, browser, ("a.jpg", content))
+
+    with ThreadPoolExecutor(20) as pool:
+        responses = list(pool.map(send_one, contents))
+
+    ids = [response.json()["results"][0]["id"] for response in responses]
+    assert {response.status_code for response in responses} == {201}
+    assert len(set(ids)) == 40
+    assert [web_app.row(image_id).sha256 for image_id in ids] == [
+        hashlib.sha256(content).hexdigest() for content in contents
+    ]
+
+
+def test_a_form_without_scripts_leads_to_the_gallery_and_its_messages(web_app, browser):
+    response = browser.post(
+        f"{web_app.url}/upload",
+        files=[("image", ("good.jpg", new_jpeg())), ("image", ("bad.jpg", b"text"))],
+        headers={"Accept": "text/html,*/*;q=0.8"},
+        timeout=10,
+    )
+
+    [redirect] = response.history
+    assert (redirect.status_code, response.status_code) == (303, 200)
+    assert response.url == f"{web_app.url}/gallery"
+    assert "good.jpg: accepted." in response.text
+    assert "bad.jpg: This file is not an image" in response.text
+
+
+# Owners
+
+
+def test_owners_are_kept_apart_and_recognised_by_cookie_and_by_token(web_app, browser):
+    content = new_jpeg()
+    first = send(web_app, browser, ("a.jpg", content))
+    bearer = {"Authorization": f"Bearer {first.json()['owner_token']}"}
+
+    by_cookie = send(web_app, browser, ("a.jpg", content))
+    with requests.Session() as program:
+        by_token = send(web_app, program, ("a.jpg", content), headers=bearer)
+    with requests.Session() as stranger:
+        by_stranger = send(web_app, stranger, ("a.jpg", content))
+
+    [known] = first.json()["results"]
+    for response in (by_cookie, by_token):
+        [result] = response.json()["results"]
+        assert (result["outcome"], result["id"]) == ("duplicate", known["id"])
+    assert by_stranger.json()["results"][0]["outcome"] == "accepted"
+
+
+def test_an_invalid_token_is_refused_without_breaking_the_connection(sqlite_web_app, browser):
+    response = send(
+        sqlite_web_app,
+        browser,
+        ("a.jpg", new_jpeg() + bytes(5 * MEBIBYTE)),
+        headers={"Authorization": "Bearer nonsense"},
+    )
+
+    assert (response.status_code, response.json()["code"]) == (401, "invalid_owner_token")
+    assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
+
+
+@pytest.mark.parametrize(("scheme", "is_secure"), [("http", False), ("https", True)])
+def test_the_owner_cookie_is_secure_behind_a_proxy_that_speaks_https(
+    sqlite_web_app, browser, scheme, is_secure
+):
+    response = send(
+        sqlite_web_app, browser, ("a.jpg", new_jpeg()), headers={"X-Forwarded-Proto": scheme}
+    )
+
+    [cookie] = [c for c in response.headers["Set-Cookie"].split(", owner=") if "owner=" in c]
+    attributes = {word.strip().lower() for word in cookie.split(";")}
+    assert {"httponly", "samesite=lax", "path=/"} <= attributes
+    assert ("secure" in attributes) == is_secure
+
+
+# What the server itself must stand
+
+
+def post_raw(web_app, headers, body=b""):
+    """A request whose headers are written as they are given."""
+    connection = http.client.HTTPConnection(urlsplit(web_app.url).netloc, timeout=10)
+    try:
+        connection.putrequest("POST", "/upload")
+        for name, value in {**JSON, **headers}.items():
+            connection.putheader(name, value)
+        connection.endheaders(body)
+        response = connection.getresponse()
+        return response, json.loads(response.read())
+    finally:
+        connection.close()
+
+
+def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(sqlite_web_app):
+    response, body = post_raw(
+        sqlite_web_app,
+        {
+            "Content-Type": "multipart/form-data; boundary=x",
+            "Content-Length": str(3 * 1024 * MEBIBYTE),
+        },
+    )
+
+    assert (response.status, body["code"]) == (413, "request_too_large")
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_a_body_in_chunks_is_read_like_any_other(sqlite_web_app):
+    head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+    body = head + new_jpeg() + b"\r\n--x--\r\n"
+
+    response, answer = post_raw(
+        sqlite_web_app,
+        {"Content-Type": "multipart/form-data; boundary=x", "Transfer-Encoding": "chunked"},
+        b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body),
+    )
+
+    assert response.status == 201
+    assert answer["results"][0]["outcome"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    "content_type", ["multipart/form-data", "multipart/form-data; boundary=x", "image/jpeg"]
+)
+def test_what_is_no_form_is_told_so(sqlite_web_app, content_type):
+    body = new_jpeg()
+
+    response, answer = post_raw(
+        sqlite_web_app, {"Content-Type": content_type, "Content-Length": str(len(body))}, body
+    )
+
+    assert response.status == 400
+    assert answer["code"] in ("malformed_form", "no_file")
+
+
+def test_one_large_upload_after_another_is_never_held_in_memory(sqlite_web_app):
+    """Ten at once are 190 MB. Each thread may hold buffers, but no file."""
+    jpeg = new_jpeg()
+    contents = [jpeg + bytes([number]) * (19 * MEBIBYTE) for number in range(10)]
+
+    def send_one(content):
+        with requests.Session() as browser:
+            return send(sqlite_web_app, browser, ("large.jpg", content))
+
+    def resident_bytes():
+        return sum(worker.memory_info().rss for worker in sqlite_web_app.process.children())
+
+    with ThreadPoolExecutor(16) as pool:  # Every module is imported and every pool filled.
+        list(pool.map(send_one, [new_jpeg() for _ in range(32)]))
+    before, peak, is_over = resident_bytes(), 0, threading.Event()
+
+    def watch():
+        nonlocal peak
+        while not is_over.wait(0.01):
+            peak = max(peak, resident_bytes())
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    with ThreadPoolExecutor(10) as pool:
+        responses = list(pool.map(send_one, contents))
+    is_over.set()
+    watcher.join()
+
+    assert [response.status_code for response in responses] == [201] * 10
+    assert peak - before < 96 * MEBIBYTE
+
+
+# When a part is away
+
+
+def test_a_storage_that_is_away_is_told_and_recorded_and_comes_back(web_app, browser):
+    content = new_jpeg()
+    with web_app.away(web_app.s3_gate):
+        refused = send(web_app, browser, ("a.jpg", content))
+        ready = browser.get(f"{web_app.url}/health/ready", timeout=60)
+        alive = browser.get(f"{web_app.url}/health", timeout=10)
+        gallery = browser.get(f"{web_app.url}/gallery", timeout=10)
+
+    [result] = refused.json()["results"]
+    failed = re.findall(r'card__link" href="/images/(\d+)"', gallery.text)[0]
+    status = browser.get(f"{web_app.url}/api/image_status/{failed}", timeout=10).json()
+    again = send(web_app, browser, ("a.jpg", content))
+    assert (refused.status_code, result["error"]["code"]) == (502, "upload_failed")
+    assert (alive.status_code, gallery.status_code) == (200, 200)
+    assert ready.status_code == 503
+    assert ready.json()["dependencies"] == {"database": "ok", "image_storage": "unavailable"}
+    assert (status["annotation_status"], status["thumbnail_status"]) == ("failed", "failed")
+    assert status["annotation_error"]["code"] == status["thumbnail_error"]["code"]
+    assert status["thumbnail_error"]["code"] == "upload_failed"
+    assert again.json()["results"][0]["outcome"] == "accepted"
+
+
+def test_a_database_that_is_away_is_told_everywhere_and_comes_back(mysql_web_app, browser):
+    url = mysql_web_app.url
+    with mysql_web_app.away(mysql_web_app.database_gate):
+        upload = send(mysql_web_app, browser, ("a.jpg", new_jpeg()))
+        page = browser.get(f"{url}/gallery", headers={"Accept": "text/html"}, timeout=10)
+        status = browser.get(f"{url}/api/image_status/1", timeout=10)
+        ready = browser.get(f"{url}/health/ready", timeout=10)
+        alive = browser.get(f"{url}/health", timeout=10)
+
+    for response in (upload, page, status, ready):
+        assert response.status_code == 503
+        assert response.headers["Cache-Control"] == "no-store"
+    assert upload.json()["code"] == status.json()["code"] == "database_unavailable"
+    assert "text/html" in page.headers["Content-Type"]
+    assert "try again" in page.text
+    assert ready.json()["dependencies"] == {"database": "unavailable", "image_storage": "ok"}
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+    assert send(mysql_web_app, browser, ("a.jpg", new_jpeg())).status_code == 201
+
+
+# What it leaves behind
+
+
+def test_logs_are_json_and_hold_no_link_no_key_and_no_password(web_app, browser):
+    send(web_app, browser, ("a\nb.jpg", b"text"), ("good.jpg", new_jpeg()))
+
+    lines = web_app.log.read_text().splitlines()
+    records = [json.loads(line) for line in lines if line.startswith("{")]
+    assert "rejected an upload" in {record["message"] for record in records}
+    for secret in ("X-Amz-Signature", SECRET_KEY, "a secret key of the tests"):
+        assert secret not in web_app.log.read_text()
+
+
+def test_no_worker_warned_or_died(web_app):
+    log = web_app.log.read_text()
+
+    assert "unexpected error" not in log
+    assert "Warning" not in log
+    assert log.count("Booting worker") == len(web_app.process.children())
+
+
+def test_without_a_secret_key_gunicorn_refuses_to_start_and_says_why(aws):
+    started = subprocess.run(
+        [sys.executable, "-m", "gunicorn", "--check-config", "web_app.wsgi:app"],
+        cwd=PROJECT,
+        env={**aws.environment, "DATABASE_URL": "mysql://app:hunter2@db/images"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert started.returncode != 0
+    assert "FLASK_SECRET_KEY" in started.stderr.upper()
+    assert "hunter2" not in started.stderr + started.stdout

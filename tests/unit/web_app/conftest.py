@@ -1,0 +1,127 @@
+"""What the tests of the web application share: rows in any state, forms as browsers send them."""
+
+import secrets
+import shutil
+import uuid
+
+import pytest
+
+from database.migrations import migrate
+from database.models import Image
+from database.session import create_database_engine, create_session_factory, session_scope
+from database.settings import DatabaseSettings
+from web_app import create_app
+
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.fixture(scope="session")
+def migrated_database(tmp_path_factory):
+    """A database file to copy, which is sooner done than to migrate one for each test."""
+    path = tmp_path_factory.mktemp("migrated") / "images.sqlite3"
+    engine = create_database_engine(DatabaseSettings(database_url=f"sqlite:///{path}"))
+    migrate(engine)
+    engine.dispose()
+    return path
+
+
+@pytest.fixture
+def session_factory(migrated_database, sqlite_url, make_engine):
+    """Sessions on a fresh copy."""
+    engine = make_engine(sqlite_url)
+    shutil.copy(migrated_database, engine.url.database)
+    return create_session_factory(engine)
+
+
+@pytest.fixture
+def add_row(session_factory):
+    """Adds a row with the given columns and returns its id."""
+
+    def add(**columns):
+        row = {
+            "filename": "beach.jpg",
+            "original_key": f"originals/{uuid.uuid4()}.jpg",
+            "content_type": "image/jpeg",
+            "size_bytes": 1234,
+            "width": 40,
+            "height": 30,
+            "sha256": secrets.token_hex(32),
+            "owner_id": "somebody",
+        }
+        with session_scope(session_factory) as session:
+            image = Image(**{**row, **columns})
+            session.add(image)
+            session.flush()
+            return image.id
+
+    return add
+
+
+@pytest.fixture
+def read_rows(session_factory):
+    """Reads all rows, oldest first."""
+
+    def read():
+        with session_scope(session_factory) as session:
+            return session.query(Image).order_by(Image.id).all()
+
+    return read
+
+
+@pytest.fixture
+def away_session_factory(tmp_path, make_engine):
+    """Sessions on a database that does not answer."""
+    return create_session_factory(make_engine(f"sqlite:///{tmp_path}/absent/images.sqlite3"))
+
+
+@pytest.fixture
+def away_client(settings, object_store, away_session_factory):
+    """A browser at an application whose database is away."""
+    app = create_app(settings, object_store=object_store, session_factory=away_session_factory)
+    return app.test_client()
+
+
+def encode_form(files, field="image"):
+    """A multipart body as browsers write it, and its content type.
+
+    Args:
+        files: pairs of file name, as text or as raw bytes, and content.
+    """
+    boundary = b"----WebKitFormBoundary7MA4YWxkTrZu0gW"
+    parts = []
+    for name, content in files:
+        if isinstance(name, str):
+            # https://html.spec.whatwg.org/multipage/form-control-infrastructure.html#multipart-form-data
+            for character, escaped in (("\r", "%0D"), ("\n", "%0A"), ('"', "%22")):
+                name = name.replace(character, escaped)
+            name = name.encode()
+        parts.append(
+            b"--%b\r\nContent-Disposition: form-data; name=%b; filename=%b\r\n"
+            b"Content-Type: image/jpeg\r\n\r\n%b\r\n"
+            % (boundary, b'"%b"' % field.encode(), b'"%b"' % name, content)
+        )
+    return b"".join([*parts, b"--%b--\r\n" % boundary]), (
+        f"multipart/form-data; boundary={boundary.decode()}"
+    )
+
+
+@pytest.fixture
+def send(client):
+    """Uploads pairs of file name and content, by default as a program that wants JSON."""
+
+    def send_files(*files, field="image", accept="application/json", by=client, **options):
+        body, content_type = encode_form(files, field)
+        headers = {"Accept": accept, **options.pop("headers", {})}
+        return by.post("/upload", data=body, content_type=content_type, headers=headers, **options)
+
+    return send_files
+
+
+@pytest.fixture
+def send_page(send):
+    """Uploads as a browser without scripts does."""
+
+    def send_files(*files, **options):
+        return send(*files, accept=BROWSER, **options)
+
+    return send_files

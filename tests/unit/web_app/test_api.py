@@ -1,0 +1,182 @@
+"""The polled status: its exact shape in every state, one image or many at a time."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from database.models import AnnotationSource, Status
+
+TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+def test_a_pending_image_has_every_field_and_nothing_invented(client, add_row):
+    image_id = add_row(original_key="originals/o.jpg")
+
+    response = client.get(f"/api/image_status/{image_id}")
+
+    body = response.json
+    times = body.pop("uploaded_at"), body.pop("updated_at")
+    assert response.status_code == 200
+    assert all(TIME.fullmatch(time) for time in times)
+    assert body == {
+        "id": image_id,
+        "filename": "beach.jpg",
+        "annotation_status": "pending",
+        "thumbnail_status": "pending",
+        "annotation": None,
+        "thumbnail_url": None,
+        "status": "pending",
+        "alt_text": None,
+        "tags": [],
+        "annotation_error": None,
+        "thumbnail_error": None,
+        "original_url": "https://images.test/originals/o.jpg?type=image%2Fjpeg",
+        "width": 40,
+        "height": 30,
+        "dominant_color": None,
+        "annotation_source": None,
+        "annotation_model": None,
+        "url": f"/images/{image_id}",
+    }
+
+
+def test_a_completed_image_has_its_results(client, add_row):
+    image_id = add_row(
+        annotation_status=Status.COMPLETED,
+        annotation="A dog runs along a beach.",
+        alt_text="Dog on a beach",
+        tags=["dog", "beach"],
+        annotation_source=AnnotationSource.MODEL,
+        annotation_model="gemini-x",
+        thumbnail_status=Status.COMPLETED,
+        thumbnail_key="thumbnails/t.webp",
+        dominant_color="#336699",
+    )
+
+    body = client.get(f"/api/image_status/{image_id}").json
+
+    assert (body["status"], body["annotation_status"], body["thumbnail_status"]) == (
+        "completed",
+    ) * 3
+    assert body["annotation"] == "A dog runs along a beach."
+    assert (body["alt_text"], body["tags"]) == ("Dog on a beach", ["dog", "beach"])
+    assert body["thumbnail_url"] == "https://thumbnails.test/thumbnails/t.webp"
+    assert (body["annotation_source"], body["annotation_model"]) == ("model", "gemini-x")
+    assert body["dominant_color"] == "#336699"
+    assert (body["annotation_error"], body["thumbnail_error"]) == (None, None)
+
+
+def test_a_failed_half_says_why_and_a_pending_one_what_its_last_attempt_met(client, add_row):
+    image_id = add_row(
+        annotation_status=Status.PENDING,
+        annotation_error_code="rate_limited",
+        annotation_error_message="The model is busy.",
+        annotation_attempts=2,
+        thumbnail_status=Status.FAILED,
+        thumbnail_error_code="invalid_image",
+        thumbnail_error_message="It is damaged.",
+        thumbnail_attempts=1,
+    )
+
+    body = client.get(f"/api/image_status/{image_id}").json
+
+    assert body["status"] == "pending"
+    assert body["annotation_error"] == {
+        "code": "rate_limited",
+        "message": "The model is busy.",
+        "attempts": 2,
+    }
+    assert body["thumbnail_error"] == {
+        "code": "invalid_image",
+        "message": "It is damaged.",
+        "attempts": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("annotation", "thumbnail", "whole"),
+    [
+        ("pending", "pending", "pending"),
+        ("pending", "completed", "pending"),
+        ("failed", "pending", "pending"),
+        ("failed", "completed", "failed"),
+        ("completed", "failed", "failed"),
+        ("failed", "failed", "failed"),
+        ("completed", "completed", "completed"),
+    ],
+)
+def test_the_whole_is_failed_only_when_nothing_is_pending(
+    client, add_row, annotation, thumbnail, whole
+):
+    image_id = add_row(annotation_status=Status(annotation), thumbnail_status=Status(thumbnail))
+
+    assert client.get(f"/api/image_status/{image_id}").json["status"] == whole
+
+
+def test_times_are_in_utc_and_have_microseconds_even_when_those_are_zero(client, add_row):
+    image_id = add_row(uploaded_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))
+
+    body = client.get(f"/api/image_status/{image_id}").json
+
+    assert body["uploaded_at"] == "2030-01-02T03:04:05.000000Z"
+
+
+@pytest.mark.parametrize(
+    "image_id",
+    ["12345", "0", "abc", "-1", "1.5", "1e3", "²", "١", "%20", "1%00", "9" * 19, "x" * 999],
+)
+def test_what_names_no_image_is_not_found(client, image_id):
+    response = client.get(f"/api/image_status/{image_id}", headers={"Accept": "text/html"})
+
+    assert response.status_code == 404
+    assert response.json == {"error": "Image not found", "code": "image_not_found"}
+
+
+def test_many_images_are_listed_newest_first_without_the_unknown(client, add_row):
+    ids = [add_row() for _ in range(3)]
+
+    response = client.get(f"/api/image_status?ids={ids[0]},99999,{ids[2]},{ids[0]}")
+
+    assert response.status_code == 200
+    assert list(response.json) == ["images"]
+    assert [image["id"] for image in response.json["images"]] == [ids[2], ids[0]]
+    assert response.json["images"][0] == client.get(f"/api/image_status/{ids[2]}").json
+
+
+def test_no_known_id_is_an_empty_list(client):
+    assert client.get("/api/image_status?ids=1").json == {"images": []}
+
+
+def test_100_ids_can_be_asked_for_at_once(client, add_row):
+    ids = [add_row() for _ in range(100)]
+
+    response = client.get(f"/api/image_status?ids={','.join(map(str, ids))}")
+
+    assert [image["id"] for image in response.json["images"]] == ids[::-1]
+
+
+def test_101_ids_are_too_many(client):
+    response = client.get(f"/api/image_status?ids={','.join(map(str, range(1, 102)))}")
+
+    assert (response.status_code, response.json["code"]) == (400, "too_many_ids")
+    assert "At most 100" in response.json["error"]
+
+
+@pytest.mark.parametrize(
+    "query", ["", "?ids=", "?ids=1,", "?ids=a", "?ids=1;2", "?ids=-1", "?id=1"]
+)
+def test_ids_that_make_no_sense_are_refused_with_an_example(client, query):
+    response = client.get(f"/api/image_status{query}")
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_ids")
+    assert "?ids=1,2,3" in response.json["error"]
+
+
+@pytest.mark.parametrize("path", ["/api/image_status/1", "/api/image_status?ids=1"])
+def test_without_a_database_the_status_asks_for_patience(away_client, path):
+    response = away_client.get(path)
+
+    assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
+    assert "try again" in response.json["error"]
+    assert int(response.headers["Retry-After"]) > 0

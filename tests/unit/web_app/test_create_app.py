@@ -1,0 +1,71 @@
+"""Joining the parts, and that nothing happens before somebody asks for it."""
+
+import pkgutil
+import socket
+import subprocess
+import sys
+
+import web_app
+from web_app import create_app
+from web_app.services import EXTENSION
+
+_IMPORT_EVERYTHING = """
+import importlib, os, sys
+
+def refuse(event, arguments):
+    if event in ("socket.connect", "socket.getaddrinfo"):
+        raise SystemExit(f"{event} at import: {arguments}")
+
+sys.addaudithook(refuse)
+for name in sys.argv[1:]:
+    importlib.import_module(name)
+"""
+
+
+def test_every_module_can_be_imported_without_settings_and_without_a_network():
+    names = [
+        module.name
+        for module in pkgutil.walk_packages(web_app.__path__, "web_app.")
+        # wsgi is the entry point; gunicorn reads its own file.
+        if module.name not in ("web_app.wsgi", "web_app.gunicorn.conf")
+    ]
+
+    imported = subprocess.run(
+        [sys.executable, "-W", "error", "-c", _IMPORT_EVERYTHING, *names],
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert len(names) > 10
+    assert (imported.returncode, imported.stderr) == (0, "")
+
+
+def test_it_is_built_from_what_it_is_given_and_connects_to_nothing(
+    settings, object_store, session_factory, monkeypatch
+):
+    def refuse(*arguments):
+        raise AssertionError(f"connected to {arguments}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+    app = create_app(settings, object_store=object_store, session_factory=session_factory)
+
+    services = app.extensions[EXTENSION]
+    assert services.object_store is object_store
+    assert services.session_factory is session_factory
+    assert app.test_client().get("/gallery").status_code == 200
+
+
+def test_one_request_may_hold_100_of_the_largest_files(app, settings):
+    assert app.config["MAX_CONTENT_LENGTH"] > 100 * settings.max_upload_bytes
+
+
+def test_two_applications_share_nothing(settings, object_store, session_factory):
+    first, second = (
+        create_app(settings, object_store=object_store, session_factory=session_factory)
+        for _ in range(2)
+    )
+
+    assert first.extensions[EXTENSION] is not second.extensions[EXTENSION]

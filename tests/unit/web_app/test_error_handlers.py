@@ -1,0 +1,118 @@
+"""One shape for every error, and nothing of the inside in it."""
+
+import pytest
+from flask import abort
+
+JSON = {"Accept": "application/json"}
+PAGE = {"Accept": "text/html"}
+SECRET = "mysql://app:hunter2@db.internal/images"
+
+
+@pytest.fixture
+def failing_client(app):
+    """A browser at an application with addresses that fail."""
+
+    @app.get("/fails")
+    def fail():
+        raise RuntimeError(SECRET)
+
+    @app.get("/aborts/<int:status>")
+    def abort_with(status):
+        abort(status)
+
+    return app.test_client()
+
+
+def test_an_unexpected_error_is_logged_and_shows_a_program_nothing_of_the_inside(
+    failing_client, caplog
+):
+    response = failing_client.get("/fails", headers=JSON)
+
+    assert response.status_code == 500
+    assert response.json == {
+        "error": "Something went wrong on our side.",
+        "code": "internal_error",
+    }
+    assert SECRET in caplog.text
+
+
+def test_an_unexpected_error_shows_a_person_a_page_with_a_way_on(failing_client):
+    response = failing_client.get("/fails", headers=PAGE)
+
+    text = response.get_data(as_text=True)
+    assert (response.status_code, response.mimetype) == (500, "text/html")
+    assert SECRET not in text
+    assert "RuntimeError" not in text
+    assert 'href="/gallery"' in text
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "bad_request"),
+        (403, "forbidden"),
+        (404, "not_found"),
+        (405, "method_not_allowed"),
+        # Python 3.13 renamed these three; the codes must not change with it.
+        (413, "request_too_large"),
+        (414, "request_uri_too_long"),
+        (422, "unprocessable_entity"),
+        (429, "too_many_requests"),
+        (500, "internal_server_error"),
+    ],
+)
+def test_every_http_error_has_a_sentence_and_a_stable_code(failing_client, status, code):
+    response = failing_client.get(f"/aborts/{status}", headers=JSON)
+
+    assert response.status_code == status
+    assert set(response.json) == {"error", "code"}
+    assert response.json["code"] == code
+    assert response.json["error"].endswith(".")
+
+
+@pytest.mark.parametrize("headers", [JSON, PAGE])
+def test_a_refused_method_names_those_that_are_allowed(client, headers):
+    response = client.get("/upload", headers=headers)
+
+    assert response.status_code == 405
+    assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
+
+
+def test_the_api_answers_in_json_whatever_is_accepted(client):
+    response = client.get("/api/nowhere", headers=PAGE)
+
+    assert response.status_code == 404
+    assert response.json == {"error": "There is nothing at this address.", "code": "not_found"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/nowhere"),
+        ("GET", "/upload"),
+        ("POST", "/upload"),
+        ("GET", "/images/1"),
+        ("GET", "/gallery?cursor=x"),
+        ("GET", "/api/image_status/1"),
+        ("GET", "/api/image_status"),
+        ("GET", "/static/nothing.css"),
+        ("GET", "/fails"),
+    ],
+)
+def test_no_error_may_be_cached(failing_client, method, path):
+    response = failing_client.open(path, method=method)
+
+    assert response.status_code >= 400
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+def test_neither_may_what_comes_of_a_form(client, send_page):
+    response = send_page(("a.jpg", b"text"))
+
+    assert response.status_code == 303
+    assert response.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/", "/gallery", "/health"])
+def test_pages_are_for_one_persons_cache_and_asked_for_again(client, path):
+    assert client.get(path).headers["Cache-Control"] == "private, no-cache"

@@ -1,0 +1,146 @@
+"""Presigned URLs, recomputed by hand: a moto server would accept any signature."""
+
+import hashlib
+import hmac
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import boto3
+import pytest
+
+from web_app.object_store import S3ObjectStore
+
+ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
+KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
+
+
+def sign(url, secret_key):
+    """The signature that S3 would compute for a presigned GET.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
+    """
+    parts = urlsplit(url)
+    query = [pair for pair in parts.query.split("&") if not pair.startswith("X-Amz-Signature=")]
+    values = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    request = "\n".join(
+        [
+            "GET",
+            parts.path,
+            "&".join(sorted(query)),
+            f"host:{parts.netloc}\n",
+            "host",
+            "UNSIGNED-PAYLOAD",
+        ]
+    )
+    scope = unquote(values["X-Amz-Credential"]).partition("/")[2]
+    text = "\n".join(
+        [
+            "AWS4-HMAC-SHA256",
+            values["X-Amz-Date"],
+            scope,
+            hashlib.sha256(request.encode()).hexdigest(),
+        ]
+    )
+    key = f"AWS4{secret_key}".encode()
+    for word in scope.split("/"):
+        key = hmac.digest(key, word.encode(), "sha256")
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+def query_of(url):
+    return {name: values[0] for name, values in parse_qs(urlsplit(url).query).items()}
+
+
+@pytest.fixture
+def make_store(monkeypatch):
+    """Makes a store as the application does, in an environment of its own."""
+
+    def make(region="eu-west-1", **environment):
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN"):
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
+            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
+            "AWS_DEFAULT_REGION": region,
+            **environment,
+        }.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
+        return S3ObjectStore(
+            image_bucket="the-images", thumbnail_bucket="the-thumbnails", presigned_url_seconds=123
+        )
+
+    return make
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
+def test_a_link_is_signed_for_the_regional_endpoint_in_virtual_hosted_style(make_store, region):
+    url = make_store(region).presigned_original_url(KEY, content_type="image/jpeg")
+
+    parts, query = urlsplit(url), query_of(url)
+    assert (parts.scheme, parts.netloc) == ("https", f"the-images.s3.{region}.amazonaws.com")
+    assert parts.path == f"/{KEY}"
+    assert query["X-Amz-Algorithm"] == "AWS4-HMAC-SHA256"
+    assert query["X-Amz-Credential"].split("/")[2:] == [region, "s3", "aws4_request"]
+    assert query["X-Amz-Signature"] == sign(url, SECRET_KEY)
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:5000", "http://10.1.2.3"])
+def test_an_endpoint_that_is_an_address_is_spoken_to_in_path_style(make_store, endpoint):
+    url = make_store(AWS_ENDPOINT_URL=endpoint).presigned_thumbnail_url("thumbnails/t.webp")
+
+    assert url.startswith(f"{endpoint}/the-thumbnails/thumbnails/t.webp?")
+    assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
+
+
+def test_a_link_dies_when_the_settings_say(make_store):
+    before = datetime.now(UTC).replace(microsecond=0)
+
+    query = query_of(make_store().presigned_thumbnail_url("thumbnails/t.webp"))
+
+    made_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    assert query["X-Amz-Expires"] == "123"
+    assert before <= made_at <= before + timedelta(seconds=5)
+
+
+def test_a_link_says_as_what_a_browser_must_take_the_bytes(make_store):
+    store = make_store()
+
+    original = store.presigned_original_url(KEY, content_type="image/heic")
+    thumbnail = store.presigned_thumbnail_url("thumbnails/t.webp")
+
+    assert query_of(original)["response-content-type"] == "image/heic"
+    assert query_of(thumbnail)["response-content-type"] == "image/webp"
+
+
+def test_what_a_link_says_cannot_be_changed_without_breaking_its_signature(make_store):
+    url = make_store().presigned_original_url(KEY, content_type="image/jpeg")
+
+    changed = url.replace("image%2Fjpeg", "text%2Fhtml")
+
+    assert changed != url
+    assert query_of(changed)["X-Amz-Signature"] != sign(changed, SECRET_KEY)
+
+
+def test_temporary_credentials_send_their_token_along_and_sign_it(make_store):
+    url = make_store(AWS_SESSION_TOKEN="a/token+of=a role").presigned_thumbnail_url("t.webp")
+
+    assert query_of(url)["X-Amz-Security-Token"] == "a/token+of=a role"
+    assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
+
+
+def test_no_link_holds_the_secret(make_store):
+    url = make_store().presigned_original_url(KEY, content_type="image/jpeg")
+
+    assert SECRET_KEY not in unquote(url)
+
+
+def test_waiting_for_s3_is_bounded_and_every_thread_has_a_connection(make_store):
+    config = make_store()._client.meta.config
+
+    assert config.connect_timeout <= 5
+    assert config.read_timeout <= 30
+    assert config.retries["total_max_attempts"] <= 4
+    assert config.max_pool_connections >= 16  # `threads` in gunicorn.conf.py

@@ -1,0 +1,763 @@
+"""What people see, and the upload route that serves people and programs alike."""
+
+import html
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from database.models import AnnotationSource, Half, Status
+from tests import factories
+from web_app import create_app
+from web_app.error_handlers import RETRY_AFTER_SECONDS
+from web_app.pages import PAGE_SIZE
+
+JPEG = factories.make_jpeg()
+BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+# What browsers keep of one cookie, its attributes included.
+MAX_COOKIE_BYTES = 4093
+HOSTILE = """<script>alert("x")</script> & ' onerror=alert(1)"""
+
+
+def distinct_jpeg(number):
+    return factories.make_jpeg((16 + number, 16))
+
+
+class Page(HTMLParser):
+    """Elements, with their attributes, and text of an HTML page."""
+
+    def __init__(self, response):
+        super().__init__()
+        self.elements, self.texts = [], []
+        self.feed(response.get_data(as_text=True))
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        if data.strip():
+            self.texts.append(data.strip())
+
+    def all(self, tag, **attributes):
+        return [
+            found
+            for name, found in self.elements
+            if name == tag and attributes.items() <= found.items()
+        ]
+
+    @property
+    def image_ids(self):
+        links = [link["href"] for link in self.all("a", **{"class": "card__link"})]
+        return [int(link.removeprefix("/images/")) for link in links]
+
+    @property
+    def next_link(self):
+        [link] = self.all("a", rel="next") or [{"href": None}]
+        return link["href"]
+
+
+def messages(response):
+    return re.findall(r'messages__item--(\w+)">(.*?)</li>', response.get_data(as_text=True))
+
+
+def is_instruction(sentence):
+    words = "Save|save|Send|send|Open|Export|Make|Check|Choose|try again|Try again"
+    return sentence.endswith(".") and re.search(rf"\b({words})\b", sentence)
+
+
+# Uploading as a program
+
+
+def test_an_upload_answers_with_a_result_and_links_that_work(client, send):
+    response = send(("beach.jpg", JPEG))
+
+    [result] = response.json["results"]
+    assert response.status_code == 201
+    assert result == {
+        "filename": "beach.jpg",
+        "outcome": "accepted",
+        "id": result["id"],
+        "status_url": f"/api/image_status/{result['id']}",
+        "url": f"/images/{result['id']}",
+        "error": None,
+    }
+    assert response.headers["Location"] == result["status_url"]
+    assert client.get(result["status_url"]).json["annotation_status"] == "pending"
+    assert client.get(result["url"]).status_code == 200
+
+
+REFUSED_FILES = {
+    "empty": (b"", 400, "empty_file"),
+    "text called .jpg": (b"I am not an image", 415, "unsupported_format"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 415, "unsupported_format"),
+    "PDF": (b"%PDF-1.7\n%\xe2\xe3\xcf\xd3", 415, "unsupported_format"),
+    "web page": (b"<!doctype html><script>alert(1)</script>", 415, "unsupported_format"),
+    "page before a JPEG": (b"<html>" + JPEG, 415, "unsupported_format"),
+    "truncated JPEG": (factories.truncated(JPEG), 422, "invalid_image"),
+    "only the start of a JPEG": (b"\xff\xd8\xff", 422, "invalid_image"),
+    "bomb": (None, 422, "too_many_pixels"),
+    "over MAX_UPLOAD_BYTES": (JPEG + bytes(20 * 1024 * 1024), 413, "too_large"),
+}
+
+
+@pytest.fixture(scope="session")
+def png_bomb():
+    return factories.make_png_bomb((60_000, 60_000))
+
+
+@pytest.fixture(params=REFUSED_FILES)
+def refused_file(request, png_bomb):
+    """Each file that cannot be accepted, with the status and the code that say why."""
+    content, status, code = REFUSED_FILES[request.param]
+    return png_bomb if content is None else content, status, code
+
+
+def test_a_refused_file_is_told_why_and_what_to_do(send, refused_file):
+    content, status, code = refused_file
+
+    response = send(("holiday.jpg", content))
+
+    [result] = response.json["results"]
+    assert response.status_code == status
+    assert (result["filename"], result["outcome"]) == ("holiday.jpg", "rejected")
+    assert (result["id"], result["status_url"], result["url"]) == (None, None, None)
+    assert result["error"]["code"] == response.json["code"] == code
+    assert result["error"]["message"] == response.json["error"]
+    assert is_instruction(response.json["error"])
+
+
+def test_a_refused_file_leaves_the_others_of_its_upload_unharmed(send, refused_file, object_store):
+    content, _status, code = refused_file
+
+    response = send(("1.jpg", distinct_jpeg(1)), ("2.jpg", content), ("3.jpg", distinct_jpeg(3)))
+
+    results = response.json["results"]
+    assert response.status_code == 201
+    assert "error" not in response.json
+    assert [result["outcome"] for result in results] == ["accepted", "rejected", "accepted"]
+    assert results[1]["error"]["code"] == code
+    assert len(object_store.objects) == 2
+
+
+def test_trouble_of_ours_outweighs_trouble_with_a_file(send, object_store):
+    object_store.is_away = True
+
+    response = send(("1.jpg", b"text"), ("2.jpg", JPEG), ("3.jpg", b""))
+
+    assert (response.status_code, response.json["code"]) == (502, "upload_failed")
+
+
+def test_an_image_that_is_also_a_web_page_is_stored_and_linked_as_an_image_only(
+    client, send, object_store
+):
+    response = send(("page.html", factories.make_polyglot()))
+
+    status = client.get(response.json["results"][0]["status_url"]).json
+    [(key, stored)] = object_store.objects.items()
+    assert key.endswith(".jpg")
+    assert stored.content_type == "image/jpeg"
+    assert "type=image%2Fjpeg" in status["original_url"]
+
+
+def test_100_files_are_accepted_at_once_and_the_101st_is_told_so(send):
+    response = send(*((f"{number}.jpg", distinct_jpeg(number)) for number in range(101)))
+
+    results = response.json["results"]
+    assert response.status_code == 201
+    assert [result["filename"] for result in results] == [f"{n}.jpg" for n in range(101)]
+    assert [result["outcome"] for result in results] == ["accepted"] * 100 + ["rejected"]
+    assert results[100]["error"]["code"] == "too_many_files"
+    assert is_instruction(results[100]["error"]["message"])
+
+
+def test_a_storage_that_is_away_is_told_and_the_row_says_so_too(client, send, read_rows):
+    client.application.extensions["image_annotation"].object_store.is_away = True
+
+    response = send(("beach.jpg", JPEG))
+
+    [row] = read_rows()
+    status = client.get(f"/api/image_status/{row.id}").json
+    assert (response.status_code, response.json["code"]) == (502, "upload_failed")
+    assert is_instruction(response.json["error"])
+    assert status["status"] == "failed"
+    assert status["annotation_error"]["code"] == status["thumbnail_error"]["code"]
+    assert status["annotation_error"]["code"] == "upload_failed"
+    assert (status["original_url"], status["thumbnail_url"]) == (None, None)
+
+
+def test_a_database_that_is_away_is_told(away_client, send):
+    response = send(("beach.jpg", JPEG), by=away_client)
+
+    assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
+    assert is_instruction(response.json["error"])
+    assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
+
+
+# No file, no form
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        (None, None),
+        (b"", "multipart/form-data; boundary=x"),
+        (b"--x--\r\n", "multipart/form-data; boundary=x"),
+        (b"image=beach.jpg", "application/x-www-form-urlencoded"),
+        (JPEG, "image/jpeg"),
+        (JPEG, "application/octet-stream"),
+        (b'{"image": "beach.jpg"}', "application/json"),
+        (JPEG, "multipart/mixed; boundary=x"),
+        (JPEG, "\xff\x00;;=;"),
+        (
+            b'--x\r\nContent-Disposition: form-data; name="image"\r\n\r\ntext\r\n--x--\r\n',
+            "multipart/form-data; boundary=x",
+        ),
+    ],
+)
+def test_an_upload_without_a_file_is_told_to_choose_one(client, data, content_type):
+    response = client.post(
+        "/upload", data=data, content_type=content_type, headers={"Accept": "application/json"}
+    )
+
+    assert response.status_code == 400
+    assert response.json["code"] in ("no_file", "malformed_form")
+    assert is_instruction(response.json["error"])
+
+
+def test_the_empty_part_of_a_browser_in_which_nothing_was_chosen_is_no_file(send):
+    response = send(("", b""))
+
+    assert (response.status_code, response.json["code"]) == (400, "no_file")
+
+
+def test_a_file_in_another_field_is_told_the_fields_name(send):
+    response = send(("beach.jpg", JPEG), field="file")
+
+    assert (response.status_code, response.json["code"]) == (400, "no_file")
+    assert "“image”" in response.json["error"]
+
+
+def test_a_file_without_a_name_is_a_file_all_the_same(send):
+    response = send(("", JPEG))
+
+    assert response.status_code == 201
+    assert response.json["results"][0]["filename"] == "unnamed"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"no form at all",
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n' + JPEG,
+        b"--x\r\nContent-Type: image/jpeg\r\n\r\n" + JPEG + b"\r\n--x--\r\n",
+        b"--x\r\n\r\n\r\n--x\r\n--x--",
+        b"--x\r\n" * 50,
+    ],
+)
+def test_a_malformed_form_is_told_so(client, body):
+    response = client.post(
+        "/upload",
+        data=body,
+        content_type="multipart/form-data; boundary=x",
+        headers={"Accept": "application/json"},
+    )
+
+    assert (response.status_code, response.json["code"]) == (400, "malformed_form")
+    assert is_instruction(response.json["error"])
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=é"])
+def test_a_form_without_a_usable_boundary_is_told_so(client, content_type):
+    response = client.post(
+        "/upload", data=JPEG, content_type=content_type, headers={"Accept": "application/json"}
+    )
+
+    assert (response.status_code, response.json["code"]) == (400, "malformed_form")
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    st.lists(
+        st.one_of(
+            st.binary(max_size=12),
+            st.sampled_from(
+                [
+                    b"--x",
+                    b"--x--",
+                    b"\r\n",
+                    b"\n",
+                    b"\r\n\r\n",
+                    b"Content-Disposition: form-data",
+                    b'; name="image"',
+                    b'; filename="a.jpg"',
+                    b"; filename*=utf-8''%ED%A0%80%0A.jpg",
+                    JPEG[:40],
+                ]
+            ),
+        ),
+        max_size=14,
+    )
+)
+def test_no_body_however_mangled_is_an_error_of_the_server(client, pieces):
+    response = client.post(
+        "/upload",
+        data=b"".join(pieces),
+        content_type="multipart/form-data; boundary=x",
+        headers={"Accept": "application/json"},
+    )
+
+    assert response.status_code in (201, 400, 413, 415, 422)
+    assert response.json
+
+
+def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
+    response = client.post(
+        "/upload",
+        input_stream=None,
+        content_type="multipart/form-data; boundary=x",
+        headers={"Accept": "application/json"},
+        environ_overrides={"CONTENT_LENGTH": str(3 * 1024**3)},
+    )
+
+    assert (response.status_code, response.json["code"]) == (413, "request_too_large")
+    assert is_instruction(response.json["error"])
+
+
+def test_a_form_of_very_many_parts_is_refused(send):
+    response = send(*((f"{number}.jpg", b"") for number in range(1001)))
+
+    assert (response.status_code, response.json["code"]) == (413, "request_too_large")
+
+
+# Hostile names
+
+
+HOSTILE_NAMES = {
+    "path": ("../../etc/passwd.jpg", "passwd.jpg"),
+    "quotes": ('he said "hi".jpg', 'he said "hi".jpg'),
+    "emoji": ("🏖👩\u200d🚀.jpg", "🏖👩\u200d🚀.jpg"),
+    "markup": ("<script>alert('1').jpg", "<script>alert('1').jpg"),
+    "line breaks as browsers send them": ("a\r\nb.jpg", "a%0D%0Ab.jpg"),
+    "bidi override": ("photo\u202egpj.exe", "photogpj.exe"),
+    "NUL": ("a\0b.jpg", "ab.jpg"),
+    "template": ("{{ settings.flask_secret_key }}.jpg", "{{ settings.flask_secret_key }}.jpg"),
+}
+
+
+@pytest.mark.parametrize(("sent", "kept"), HOSTILE_NAMES.values(), ids=HOSTILE_NAMES)
+def test_a_hostile_file_name_is_stored_and_shown_as_text(client, send, sent, kept):
+    response = send((sent, JPEG))
+
+    [result] = response.json["results"]
+    gallery = client.get("/gallery").get_data(as_text=True)
+    assert result["filename"] == kept
+    assert client.get(result["status_url"]).json["filename"] == kept
+    assert html.escape(kept, quote=False) in gallery.replace("&#39;", "'").replace("&#34;", '"')
+    assert "<script" not in gallery
+
+
+def test_a_name_of_300_characters_is_cut_and_keeps_its_extension(client, send):
+    name = "holiday/" + '<script>"🏖' * 29 + ".jpeg"
+
+    [result] = send((name, JPEG)).json["results"]
+
+    gallery = client.get("/gallery").get_data(as_text=True)
+    assert len(name) > 300
+    assert len(result["filename"]) == 255
+    assert result["filename"].startswith('<script>"🏖<script>')
+    assert result["filename"].endswith(".jpeg")
+    assert "&lt;script&gt;&#34;🏖" in gallery
+    assert "<script" not in gallery
+
+
+@pytest.mark.parametrize("escaped", ["%ED%A0%80", "%00%0A", "%FF%FE", "%E2%80%AE"])
+def test_a_percent_encoded_name_cannot_smuggle_anything_in(client, escaped):
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; '
+        b"filename*=utf-8''a%b.jpg\r\n\r\n%b\r\n--x--\r\n" % (escaped.encode(), JPEG)
+    )
+
+    response = client.post(
+        "/upload",
+        data=body,
+        content_type="multipart/form-data; boundary=x",
+        headers={"Accept": "application/json"},
+    )
+
+    assert response.status_code == 201
+    assert re.fullmatch("a\ufffd*.jpg", response.json["results"][0]["filename"])
+
+
+def test_a_name_that_is_not_utf_8_is_told_so(send):
+    response = send(("1.jpg", JPEG), ("pl\u00e4ya.jpg".encode("latin-1"), distinct_jpeg(1)))
+
+    assert (response.status_code, response.json["code"]) == (400, "malformed_form")
+    assert "UTF-8" in response.json["error"]
+
+
+# Uploading without scripts
+
+
+def test_a_form_leads_to_the_gallery_with_a_message_for_each_file(client, send_page):
+    response = send_page(
+        ("<b>1</b>.jpg", JPEG), ("2.jpg", b"text"), ("3.jpg", JPEG), ("4.jpg", b"")
+    )
+
+    gallery = client.get(response.headers["Location"])
+    shown = messages(gallery)
+    assert (response.status_code, response.headers["Location"]) == (303, "/gallery")
+    assert [outcome for outcome, _ in shown] == ["rejected", "rejected", "accepted", "duplicate"]
+    assert shown[0][1].startswith("2.jpg: This file is not an image")
+    assert shown[1][1].startswith("4.jpg: This file is empty")
+    assert shown[2][1] == "b&gt;.jpg: accepted."
+    assert messages(client.get("/gallery")) == []
+
+
+def test_a_form_without_a_choice_gets_a_page_that_says_what_to_do(send_page):
+    response = send_page(("", b""))
+
+    assert response.status_code == 400
+    assert response.mimetype == "text/html"
+    assert "Choose at least one" in response.get_data(as_text=True)
+
+
+def test_a_form_whose_files_are_all_refused_leads_to_the_gallery_too(client, send_page):
+    response = send_page(("a.jpg", b"text"))
+
+    assert response.status_code == 303
+    assert [outcome for outcome, _ in messages(client.get("/gallery"))] == ["rejected"]
+
+
+@pytest.mark.parametrize("is_accepted", [True, False])
+def test_no_cookie_is_larger_than_browsers_keep_even_after_101_files_with_emoji_names(
+    client, send_page, is_accepted
+):
+    names = [f"{'🏖🚀🎈🦊' * 60}{number}.jpg" for number in range(101)]
+    files = [
+        (name, distinct_jpeg(number) if is_accepted else b"text")
+        for number, name in enumerate(names)
+    ]
+
+    for _ in range(2):  # The messages of the first are never looked at.
+        response = send_page(*files)
+        assert response.status_code == 303
+        for cookie in response.headers.getlist("Set-Cookie"):
+            assert len(cookie) <= MAX_COOKIE_BYTES
+
+    shown = messages(client.get("/gallery"))
+    assert 1 < len(shown) < 101
+    [count] = re.findall(r"… and (\d+) more", shown[-1][1])
+    assert len(shown) - 1 + int(count) == 101
+
+
+def test_what_went_wrong_is_told_before_what_went_well(client, send_page):
+    files = [(f"{'long name ' * 6}{number}.jpg", distinct_jpeg(number)) for number in range(60)]
+
+    send_page(*files, ("last.jpg", b"text"))
+
+    outcome, message = messages(client.get("/gallery"))[0]
+    assert outcome == "rejected"
+    assert message.startswith("last.jpg")
+
+
+# JSON or a page
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_json"),
+    [
+        ("application/json", True),
+        ("application/json, text/plain, */*", True),  # axios
+        ("application/json;q=0.9, text/html;q=0.8", True),
+        ("*/*", False),  # curl
+        (BROWSER, False),
+        ("text/html, application/json;q=0.9", False),
+        ("nonsense;;q=x", False),
+        ("", False),
+    ],
+)
+def test_programs_that_name_json_get_it_and_everybody_else_gets_pages(
+    client, send, accept, is_json
+):
+    uploaded = send(("beach.jpg", JPEG), accept=accept)
+    refused = client.get("/nowhere", headers={"Accept": accept})
+
+    assert uploaded.status_code == (201 if is_json else 303)
+    assert refused.status_code == 404
+    assert refused.is_json == is_json
+
+
+# Owners
+
+
+def test_a_first_upload_answers_with_a_token_and_a_cookie_of_the_same_value(client, send):
+    response = send(("beach.jpg", JPEG))
+
+    cookie = client.get_cookie("owner")
+    assert cookie.value == response.json["owner_token"]
+    assert (cookie.http_only, cookie.same_site, cookie.secure) == (True, "Lax", False)
+    assert cookie.path == "/"
+
+
+def test_the_cookie_is_secure_where_the_connection_is(client, send):
+    send(("beach.jpg", JPEG), base_url="https://images.test")
+
+    assert client.get_cookie("owner", domain="images.test").secure
+
+
+def test_a_later_upload_keeps_the_owner(client, send):
+    send(("beach.jpg", JPEG))
+    response = send(("again.jpg", JPEG))
+
+    assert response.json["results"][0]["outcome"] == "duplicate"
+    assert "owner_token" not in response.json
+    assert "Set-Cookie" not in response.headers
+
+
+def test_a_bearer_token_names_the_owner_without_any_cookie(app, send):
+    first = send(("beach.jpg", JPEG))
+    program = app.test_client(use_cookies=False)
+    bearer = {"Authorization": f"Bearer {first.json['owner_token']}"}
+
+    again = send(("same.jpg", JPEG), by=program, headers=bearer)
+
+    [result] = again.json["results"]
+    assert again.status_code == 201
+    assert (result["outcome"], result["id"]) == ("duplicate", first.json["results"][0]["id"])
+    assert result["url"] == first.json["results"][0]["url"]
+    assert "Set-Cookie" not in again.headers
+
+
+def test_another_owners_same_image_is_accepted(app, send):
+    mine = send(("beach.jpg", JPEG))
+    theirs = send(("beach.jpg", JPEG), by=app.test_client())
+
+    assert theirs.json["results"][0]["outcome"] == "accepted"
+    assert theirs.json["results"][0]["id"] != mine.json["results"][0]["id"]
+
+
+@pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer", "Bearer a=b", "bearer é"])
+def test_an_invalid_bearer_token_is_refused_and_nothing_is_stored(send, read_rows, header):
+    response = send(("beach.jpg", JPEG), headers={"Authorization": header})
+
+    assert (response.status_code, response.json["code"]) == (401, "invalid_owner_token")
+    assert read_rows() == []
+
+
+# The gallery
+
+
+def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
+    page = Page(client.get("/"))
+
+    [form] = page.all("form")
+    [chooser] = page.all("input", type="file")
+    assert (form["action"], form["method"]) == ("/upload", "post")
+    assert form["enctype"] == "multipart/form-data"
+    assert (chooser["name"], "multiple" in chooser) == ("image", True)
+    assert "image/jpeg" in chooser["accept"]
+    assert page.all("label", **{"for": chooser["id"]})
+    assert "Up to 100 at once" in " ".join(" ".join(page.texts).split())
+
+
+def test_an_empty_gallery_says_what_to_do(client):
+    page = Page(client.get("/gallery"))
+
+    assert "Upload the first one." in page.texts
+    assert page.next_link is None
+
+
+def test_the_gallery_shows_the_newest_first_24_to_a_page(client, add_row):
+    ids = [add_row() for _ in range(PAGE_SIZE + 1)]
+
+    page = Page(client.get("/gallery"))
+
+    assert PAGE_SIZE == 24
+    assert page.image_ids == ids[:0:-1]
+
+
+@pytest.mark.parametrize(("count", "page_sizes"), [(24, [24]), (25, [24, 1]), (60, [24, 24, 12])])
+def test_a_walk_through_the_pages_meets_every_image_once(client, add_row, count, page_sizes):
+    ids = [add_row() for _ in range(count)]
+    seen, sizes, link = [], [], "/gallery"
+
+    while link:
+        page = Page(client.get(link))
+        add_row()  # What arrives meanwhile moves nothing.
+        seen += page.image_ids
+        sizes.append(len(page.image_ids))
+        link = page.next_link
+
+    assert sizes == page_sizes
+    assert seen == ids[::-1]
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "!", "MA", "LTE", "MQ==", "é", "9" * 5000])
+def test_a_cursor_of_somebody_elses_making_is_refused(client, cursor):
+    response = client.get("/gallery", query_string={"cursor": cursor})
+
+    assert response.status_code == 400
+    assert "Start again from the first page." in response.get_data(as_text=True)
+
+
+def test_a_cursor_past_the_last_image_leads_back(client):
+    page = Page(client.get("/gallery?cursor=MQ"))
+
+    assert "There are no older images." in page.texts
+    assert [link for link in page.all("a") if link["href"] == "/gallery"]
+
+
+def completed(**columns):
+    return {
+        "annotation_status": Status.COMPLETED,
+        "annotation": "A dog runs along a beach.",
+        "alt_text": "Dog on a beach",
+        "tags": ["dog", "beach"],
+        "annotation_source": AnnotationSource.MODEL,
+        "annotation_model": "gemini-x",
+        "input_tokens": 300,
+        "output_tokens": 40,
+        "thumbnail_status": Status.COMPLETED,
+        "thumbnail_key": "thumbnails/t.webp",
+        "dominant_color": "#336699",
+        **columns,
+    }
+
+
+@pytest.fixture(params=["/gallery", "/images/{image_id}"])
+def show(client, request):
+    """Shows an image in the gallery, and on its own page."""
+    return lambda image_id: Page(client.get(request.param.format(image_id=image_id)))
+
+
+def test_a_caption_is_shown_as_text_and_its_alt_text_on_the_thumbnail(show, add_row):
+    page = show(add_row(**completed()))
+
+    [thumbnail] = page.all("img")
+    assert "A dog runs along a beach." in page.texts
+    assert (thumbnail["alt"], thumbnail["src"]) == (
+        "Dog on a beach",
+        "https://thumbnails.test/thumbnails/t.webp",
+    )
+    assert {"dog", "beach"} <= set(page.texts)
+
+
+def test_without_an_alt_text_the_caption_stands_in_for_it(show, add_row):
+    [thumbnail] = show(add_row(**completed(alt_text=None))).all("img")
+
+    assert thumbnail["alt"] == "A dog runs along a beach."
+
+
+def test_hostile_words_are_shown_and_never_run(show, add_row):
+    page = show(
+        add_row(**completed(annotation=HOSTILE, alt_text=HOSTILE, tags=[HOSTILE], filename=HOSTILE))
+    )
+
+    [thumbnail] = page.all("img")
+    assert thumbnail["alt"] == HOSTILE
+    assert "onerror" not in thumbnail
+    assert page.all("script") == []
+    assert page.texts.count(HOSTILE) >= 3
+
+
+def test_a_pending_image_says_so_and_its_page_looks_again(show, add_row):
+    page = show(add_row())
+
+    assert "Waiting for its caption…" in page.texts
+    assert "Making the thumbnail…" in page.texts
+    assert page.all("meta", **{"http-equiv": "refresh"})
+
+
+def test_a_finished_image_does_not_reload_its_page(show, add_row):
+    assert show(add_row(**completed())).all("meta", **{"http-equiv": "refresh"}) == []
+
+
+def test_a_failed_half_says_why_and_a_setback_that_it_is_tried_again(show, add_row):
+    page = show(
+        add_row(
+            annotation_status=Status.PENDING,
+            annotation_error_code="rate_limited",
+            annotation_error_message="The model is busy.",
+            thumbnail_status=Status.FAILED,
+            thumbnail_error_code="invalid_image",
+            thumbnail_error_message=f"It is damaged {HOSTILE}.",
+        )
+    )
+
+    text = " ".join(" ".join(page.texts).split())
+    assert "Caption: The model is busy. It is tried again by itself." in text
+    assert f"Thumbnail: It is damaged {HOSTILE}." in text
+    assert "No thumbnail" in text
+
+
+def test_the_page_of_an_image_that_was_never_stored_links_to_no_original(client, add_row):
+    failed = {
+        f"{half}_{name}": value
+        for half in Half
+        for name, value in {"status": Status.FAILED, "error_code": "upload_failed"}.items()
+    }
+
+    page = Page(client.get(f"/images/{add_row(**failed)}"))
+
+    assert "Open the original" not in page.texts
+
+
+@pytest.mark.parametrize("image_id", ["1", "0", "-1", "abc", "1.5", "%00", "9" * 19, "9" * 5000])
+def test_an_image_that_does_not_exist_is_a_page_that_says_so(client, image_id):
+    response = client.get(f"/images/{image_id}")
+
+    assert (response.status_code, response.mimetype) == (404, "text/html")
+    assert "Image not found" in response.get_data(as_text=True)
+
+
+@pytest.mark.parametrize("path", ["/", "/gallery", "/images/{image_id}", "/nowhere"])
+def test_a_site_notice_stands_on_every_page_as_text(
+    settings, object_store, session_factory, add_row, path
+):
+    settings = settings.model_copy(update={"site_notice": "Captions are <local> today."})
+    app = create_app(settings, object_store=object_store, session_factory=session_factory)
+
+    response = app.test_client().get(path.format(image_id=add_row()))
+
+    assert "Captions are &lt;local&gt; today." in response.get_data(as_text=True)
+
+
+def test_without_a_site_notice_there_is_no_empty_frame_for_it(client):
+    assert "notice" not in client.get("/").get_data(as_text=True)
+
+
+# When the database is away
+
+
+@pytest.mark.parametrize("path", ["/gallery", "/images/1"])
+def test_a_page_that_needs_the_database_asks_for_patience(away_client, path):
+    response = away_client.get(path)
+
+    assert (response.status_code, response.mimetype) == (503, "text/html")
+    assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
+    assert "try again in a moment" in response.get_data(as_text=True)
+
+
+def test_the_upload_page_needs_no_database(away_client):
+    assert away_client.get("/").status_code == 200
+
+
+def test_a_message_of_a_failed_upload_is_shown_even_then(away_client, send_page):
+    response = send_page(("beach.jpg", JPEG), by=away_client)
+
+    assert response.status_code == 303
+    assert [outcome for outcome, _ in messages(away_client.get("/gallery"))] == ["rejected"]
+
+
+# What the tests themselves rely on
+
+
+def test_the_session_holds_messages_and_nothing_else(client, send_page):
+    send_page(("beach.jpg", JPEG))
+
+    with client.session_transaction() as session:
+        assert set(session) == {"_flashes"}

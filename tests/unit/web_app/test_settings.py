@@ -1,0 +1,123 @@
+"""What must be set, and that no secret is ever repeated."""
+
+import pytest
+from pydantic import ValidationError
+
+from database.session import create_database_engine
+from web_app.settings import Settings
+
+SECRET = "hunter2-hunter2-hunter2"
+REQUIRED = {
+    "DATABASE_URL": f"mysql://app:{SECRET}@db/images",
+    "FLASK_SECRET_KEY": SECRET,
+    "S3_IMAGE_BUCKET": "images",
+    "S3_THUMBNAIL_BUCKET": "thumbnails",
+}
+OPTIONAL = (
+    "DB_HOST",
+    "DB_PORT",
+    "DB_NAME",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_SECRET_ARN",
+    "MAX_UPLOAD_BYTES",
+    "MAX_IMAGE_PIXELS",
+    "PRESIGNED_URL_SECONDS",
+    "SITE_NOTICE",
+    "LOG_LEVEL",
+    "THUMBNAIL_WIDTH",
+    "THUMBNAIL_HEIGHT",
+)
+
+
+@pytest.fixture
+def read_settings(monkeypatch):
+    """Reads settings from an environment of exactly the required variables and these."""
+
+    def read(**changes):
+        for name in OPTIONAL:
+            monkeypatch.delenv(name, raising=False)
+        for name, value in {**REQUIRED, **changes}.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        return Settings()
+
+    return read
+
+
+def test_the_required_variables_are_enough(read_settings):
+    settings = read_settings()
+
+    assert settings.flask_secret_key.get_secret_value() == SECRET
+    assert (settings.s3_image_bucket, settings.s3_thumbnail_bucket) == ("images", "thumbnails")
+    assert settings.max_upload_bytes == 20 * 1024 * 1024
+    assert settings.site_notice is None
+
+
+@pytest.mark.parametrize("name", ["FLASK_SECRET_KEY", "S3_IMAGE_BUCKET", "S3_THUMBNAIL_BUCKET"])
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_variable_stops_the_start_and_is_named(read_settings, name, value):
+    with pytest.raises(ValidationError) as error:
+        read_settings(**{name: value})
+
+    assert name in str(error.value).upper()
+
+
+def test_a_missing_database_stops_the_start_and_names_both_ways(read_settings):
+    with pytest.raises(ValidationError, match="DATABASE_URL, or DB_HOST and DB_USER"):
+        read_settings(DATABASE_URL=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLASK_SECRET_KEY", "too-short"),
+        ("MAX_UPLOAD_BYTES", "-7777"),
+        ("MAX_UPLOAD_BYTES", "20MB"),
+        ("PRESIGNED_URL_SECONDS", "3601"),
+        ("DB_PORT", "70000"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named_and_never_repeated(read_settings, name, value):
+    with pytest.raises(ValidationError) as error:
+        read_settings(**{name: value})
+
+    text = str(error.value)
+    assert name in text.upper()
+    assert value not in text
+    assert SECRET not in text
+
+
+def test_no_secret_is_shown_when_settings_are_printed(read_settings):
+    settings = read_settings(DB_PASSWORD=SECRET)
+
+    assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
+
+
+def test_database_url_counts_before_the_single_variables(read_settings):
+    settings = read_settings(DB_HOST="elsewhere", DB_USER="me")
+
+    assert settings.sqlalchemy_url().host == "db"
+    assert settings.sqlalchemy_url().drivername == "mysql+pymysql"
+
+
+def test_the_single_variables_make_an_address_too(read_settings):
+    settings = read_settings(
+        DATABASE_URL=None, DB_HOST="db", DB_USER="me", DB_PASSWORD="p@ss/w:rd", DB_NAME="images"
+    )
+
+    url = settings.sqlalchemy_url()
+    assert (url.drivername, url.host, url.port) == ("mysql+pymysql", "db", 3306)
+    assert (url.username, url.password, url.database) == ("me", "p@ss/w:rd", "images")
+
+
+@pytest.mark.parametrize("url", [SECRET, f"mysql://app:{SECRET}@db:port/images", f"x://{SECRET}"])
+def test_an_address_that_is_none_is_refused_without_repeating_it(read_settings, url):
+    settings = read_settings(DATABASE_URL=url)
+
+    with pytest.raises(Exception) as error:
+        create_database_engine(settings)
+
+    assert SECRET not in str(error.value)

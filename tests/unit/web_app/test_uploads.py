@@ -1,0 +1,378 @@
+"""Taking in files: what is checked, what is stored in which order, what each failure says."""
+
+import contextlib
+import hashlib
+import sqlite3
+import unicodedata
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.exc import OperationalError
+
+from database.models import Status
+from tests import factories
+from web_app.errors import StorageUnavailableError
+from web_app.uploads import (
+    MAX_FILENAME_CHARACTERS,
+    SPOOL_BYTES,
+    BoundedFile,
+    Upload,
+    UploadDesk,
+    clean_filename,
+)
+
+JPEG = factories.make_jpeg()
+
+
+def bounded(content, max_bytes=10_000_000):
+    file = BoundedFile(max_bytes)
+    for start in range(0, len(content), 65536):
+        file.write(content[start : start + 65536])
+    return file
+
+
+@pytest.fixture
+def upload():
+    """Makes uploads, and closes their files at the end as a request does."""
+    with contextlib.ExitStack() as files:
+
+        def make(content=JPEG, filename="beach.jpg"):
+            return Upload(filename, files.enter_context(bounded(content)))
+
+        yield make
+
+
+def distinct_jpeg(number):
+    return factories.make_jpeg((16 + number, 16))
+
+
+@pytest.fixture
+def desk(session_factory, object_store):
+    return UploadDesk(
+        session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+    )
+
+
+class BreakableSessionFactory:
+    """Real sessions until `is_away`; from then on no connection comes about."""
+
+    def __init__(self, session_factory):
+        self._session_factory = session_factory
+        self.is_away = False
+
+    def begin(self):
+        if self.is_away:
+            return self._fail()
+        return self._session_factory.begin()
+
+    @contextlib.contextmanager
+    def _fail(self):
+        raise OperationalError("connect", {}, sqlite3.OperationalError("gone"))
+        yield
+
+
+# Files as they arrive
+
+
+@pytest.mark.parametrize("size", [0, 1, SPOOL_BYTES, SPOOL_BYTES + 1, 3 * SPOOL_BYTES])
+def test_a_file_is_counted_and_hashed_while_it_arrives(size):
+    content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
+
+    with bounded(content) as file:
+        file.seek(0)
+        kept = file.read()
+
+    assert kept == content
+    assert (file.size_bytes, file.is_too_large) == (size, False)
+    assert file.sha256 == hashlib.sha256(content).digest()
+
+
+def test_a_file_over_the_limit_is_counted_to_its_end_but_not_kept():
+    with bounded(bytes(1_000_000), max_bytes=100_000) as file:
+        file.seek(0)
+        kept = file.read()
+
+    assert file.is_too_large
+    assert file.size_bytes == 1_000_000
+    assert len(kept) <= 100_000
+
+
+def test_a_file_of_exactly_the_limit_is_not_too_large():
+    with bounded(bytes(100_000), max_bytes=100_000) as file:
+        assert not file.is_too_large
+
+
+# File names
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("beach.jpg", "beach.jpg"),
+        ("../../etc/passwd", "passwd"),
+        ("C:\\Users\\me\\Pictures\\beach.jpg", "beach.jpg"),
+        ("/", "unnamed"),
+        ("", "unnamed"),
+        ("  ", "unnamed"),
+        ("a\r\nSet-Cookie: x=y.jpg", "aSet-Cookie: x=y.jpg"),
+        ("a\u2028b\u2029c\x85d.jpg", "abcd.jpg"),
+        ("a\0b.jpg", "ab.jpg"),
+        ("photo\u202egpj.exe", "photogpj.exe"),
+        ("\u2066a\u2069\ufeff.jpg", "a.jpg"),
+        ("broken \ud83d.jpg", "broken .jpg"),
+        ("<script>alert('1')<\u2215script>.jpg", "<script>alert('1')<\u2215script>.jpg"),
+        ("quotes \" ' `.jpg", "quotes \" ' `.jpg"),
+        ("👩\u200d🚀 ❤\ufe0f.jpg", "👩\u200d🚀 ❤\ufe0f.jpg"),
+        ("cafe\u0301.jpg", "caf\u00e9.jpg"),
+        ("Фото на пляже.jpg", "Фото на пляже.jpg"),
+    ],
+)
+def test_a_file_name_is_kept_as_harmless_text(sent, kept):
+    assert clean_filename(sent) == kept
+
+
+def test_a_long_file_name_is_cut_and_keeps_its_extension():
+    name = clean_filename("🏖" * 300 + ".jpeg")
+
+    assert len(name) == MAX_FILENAME_CHARACTERS
+    assert name.endswith("🏖.jpeg")
+
+
+def test_what_only_looks_like_an_extension_is_cut_too():
+    name = clean_filename("a." + "b" * 300)
+
+    assert name == "a." + "b" * 253
+
+
+@given(st.text(st.characters(codec=None), max_size=400))
+def test_every_file_name_becomes_text_that_any_database_and_page_can_hold(sent):
+    name = clean_filename(sent)
+
+    assert 0 < len(name) <= MAX_FILENAME_CHARACTERS
+    name.encode()
+    assert "/" not in name
+    assert not {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Zl", "Zp"}
+
+
+# Accepting
+
+
+def test_an_accepted_image_has_a_pending_row_and_an_object_of_the_same_bytes(
+    desk, object_store, read_rows, upload
+):
+    [result] = desk.accept_all([upload(filename="My beach 🏖.JPEG")], owner_id="me")
+
+    [row] = read_rows()
+    assert (result.outcome, result.image_id, result.error) == ("accepted", row.id, None)
+    assert (row.annotation_status, row.thumbnail_status) == (Status.PENDING, Status.PENDING)
+    assert (row.filename, row.owner_id) == ("My beach 🏖.JPEG", "me")
+    assert (row.width, row.height, row.size_bytes) == (64, 48, len(JPEG))
+    assert row.sha256 == hashlib.sha256(JPEG).hexdigest()
+    assert object_store.objects[row.original_key].body == JPEG
+    assert object_store.objects[row.original_key].content_type == "image/jpeg"
+
+
+@pytest.mark.parametrize("format_name", factories.FORMAT_NAMES)
+def test_every_format_is_stored_under_its_own_extension_and_type(
+    desk, object_store, read_rows, format_name, upload
+):
+    # The name lies on purpose: the bytes decide.
+    [result] = desk.accept_all(
+        [upload(factories.make_encoded(format_name), "x.exe")], owner_id="me"
+    )
+
+    [row] = read_rows()
+    expected = {"JPEG": "jpg"}.get(format_name, format_name.lower())
+    assert result.outcome == "accepted"
+    assert row.original_key.endswith(f".{expected}")
+    assert object_store.objects[row.original_key].content_type == f"image/{format_name.lower()}"
+
+
+def test_a_phone_photo_held_sideways_has_its_upright_size_in_the_row(desk, read_rows, upload):
+    desk.accept_all([upload(factories.make_jpeg((30, 40), orientation=6))], owner_id="me")
+
+    assert [(row.width, row.height) for row in read_rows()] == [(30, 40)]
+
+
+def test_the_row_is_committed_before_the_object_is_put(desk, object_store, read_rows, upload):
+    seen = []
+    object_store.before_put = lambda key, body: seen.extend(
+        (row.original_key == key, row.status) for row in read_rows()
+    )
+
+    desk.accept_all([upload()], owner_id="me")
+
+    assert seen == [(True, Status.PENDING)]
+
+
+def test_the_same_bytes_from_the_same_owner_lead_to_the_first_image(desk, object_store, upload):
+    [first] = desk.accept_all([upload(filename="a.jpg")], owner_id="me")
+
+    [again] = desk.accept_all([upload(filename="b.jpg")], owner_id="me")
+
+    assert (again.outcome, again.image_id) == ("duplicate", first.image_id)
+    assert again.filename == "b.jpg"
+    assert len(object_store.objects) == 1
+
+
+def test_the_same_bytes_twice_in_one_upload_are_stored_once(desk, object_store, upload):
+    first, second = desk.accept_all([upload(), upload()], owner_id="me")
+
+    assert (first.outcome, second.outcome) == ("accepted", "duplicate")
+    assert second.image_id == first.image_id
+    assert len(object_store.objects) == 1
+
+
+def test_the_same_bytes_from_another_owner_are_another_image(desk, object_store, upload):
+    [mine] = desk.accept_all([upload()], owner_id="me")
+    [theirs] = desk.accept_all([upload()], owner_id="them")
+
+    assert theirs.outcome == "accepted"
+    assert theirs.image_id != mine.image_id
+    assert len(object_store.objects) == 2
+
+
+# Refusing
+
+
+def test_results_come_in_the_order_sent_and_one_files_trouble_leaves_the_others_alone(desk, upload):
+    results = desk.accept_all(
+        [
+            upload(distinct_jpeg(1), "1.jpg"),
+            upload(b"plain text", "2.jpg"),
+            upload(distinct_jpeg(3), "3.jpg"),
+            upload(b"", "4.jpg"),
+            upload(distinct_jpeg(1), "5.jpg"),
+        ],
+        owner_id="me",
+    )
+
+    assert [(result.filename, result.outcome) for result in results] == [
+        ("1.jpg", "accepted"),
+        ("2.jpg", "rejected"),
+        ("3.jpg", "accepted"),
+        ("4.jpg", "rejected"),
+        ("5.jpg", "duplicate"),
+    ]
+
+
+def test_of_101_files_the_last_is_told_that_it_was_one_too_many(desk, read_rows, upload):
+    results = desk.accept_all(
+        (upload(distinct_jpeg(number)) for number in range(101)), owner_id="me"
+    )
+
+    assert [result.outcome for result in results] == ["accepted"] * 100 + ["rejected"]
+    assert (results[-1].error.code, results[-1].error.http_status) == ("too_many_files", 413)
+    assert len(read_rows()) == 100
+
+
+def test_a_file_over_the_limit_is_told_its_size_and_the_limit(desk, upload):
+    [result] = desk.accept_all([upload(JPEG + bytes(10_000_000))], owner_id="me")
+
+    assert (result.error.code, result.error.http_status) == ("too_large", 413)
+    assert "9.5 MB" in str(result.error)
+
+
+def test_a_rejected_file_leaves_neither_a_row_nor_an_object(desk, object_store, read_rows, upload):
+    desk.accept_all([upload(b"text"), upload(factories.truncated(JPEG))], owner_id="me")
+
+    assert read_rows() == []
+    assert object_store.objects == {}
+
+
+# When a part is away
+
+
+def test_an_image_that_could_not_be_stored_is_failed_in_both_halves_and_its_sender_told(
+    desk, object_store, read_rows, upload
+):
+    object_store.is_away = True
+
+    [result] = desk.accept_all([upload()], owner_id="me")
+
+    [row] = read_rows()
+    assert (result.outcome, result.error.code, result.error.http_status) == (
+        "rejected",
+        "upload_failed",
+        502,
+    )
+    assert "try again" in str(result.error)
+    assert (row.annotation_status, row.thumbnail_status) == (Status.FAILED, Status.FAILED)
+    assert (row.annotation_error_code, row.thumbnail_error_code) == ("upload_failed",) * 2
+    assert row.annotation_error_message == row.thumbnail_error_message == str(result.error)
+
+
+def test_an_image_that_could_not_be_stored_can_be_sent_again(desk, object_store, upload):
+    object_store.is_away = True
+    desk.accept_all([upload()], owner_id="me")
+    object_store.is_away = False
+
+    [again] = desk.accept_all([upload()], owner_id="me")
+
+    assert again.outcome == "accepted"
+
+
+def test_an_outage_is_waited_for_twice_and_told_to_the_rest_at_once(
+    desk, object_store, read_rows, upload
+):
+    tried = []
+    object_store.before_put = lambda key, body: tried.append(key)
+    object_store.is_away = True
+
+    results = desk.accept_all([upload(distinct_jpeg(number)) for number in range(5)], owner_id="me")
+
+    assert [result.error.code for result in results] == ["upload_failed"] * 5
+    assert len(tried) == len(read_rows()) == 2
+
+
+def test_a_put_that_fails_harms_only_its_own_file(desk, object_store, upload):
+    contents = [distinct_jpeg(number) for number in range(3)]
+
+    def refuse_the_second(key, body):
+        if body == contents[1]:
+            raise StorageUnavailableError
+
+    object_store.before_put = refuse_the_second
+
+    results = desk.accept_all([upload(content) for content in contents], owner_id="me")
+
+    assert [result.outcome for result in results] == ["accepted", "rejected", "accepted"]
+    assert {stored.body for stored in object_store.objects.values()} == {contents[0], contents[2]}
+
+
+def test_without_a_database_nothing_is_stored_and_the_sender_is_told(
+    desk, object_store, away_session_factory, upload
+):
+    desk = UploadDesk(
+        away_session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+    )
+
+    results = desk.accept_all([upload(), upload(b"text")], owner_id="me")
+
+    assert [(result.error.code, result.error.http_status) for result in results] == [
+        ("database_unavailable", 503),
+        ("unsupported_format", 415),
+    ]
+    assert "send it again" in str(results[0].error)
+    assert object_store.objects == {}
+
+
+def test_a_database_that_goes_away_after_the_row_still_lets_the_sender_know(
+    session_factory, object_store, read_rows, upload
+):
+    breakable = BreakableSessionFactory(session_factory)
+    desk = UploadDesk(
+        breakable, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+    )
+
+    def lose_everything(key, body):
+        breakable.is_away = object_store.is_away = True
+
+    object_store.before_put = lose_everything
+
+    [result] = desk.accept_all([upload()], owner_id="me")
+
+    assert result.error.code == "upload_failed"
+    # The sweep fails it at its deadline.
+    assert [row.status for row in read_rows()] == [Status.PENDING]

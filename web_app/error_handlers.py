@@ -1,0 +1,75 @@
+"""One shape for every error: JSON for programs, a page for people, nothing of the inside."""
+
+import logging
+
+from flask import Flask, Response, jsonify, render_template
+from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
+
+from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from web_app.errors import WebError
+from web_app.request import prefers_json
+
+RETRY_AFTER_SECONDS = 5
+
+logger = logging.getLogger(__name__)
+
+# Code and sentence for what Flask itself refuses; anything else gets HTTP's own phrase.
+_REFUSALS = {
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not answer that method."),
+    413: (
+        "request_too_large",
+        "That is more than can be sent at once. Send fewer or smaller files.",
+    ),
+}
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Answer every error of the application here."""
+
+    @app.errorhandler(WebError)
+    def refuse(error: WebError) -> ResponseReturnValue:
+        return _answer(str(error), error.code, error.http_status)
+
+    @app.errorhandler(ImageNotFoundError)
+    def image_not_found(error: ImageNotFoundError) -> ResponseReturnValue:
+        return _answer("Image not found", "image_not_found", 404)
+
+    @app.errorhandler(DatabaseUnavailableError)
+    def database_unavailable(error: DatabaseUnavailableError) -> ResponseReturnValue:
+        logger.error("the database is unavailable", exc_info=error)
+        return _answer(
+            "The database did not answer. Please try again in a moment.",
+            "database_unavailable",
+            503,
+        )
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> ResponseReturnValue:
+        status = error.code or 500
+        if status < 400:
+            return error.get_response()
+        # Werkzeug's names, because Python renamed some of its own between 3.12 and 3.13.
+        phrase = error.name
+        code, message = _REFUSALS.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
+        # What belongs to the status, such as the methods that a 405 must name.
+        kept = {name: value for name, value in error.get_headers() if name != "Content-Type"}
+        return *_answer(message, code, status), kept
+
+    @app.errorhandler(Exception)
+    def unexpected(error: Exception) -> ResponseReturnValue:
+        logger.error("unexpected error", exc_info=error)
+        return _answer("Something went wrong on our side.", "internal_error", 500)
+
+    @app.after_request
+    def say_when_to_try_again(response: Response) -> Response:
+        if response.status_code == 503:
+            response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
+        return response
+
+
+def _answer(message: str, code: str, status: int) -> tuple[Response | str, int]:
+    if prefers_json():
+        return jsonify(error=message, code=code), status
+    return render_template("error.html", message=message, status=status), status

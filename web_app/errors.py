@@ -1,0 +1,51 @@
+"""What the web application can refuse or fail to do, with the HTTP status that says so.
+
+WebError                          `str(error)` is a sentence for a person, `code` for a program
+├── UploadRejectedError           this file cannot be accepted as it is           4xx
+├── BadRequestError               the request itself makes no sense               400
+├── InvalidOwnerTokenError        `Authorization` holds no token of ours          401
+└── StorageUnavailableError       S3 refused, or did not answer                   502
+"""
+
+
+class WebError(Exception):
+    """Root of this package's errors."""
+
+    def __init__(self, message: str, *, code: str, http_status: int) -> None:
+        super().__init__(message)
+        self.code = code
+        self.http_status = http_status
+
+
+class UploadRejectedError(WebError):
+    """One file of an upload cannot be accepted. The sentence says what to do about it."""
+
+
+class BadRequestError(WebError):
+    """A parameter is missing or makes no sense."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, http_status=400)
+
+
+class InvalidOwnerTokenError(WebError):
+    """The bearer token was not signed by this system."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This owner token is not valid here. Send the owner_token that an upload answered "
+            "with, or none.",
+            code="invalid_owner_token",
+            http_status=401,
+        )
+
+
+class StorageUnavailableError(WebError):
+    """The image storage did not answer, or refused."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "The image storage did not answer. Please try again in a moment.",
+            code="storage_unavailable",
+            http_status=502,
+        )

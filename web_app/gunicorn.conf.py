@@ -1,0 +1,20 @@
+"""How gunicorn serves the application. The address comes from the command line, `--bind`."""
+
+import multiprocessing
+
+# Requests wait for the database and for S3, so each process has threads; a process for each core
+# does what Python itself must do: templates, hashes, signatures.
+worker_class = "gthread"
+workers = max(2, multiprocessing.cpu_count())
+threads = 16
+# Nobody manages a running server; its socket would lie in a home directory that a container may
+# not have, and two servers of one account would share it.
+control_socket_disable = True
+
+# A thread that reads a slow upload does not block its worker's heartbeat, so this bounds a hung
+# process and nothing else.
+timeout = 60
+graceful_timeout = 30
+# Longer than the load balancer keeps an idle connection (60 s), so that it is never the one to
+# send a request into a connection that was just closed.
+keepalive = 75

@@ -1,0 +1,71 @@
+"""Who is asking: a random owner id, signed, in a cookie or as a bearer token.
+
+Anyone may look; only the owner of an image may change it. The cookie and the token hold the same
+signed value, so a program can act for the owner it uploaded as.
+"""
+
+import secrets
+from dataclasses import dataclass
+
+from flask import Request, Response
+from itsdangerous import BadSignature, URLSafeSerializer
+
+from web_app.errors import InvalidOwnerTokenError
+
+COOKIE_NAME = "owner"
+COOKIE_SECONDS = 400 * 24 * 60 * 60  # The longest that browsers keep one.
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Whoever sends a request."""
+
+    id: str
+    is_new: bool  # The request named nobody, so this id was made up for it.
+
+
+class Owners:
+    """Signs owner ids and recognises them."""
+
+    def __init__(self, secret_key: str) -> None:
+        self._serializer = URLSafeSerializer(secret_key, salt="owner")
+
+    def token(self, owner: Owner) -> str:
+        """The signed value that names this owner."""
+        return str(self._serializer.dumps(owner.id))
+
+    def identify(self, request: Request) -> Owner:
+        """The owner a request names, or a new one when it names none.
+
+        Raises:
+            InvalidOwnerTokenError: it sends a bearer token that was not signed here.
+        """
+        if request.authorization is not None and request.authorization.type == "bearer":
+            owner_id = self._read(request.authorization.token or "")
+            if owner_id is None:
+                raise InvalidOwnerTokenError
+            return Owner(owner_id, is_new=False)
+        # A stale cookie is nobody's fault: its bearer becomes somebody new.
+        owner_id = self._read(request.cookies.get(COOKIE_NAME, ""))
+        if owner_id is not None:
+            return Owner(owner_id, is_new=False)
+        return Owner(secrets.token_urlsafe(16), is_new=True)
+
+    def remember(self, response: Response, owner: Owner, *, is_secure: bool) -> None:
+        """Put a new owner's cookie on a response."""
+        if owner.is_new:
+            response.set_cookie(
+                COOKIE_NAME,
+                self.token(owner),
+                max_age=COOKIE_SECONDS,
+                httponly=True,
+                samesite="Lax",
+                secure=is_secure,
+            )
+
+    def _read(self, token: str) -> str | None:
+        try:
+            owner_id = self._serializer.loads(token)
+        except BadSignature:
+            return None
+        return owner_id if isinstance(owner_id, str) else None

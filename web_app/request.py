@@ -1,0 +1,85 @@
+"""How this application reads requests: bounded files, ids in paths, JSON or pages."""
+
+from typing import IO, Any
+
+from flask import Request, current_app, request
+from werkzeug.formparser import FormDataParser
+from werkzeug.routing import BaseConverter
+
+from web_app.errors import BadRequestError
+from web_app.services import EXTENSION, Services
+from web_app.uploads import BoundedFile
+
+
+class StrictFormDataParser(FormDataParser):
+    """Says what is wrong with a form it cannot read, where the original sees an empty one."""
+
+    def parse(self, *args: Any, **kwargs: Any) -> Any:
+        self.silent = False
+        try:
+            return super().parse(*args, **kwargs)
+        except UnicodeDecodeError as error:
+            raise BadRequestError(
+                "A file name in this form is not written in UTF-8. Rename the file and send all "
+                "of them again.",
+                code="malformed_form",
+            ) from error
+        except ValueError as error:
+            raise BadRequestError(
+                "This form is damaged or incomplete. Send it again as multipart/form-data.",
+                code="malformed_form",
+            ) from error
+
+
+class BoundedRequest(Request):
+    """A request whose files are counted, hashed and cut off at the limit as they arrive."""
+
+    form_data_parser_class = StrictFormDataParser
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._begun_files: list[BoundedFile] = []
+
+    def _get_file_stream(
+        self,
+        total_content_length: int | None,
+        content_type: str | None,
+        filename: str | None = None,
+        content_length: int | None = None,
+    ) -> IO[bytes]:
+        services: Services = current_app.extensions[EXTENSION]
+        file = BoundedFile(services.settings.max_upload_bytes)
+        self._begun_files.append(file)
+        return file
+
+    def close(self) -> None:
+        """Remove the files, also those of a form that turned out to be broken."""
+        super().close()
+        for file in self._begun_files:
+            file.close()
+
+
+class ImageIDConverter(BaseConverter):
+    """The id of an image in a path. What is no id is one that no image has, so it is not found."""
+
+    regex = r"[^/]+"
+
+    def to_python(self, value: str) -> int:
+        return parse_image_id(value) or 0
+
+
+def parse_image_id(text: str) -> int | None:
+    """An id written in digits; None for anything else, and for what no database could hold."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+
+
+def prefers_json() -> bool:
+    """A program asked: it named JSON, or it called the API.
+
+    The more specific name wins, so that `application/json, text/plain, */*` means JSON.
+    """
+    if request.path.startswith("/api/"):
+        return True
+    return request.accept_mimetypes.best_match(["text/html", "application/json"]) == (
+        "application/json"
+    )

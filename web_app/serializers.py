@@ -1,0 +1,111 @@
+"""Rows as the JSON that programs read, and the cursor that walks through them."""
+
+import base64
+import binascii
+from datetime import datetime
+from typing import Any
+
+from flask import url_for
+
+from database.models import Half, Image
+from web_app.errors import BadRequestError, WebError
+from web_app.object_store import ObjectStore
+from web_app.uploads import UploadResult
+
+
+def image_status(image: Image, object_store: ObjectStore) -> dict[str, Any]:
+    """The polled shape. Its first six fields are published and never change meaning."""
+    return {
+        "id": image.id,
+        "filename": image.filename,
+        "annotation_status": image.annotation_status.value,
+        "thumbnail_status": image.thumbnail_status.value,
+        "annotation": image.annotation,
+        "thumbnail_url": thumbnail_url(image, object_store),
+        "status": image.status.value,
+        "alt_text": image.alt_text,
+        "tags": image.tags or [],
+        "annotation_error": half_error(image, Half.ANNOTATION),
+        "thumbnail_error": half_error(image, Half.THUMBNAIL),
+        "original_url": original_url(image, object_store),
+        "width": image.width,
+        "height": image.height,
+        "dominant_color": image.dominant_color,
+        "annotation_source": image.annotation_source.value if image.annotation_source else None,
+        "annotation_model": image.annotation_model,
+        "url": url_for("pages.show_image", image_id=image.id),
+        "uploaded_at": _timestamp(image.uploaded_at),
+        "updated_at": _timestamp(image.updated_at),
+    }
+
+
+def upload_result(result: UploadResult) -> dict[str, Any]:
+    """One file's outcome. `id` and the links are null for a file without a row."""
+    has_row = result.image_id is not None
+    return {
+        "filename": result.filename,
+        "outcome": result.outcome,
+        "id": result.image_id,
+        "status_url": url_for("api.show_status", image_id=result.image_id) if has_row else None,
+        "url": url_for("pages.show_image", image_id=result.image_id) if has_row else None,
+        "error": error(result.error) if result.error else None,
+    }
+
+
+def error(problem: WebError) -> dict[str, str]:
+    """The error of one file among several."""
+    return {"code": problem.code, "message": str(problem)}
+
+
+def half_error(image: Image, half: Half) -> dict[str, Any] | None:
+    """Why a half failed or, while it is pending, what its last attempt met."""
+    code = getattr(image, f"{half}_error_code")
+    if code is None:
+        return None
+    return {
+        "code": code,
+        "message": getattr(image, f"{half}_error_message"),
+        "attempts": getattr(image, f"{half}_attempts"),
+    }
+
+
+def thumbnail_url(image: Image, object_store: ObjectStore) -> str | None:
+    """A presigned link, once there is a thumbnail."""
+    if image.thumbnail_key is None:
+        return None
+    return object_store.presigned_thumbnail_url(image.thumbnail_key)
+
+
+def original_url(image: Image, object_store: ObjectStore) -> str | None:
+    """A presigned link, unless the original was never stored."""
+    if image.annotation_error_code == "upload_failed":
+        return None
+    return object_store.presigned_original_url(image.original_key, content_type=image.content_type)
+
+
+def encode_cursor(last_id: int) -> str:
+    """An opaque word that stands for "after this row"."""
+    return base64.urlsafe_b64encode(str(last_id).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str) -> int:
+    """The id a cursor stands for.
+
+    Raises:
+        BadRequestError: it was not made by `encode_cursor`.
+    """
+    try:
+        decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
+        last_id = int(decoded.decode("ascii"))
+    except (binascii.Error, ValueError):
+        last_id = 0
+    if not 0 < last_id < 2**63 or encode_cursor(last_id) != cursor:
+        raise BadRequestError(
+            "This cursor is not one of ours. Start again from the first page.",
+            code="invalid_cursor",
+        )
+    return last_id
+
+
+def _timestamp(value: datetime) -> str:
+    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")
