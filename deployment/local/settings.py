@@ -1,0 +1,241 @@
+"""What a local run is told, and what it tells the programs it starts.
+
+Only this module reads the environment.
+"""
+
+import os
+import socket
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit, urlunsplit
+
+from dotenv import dotenv_values
+
+from deployment.local.loopback_http import LOOPBACK
+from deployment.local.template import Function
+
+REGION = "us-east-1"
+STAND_IN_MODEL = "local-stand-in"
+STAND_IN_NOTICE = (
+    "Captions on this machine come from a local stand-in that measures colours and shape; "
+    "set GEMINI_API_KEY to use Gemini."
+)
+
+# What any program needs of the machine it runs on. A function gets nothing else from the shell.
+_MACHINE_VARIABLES = (
+    "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "VIRTUAL_ENV",
+    "LD_LIBRARY_PATH",
+    "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
+    "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
+)  # fmt: skip
+# Only a deployed function has secrets in Secrets Manager.
+_SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN")
+_DATABASE_PARTS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
+
+
+class SettingError(Exception):
+    """A variable has a value that cannot be used; the message says which and why."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A local run, told by the environment and by `.env`."""
+
+    environment: Mapping[str, str] = field(repr=False)  # The environment over `.env`.
+    host: str
+    port: int
+    state_dir: Path
+    processes_per_function: int
+    retry_seconds: int
+    function_timeout_seconds: int | None
+    aws_port: int
+    stand_in_port: int | None  # None: Gemini itself writes the captions.
+
+    @classmethod
+    def read(cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Self:
+        """Read the environment and the `.env` of a folder (default: the working directory).
+
+        Raises:
+            SettingError: a value cannot be used.
+        """
+        folder = folder or Path.cwd()
+        dot_env = {k: v for k, v in dotenv_values(folder / ".env").items() if v is not None}
+        merged = {**dot_env, **environment}
+        limit = merged.get("LOCAL_FUNCTION_TIMEOUT_SECONDS")
+        return cls(
+            environment=merged,
+            host=merged.get("HOST") or LOOPBACK,
+            port=_number(merged, "PORT", 8000, 0, 65535) or free_port(),
+            state_dir=(folder / (merged.get("LOCAL_STATE_DIR") or ".local")).resolve(),
+            processes_per_function=_number(merged, "LOCAL_PROCESSES_PER_FUNCTION", 2, 1, 64),
+            retry_seconds=_number(merged, "LOCAL_RETRY_SECONDS", 5, 0, 3600),
+            function_timeout_seconds=(
+                _number(merged, "LOCAL_FUNCTION_TIMEOUT_SECONDS", 1, 1, 900) if limit else None
+            ),
+            aws_port=free_port(),
+            stand_in_port=None if merged.get("GEMINI_API_KEY") else free_port(),
+        )
+
+    @property
+    def image_bucket(self) -> str:
+        """The bucket of the originals."""
+        return self.environment.get("S3_IMAGE_BUCKET") or "image-annotation-originals"
+
+    @property
+    def thumbnail_bucket(self) -> str:
+        """The bucket of the thumbnails."""
+        return self.environment.get("S3_THUMBNAIL_BUCKET") or "image-annotation-thumbnails"
+
+    @property
+    def url(self) -> str:
+        """Where a browser on this machine finds the application."""
+        host = LOOPBACK if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def aws_url(self) -> str:
+        """Where the local AWS listens."""
+        return f"http://{LOOPBACK}:{self.aws_port}"
+
+    @property
+    def database(self) -> str:
+        """Where the database is, without a password."""
+        url = self._database_environment().get("DATABASE_URL")
+        if url is None:
+            return f"{self.environment.get('DB_NAME', '')} at {self.environment['DB_HOST']}"
+        parts = urlsplit(url)
+        if parts.scheme.startswith("sqlite"):
+            return parts.path.removeprefix("/")
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+
+    def web_environment(self, flask_secret_key: str) -> dict[str, str]:
+        """The whole environment of the web application."""
+        inherited = self._without_cloud(self.environment)
+        for name in ("GEMINI_API_KEY", *_SECRET_ARNS, *_DATABASE_PARTS):
+            inherited.pop(name, None)
+        notice = STAND_IN_NOTICE if self.stand_in_port else ""
+        return {
+            **inherited,
+            "SITE_NOTICE": self.environment.get("SITE_NOTICE") or notice,
+            **self._local_values(),
+            **self._database_environment(),
+            "FLASK_SECRET_KEY": self.environment.get("FLASK_SECRET_KEY") or flask_secret_key,
+            "HOST": self.host,
+            "PORT": str(self.port),
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def function_environment(self, function: Function) -> dict[str, str]:
+        """The whole environment of a function: what its template names, and the machine's own.
+
+        A value is the environment's, else that of the local cloud, else the parameter's default.
+        """
+        local = {**self._local_values(), **self._gemini_environment()}
+        told = {
+            name: self.environment.get(name) or local.get(name) or function.environment.get(name)
+            for name in function.variables.difference(_SECRET_ARNS, _DATABASE_PARTS)
+        }
+        addresses = dict(self._database_environment())
+        if "GEMINI_MODEL_NAME" in function.variables:
+            addresses |= self._gemini_environment()
+        return {
+            **self.machine_environment(),
+            **{name: value for name, value in told.items() if value is not None},
+            **addresses,
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def timeout_seconds(self, function: Function) -> int:
+        """How long a function may run: the template's time, or a shorter one that was asked for."""
+        return min(
+            function.timeout_seconds, self.function_timeout_seconds or function.timeout_seconds
+        )
+
+    def machine_environment(self) -> dict[str, str]:
+        """What any program needs: the machine's own variables, and the way to the local AWS."""
+        machine = {n: self.environment[n] for n in _MACHINE_VARIABLES if n in self.environment}
+        return {**machine, **self._aws_environment()}
+
+    def aws_server_environment(self, temporary_folder: Path) -> dict[str, str]:
+        """The whole environment of the local AWS."""
+        return {
+            **self.machine_environment(),
+            # A page from elsewhere has no business here.
+            "MOTO_DISABLE_GLOBAL_CORS": "true",
+            # Larger objects wait in files rather than in memory.
+            "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(64 * 1024),
+            "TMPDIR": str(temporary_folder),
+        }
+
+    def _local_values(self) -> dict[str, str]:
+        return {
+            **self._aws_environment(),
+            "S3_IMAGE_BUCKET": self.image_bucket,
+            "S3_THUMBNAIL_BUCKET": self.thumbnail_bucket,
+            "EVENT_BUS_NAME": "default",
+        }
+
+    def _gemini_environment(self) -> dict[str, str]:
+        if self.stand_in_port is None:
+            names = ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")
+            return {name: self.environment[name] for name in names if self.environment.get(name)}
+        return {
+            "GEMINI_API_KEY": "local",
+            "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.stand_in_port}",
+            "GEMINI_MODEL_NAME": STAND_IN_MODEL,
+        }
+
+    def _database_environment(self) -> dict[str, str]:
+        if self.environment.get("DATABASE_URL"):
+            return {"DATABASE_URL": self.environment["DATABASE_URL"]}
+        if self.environment.get("DB_HOST"):
+            return {n: self.environment[n] for n in _DATABASE_PARTS if n in self.environment}
+        return {"DATABASE_URL": f"sqlite:///{self.state_dir / 'images.sqlite3'}"}
+
+    def _aws_environment(self) -> dict[str, str]:
+        """Keys and addresses that can only reach the local AWS, never a real account."""
+        no_proxy = self.environment.get("no_proxy") or self.environment.get("NO_PROXY") or ""
+        no_proxy = ",".join(filter(None, [no_proxy, LOOPBACK, "localhost"]))
+        return {
+            "AWS_ENDPOINT_URL": self.aws_url,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_REGION": REGION,
+            "AWS_DEFAULT_REGION": REGION,
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # Files that could name another account or address.
+            "AWS_CONFIG_FILE": os.devnull,
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            "NO_PROXY": no_proxy,
+            "no_proxy": no_proxy,
+        }
+
+    @staticmethod
+    def _without_cloud(environment: Mapping[str, str]) -> dict[str, str]:
+        return {n: v for n, v in environment.items() if not n.startswith(("AWS_", "BOTO_"))}
+
+
+def become_local(settings: Settings) -> None:
+    """Have the AWS clients of this very process reach the local AWS only."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "BOTO_"))]:
+        del os.environ[name]
+    os.environ.update(settings.machine_environment())
+
+
+def free_port() -> int:
+    """A port of loopback nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind((LOOPBACK, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _number(
+    environment: Mapping[str, str], name: str, default: int, least: int, greatest: int
+) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isascii() or not text.isdigit() or not least <= int(text) <= greatest:
+        raise SettingError(f"{name} must be a number from {least} to {greatest}, not “{text}”.")
+    return int(text)

@@ -1,0 +1,197 @@
+"""What the deployed system runs, read from the functions' own template.
+
+The handlers, time-outs, memory, environment, event patterns and the schedule of a local run are
+those of `deployment/03-lambda-stack.yaml`, so that a mistake there shows on the developer's
+machine.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+LAMBDA_TEMPLATE = Path(__file__).parents[1] / "03-lambda-stack.yaml"
+
+_SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
+
+
+class UnresolvedError(LookupError):
+    """A value of the template depends on what only a deployed stack has."""
+
+
+@dataclass(frozen=True)
+class Function:
+    """One function as the template describes it."""
+
+    logical_id: str
+    handler: str  # package.module.function
+    timeout_seconds: int
+    memory_megabytes: int
+    environment: Mapping[str, str]  # What can be known without a deployed stack; see `variables`.
+    variables: frozenset[str]  # The names of all its variables.
+
+    @property
+    def name(self) -> str:
+        """`AnnotationFunction` is called `annotation` on the console and in the logs."""
+        return self.logical_id.removesuffix("Function").lower()
+
+
+@dataclass(frozen=True)
+class EventRule:
+    """Events that match the pattern wake the function."""
+
+    name: str
+    event_pattern: Mapping[str, Any]
+    function_id: str
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """The function is woken every so many seconds."""
+
+    name: str
+    every_seconds: int
+    function_id: str
+
+
+class Template:
+    """A CloudFormation template with the parameters of a local run.
+
+    Args:
+        document: the template, its short tags (`!Ref`, `!Sub`, …) as their long forms.
+        parameters: the values of parameters; the others have their defaults.
+    """
+
+    def __init__(self, document: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+        self._resources: Mapping[str, Any] = document["Resources"]
+        defaults = {
+            name: parameter["Default"]
+            for name, parameter in document.get("Parameters", {}).items()
+            if "Default" in parameter
+        }
+        self._parameters = {**defaults, **parameters}
+
+    @classmethod
+    def read(cls, parameters: Mapping[str, str], path: Path = LAMBDA_TEMPLATE) -> "Template":
+        """Read a template file."""
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        return cls(document, parameters)
+
+    @cached_property
+    def functions(self) -> dict[str, Function]:
+        """The functions by their logical id."""
+        return {
+            logical_id: self._function(logical_id, properties)
+            for logical_id, properties in self._properties("AWS::Lambda::Function")
+        }
+
+    def event_rules(self) -> list[EventRule]:
+        """The rules that match events, one for each of their targets."""
+        return [
+            EventRule(name, self.resolve(properties["EventPattern"]), _function_id(target))
+            for name, properties in self._properties("AWS::Events::Rule")
+            if "EventPattern" in properties
+            for target in properties["Targets"]
+        ]
+
+    def schedules(self) -> list[Schedule]:
+        """The rules that fire by the clock, one for each of their targets."""
+        return [
+            Schedule(name, _every_seconds(properties["ScheduleExpression"]), _function_id(target))
+            for name, properties in self._properties("AWS::Events::Rule")
+            if "ScheduleExpression" in properties
+            for target in properties["Targets"]
+        ]
+
+    def resolve(self, value: Any) -> Any:
+        """Replace references to parameters by their values.
+
+        Raises:
+            UnresolvedError: a part of it is known only to a deployed stack.
+        """
+        match value:
+            case {"Ref": name}:
+                return self._parameter(name)
+            case {"Fn::Sub": str(text)}:
+                return re.sub(r"\$\{([^!}]+)\}", lambda m: str(self._parameter(m[1])), text)
+            case dict() if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Condition")):
+                raise UnresolvedError(next(iter(value)))
+            case dict():
+                return {key: self.resolve(item) for key, item in value.items()}
+            case list():
+                return [self.resolve(item) for item in value]
+            case _:
+                return value
+
+    def _function(self, logical_id: str, properties: Mapping[str, Any]) -> Function:
+        variables = properties.get("Environment", {}).get("Variables", {})
+        environment = {}
+        for name, value in variables.items():
+            try:
+                environment[name] = _text(self.resolve(value))
+            except UnresolvedError:
+                continue
+        return Function(
+            logical_id,
+            handler=properties["ImageConfig"]["Command"][0],
+            timeout_seconds=int(self.resolve(properties.get("Timeout", 3))),
+            memory_megabytes=int(self.resolve(properties.get("MemorySize", 128))),
+            environment=environment,
+            variables=frozenset(variables),
+        )
+
+    def _properties(self, resource_type: str) -> list[tuple[str, Mapping[str, Any]]]:
+        return [
+            (logical_id, resource["Properties"])
+            for logical_id, resource in self._resources.items()
+            if resource["Type"] == resource_type
+        ]
+
+    def _parameter(self, name: str) -> Any:
+        try:
+            return self._parameters[name]
+        except KeyError:
+            raise UnresolvedError(name) from None
+
+
+def _function_id(target: Mapping[str, Any]) -> str:
+    logical_id, _attribute = target["Arn"]["Fn::GetAtt"]
+    return str(logical_id)
+
+
+def _every_seconds(expression: str) -> int:
+    """`rate(1 minute)` is 60."""
+    found = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
+    if found is None:
+        raise ValueError(f"a local run knows only rate(…) schedules, not {expression}")
+    return int(found[1]) * _SECONDS[found[2]]
+
+
+def _text(value: Any) -> str:
+    """An environment holds only text; a YAML boolean is CloudFormation's `true` or `false`."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with CloudFormation's short tags."""
+
+
+def _construct_tag(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    if tag == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
+
+
+_Loader.add_multi_constructor("!", _construct_tag)

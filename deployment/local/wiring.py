@@ -1,0 +1,95 @@
+"""What the deployed stacks make of AWS, made on the local one: buckets, queues and rules."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from deployment.local.template import EventRule
+
+if TYPE_CHECKING:
+    from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sqs import SQSClient
+
+DEAD_LETTER_RETENTION_SECONDS = 14 * 86400
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue of a function's events, in place of the one inside Lambda."""
+
+    name: str
+    visibility_seconds: int
+    max_attempts: int
+
+    @property
+    def dead_letters(self) -> str:
+        """The name of the queue of what failed too often."""
+        return f"{self.name}-dead-letters"
+
+
+@dataclass(frozen=True)
+class Wiring:
+    """The buckets, and the way of an event from a bucket into a queue."""
+
+    image_bucket: str
+    thumbnail_bucket: str
+    queues: Mapping[str, Queue]  # By the logical id of the function.
+    rules: list[EventRule]
+
+    def to_json(self) -> str:
+        """As text, for another process."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> "Wiring":
+        """The opposite of `to_json`."""
+        fields: dict[str, Any] = json.loads(text)
+        return cls(
+            fields["image_bucket"],
+            fields["thumbnail_bucket"],
+            {logical_id: Queue(**queue) for logical_id, queue in fields["queues"].items()},
+            [EventRule(**rule) for rule in fields["rules"]],
+        )
+
+
+def connect(wiring: Wiring, s3: "S3Client", sqs: "SQSClient", events: "EventBridgeClient") -> None:
+    """Make the queues and the rules, then let the originals' bucket tell of its objects.
+
+    The buckets exist already. Events go to queues: to a function of its own Moto cannot deliver.
+    """
+    arns = {logical_id: _create_queue(sqs, queue) for logical_id, queue in wiring.queues.items()}
+    for rule in wiring.rules:
+        events.put_rule(Name=rule.name, EventPattern=json.dumps(rule.event_pattern))
+        target = {"Id": rule.function_id, "Arn": arns[rule.function_id]}
+        events.put_targets(Rule=rule.name, Targets=[target])  # type: ignore[list-item]
+    s3.put_bucket_notification_configuration(
+        Bucket=wiring.image_bucket,
+        NotificationConfiguration={"EventBridgeConfiguration": {}},
+    )
+
+
+def _create_queue(sqs: "SQSClient", queue: Queue) -> str:
+    """Create a queue and the queue of its dead letters, and return its ARN."""
+    dead_letters = sqs.create_queue(
+        QueueName=queue.dead_letters,
+        Attributes={"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SECONDS)},
+    )["QueueUrl"]
+    redrive_policy = {
+        "deadLetterTargetArn": _queue_arn(sqs, dead_letters),
+        "maxReceiveCount": queue.max_attempts,
+    }
+    url = sqs.create_queue(
+        QueueName=queue.name,
+        Attributes={
+            "VisibilityTimeout": str(queue.visibility_seconds),
+            "RedrivePolicy": json.dumps(redrive_policy),
+        },
+    )["QueueUrl"]
+    return _queue_arn(sqs, url)
+
+
+def _queue_arn(sqs: "SQSClient", url: str) -> str:
+    attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+    return attributes["Attributes"]["QueueArn"]

@@ -1,0 +1,235 @@
+"""The local AWS as its clients see it: a real process, over HTTP."""
+
+import json
+import os
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from deployment.local import processes
+from deployment.local.logs import Log
+from deployment.local.settings import Settings
+from deployment.local.supervisor import wiring_of
+from deployment.local.template import Template
+
+KEY = "originals/0123456789abcdef.jpg"
+
+
+class LocalAWS:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        environment = {"PATH": os.environ["PATH"], "LOCAL_STATE_DIR": str(folder)}
+        self.settings = Settings.read(environment, folder)
+        template = Template.read(
+            {
+                "ImageBucketName": self.settings.image_bucket,
+                "ThumbnailBucketName": self.settings.thumbnail_bucket,
+            }
+        )
+        self.wiring = wiring_of(template, self.settings)
+        self.start()
+
+    def start(self) -> None:
+        arguments = ["--port", str(self.settings.aws_port), "--folder", str(self.folder)]
+        self.process = processes.spawn(
+            ["-m", "deployment.local.aws_server", *arguments, "--wiring", self.wiring.to_json()],
+            self.settings.aws_server_environment(self.folder),
+            Log(self.folder / "aws.log"),
+        )
+        processes.wait_for_port(self.settings.aws_port, timeout_seconds=20)
+
+    def kill(self) -> None:
+        processes.stop(self.process)
+
+    def client(self, service: str):
+        return boto3.client(
+            service,
+            endpoint_url=self.settings.aws_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(signature_version="s3v4" if service == "s3" else None),
+        )
+
+    def events(self, queue: str) -> list[dict]:
+        """The events that wait in a queue, taken from it."""
+        sqs = self.client("sqs")
+        url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
+        found = []
+        while messages := sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                found.append(json.loads(message["Body"]))
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory):
+    local = LocalAWS(tmp_path_factory.mktemp("state"))
+    yield local
+    local.kill()
+
+
+@pytest.fixture
+def s3(aws):
+    yield aws.client("s3")
+    for queue in ("annotation", "thumbnail"):
+        aws.events(queue)
+
+
+@pytest.fixture
+def originals(aws):
+    return aws.settings.image_bucket
+
+
+def test_an_acknowledged_object_survives_kill_9_without_a_second_event(aws, originals, s3):
+    headers = {"ContentType": "image/jpeg", "CacheControl": "max-age=60", "Metadata": {"a": "b"}}
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original", **headers)
+
+    aws.kill()
+    aws.start()
+
+    stored = s3.get_object(Bucket=originals, Key=KEY)
+    assert stored["Body"].read() == b"original"
+    assert {name: stored[name] for name in headers} == headers
+    assert aws.events("annotation") == []
+
+
+def test_objects_of_an_earlier_run_can_be_listed_copied_replaced_and_deleted(aws, originals, s3):
+    keys = [f"originals/earlier-{number}.jpg" for number in range(4)]
+    for key in keys:
+        s3.put_object(Bucket=originals, Key=key, Body=b"earlier")
+
+    aws.kill()
+    aws.start()
+    s3.copy_object(Bucket=originals, Key="originals/z.jpg", CopySource=f"{originals}/{keys[0]}")
+    s3.put_object(Bucket=originals, Key=keys[1], Body=b"later")
+    s3.delete_object(Bucket=originals, Key=keys[2])
+
+    assert s3.get_object(Bucket=originals, Key="originals/z.jpg")["Body"].read() == b"earlier"
+    assert s3.get_object(Bucket=originals, Key=keys[1])["Body"].read() == b"later"
+    listed = s3.list_objects_v2(Bucket=originals, Prefix="originals/earlier-")["Contents"]
+    assert [found["Key"] for found in listed] == [keys[0], keys[1], keys[3]]
+    awake = [event["detail"]["object"]["key"] for event in aws.events("thumbnail")]
+    assert awake == ["originals/z.jpg", keys[1]]
+
+
+def test_a_deleted_object_stays_deleted(aws, originals, s3):
+    keys = [f"originals/{name}.jpg" for name in ("one", "two", "three")]
+    for key in keys:
+        s3.put_object(Bucket=originals, Key=key, Body=b"original")
+
+    s3.delete_object(Bucket=originals, Key=keys[0])
+    s3.delete_objects(Bucket=originals, Delete={"Objects": [{"Key": key} for key in keys[1:]]})
+
+    assert not [path for path in aws.folder.rglob("*") if path.stem in ("one", "two", "three")]
+
+
+def test_a_copied_and_a_multipart_object_are_kept_whole(aws, originals, s3):
+    part_bytes = b"x" * 5 * 1024 * 1024
+    upload = {"Bucket": originals, "Key": "originals/parts.png"}
+    upload_id = s3.create_multipart_upload(**upload, ContentType="image/png")["UploadId"]
+    parts = [
+        {
+            "PartNumber": number,
+            "ETag": s3.upload_part(**upload, UploadId=upload_id, PartNumber=number, Body=body)[
+                "ETag"
+            ],
+        }
+        for number, body in ((1, part_bytes), (2, b"end"))
+    ]
+    s3.complete_multipart_upload(**upload, UploadId=upload_id, MultipartUpload={"Parts": parts})
+    s3.copy_object(Bucket=originals, Key="originals/copy.png", CopySource=upload)
+
+    kept = aws.folder / "objects" / originals / "originals"
+    assert (kept / "parts.png").read_bytes() == part_bytes + b"end"
+    assert (kept / "copy.png").read_bytes() == part_bytes + b"end"
+
+
+def test_a_multipart_upload_sends_its_event_twice(aws, originals, s3):
+    upload = {"Bucket": originals, "Key": "originals/twice.png"}
+    upload_id = s3.create_multipart_upload(**upload)["UploadId"]
+    etag = s3.upload_part(**upload, UploadId=upload_id, PartNumber=1, Body=b"all")["ETag"]
+    s3.complete_multipart_upload(
+        **upload,
+        UploadId=upload_id,
+        MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": etag}]},
+    )
+
+    keys = [event["detail"]["object"]["key"] for event in aws.events("thumbnail")]
+    assert keys == ["originals/twice.png"] * 2
+
+
+@pytest.mark.parametrize(
+    "key", ["../outside.jpg", "originals/../../outside.jpg", "a//b", ".hidden"]
+)
+def test_a_key_that_is_no_plain_path_is_refused_and_writes_nothing(aws, originals, s3, key):
+    before = sorted(aws.folder.parent.rglob("*"))
+
+    with pytest.raises(ClientError, match="InvalidArgument"):
+        s3.put_object(Bucket=originals, Key=key, Body=b"hostile")
+
+    assert sorted(aws.folder.parent.rglob("*")) == before
+
+
+def test_an_original_wakes_both_functions(aws, originals, s3):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+
+    for queue in ("annotation", "thumbnail"):
+        [event] = aws.events(queue)
+        assert event["detail-type"] == "Object Created"
+        assert event["detail"]["object"]["key"] == KEY
+        assert event["detail"]["bucket"]["name"] == originals
+
+
+def test_a_thumbnail_wakes_nothing_in_either_bucket(aws, originals, s3):
+    s3.put_object(Bucket=aws.settings.thumbnail_bucket, Key="thumbnails/a.webp", Body=b"small")
+    s3.put_object(Bucket=aws.settings.thumbnail_bucket, Key="originals/a.jpg", Body=b"small")
+    s3.put_object(Bucket=originals, Key="thumbnails/a.webp", Body=b"small")
+
+    assert aws.events("annotation") == []
+    assert aws.events("thumbnail") == []
+
+
+@pytest.mark.parametrize(
+    ("detail_type", "awake", "asleep"),
+    [
+        ("Annotation Requested", "annotation", "thumbnail"),
+        ("Thumbnail Requested", "thumbnail", "annotation"),
+    ],
+)
+def test_a_retry_by_hand_wakes_only_the_function_it_names(
+    aws, originals, s3, detail_type, awake, asleep
+):
+    detail = {"bucket": {"name": originals}, "object": {"key": KEY}}
+    entry = {"Source": "image-annotation", "DetailType": detail_type, "Detail": json.dumps(detail)}
+
+    aws.client("events").put_events(Entries=[entry])
+
+    assert [event["detail"] for event in aws.events(awake)] == [detail]
+    assert aws.events(asleep) == []
+
+
+def test_a_presigned_address_is_served_and_a_bare_one_refused(aws, originals, s3):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+    presigned = s3.generate_presigned_url("get_object", Params={"Bucket": originals, "Key": KEY})
+
+    with urllib.request.urlopen(presigned) as answer:
+        assert answer.read() == b"original"
+        assert "Access-Control-Allow-Origin" not in answer.headers
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(presigned.partition("?")[0])
+    refused.value.close()
+
+
+def test_a_page_from_elsewhere_cannot_reset_the_local_cloud(aws, s3):
+    request = urllib.request.Request(f"{aws.settings.aws_url}/moto-api/reset", method="POST")
+
+    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
+        urllib.request.urlopen(request)
+    refused.value.close()

@@ -1,0 +1,153 @@
+"""The stand-in, called by Google's own client."""
+
+import io
+import json
+import urllib.error
+import urllib.request
+
+import pytest
+from google import genai
+from google.genai import errors, types
+from PIL import Image
+from pydantic import BaseModel
+
+from deployment.local.gemini_stand_in import GeminiHandler
+from deployment.local.loopback_http import LoopbackServer
+
+
+class Description(BaseModel):
+    caption: str
+    alt_text: str
+    tags: list[str]
+
+
+class Mood(BaseModel):
+    mood: str
+    score: int
+    caption: str
+
+
+@pytest.fixture(scope="module")
+def server():
+    server = LoopbackServer(GeminiHandler)
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def client(server, monkeypatch):
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://{server.address}")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with genai.Client(api_key="local") as client:
+        yield client
+
+
+def ask(client, image, schema=Description, image_format="JPEG"):
+    encoded = io.BytesIO()
+    image.save(encoded, image_format)
+    part = types.Part.from_bytes(data=encoded.getvalue(), mime_type=f"image/{image_format.lower()}")
+    config = types.GenerateContentConfig(
+        response_mime_type="application/json", response_schema=schema
+    )
+    return client.models.generate_content(
+        model="local-stand-in", contents=["Describe it.", part], config=config
+    )
+
+
+def two_colours(above, below, size=(300, 200)):
+    image = Image.new("RGB", size, above)
+    image.paste(below, (0, size[1] // 2, *size))
+    return image
+
+
+def test_a_caption_tells_shape_brightness_and_colours(client):
+    response = ask(client, two_colours((90, 160, 255), (60, 170, 60)))
+
+    assert response.parsed == Description(
+        caption="An evenly lit landscape image, mostly blue with green: blue above, green below.",
+        alt_text="An evenly lit landscape image, mostly blue with green: blue above, green below.",
+        tags=["landscape", "blue", "green"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("size", "colour", "caption"),
+    [
+        ((100, 200), (5, 5, 5), "A dark portrait image, almost entirely black."),
+        ((100, 101), (255, 255, 255), "A bright square image, almost entirely white."),
+        ((200, 100), (128, 128, 128), "An evenly lit landscape image, almost entirely grey."),
+        ((200, 100), (230, 20, 20), "An evenly lit landscape image, almost entirely red."),
+        ((200, 100), (110, 60, 20), "A dark landscape image, almost entirely brown."),
+        ((200, 100), (255, 140, 0), "An evenly lit landscape image, almost entirely orange."),
+        ((200, 100), (250, 240, 60), "A bright landscape image, almost entirely yellow."),
+        ((200, 100), (20, 160, 150), "An evenly lit landscape image, almost entirely teal."),
+        ((200, 100), (130, 40, 200), "An evenly lit landscape image, almost entirely purple."),
+        ((200, 100), (255, 110, 190), "An evenly lit landscape image, almost entirely pink."),
+    ],
+)
+def test_colours_are_called_what_people_call_them(client, size, colour, caption):
+    assert ask(client, Image.new("RGB", size, colour)).parsed.caption == caption
+
+
+def test_what_is_transparent_counts_as_white(client):
+    image = Image.new("RGBA", (200, 100), (0, 0, 0, 0))
+
+    response = ask(client, image, image_format="PNG")
+
+    assert response.parsed.caption == "A bright landscape image, almost entirely white."
+
+
+def test_the_answer_carries_what_a_bill_would(client):
+    response = ask(client, Image.new("RGB", (60, 40), "red"))
+
+    usage = response.usage_metadata
+    assert response.candidates[0].finish_reason == types.FinishReason.STOP
+    assert response.model_version == "local-stand-in"
+    assert usage.prompt_token_count > 258
+    assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count
+
+
+def test_exactly_the_properties_of_the_schema_are_answered(client):
+    response = ask(client, Image.new("RGB", (60, 40), "red"), schema=Mood)
+
+    assert set(json.loads(response.text)) == {"mood", "score", "caption"}
+    assert isinstance(response.parsed, Mood)
+
+
+def test_the_model_can_be_looked_up(client):
+    assert client.models.get(model="local-stand-in").name == "models/local-stand-in"
+
+
+def test_bytes_that_are_no_image_are_refused_as_google_refuses_them(client):
+    part = types.Part.from_bytes(data=b"not an image", mime_type="image/jpeg")
+
+    with pytest.raises(errors.ClientError) as refused:
+        client.models.generate_content(model="local-stand-in", contents=[part])
+
+    assert (refused.value.code, refused.value.status) == (400, "INVALID_ARGUMENT")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "key", "status"),
+    [
+        ("/v1/models/m:generateContent", b"{", "local", 400),
+        ("/v1/models/m:generateContent", b"[]", "local", 400),
+        ("/v1/models/m:generateContent", b'{"contents": 3}', "local", 400),
+        ("/v1beta/models/m:generateContent", b"{}", "", 403),
+        ("/v1beta/models/m:sing", b"{}", "local", 404),
+        ("/v3/models/m:generateContent", b"{}", "local", 404),
+    ],
+)
+def test_a_bad_request_gets_an_error_in_googles_shape(server, path, body, key, status):
+    request = urllib.request.Request(
+        f"http://{server.address}{path}", data=body, headers={"x-goog-api-key": key}
+    )
+
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(request)
+
+    with refused.value as answer:
+        error = json.load(answer)["error"]
+    assert answer.code == error["code"] == status
+    assert error["status"] and error["message"]

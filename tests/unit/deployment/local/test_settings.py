@@ -1,0 +1,106 @@
+import pytest
+
+from deployment.local.settings import SettingError, Settings
+from deployment.local.template import Template
+
+ALL_PARAMETERS = {"ImageBucketName": "a-bucket", "ThumbnailBucketName": "b-bucket"}
+
+
+@pytest.fixture
+def annotation():
+    return Template.read(ALL_PARAMETERS).functions["AnnotationFunction"]
+
+
+def test_no_key_address_or_profile_of_a_real_account_reaches_a_program(tmp_path, annotation):
+    real = {
+        "AWS_PROFILE": "work",
+        "AWS_SESSION_TOKEN": "token",
+        "AWS_ACCESS_KEY_ID": "AKIAREAL",
+        "AWS_SECRET_ACCESS_KEY": "real",
+        "AWS_ENDPOINT_URL_S3": "https://s3.example",
+        "DB_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:a",
+        "GEMINI_SECRET_ARN": "arn:aws:secretsmanager:eu-west-1:1:secret:b",
+    }
+    settings = Settings.read(real, tmp_path)
+
+    for environment in (
+        settings.web_environment("key"),
+        settings.function_environment(annotation),
+        settings.aws_server_environment(tmp_path),
+    ):
+        assert not set(real.values()) & set(environment.values())
+        assert "AWS_PROFILE" not in environment
+        assert environment["AWS_ENDPOINT_URL"] == settings.aws_url
+        assert environment["AWS_ACCESS_KEY_ID"] == "local"
+        assert "127.0.0.1" in environment["NO_PROXY"].split(",")
+
+
+def test_a_function_gets_only_the_variables_its_template_names(tmp_path, annotation):
+    settings = Settings.read({"PATH": "/bin", "SOMETHING": "else", "LOG_LEVEL": "DEBUG"}, tmp_path)
+
+    environment = settings.function_environment(annotation)
+
+    assert "SOMETHING" not in environment
+    assert "THUMBNAIL_WIDTH" not in environment
+    assert "DB_HOST" not in environment
+    assert environment["PATH"] == "/bin"
+    assert environment["LOG_LEVEL"] == "DEBUG"
+    assert environment["CAPTION_LANGUAGE"] == "English"
+    assert environment["S3_IMAGE_BUCKET"] == "image-annotation-originals"
+    assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path}/.local/images.sqlite3"
+
+
+def test_without_a_key_captions_come_from_the_stand_in_and_the_pages_say_so(tmp_path, annotation):
+    settings = Settings.read({"GEMINI_MODEL_NAME": "gemini-x"}, tmp_path)
+
+    environment = settings.function_environment(annotation)
+
+    assert environment["GEMINI_API_KEY"] == "local"
+    assert environment["GEMINI_MODEL_NAME"] == "local-stand-in"
+    assert environment["GOOGLE_GEMINI_BASE_URL"].startswith("http://127.0.0.1:")
+    assert "local stand-in" in settings.web_environment("key")["SITE_NOTICE"]
+
+
+def test_with_a_key_captions_come_from_the_templates_model(tmp_path, annotation):
+    settings = Settings.read({"GEMINI_API_KEY": "real-key"}, tmp_path)
+
+    environment = settings.function_environment(annotation)
+
+    assert environment["GEMINI_API_KEY"] == "real-key"
+    assert environment["GEMINI_MODEL_NAME"] == "gemini-3.5-flash-lite"
+    assert "GOOGLE_GEMINI_BASE_URL" not in environment
+    assert settings.web_environment("key")["SITE_NOTICE"] == ""
+    assert "real-key" not in settings.web_environment("key").values()
+    assert "real-key" not in repr(settings)
+
+
+def test_the_environment_wins_over_the_env_file(tmp_path):
+    (tmp_path / ".env").write_text("PORT=8001\nHOST=127.0.0.2\n")
+
+    settings = Settings.read({"PORT": "8002"}, tmp_path)
+
+    assert (settings.host, settings.port) == ("127.0.0.2", 8002)
+
+
+def test_a_database_of_ones_own_is_used_and_shown_without_its_password(tmp_path, annotation):
+    url = "mysql+pymysql://me:secret@db.example:3306/images"
+    settings = Settings.read({"DATABASE_URL": url}, tmp_path)
+
+    assert settings.function_environment(annotation)["DATABASE_URL"] == url
+    assert settings.web_environment("key")["DATABASE_URL"] == url
+    assert settings.database == "mysql+pymysql://db.example:3306/images"
+
+
+def test_a_database_given_in_parts_is_passed_on_in_parts(tmp_path, annotation):
+    parts = {"DB_HOST": "db.example", "DB_USER": "me", "DB_PASSWORD": "secret", "DB_NAME": "images"}
+    settings = Settings.read(parts, tmp_path)
+
+    for environment in (settings.web_environment("key"), settings.function_environment(annotation)):
+        assert parts.items() <= environment.items()
+        assert "DATABASE_URL" not in environment
+
+
+@pytest.mark.parametrize("port", ["eight", "70000", "-1"])
+def test_a_port_that_is_none_is_refused_by_name(tmp_path, port):
+    with pytest.raises(SettingError, match="PORT must be a number from 0 to 65535"):
+        Settings.read({"PORT": port}, tmp_path)

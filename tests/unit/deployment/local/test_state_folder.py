@@ -1,0 +1,50 @@
+import stat
+
+import pytest
+
+from deployment.local.logs import Log
+from deployment.local.state_folder import (
+    StateFolder,
+    StateFolderInUseError,
+    StateFolderUnusableError,
+)
+
+
+def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
+    first, second = StateFolder(tmp_path), StateFolder(tmp_path)
+    first.claim()
+
+    with pytest.raises(StateFolderInUseError):
+        second.claim()
+    first.release()
+    second.claim()
+
+    second.release()
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(StateFolderUnusableError, match=r"^Cannot keep images and rows in .*\.$"):
+        StateFolder(tmp_path / "file" / "state").claim()
+
+
+def test_the_key_of_the_sessions_is_made_once_and_is_private(tmp_path):
+    key = StateFolder(tmp_path).flask_secret_key()
+
+    assert len(key) == 64
+    assert StateFolder(tmp_path).flask_secret_key() == key
+    assert stat.S_IMODE((tmp_path / "flask_secret_key").stat().st_mode) == 0o600
+
+
+def test_a_log_that_grew_too_long_begins_anew_while_programs_write_on(tmp_path):
+    log = Log(tmp_path / "web.log")
+
+    with log.open() as program:
+        program.write(b"x" * 6_000_000)
+        program.flush()
+        log.trim()
+        program.write(b"and on")
+
+    assert log.path.read_bytes() == b"and on"
+    assert (tmp_path / "web.log.1").stat().st_size == 6_000_000
