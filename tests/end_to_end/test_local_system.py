@@ -1,0 +1,429 @@
+"""The whole system, started as a user starts it, used as a user uses it."""
+
+import html
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+
+import pytest
+import requests
+from PIL import Image
+
+from tests.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_photo, truncated
+from tests.local_system import ROOT, LocalSystem, environment, wait_until
+from tests.scripted_gemini import error, scripted_gemini
+
+RED, GREEN, BLUE, YELLOW = (230, 25, 25), (25, 180, 25), (25, 25, 230), (230, 210, 50)
+SIZE = (640, 480)
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory):
+    """The system with its own stand-in for Gemini, shared by the tests that only use it."""
+    running = LocalSystem(tmp_path_factory.mktemp("local") / "state")
+    running.start()
+    yield running
+    assert running.stop() == 0
+    assert running.orphans() == []
+
+
+@pytest.fixture
+def gemini():
+    with scripted_gemini() as gemini:
+        yield gemini
+
+
+@pytest.fixture
+def start(tmp_path, gemini):
+    """Starts a system of one's own whose captions the test decides on."""
+    started = []
+
+    def start(**variables):
+        running = LocalSystem(
+            tmp_path / f"state{len(started)}",
+            GEMINI_API_KEY="the-key",
+            GOOGLE_GEMINI_BASE_URL=gemini.url,
+            **variables,
+        )
+        started.append(running)
+        running.start()
+        return running
+
+    yield start
+    for running in started:
+        if running.processes():
+            running.stop()
+        assert running.orphans() == []
+
+
+def thumbnail_of(status):
+    response = requests.get(status["thumbnail_url"], timeout=10)
+    assert response.headers["Content-Type"] == "image/webp"
+    image = Image.open(io.BytesIO(response.content))
+    assert image.format == "WEBP"
+    return image
+
+
+def assert_upright(thumbnail):
+    """Red and green above, blue and yellow below: the quadrants as the factory draws them."""
+    width, height = thumbnail.size
+    rgb = thumbnail.convert("RGB")
+    corners = {
+        (width // 8, height // 8): 0,
+        (width - width // 8, height // 8): 1,
+        (width // 8, height - height // 8): 2,
+        (width - width // 8, height - height // 8): 3,
+    }
+    expected = Image.open(io.BytesIO(make_encoded("PNG", SIZE))).convert("RGB")
+    quadrants = [expected.getpixel(place) for place in [(40, 40), (600, 40), (40, 440), (600, 440)]]
+    for place, quadrant in corners.items():
+        distance = max(
+            abs(a - b) for a, b in zip(rgb.getpixel(place), quadrants[quadrant], strict=True)
+        )
+        assert distance < 40, (place, rgb.getpixel(place), quadrants[quadrant])
+
+
+@pytest.mark.parametrize("format_name", FORMAT_NAMES)
+def test_an_image_of_each_format_gets_a_caption_and_an_upright_thumbnail(system, format_name):
+    (result,) = system.upload((f"photo.{format_name}", make_encoded(format_name, SIZE)))
+
+    status = system.finished(result["id"], seconds=10)
+
+    assert result["outcome"] == "accepted"
+    assert (status["annotation_status"], status["thumbnail_status"]) == ("completed", "completed")
+    assert (status["width"], status["height"]) == SIZE
+    assert status["annotation"]
+    assert status["alt_text"]
+    assert status["tags"]
+    thumbnail = thumbnail_of(status)
+    assert thumbnail.size == (400, 400)
+    assert_upright(thumbnail)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_upright_however_the_camera_was_held(system, orientation):
+    original = make_jpeg(SIZE, orientation=orientation)
+    (result,) = system.upload((f"held-{orientation}.jpg", original))
+
+    status = system.finished(result["id"], seconds=10)
+
+    assert status["status"] == "completed"
+    assert (status["width"], status["height"]) == SIZE
+    assert_upright(thumbnail_of(status))
+
+
+def test_the_original_comes_back_byte_for_byte(system):
+    original = make_jpeg((200, 150))
+    (result,) = system.upload(("mine.jpg", original))
+
+    response = requests.get(system.status(result["id"])["original_url"], timeout=10)
+
+    assert response.content == original
+    assert response.headers["Content-Type"] == "image/jpeg"
+
+
+def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
+    (result,) = system.upload(("seen <b>.jpg", make_jpeg((321, 200))))
+    status = system.finished(result["id"])
+
+    page = requests.get(f"{system.url}/gallery", timeout=10).text
+
+    assert f">{html.escape(status['annotation'])}<" in page
+    assert f'alt="{html.escape(status["alt_text"])}"' in page
+    assert "seen &lt;b&gt;.jpg" in page
+    assert "local stand-in" in page
+
+
+def test_a_form_without_scripts_ends_in_the_gallery_with_a_message_for_each_file(system):
+    session = requests.Session()
+
+    response = session.post(
+        f"{system.url}/upload",
+        files=[
+            ("image", ("good.jpg", make_jpeg((90, 60)))),
+            ("image", ("bad.jpg", b"not an image at all")),
+        ],
+        headers={"Accept": "text/html"},
+        timeout=30,
+    )
+
+    assert [step.status_code for step in response.history] == [303]
+    assert response.url == f"{system.url}/gallery"
+    assert "good.jpg: accepted." in response.text
+    assert "bad.jpg: " in response.text
+
+
+def test_damage_that_only_decoding_finds_is_told_in_the_row(system):
+    whole = bytearray(make_jpeg((800, 600)))
+    whole[len(whole) // 2 : len(whole) // 2 + 2] = (
+        b"\xff\xc4"  # a table in the middle of the pixels
+    )
+    (result,) = system.upload(("scratched.jpg", bytes(whole)))
+    if result["outcome"] == "rejected":
+        assert result["error"]["code"] == "invalid_image"
+        return
+
+    status = system.finished(result["id"])
+
+    for half in ("annotation", "thumbnail"):
+        if status[f"{half}_status"] == "failed":
+            assert status[f"{half}_error"]["code"] == "invalid_image"
+
+
+def test_a_cut_off_photo_is_refused_and_its_neighbours_are_not(system):
+    results = system.upload(
+        ("cut.jpg", truncated(make_jpeg((800, 600)))), ("whole.jpg", make_jpeg((801, 600)))
+    )
+
+    assert [result["outcome"] for result in results] == ["rejected", "accepted"]
+    assert results[0]["error"]["code"] == "invalid_image"
+
+
+def test_each_image_is_a_line_on_the_console(system):
+    (result,) = system.upload(("line.jpg", make_jpeg((77, 50))))
+    system.finished(result["id"])
+    key = system.status(result["id"])["original_url"].split("/")[-1].split("-")[0]
+
+    wait_until(
+        lambda: (
+            sum(key in line and "completed" in line for line in system.output.splitlines()) == 2
+        ),
+        seconds=5,
+    )
+
+
+def test_a_taken_port_is_one_clear_sentence(tmp_path):
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", 0))
+        holder.listen()
+        port = holder.getsockname()[1]
+
+        refused = subprocess.run(
+            [sys.executable, "-m", "deployment.local"],
+            cwd=ROOT,
+            env=environment(tmp_path / "state", port, {}),
+            capture_output=True,
+            text=True,
+            timeout=30,
+        )
+
+    assert refused.returncode == 1
+    assert f"Port {port} is taken" in refused.stdout + refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_repeated_and_reordered_events_ask_gemini_once_for_each_image(start, gemini):
+    system = start()
+    results = system.upload(*[(f"{n}.jpg", make_jpeg((100 + n, 80))) for n in range(4)])
+    keys = [
+        "originals/" + system.status(result["id"])["original_url"].split("?")[0].split("/")[-1]
+        for result in results
+    ]
+    events = system.client("events")
+
+    for detail_type in ("Object Created", "Annotation Requested", "Thumbnail Requested") * 2:
+        events.put_events(
+            Entries=[
+                {
+                    "Source": "image-annotation",
+                    "DetailType": detail_type,
+                    "Detail": json.dumps(
+                        {"bucket": {"name": "image-annotation-originals"}, "object": {"key": key}}
+                    ),
+                }
+                for key in reversed(keys)
+            ]
+        )
+
+    for result in results:
+        status = system.finished(result["id"])
+        assert status["status"] == "completed"
+        assert status["annotation"] == "A dog runs on a beach."
+    assert_nothing_waits(system)
+    assert len(gemini.requests) == len(results)
+
+
+def test_an_original_that_arrives_in_parts_is_worked_on_once(start, gemini):
+    system = start()
+    (result,) = system.upload(("parts.jpg", make_jpeg((300, 200))))
+    system.finished(result["id"])
+    s3 = system.client("s3")
+    key = "originals/" + system.status(result["id"])["original_url"].split("?")[0].split("/")[-1]
+    place = {"Bucket": "image-annotation-originals", "Key": key}
+
+    # S3 announces an object that came in parts; the local one even twice.
+    upload_id = s3.create_multipart_upload(**place)["UploadId"]
+    part = s3.upload_part(**place, UploadId=upload_id, PartNumber=1, Body=make_jpeg((300, 200)))
+    s3.complete_multipart_upload(
+        **place,
+        UploadId=upload_id,
+        MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]},
+    )
+
+    assert_nothing_waits(system)
+    assert len(gemini.requests) == 1
+    assert system.status(result["id"])["status"] == "completed"
+
+
+def assert_nothing_waits(system):
+    """Every event was taken and answered, and none was given up."""
+    sqs = system.client("sqs")
+
+    def waiting():
+        return sum(
+            int(count)
+            for url in sqs.list_queues()["QueueUrls"]
+            for count in sqs.get_queue_attributes(
+                QueueUrl=url,
+                AttributeNames=[
+                    "ApproximateNumberOfMessages",
+                    "ApproximateNumberOfMessagesNotVisible",
+                    "ApproximateNumberOfMessagesDelayed",
+                ],
+            )["Attributes"].values()
+        )
+
+    wait_until(lambda: waiting() == 0, seconds=20)
+
+
+def test_a_busy_gemini_is_asked_again_and_the_caption_comes(start, gemini):
+    gemini.script += [error(429, "RESOURCE_EXHAUSTED"), error(503, "UNAVAILABLE")]
+    system = start()
+
+    (result,) = system.upload(("later.jpg", make_jpeg()))
+    status = system.finished(result["id"])
+
+    assert status["status"] == "completed"
+    assert status["annotation_error"] is None
+    assert len(gemini.requests) == 3
+
+
+def test_a_refused_key_is_told_at_once_and_not_tried_again(start, gemini):
+    gemini.script += [error(403, "PERMISSION_DENIED")]
+    system = start()
+
+    (result,) = system.upload(("nokey.jpg", make_jpeg()))
+    status = system.finished(result["id"])
+
+    assert (status["annotation_status"], status["thumbnail_status"]) == ("failed", "completed")
+    assert status["annotation_error"]["code"] == "configuration"
+    assert len(gemini.requests) == 1
+
+
+def test_a_function_killed_at_work_loses_nothing(start, gemini):
+    gemini.delay_seconds = 3
+    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="5")
+    (result,) = system.upload(("killed.jpg", make_jpeg()))
+    wait_until(lambda: len(gemini.requests) == 1, seconds=15)
+
+    victims = system.processes_of("awslambdaric", "annotation")
+    for victim in victims:
+        victim.kill()
+    gemini.delay_seconds = 0
+    status = system.finished(result["id"], seconds=40)
+
+    assert victims
+    assert status["status"] == "completed"
+    assert status["annotation"] == "A dog runs on a beach."
+    assert len(gemini.requests) == 2
+
+
+def test_every_part_that_dies_is_started_again(start, gemini):
+    system = start()
+    for words in (("gunicorn",), ("aws_server",), ("awslambdaric",)):
+        found = system.processes_of(*words)
+        assert found, words
+        for process in found:
+            process.kill()
+
+    def uploads_again():
+        try:
+            (result,) = system.upload(("again.jpg", make_jpeg((64, 64))))
+            return result["outcome"] == "accepted" and system.finished(result["id"])
+        except (requests.RequestException, ValueError):
+            return False
+
+    wait_until(lambda: bool(uploads_again()), seconds=60)
+
+
+def test_everything_is_still_there_after_a_stop_and_a_start(start, gemini):
+    system = start()
+    (result,) = system.upload(("kept.jpg", make_jpeg(SIZE)))
+    before = system.finished(result["id"])
+
+    assert system.stop() == 0
+    assert system.orphans() == []
+    system.start()
+
+    after = system.status(result["id"])
+    assert after["annotation"] == before["annotation"]
+    assert_upright(thumbnail_of(after))
+    assert len(gemini.requests) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_no_process_outlives_the_supervisor(start, gemini, number):
+    system = start()
+
+    status = system.signal(number)
+
+    assert status == (-signal.SIGKILL if number == signal.SIGKILL else 0)
+    assert system.orphans() == []
+
+
+def test_what_was_acknowledged_before_the_power_went_is_finished_after(start, gemini):
+    gemini.delay_seconds = 30
+    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="5")
+    (result,) = system.upload(("survivor.jpg", make_jpeg(SIZE)))
+    wait_until(lambda: len(gemini.requests) == 1, seconds=15)
+
+    system.signal(signal.SIGKILL)
+    assert system.orphans() == []
+    gemini.delay_seconds = 0
+    system.start()
+
+    status = system.finished(result["id"], seconds=90)
+    assert status["thumbnail_status"] == "completed"
+    assert status["annotation_status"] == "completed", status["annotation_error"]
+
+
+def test_the_same_command_runs_on_a_real_mysql_server(start, gemini, mysql_url):
+    system = start(DATABASE_URL=mysql_url)
+
+    (result,) = system.upload(("mysql.jpg", make_encoded("WEBP", SIZE)))
+    status = system.finished(result["id"])
+
+    assert status["status"] == "completed"
+    assert status["annotation"] == "A dog runs on a beach."
+    page = requests.get(f"{system.url}/gallery", timeout=10).text
+    assert "A dog runs on a beach." in page
+
+
+def test_no_secret_is_printed_or_logged(start, gemini):
+    system = start()
+    (result,) = system.upload(("secret.jpg", make_jpeg()))
+    system.finished(result["id"])
+    secret = (system.state_dir / "flask_secret_key").read_text().strip()
+
+    written = system.output + "".join(
+        path.read_text(errors="replace") for path in system.state_dir.glob("logs/*")
+    )
+
+    assert secret not in written
+    assert "the-key" not in written
+    assert "X-Amz-Signature" not in written
+    assert (system.state_dir / "flask_secret_key").stat().st_mode & 0o077 == 0
+
+
+def test_a_real_photo_of_twelve_megapixels_is_through_within_ten_seconds(system):
+    buffer = io.BytesIO()
+    make_photo((4000, 3000)).save(buffer, "JPEG", quality=90)
+    (result,) = system.upload(("phone.jpg", buffer.getvalue()))
+
+    status = system.finished(result["id"], seconds=10)
+
+    assert status["status"] == "completed"
+    assert thumbnail_of(status).size == (400, 400)

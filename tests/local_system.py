@@ -1,0 +1,161 @@
+"""`python -m deployment.local` as a user starts it: a process of its own, spoken to over HTTP."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import boto3
+import psutil
+import requests
+
+ROOT = Path(__file__).parents[1]
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class LocalSystem:
+    """One run of the local system. `start` and `stop` may be called again and again."""
+
+    def __init__(self, state_dir: Path, **environment: str) -> None:
+        self.state_dir = state_dir
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environment = environment
+        self._log = state_dir.with_suffix(".out")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._family: list[psutil.Process] = []
+
+    @property
+    def output(self) -> str:
+        """All that it has printed, over all its runs."""
+        return self._log.read_text()
+
+    @property
+    def aws_url(self) -> str:
+        """Where this run's S3, EventBridge and SQS listen."""
+        return re.findall(r"AWS +(http://\S+)", self.output)[-1]
+
+    def start(self) -> None:
+        """Start it and wait until it says that it runs."""
+        self._log.parent.mkdir(parents=True, exist_ok=True)
+        announced = self.output.count("runs at") if self._log.exists() else 0
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "deployment.local"],
+                cwd=ROOT,
+                env=environment(self.state_dir, self.port, self._environment),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_until(
+            lambda: self.output.count("runs at") > announced or self._process.poll() is not None,
+            seconds=START_SECONDS,
+        )
+        assert self._process.poll() is None, self.output
+
+    def signal(self, number: int) -> int:
+        """Send a signal, wait for the end, and return the exit status."""
+        self._family = self.processes()
+        self._process.send_signal(number)
+        return self._process.wait(STOP_SECONDS)
+
+    def stop(self) -> int:
+        """End it as a service manager does."""
+        return self.signal(signal.SIGTERM)
+
+    def processes(self) -> list[psutil.Process]:
+        """All its processes, itself first."""
+        try:
+            supervisor = psutil.Process(self._process.pid)
+            return [supervisor, *supervisor.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def processes_of(self, *words: str) -> list[psutil.Process]:
+        """Its processes whose command line holds all these words."""
+        found = []
+        for process in self.processes():
+            try:
+                line = " ".join(process.cmdline())
+            except psutil.Error:
+                continue
+            if all(word in line for word in words):
+                found.append(process)
+        return found
+
+    def orphans(self) -> list[psutil.Process]:
+        """Processes of the run that `signal` ended that still live, a moment later."""
+        _, alive = psutil.wait_procs(self._family, timeout=10)
+        return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+
+    def upload(self, *files: tuple[str, bytes], session: Any = requests) -> list[dict[str, Any]]:
+        """Upload files and return the result of each."""
+        response = session.post(
+            f"{self.url}/upload",
+            files=[("image", file) for file in files],
+            headers={"Accept": "application/json"},
+            timeout=60,
+        )
+        results: list[dict[str, Any]] = response.json()["results"]
+        return results
+
+    def status(self, image_id: int) -> dict[str, Any]:
+        """Where an image stands."""
+        response = requests.get(f"{self.url}/api/image_status/{image_id}", timeout=10)
+        assert response.ok, response.text
+        status: dict[str, Any] = response.json()
+        return status
+
+    def finished(self, image_id: int, seconds: float = 30) -> dict[str, Any]:
+        """An image's status, once nothing of it is pending."""
+        wait_until(lambda: self.status(image_id)["status"] != "pending", seconds=seconds)
+        return self.status(image_id)
+
+    def client(self, service: str) -> Any:
+        """A client of this run's AWS."""
+        return boto3.client(
+            service,
+            endpoint_url=self.aws_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+
+
+def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dict[str, str]:
+    """The shell's environment without anything that would change the run."""
+    inherited = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("AWS_", "GEMINI_", "GOOGLE_", "DATABASE_", "DB_", "LOCAL_"))
+    }
+    return {
+        **inherited,
+        "PORT": str(port),
+        "LOCAL_STATE_DIR": str(state_dir),
+        "LOCAL_RETRY_SECONDS": "1",
+        **overrides,
+    }
+
+
+def free_port() -> int:
+    """A port on which nothing listens."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Return when the condition holds; fail when it does not come to hold in time."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)

@@ -1,0 +1,165 @@
+"""Two descriptions of one fact, held together."""
+
+import re
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from database import object_keys
+from database.models import Half
+from database.settings import DatabaseSettings
+from deployment.local.template import Template
+from lambda_functions.annotation import captioner
+from lambda_functions.attempt import LEASE_MARGIN_SECONDS
+from lambda_functions.events import DETAIL_TYPES, SOURCE
+from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
+from web_app import create_app
+from web_app.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+LAMBDA_FIRST_RETRY_SECONDS = 60
+
+
+def requirements(path):
+    lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
+    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines if line}
+
+
+def test_every_dependency_is_pinned_exactly():
+    for path in [ROOT / "requirements.txt", *ROOT.glob("*/**/requirements.txt")]:
+        if ".venv" in path.parts:
+            continue
+        for requirement in requirements(path).values():
+            assert [spec.operator for spec in requirement.specifier] == ["=="], (path, requirement)
+
+
+@pytest.mark.parametrize(
+    "folder", ["web_app", "lambda_functions/annotation", "lambda_functions/thumbnail"]
+)
+def test_an_images_pins_agree_with_the_whole_projects(folder):
+    every = requirements(ROOT / "requirements.txt")
+
+    for name, requirement in requirements(ROOT / folder / "requirements.txt").items():
+        assert requirement.specifier == every[name].specifier, requirement
+
+
+def variables_of(*settings_classes):
+    return {name.upper() for settings in settings_classes for name in settings.model_fields}
+
+
+def listed_variables():
+    text = (ROOT / ".env.example").read_text()
+    return set(re.findall(r"^([A-Z][A-Z0-9_]*)=", text, flags=re.MULTILINE))
+
+
+def test_env_example_lists_every_variable_and_no_other():
+    read = variables_of(Settings, AnnotationSettings, ThumbnailSettings, SweepSettings)
+    local = (ROOT / "deployment" / "local" / "settings.py").read_text()
+    read |= {"HOST", "PORT"} | set(re.findall(r'"(LOCAL_[A-Z_]+)"', local))
+
+    assert listed_variables() == read
+
+
+@pytest.fixture
+def template():
+    return Template.read({"ImageBucketName": "originals", "ThumbnailBucketName": "thumbnails"})
+
+
+@pytest.mark.parametrize(
+    ("function_id", "settings"),
+    [
+        ("AnnotationFunction", AnnotationSettings),
+        ("ThumbnailFunction", ThumbnailSettings),
+        ("SweepFunction", SweepSettings),
+        ("MigrateFunction", DatabaseSettings),
+    ],
+)
+def test_a_template_sets_what_its_function_reads(template, function_id, settings):
+    # A deployed function has its password and its key in Secrets Manager, and none beside it.
+    only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
+    powertools = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME"}  # The platform's library.
+
+    assert (
+        variables_of(settings) - only_elsewhere
+        == template.functions[function_id].variables - powertools
+    )
+
+
+@pytest.mark.parametrize("function_id", ["AnnotationFunction", "ThumbnailFunction"])
+def test_a_claim_ends_before_lambda_delivers_a_failed_event_again(template, function_id):
+    timeout_seconds = template.functions[function_id].timeout_seconds
+
+    assert timeout_seconds + LEASE_MARGIN_SECONDS < LAMBDA_FIRST_RETRY_SECONDS
+
+
+def test_gemini_is_given_up_before_the_function_is(template):
+    assert template.functions["AnnotationFunction"].timeout_seconds > captioner.TIMEOUT_SECONDS
+
+
+@pytest.mark.parametrize("half", list(Half))
+def test_the_rules_match_the_keys_and_events_the_code_uses(template, half):
+    patterns = {rule.function_id: rule.event_pattern for rule in template.event_rules()}
+
+    assert patterns[f"{half.title()}Function"] == {
+        "source": ["aws.s3", SOURCE],
+        "detail-type": ["Object Created", DETAIL_TYPES[half]],
+        "detail": {
+            "bucket": {"name": ["originals"]},
+            "object": {"key": [{"prefix": object_keys.ORIGINALS_PREFIX}]},
+        },
+    }
+
+
+@pytest.fixture
+def app():
+    return create_app(
+        Settings(
+            database_url="sqlite://",
+            flask_secret_key="0123456789abcdef",
+            s3_image_bucket="originals",
+            s3_thumbnail_bucket="thumbnails",
+        ),
+        object_store=object(),
+    )
+
+
+def test_every_route_is_documented_and_every_documented_route_exists(app):
+    documented = set(
+        re.findall(r"^#+ `([A-Z]+) (/[^`?]*)", (ROOT / "API_DOCUMENTATION.md").read_text(), re.M)
+    )
+    routes = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", "{\\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.endpoint != "static"
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+    assert documented == routes
+
+
+def test_every_error_code_is_documented():
+    codes = set()
+    for folder in ("web_app", "lambda_functions", "imaging", "database"):
+        for path in (ROOT / folder).rglob("*.py"):
+            source = path.read_text()
+            codes |= set(re.findall(r'\bcode=\s*"([a-z_]+)"', source))
+            codes |= set(re.findall(r'\bcode(?:: \w+)? = "([a-z_]+)"', source))
+            codes |= set(re.findall(r'_failure\(\s*half,\s*"([a-z_]+)"', source))
+    documentation = (ROOT / "API_DOCUMENTATION.md").read_text()
+
+    missing = {code for code in codes if f"`{code}`" not in documentation}
+
+    assert codes
+    assert not missing
+
+
+def test_every_folder_and_dependency_has_its_line_in_the_design():
+    design = (ROOT / "Project_Design.md").read_text()
+    direct = (ROOT / "requirements.txt").read_text().split("# What these bring")[0]
+    names = re.findall(r"^([A-Za-z][A-Za-z0-9_.-]*)", direct, re.MULTILINE)
+
+    assert [name for name in names if f"`{name}`" not in design] == []
+    folders = [f"{path.name}/" for path in ROOT.iterdir() if (path / "__init__.py").exists()]
+    assert [folder for folder in folders if folder not in design] == []
