@@ -106,6 +106,13 @@ def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
     )
 
 
+def _exact_text(length: int) -> String:
+    """Text that is compared byte by byte: MySQL's usual collation takes `A` and `á` for `a`."""
+    return String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+    )
+
+
 # SQLite counts upwards by itself only in a column declared INTEGER.
 _BigID = BigInteger().with_variant(Integer, "sqlite")
 
@@ -121,15 +128,17 @@ class Image(Base):
 
     id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
     filename: Mapped[str] = mapped_column(String(255))  # As its owner named it: text, never a path.
-    original_key: Mapped[str] = mapped_column(String(64), unique=True)
-    thumbnail_key: Mapped[str | None] = mapped_column(String(64))  # Set once the object is stored.
+    original_key: Mapped[str] = mapped_column(_exact_text(64), unique=True)
+    thumbnail_key: Mapped[str | None] = mapped_column(
+        _exact_text(64)
+    )  # Set once the object is stored.
     content_type: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     width: Mapped[int]  # Pixels, upright.
     height: Mapped[int]
-    sha256: Mapped[str] = mapped_column(String(64))  # Of the original's bytes, in hex.
+    sha256: Mapped[str] = mapped_column(_exact_text(64))  # Of the original's bytes, in hex.
     dominant_color: Mapped[str | None] = mapped_column(String(7))  # `#rrggbb`
-    owner_id: Mapped[str] = mapped_column(String(255))
+    owner_id: Mapped[str] = mapped_column(_exact_text(255))
 
     annotation: Mapped[str | None] = mapped_column(Text)
     alt_text: Mapped[str | None] = mapped_column(Text)
@@ -173,6 +182,8 @@ class Image(Base):
             "mysql_engine": "InnoDB",
             "mysql_charset": "utf8mb4",
             "mysql_collate": "utf8mb4_0900_ai_ci",
+            # The address of an image that was deleted must never become another's.
+            "sqlite_autoincrement": True,
         },
     )
 

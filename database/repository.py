@@ -26,9 +26,6 @@ from database.models import AnnotationSource, Half, Image, Status, utc_now
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
 
-# How an image ends, or waits, whose original is not in the storage, or may not be.
-_MAYBE_NEVER_STORED = ("upload_failed", "original_missing", "timed_out")
-
 
 @dataclass(frozen=True)
 class NewImage:
@@ -42,6 +39,15 @@ class NewImage:
     height: int
     sha256: str
     owner_id: str
+
+
+@dataclass(frozen=True)
+class SameBytes:
+    """An earlier image with the same bytes as one that is being uploaded."""
+
+    image_id: int
+    original_key: str
+    is_stored: bool  # Its original was read back; otherwise only the storage knows.
 
 
 @dataclass(frozen=True)
@@ -102,35 +108,49 @@ def list_images(session: Session, *, limit: int, before_id: int | None = None) -
     return session.scalars(statement).all()
 
 
-def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> int | None:
-    """The id of the first image of this owner with the same bytes.
-
-    An image whose original may never have reached the storage does not count: whoever sends it
-    again must not be told that it is there already.
-    """
-    return session.scalar(
-        select(Image.id)
+def find_same_bytes(session: Session, *, owner_id: str, sha256: str) -> SameBytes | None:
+    """This owner's first image with the same bytes, unless its upload is known to have failed."""
+    row = session.execute(
+        select(Image.id, Image.original_key, Image.annotation_status, Image.thumbnail_status)
         .where(
             Image.owner_id == owner_id,
             Image.sha256 == sha256,
-            or_(
-                Image.annotation_error_code.is_(None),
-                Image.annotation_error_code.not_in(_MAYBE_NEVER_STORED),
-            ),
+            Image.annotation_error_code.is_distinct_from("upload_failed"),
         )
         .order_by(Image.id)
         .limit(1)
-    )
+    ).one_or_none()
+    if row is None:
+        return None
+    is_stored = Status.COMPLETED in (row.annotation_status, row.thumbnail_status)
+    return SameBytes(row.id, row.original_key, is_stored)
 
 
-def record_upload_failed(session: Session, image_id: int, message: str) -> None:
-    """Fail both halves of an image whose original could not be stored."""
+def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
+    """Fail both halves of an image whose original could not be stored.
+
+    Returns:
+        False when a function has already begun to work on it: its event came, so the storage took
+        the original although it did not say so.
+    """
+    untouched = [
+        condition
+        for half in Half
+        for condition in (
+            _column(half, "status") == Status.PENDING,
+            _column(half, "attempts") == 0,
+        )
+    ]
     failure = {
         name: value
         for half in Half
         for name, value in _failure(half, "upload_failed", message).items()
     }
-    session.execute(update(Image).where(Image.id == image_id).values(failure))
+    return bool(
+        _execute_update(
+            session, update(Image).where(Image.id == image_id, *untouched).values(failure)
+        )
+    )
 
 
 def claim_half(
@@ -172,16 +192,17 @@ def claim_half(
         raise ImageNotFoundError(f"no image has the key {original_key}")
     if claimed:
         return Claim(row[0], original_key, half, attempt=row[1], claimed_until=row[2])
-    session.execute(
+    _execute_update(
+        session,
         update(Image)
-        .where(*free)
+        .where(*free, attempts >= max_attempts)
         .values(
             _failure(
                 half,
                 "attempts_exhausted",
                 f"The work was started {row[1]} times and never finished.",
             )
-        )
+        ),
     )
     return None
 
@@ -267,30 +288,35 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> in
     )
 
 
-def take_idle(session: Session, *, idle_seconds: int, limit: int) -> list[tuple[Half, str]]:
+def take_idle(
+    session: Session, *, idle_seconds: int, limit: int, restarts_deadline: bool = False
+) -> list[tuple[Half, str]]:
     """Halves, with their originals' keys, that wait although nothing happened for `idle_seconds`.
 
     Their event was lost, or is late. At most `limit` of each half, the longest waiting first. Their
-    rows are marked as touched, so that each is returned once in `idle_seconds`.
+    rows are marked as touched, so that each is returned once in `idle_seconds`. Their deadline
+    goes on, unless `restarts_deadline`: then it counts from now.
     """
-    # One query for each half: each has an index that leads straight to what is pending.
-    idle = [
-        (half, row)
-        for half in Half
-        for row in session.execute(
+    # One query for each half, because each has an index that leads straight to what is pending;
+    # both before either is touched.
+    idle = {
+        half: session.execute(
             select(Image.id, Image.original_key)
             .where(*_waiting(half), Image.updated_at < utc_now(-idle_seconds))
             .order_by(_column(half, "requested_at"))
             .limit(limit)
+        ).all()
+        for half in Half
+    }
+    for half, rows in idle.items():
+        touched = {"updated_at": utc_now()}
+        if restarts_deadline:
+            touched[f"{half}_requested_at"] = utc_now()
+        _execute_update(
+            session,
+            update(Image).where(Image.id.in_([row.id for row in rows])).values(touched),
         )
-    ]
-    if idle:
-        session.execute(
-            update(Image)
-            .where(Image.id.in_({row.id for _, row in idle}))
-            .values(updated_at=utc_now())
-        )
-    return [(half, row.original_key) for half, row in idle]
+    return [(half, row.original_key) for half, rows in idle.items() for row in rows]
 
 
 def _column(half: Half, name: str) -> InstrumentedAttribute[Any]:
@@ -344,4 +370,7 @@ def _record(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
 
 def _execute_update(session: Session, statement: Update) -> int:
     """Run an UPDATE and return how many rows its conditions matched."""
-    return cast(CursorResult[Any], session.execute(statement)).rowcount
+    # No session here holds rows that an UPDATE would have to be told to. Looking for them would
+    # cost a SELECT of every matching id.
+    unsynchronized = statement.execution_options(synchronize_session=False)
+    return cast(CursorResult[Any], session.execute(unsynchronized)).rowcount

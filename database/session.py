@@ -7,13 +7,14 @@ from typing import Any
 
 import pymysql
 import sqlalchemy.exc
-from sqlalchemy import URL, Engine, create_engine, event
+from sqlalchemy import URL, Engine, QueuePool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.errors import DatabaseUnavailableError
 from database.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 5
+READ_TIMEOUT_SECONDS = 30
 # Below any load balancer's idle limit; MySQL's own wait_timeout is eight hours.
 POOL_RECYCLE_SECONDS = 280
 # One for each thread of a web worker, so that a burst does not pay for a handshake each time. A
@@ -24,22 +25,48 @@ SQLITE_BUSY_TIMEOUT_SECONDS = 30
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_access_denied_error
 _MYSQL_ACCESS_DENIED = 1045
 
+# Cannot connect, went away, lost; too many connections; access denied while a password rotates;
+# lock wait timed out, deadlock; shutting down, interrupted; out of memory, disk or table full;
+# read-only after a failover.
+# https://dev.mysql.com/doc/mysql-errors/8.4/en/
+_MYSQL_UNAVAILABLE = {
+    *(2002, 2003, 2006, 2013, 2014, 2055),
+    *(1040, 1203, 1226),
+    _MYSQL_ACCESS_DENIED,
+    *(1205, 1213, 3572),
+    *(1053, 1077, 1079, 1317, 3024),
+    *(1021, 1037, 1038, 1041, 1114),
+    *(1290, 1792, 1836),
+}
+_SQLITE_UNAVAILABLE = (
+    "database is locked",
+    "database table is locked",
+    "disk is full",
+    "disk I/O error",
+    "readonly database",
+    "unable to open database file",
+)
+
 FetchSecret = Callable[[str], str]  # ARN → the secret's string
 
 
 def create_database_engine(
-    settings: DatabaseSettings, fetch_secret: FetchSecret | None = None
+    settings: DatabaseSettings,
+    fetch_secret: FetchSecret | None = None,
+    *,
+    read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine with the settings its kind of database needs. Nothing connects yet.
 
     Args:
         settings: where the database is.
         fetch_secret: reads a secret by ARN; needed only when `DB_SECRET_ARN` is set.
+        read_timeout_seconds: how long MySQL may take over one statement.
     """
     url = settings.sqlalchemy_url()
     if url.get_backend_name() == "sqlite":
         return _create_sqlite_engine(url)
-    engine = _create_mysql_engine(url)
+    engine = _create_mysql_engine(url, read_timeout_seconds)
     if settings.db_secret_arn is not None:
         if fetch_secret is None:
             raise ValueError("DB_SECRET_ARN is set, and nothing was given to read it with")
@@ -47,7 +74,7 @@ def create_database_engine(
     return engine
 
 
-def _create_mysql_engine(url: URL) -> Engine:
+def _create_mysql_engine(url: URL, read_timeout_seconds: int) -> Engine:
     # PyMySQL encrypts whenever the server offers TLS, which RDS always does.
     return create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
@@ -58,17 +85,25 @@ def _create_mysql_engine(url: URL) -> Engine:
         # Every transaction here is short and conditional on what it updates. Without gap locks,
         # concurrent claims and uploads cannot deadlock one another.
         isolation_level="READ COMMITTED",
+        hide_parameters=True,  # Errors are logged; captions and owners are not.
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": 30,
-            "write_timeout": 30,
+            "read_timeout": read_timeout_seconds,
+            "write_timeout": READ_TIMEOUT_SECONDS,
             "init_command": "SET time_zone = '+00:00'",
         },
     )
 
 
 def _create_sqlite_engine(url: URL) -> Engine:
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS})
+    engine = create_engine(
+        url,
+        poolclass=QueuePool,
+        pool_size=POOL_SIZE,
+        max_overflow=0,
+        hide_parameters=True,
+        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+    )
 
     @event.listens_for(engine, "connect")
     def configure(connection: Any, _record: Any) -> None:
@@ -94,7 +129,10 @@ def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecre
                 if error.args[0] != _MYSQL_ACCESS_DENIED:
                     raise
         # First connection, or the password was rotated since it was read.
-        password = json.loads(fetch_secret(arn))["password"]
+        try:
+            password = json.loads(fetch_secret(arn))["password"]
+        except Exception as error:  # Whatever the store of secrets raises, there is no connection.
+            raise DatabaseUnavailableError("the database's password could not be read") from error
         return dialect.connect(*cargs, **{**cparams, "password": password})
 
 
@@ -113,9 +151,19 @@ def session_scope(session_factory: sessionmaker[Session]) -> Iterator[Session]:
     try:
         with session_factory.begin() as session:
             yield session
-    except (
-        sqlalchemy.exc.OperationalError,
-        sqlalchemy.exc.InterfaceError,
-        sqlalchemy.exc.TimeoutError,  # No connection in the pool became free.
-    ) as error:
-        raise DatabaseUnavailableError("the database did not answer") from error
+    except sqlalchemy.exc.TimeoutError as error:  # No connection in the pool became free.
+        raise DatabaseUnavailableError("no connection to the database was free") from error
+    except sqlalchemy.exc.DBAPIError as error:
+        if _is_unavailable(error):
+            raise DatabaseUnavailableError("the database did not answer") from error
+        raise
+
+
+def _is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
+    """Whether an error may pass by itself. Drivers file defects of ours under the same classes."""
+    if error.connection_invalidated:
+        return True
+    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    if isinstance(code, int):
+        return code in _MYSQL_UNAVAILABLE
+    return any(words in str(code) for words in _SQLITE_UNAVAILABLE)

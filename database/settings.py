@@ -5,6 +5,7 @@ from typing import Self
 from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 
 class DatabaseSettings(BaseSettings):
@@ -36,6 +37,12 @@ class DatabaseSettings(BaseSettings):
     def _names_a_database(self) -> Self:
         if self.database_url is None and (self.db_host is None or self.db_user is None):
             raise ValueError("set DATABASE_URL, or DB_HOST and DB_USER")
+        try:
+            driver = self.sqlalchemy_url().drivername
+        except (ArgumentError, ValueError):
+            raise ValueError("DATABASE_URL is not the address of a database") from None
+        if driver not in ("sqlite", "mysql+pymysql"):
+            raise ValueError("DATABASE_URL must begin with mysql:// or sqlite://")
         return self
 
     def sqlalchemy_url(self) -> URL:

@@ -5,6 +5,7 @@
 `work` is the only part in which they differ. No transaction is open while it runs.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import ceil
@@ -15,6 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
+from database.errors import DatabaseUnavailableError
 from database.models import Half
 from database.repository import Claim
 from database.session import session_scope
@@ -27,6 +29,14 @@ from lambda_functions.settings import METRICS_NAMESPACE
 # delivers a failed event again: Lambda waits a minute, so functions time out within 50 seconds.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 LEASE_MARGIN_SECONDS = 5
+
+# Four tries within four seconds: what the function's time limit leaves after the slowest caption.
+RECORD_PAUSES_SECONDS = (0.5, 1, 2)
+
+_INTERNAL_ERROR = (
+    "internal_error",
+    "Something went wrong inside the system while it worked on this image.",
+)
 
 Record = Callable[[Session, Claim], bool]  # Writes a result; False when the claim had been lost.
 Work = Callable[[Claim], Record]
@@ -92,36 +102,55 @@ def attempt(
         _set_back(session_factory, claim, error.code, str(error), max_attempts)
         raise
     except Exception:
-        _set_back(
-            session_factory,
-            claim,
-            "internal_error",
-            "Something went wrong inside the system while it worked on this image.",
-            max_attempts,
-        )
+        _set_back(session_factory, claim, *_INTERNAL_ERROR, max_attempts)
         raise
-    return _complete(session_factory, claim, record)
+    try:
+        return _complete(session_factory, claim, record)
+    except DatabaseUnavailableError:
+        raise  # Nothing can be written down; the claim runs out, and the event comes again.
+    except Exception:
+        _set_back(session_factory, claim, *_INTERNAL_ERROR, max_attempts)
+        raise
 
 
 def _complete(
     session_factory: sessionmaker[Session], claim: Claim, record: Record
 ) -> dict[str, Any]:
-    with session_scope(session_factory) as session:
-        recorded = record(session, claim)
-    if not recorded:
-        _count("Skipped", claim.half)
-        logger.warning("the claim ran out before the result came; the result was dropped")
-        return asdict(Outcome("skipped", claim.image_id))
+    if not _write(session_factory, lambda session: record(session, claim)):
+        return _drop(claim)
     _count("Completed", claim.half)
     logger.info("completed")
     return asdict(Outcome("completed", claim.image_id))
 
 
+def _write(session_factory: sessionmaker[Session], change: Callable[[Session], bool]) -> bool:
+    """Write down what became of an attempt. It was paid for, so a database that blinks is asked
+    again, for as long as the claim's margin lasts."""
+    for pause_seconds in RECORD_PAUSES_SECONDS:
+        try:
+            with session_scope(session_factory) as session:
+                return change(session)
+        except DatabaseUnavailableError:
+            logger.warning("the database is away; writing again", exc_info=True)
+            time.sleep(pause_seconds)
+    with session_scope(session_factory) as session:
+        return change(session)
+
+
+def _drop(claim: Claim) -> dict[str, Any]:
+    _count("Skipped", claim.half)
+    logger.warning("the claim ran out before the result came; the result was dropped")
+    return asdict(Outcome("skipped", claim.image_id))
+
+
 def _fail(
     session_factory: sessionmaker[Session], claim: Claim, code: str, message: str
 ) -> dict[str, Any]:
-    with session_scope(session_factory) as session:
-        repository.record_failure(session, claim, code=code, message=message)
+    if not _write(
+        session_factory,
+        lambda session: repository.record_failure(session, claim, code=code, message=message),
+    ):
+        return _drop(claim)
     _count("ConfigurationFailure" if code == "configuration" else "PermanentFailure", claim.half)
     logger.warning("failed", extra={"code": code, "reason": message})
     return asdict(Outcome("failed", claim.image_id, {"code": code, "message": message}))
@@ -132,8 +161,11 @@ def _set_back(
 ) -> None:
     is_last = claim.attempt >= max_attempts
     record = repository.record_failure if is_last else repository.record_setback
-    with session_scope(session_factory) as session:
-        record(session, claim, code=code, message=message)
+    if not _write(
+        session_factory, lambda session: record(session, claim, code=code, message=message)
+    ):
+        _drop(claim)
+        return
     _count("TransientFailure", claim.half)
     logger.warning(
         "failed: no attempts left" if is_last else "will be tried again",

@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    PartialCredentialsError,
+)
 
 from lambda_functions.errors import ConfigurationError, TransientError, WorkError
 
@@ -16,8 +21,9 @@ if TYPE_CHECKING:
 
 _CONFIG = Config(
     connect_timeout=3,
-    read_timeout=10,
-    retries={"mode": "standard", "total_max_attempts": 3},
+    # Within a function's time all attempts must end, so that what happened can still be recorded.
+    read_timeout=5,
+    retries={"mode": "standard", "total_max_attempts": 2},
     signature_version="s3v4",
 )
 
@@ -27,7 +33,9 @@ _MISCONFIGURED = {
     "AllAccessDisabled",
     "InvalidAccessKeyId",
     "KMS.DisabledException",
+    "KMS.NotFoundException",
     "NoSuchBucket",
+    "PermanentRedirect",
     "SignatureDoesNotMatch",
 }
 
@@ -70,6 +78,8 @@ def _translated_errors() -> Iterator[None]:
         yield
     except ClientError as error:
         raise _work_error(error.response["Error"].get("Code", "")) from error
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise ConfigurationError("This system has no access to its image storage.") from error
     except BotoCoreError as error:
         raise TransientError(
             "The image storage did not answer.", code="storage_unavailable"

@@ -48,9 +48,21 @@ def mysql_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
+_MYSQL_TESTS = pytest.StashKey[int]()
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    terminalreporter.write_line(
+        f"{config.stash.get(_MYSQL_TESTS, 0)} of these tests ran on a real MySQL server."
+    )
+
+
 @pytest.fixture
-def mysql_url(mysql_server_url: str) -> Iterator[str]:
+def mysql_url(mysql_server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own on the real server."""
+    request.config.stash[_MYSQL_TESTS] = request.config.stash.get(_MYSQL_TESTS, 0) + 1
     with mysql_server.fresh_database(mysql_server_url) as url:
         yield url
 

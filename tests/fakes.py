@@ -40,6 +40,11 @@ class FakeObjectStore:
             raise StorageUnavailableError
         self.objects[key] = StoredObject(body, content_type)
 
+    def has_original(self, key: str) -> bool:
+        if self.is_away:
+            raise StorageUnavailableError
+        return key in self.objects
+
     def presigned_original_url(self, key: str, *, content_type: str) -> str:
         return f"https://images.test/{key}?type={quote(content_type, safe='')}"
 

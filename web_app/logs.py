@@ -13,8 +13,6 @@ def configure_logging(level: str) -> None:
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(
-        JsonFormatter(
-            "{asctime}{levelname}{name}{message}", style="{", rename_fields={"asctime": "time"}
-        )
+        JsonFormatter("{levelname}{name}{message}", style="{", timestamp="time")  # In UTC.
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)

@@ -24,6 +24,10 @@ _CONFIG = Config(
     # One connection for each thread of a worker.
     max_pool_connections=32,
 )
+# Whoever asks whether the storage is there wants to know soon.
+_PROBE_CONFIG = _CONFIG.merge(
+    Config(connect_timeout=2, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
+)
 
 
 class ObjectStore(Protocol):
@@ -32,6 +36,8 @@ class ObjectStore(Protocol):
     def put_original(
         self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes
     ) -> None: ...
+
+    def has_original(self, key: str) -> bool: ...
 
     def presigned_original_url(self, key: str, *, content_type: str) -> str: ...
 
@@ -55,6 +61,7 @@ class S3ObjectStore:
         self._thumbnail_bucket = thumbnail_bucket
         self._presigned_url_seconds = presigned_url_seconds
         self._client = client or boto3.client("s3", config=_CONFIG)
+        self._probe = client or boto3.client("s3", config=_PROBE_CONFIG)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
         """Store an original, read from the stream's beginning, never whole in memory.
@@ -62,7 +69,7 @@ class S3ObjectStore:
         Args:
             sha256: the digest of the bytes. S3 refuses the object when what arrives differs.
         Raises:
-            StorageUnavailableError: S3 did not take it. Nothing is stored under the key.
+            StorageUnavailableError: S3 did not take it, or took it and could not say so.
         """
         stream.seek(0)
         try:
@@ -76,6 +83,22 @@ class S3ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
 
+    def has_original(self, key: str) -> bool:
+        """Whether an original is stored.
+
+        Raises:
+            StorageUnavailableError: S3 did not answer.
+        """
+        try:
+            self._client.head_object(Bucket=self._image_bucket, Key=key)
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return False
+            raise StorageUnavailableError from error
+        except BotoCoreError as error:
+            raise StorageUnavailableError from error
+        return True
+
     def presigned_original_url(self, key: str, *, content_type: str) -> str:
         """A link to an original that a browser shows as an image and as nothing else."""
         return self._presign(self._image_bucket, key, content_type)
@@ -85,13 +108,14 @@ class S3ObjectStore:
         return self._presign(self._thumbnail_bucket, key, "image/webp")
 
     def check(self) -> None:
-        """Ask whether the image bucket is there and may be used.
+        """Ask whether the buckets are there and may be used.
 
         Raises:
             StorageUnavailableError: no, or no answer.
         """
         try:
-            self._client.head_bucket(Bucket=self._image_bucket)
+            for bucket in (self._image_bucket, self._thumbnail_bucket):
+                self._probe.head_bucket(Bucket=bucket)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
 

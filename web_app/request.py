@@ -6,9 +6,9 @@ from flask import Request, current_app, request
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
-from web_app.errors import BadRequestError
+from web_app.errors import BadRequestError, WebError
 from web_app.services import EXTENSION, Services
-from web_app.uploads import BoundedFile
+from web_app.uploads import MAX_FILES, BoundedFile
 
 
 class StrictFormDataParser(FormDataParser):
@@ -29,6 +29,12 @@ class StrictFormDataParser(FormDataParser):
                 "This form is damaged or incomplete. Send it again as multipart/form-data.",
                 code="malformed_form",
             ) from error
+        except OSError as error:  # The disk is full, or the connection broke.
+            raise WebError(
+                "The upload could not be taken in just now. Please try again in a moment.",
+                code="upload_interrupted",
+                http_status=503,
+            ) from error
 
 
 class BoundedRequest(Request):
@@ -48,7 +54,9 @@ class BoundedRequest(Request):
         content_length: int | None = None,
     ) -> IO[bytes]:
         services: Services = current_app.extensions[EXTENSION]
-        file = BoundedFile(services.settings.max_upload_bytes)
+        # What comes after the last file that may be sent at once is only counted.
+        is_within_limit = len(self._begun_files) < MAX_FILES
+        file = BoundedFile(services.settings.max_upload_bytes if is_within_limit else 0)
         self._begun_files.append(file)
         return file
 

@@ -27,7 +27,7 @@ from web_app.object_store import ObjectStore
 MAX_FILES = 100
 MAX_FILENAME_CHARACTERS = 255
 # Smaller files never touch the disk.
-SPOOL_BYTES = 256 * 1024
+SPOOL_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +35,8 @@ logger = logging.getLogger(__name__)
 class BoundedFile(tempfile.SpooledTemporaryFile[bytes]):
     """A temporary file that counts and hashes what is written, and keeps no more than its limit.
 
-    A file over the limit is read to its end, so that the files after it can be, but not kept.
+    A file over the limit is read to its end, so that the files after it can be, but none of it is
+    kept.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -46,9 +47,12 @@ class BoundedFile(tempfile.SpooledTemporaryFile[bytes]):
 
     def write(self, data: Any) -> int:
         self.size_bytes += len(data)
-        if self.size_bytes <= self._max_bytes:
+        if not self.is_too_large:
             self._sha256.update(data)
             super().write(data)
+        elif self.tell():
+            self.seek(0)
+            self.truncate()
         return len(data)
 
     @property
@@ -105,7 +109,15 @@ class UploadDesk:
             if refusal is not None:
                 return UploadResult(filename, "rejected", error=refusal)
             return self._accept(filename, upload.file, owner_id)
-        except WebError as error:
+        except Exception as error:
+            # One file's trouble leaves the others alone, also trouble that nobody foresaw.
+            if not isinstance(error, WebError):
+                logger.exception("could not take in a file")
+                error = UploadRejectedError(
+                    "Something went wrong on our side with this file. Please send it again.",
+                    code="internal_error",
+                    http_status=500,
+                )
             logger.info(
                 "rejected an upload", extra={"code": error.code, "upload_filename": filename}
             )
@@ -125,11 +137,13 @@ class UploadDesk:
         )
         try:
             with session_scope(self.session_factory) as session:
-                duplicate_id = repository.find_duplicate(
-                    session, owner_id=owner_id, sha256=new.sha256
-                )
-                if duplicate_id is not None:
-                    return UploadResult(filename, "duplicate", duplicate_id)
+                same = repository.find_same_bytes(session, owner_id=owner_id, sha256=new.sha256)
+            # "You have sent it before" is a promise that it is there.
+            if same is not None and (
+                same.is_stored or self.object_store.has_original(same.original_key)
+            ):
+                return UploadResult(filename, "duplicate", same.image_id)
+            with session_scope(self.session_factory) as session:
                 image_id = repository.add_image(session, new)
         except DatabaseUnavailableError as error:
             raise _database_away() from error
@@ -182,16 +196,18 @@ class UploadDesk:
                 code="upload_failed",
                 http_status=502,
             )
-            self._record_failed(image_id, str(failure))
-            raise failure from error
+            if self._record_failed(image_id, str(failure)):
+                raise failure from error
 
-    def _record_failed(self, image_id: int, message: str) -> None:
+    def _record_failed(self, image_id: int, message: str) -> bool:
+        """Returns False when the original is stored after all: a function has begun its work."""
         try:
             with session_scope(self.session_factory) as session:
-                repository.record_upload_failed(session, image_id, message)
+                return repository.record_upload_failed(session, image_id, message)
         except DatabaseUnavailableError:
             # The person is told all the same, and the sweep fails the row at its deadline.
             logger.error("could not record a failed upload", extra={"image_id": image_id})
+            return True
 
 
 _TOO_MANY_FILES = UploadRejectedError(

@@ -30,6 +30,7 @@ from deployment.local.template import Schedule
 # A function that was cut off leaves its claim behind, which ends 5 s after its time.
 CLAIM_MARGIN_SECONDS = 6
 
+_DATABASE_AWAY = "DatabaseUnavailableError"
 _AWAY_SECONDS = 0.5  # Between tries to reach an AWS that is being started again.
 
 
@@ -47,12 +48,13 @@ class RetryPolicy:
 
         Args:
             attempt: how often the event has been tried, from 1.
-            failure: how it ended. When the function was cut off, its claim still stands.
+            failure: how it ended. When the function was cut off, or the database was away when it
+                wanted to give its claim back, the claim still stands.
             ran_seconds: how long it ran.
             timeout_seconds: how long it might have run, and so how long it claimed its work for.
         """
         pause: int = self.first_pause_seconds * 2 ** (attempt - 1)
-        if not failure.was_cut_off:
+        if not (failure.was_cut_off or failure.error_type == _DATABASE_AWAY):
             return pause
         return max(pause, int(timeout_seconds + CLAIM_MARGIN_SECONDS - ran_seconds) + 1)
 

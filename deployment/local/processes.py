@@ -63,19 +63,6 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def wait_for_port(port: int, timeout_seconds: float) -> None:
-    """Wait until a program listens on a port of loopback.
-
-    Raises:
-        TimeoutError: none did in time.
-    """
-    ends_at = time.monotonic() + timeout_seconds
-    while not listens(port):
-        if time.monotonic() > ends_at:
-            raise TimeoutError(f"nothing listens on port {port}")
-        time.sleep(0.05)
-
-
 def describe_exit(returncode: int) -> str:
     """`was killed by SIGKILL`, or `ended with code 1`."""
     if returncode >= 0:

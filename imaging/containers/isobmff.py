@@ -36,7 +36,7 @@ class _Box:
 
 
 @dataclass(frozen=True)
-class _Picture:
+class _PrimaryItem:
     """The primary image as its properties describe it."""
 
     size: tuple[int, int]
@@ -50,32 +50,32 @@ class _Picture:
 def avif_outline(source: BinaryIO) -> Outline:
     """Read the size of the primary image and see whether a box is cut short."""
     # libavif leaves the crop (clap) to the application, and Pillow ignores it.
-    picture = _read_picture(source, for_libheif=False)
+    item = _read_primary_item(source, for_libheif=False)
     # Measured with Pillow 13, libavif 1.4: the planes twice (the decoder's reserve), then RGB(A).
-    return _outline(picture, 1.6 * picture.plane_bytes_per_pixel + (4 if picture.has_alpha else 3))
+    return _outline(item, 1.6 * item.plane_bytes_per_pixel + (4 if item.has_alpha else 3))
 
 
 def heif_outline(source: BinaryIO) -> Outline:
     """Read the size of the primary image and see whether a box is cut short."""
-    picture = _read_picture(source, for_libheif=True)
+    item = _read_primary_item(source, for_libheif=True)
     # Measured with pi-heif 1.4, libheif 1.23: either the copy for Python or libheif's own
     # colour conversion, which goes through planes of full size, is the peak.
-    copying = 5.8 if picture.has_alpha else 3.5
-    converting = 3.6 * picture.plane_bytes_per_pixel - 4
-    return _outline(picture, max(copying, converting))
+    copying = 5.8 if item.has_alpha else 3.5
+    converting = 3.6 * item.plane_bytes_per_pixel - 4
+    return _outline(item, max(copying, converting))
 
 
-def _outline(picture: _Picture, codec_bytes_per_pixel: float) -> Outline:
+def _outline(item: _PrimaryItem, codec_bytes_per_pixel: float) -> Outline:
     return Outline(
-        picture.size,
-        picture.is_complete,
-        picture.is_sideways,
+        item.size,
+        item.is_complete,
+        item.is_sideways,
         codec_bytes_per_pixel=codec_bytes_per_pixel,
-        cropped_pixels=picture.cropped_pixels,
+        cropped_pixels=item.cropped_pixels,
     )
 
 
-def _read_picture(source: BinaryIO, *, for_libheif: bool) -> _Picture:
+def _read_primary_item(source: BinaryIO, *, for_libheif: bool) -> _PrimaryItem:
     is_complete, meta = _read_meta(source)
     boxes = {box.kind: box.payload for box in _boxes(meta[4:])}
     if for_libheif:
@@ -94,7 +94,7 @@ def _read_picture(source: BinaryIO, *, for_libheif: bool) -> _Picture:
     cropped_pixels = max((_extent_pixels(box) for box in shared), default=0)
     # The properties of a grid's tiles are not the grid's own, so those of every item count.
     planes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
-    return _Picture(size, is_sideways, is_complete, cropped_pixels, planes, has_alpha)
+    return _PrimaryItem(size, is_sideways, is_complete, cropped_pixels, planes, has_alpha)
 
 
 def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:

@@ -21,7 +21,7 @@ _COEFFICIENT_BYTES = 2
 
 
 def outline(source: BinaryIO) -> Outline:
-    """Read the header and see whether the picture reaches its end marker."""
+    """Read the header and see whether the image data reaches its end marker."""
     is_complete = _has_end_marker(source, after=_find_scan(source))
     source.seek(0)
     image = JpegImageFile(source)
@@ -57,7 +57,7 @@ def _find_scan(source: BinaryIO) -> int:
 def _has_end_marker(source: BinaryIO, *, after: int) -> bool:
     """Look for the end marker from the back, where it usually is.
 
-    Phones append video, depth maps and more pictures, so it may lie megabytes before the end.
+    Phones append video, depth maps and more images, so it may lie megabytes before the end.
     Inside the scan it cannot occur by chance: entropy coding escapes the byte 0xFF.
     """
     end = file_size(source)

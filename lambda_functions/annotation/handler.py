@@ -1,10 +1,12 @@
 """Original in; caption, alt text and tags out."""
 
+import time
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
@@ -14,10 +16,14 @@ from database.session import create_database_engine, create_session_factory
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.attempt import Record, attempt, logger, metrics
+from lambda_functions.errors import ConfigurationError, TransientError
 from lambda_functions.events import OriginalReady
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import AnnotationSettings
+
+# What is left of the function's time when Gemini is given up: enough to write that down.
+RECORDING_SECONDS = 8
 
 
 @dataclass(frozen=True)
@@ -29,12 +35,19 @@ class AnnotationFunction:
     originals: ObjectStore
     captioner: Captioner
 
-    def annotate(self, claim: Claim) -> Record:
-        """Read an original, have it described, and return what records the description."""
+    def annotate(self, claim: Claim, *, answer_by: float) -> Record:
+        """Read an original, have it described, and return what records the description.
+
+        Args:
+            claim: the right to work on it.
+            answer_by: until when Gemini may take, on the monotonic clock.
+        """
         model_input = make_model_input(
             self.originals.get(claim.original_key), max_pixels=self.settings.max_image_pixels
         )
-        caption = self.captioner.caption(model_input)
+        caption = self.captioner.caption(
+            model_input, timeout_seconds=max(1, answer_by - time.monotonic())
+        )
         result = GeneratedAnnotation(
             annotation=caption.description.caption,
             alt_text=caption.description.alt_text,
@@ -58,7 +71,7 @@ def _function() -> AnnotationFunction:
         create_session_factory(create_database_engine(settings, fetch_secret)),
         ObjectStore(settings.s3_image_bucket),
         Captioner(
-            _api_key(settings),
+            partial(_read_api_key, settings),
             model_name=settings.gemini_model_name,
             language=settings.caption_language,
             prompt=settings.gemini_prompt,
@@ -66,11 +79,23 @@ def _function() -> AnnotationFunction:
     )
 
 
-def _api_key(settings: AnnotationSettings) -> str:
+def _read_api_key(settings: AnnotationSettings) -> str:
+    """The Gemini key as it is now.
+
+    Raises:
+        ConfigurationError: the secret that holds it cannot be read.
+    """
     if settings.gemini_api_key is not None:
         return settings.gemini_api_key.get_secret_value()
     assert settings.gemini_secret_arn is not None  # The settings demand one of the two.
-    return fetch_secret(settings.gemini_secret_arn)
+    try:
+        return fetch_secret(settings.gemini_secret_arn)
+    except ClientError as error:
+        raise ConfigurationError("The secret with the Gemini API key cannot be read.") from error
+    except BotoCoreError as error:
+        raise TransientError(
+            "The store of secrets did not answer.", code="secrets_unavailable"
+        ) from error
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -78,11 +103,13 @@ def _api_key(settings: AnnotationSettings) -> str:
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Lambda's entry point."""
     function = _function()
+    remaining_ms = context.get_remaining_time_in_millis()
+    answer_by = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
         Half.ANNOTATION,
         OriginalReady.from_event(event),
-        function.annotate,
+        partial(function.annotate, answer_by=answer_by),
         session_factory=function.session_factory,
-        remaining_ms=context.get_remaining_time_in_millis(),
+        remaining_ms=remaining_ms,
         max_attempts=function.settings.max_attempts,
     )

@@ -47,19 +47,35 @@ class SweepFunction:
             How many halves were timed out, and how many requested again.
         """
         deadline_seconds = self.settings.processing_deadline_seconds
-        if idle_seconds is None:
-            idle_seconds = round(deadline_seconds * IDLE_PART_OF_DEADLINE)
-        with session_scope(self.session_factory) as session:
-            timed_out = sum(
-                repository.record_overdue(session, half, deadline_seconds=deadline_seconds)
-                for half in Half
+        if idle_seconds is not None:
+            # Nobody could have worked on these in time, so their time begins anew.
+            idle = self._take_idle(idle_seconds, restarts_deadline=True)
+            timed_out = self._record_overdue(deadline_seconds)
+        else:
+            timed_out = self._record_overdue(deadline_seconds)
+            idle = self._take_idle(
+                round(deadline_seconds * IDLE_PART_OF_DEADLINE), restarts_deadline=False
             )
-        with session_scope(self.session_factory) as session:
-            idle = repository.take_idle(session, idle_seconds=idle_seconds, limit=MAX_REQUESTS)
         requested = self.event_bus.request(
             (half, OriginalReady(self.settings.s3_image_bucket, key)) for half, key in idle
         )
         return {"timed_out": timed_out, "requested_again": requested}
+
+    def _record_overdue(self, deadline_seconds: int) -> int:
+        with session_scope(self.session_factory) as session:
+            return sum(
+                repository.record_overdue(session, half, deadline_seconds=deadline_seconds)
+                for half in Half
+            )
+
+    def _take_idle(self, idle_seconds: int, *, restarts_deadline: bool) -> list[tuple[Half, str]]:
+        with session_scope(self.session_factory) as session:
+            return repository.take_idle(
+                session,
+                idle_seconds=idle_seconds,
+                limit=MAX_REQUESTS,
+                restarts_deadline=restarts_deadline,
+            )
 
 
 @cache
@@ -89,6 +105,12 @@ def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 @logger.inject_lambda_context(clear_state=True)
 def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Lambda's entry point at deploy: bring the schema up to date."""
-    migrations.migrate(create_database_engine(DatabaseSettings(), fetch_secret))
+    engine = create_database_engine(
+        DatabaseSettings(), fetch_secret, read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS
+    )
+    try:
+        migrations.migrate(engine)
+    finally:
+        engine.dispose()
     logger.info("migrated")
     return {"outcome": "migrated"}

@@ -315,7 +315,7 @@ def test_a_refused_key_is_told_at_once_and_not_tried_again(start, gemini):
 
 def test_a_function_killed_at_work_loses_nothing(start, gemini):
     gemini.delay_seconds = 3
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="5")
+    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
     (result,) = system.upload(("killed.jpg", make_jpeg()))
     wait_until(lambda: len(gemini.requests) == 1, seconds=15)
 
@@ -376,7 +376,7 @@ def test_no_process_outlives_the_supervisor(start, gemini, number):
 
 def test_what_was_acknowledged_before_the_power_went_is_finished_after(start, gemini):
     gemini.delay_seconds = 30
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="5")
+    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
     (result,) = system.upload(("survivor.jpg", make_jpeg(SIZE)))
     wait_until(lambda: len(gemini.requests) == 1, seconds=15)
 

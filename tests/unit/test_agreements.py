@@ -11,7 +11,6 @@ from database import object_keys
 from database.models import Half
 from database.settings import DatabaseSettings
 from deployment.local.template import Template
-from lambda_functions.annotation import captioner
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
@@ -92,10 +91,6 @@ def test_a_claim_ends_before_lambda_delivers_a_failed_event_again(template, func
     timeout_seconds = template.functions[function_id].timeout_seconds
 
     assert timeout_seconds + LEASE_MARGIN_SECONDS < LAMBDA_FIRST_RETRY_SECONDS
-
-
-def test_gemini_is_given_up_before_the_function_is(template):
-    assert template.functions["AnnotationFunction"].timeout_seconds > captioner.TIMEOUT_SECONDS
 
 
 @pytest.mark.parametrize("half", list(Half))

@@ -15,6 +15,12 @@ _BIG_ID = sa.BigInteger().with_variant(sa.Integer, "sqlite")
 _TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
 
 
+def _exact_text(length: int) -> sa.String:
+    return sa.String(length).with_variant(
+        mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
+    )
+
+
 def _half(name: str) -> list[sa.Column[Any]]:
     return [
         sa.Column(f"{name}_status", sa.String(16), nullable=False),
@@ -36,15 +42,15 @@ def upgrade() -> None:
         "images",
         sa.Column("id", _BIG_ID, primary_key=True, autoincrement=True),
         sa.Column("filename", sa.String(255), nullable=False),
-        sa.Column("original_key", sa.String(64), nullable=False, unique=True),
-        sa.Column("thumbnail_key", sa.String(64)),
+        sa.Column("original_key", _exact_text(64), nullable=False, unique=True),
+        sa.Column("thumbnail_key", _exact_text(64)),
         sa.Column("content_type", sa.String(64), nullable=False),
         sa.Column("size_bytes", sa.BigInteger, nullable=False),
         sa.Column("width", sa.Integer, nullable=False),
         sa.Column("height", sa.Integer, nullable=False),
-        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.Column("sha256", _exact_text(64), nullable=False),
         sa.Column("dominant_color", sa.String(7)),
-        sa.Column("owner_id", sa.String(255), nullable=False),
+        sa.Column("owner_id", _exact_text(255), nullable=False),
         sa.Column("annotation", sa.Text),
         sa.Column("alt_text", sa.Text),
         sa.Column("tags", sa.JSON),
@@ -63,6 +69,7 @@ def upgrade() -> None:
         mysql_engine="InnoDB",
         mysql_charset="utf8mb4",
         mysql_collate="utf8mb4_0900_ai_ci",
+        sqlite_autoincrement=True,
     )
     op.create_index("images_owner_sha256", "images", ["owner_id", "sha256"])
     for half in ("annotation", "thumbnail"):
@@ -77,7 +84,7 @@ def _add_full_text_index() -> None:
     # MySQL indexes no JSON column, so what a person would search is gathered in a stored one that
     # the server itself keeps true.
     op.execute(
-        "ALTER TABLE images ADD COLUMN search_text TEXT GENERATED ALWAYS AS "
+        "ALTER TABLE images ADD COLUMN search_text MEDIUMTEXT GENERATED ALWAYS AS "
         "(CONCAT_WS(' ', filename, annotation, alt_text, CAST(tags AS CHAR))) STORED"
     )
     op.create_index("images_search", "images", ["search_text"], mysql_prefix="FULLTEXT")

@@ -13,7 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
 from database.models import AnnotationSource, Half, Image, Status
-from database.repository import GeneratedAnnotation, NewImage
+from database.repository import GeneratedAnnotation, NewImage, SameBytes
 from database.session import create_session_factory, session_scope
 
 CAPTION = GeneratedAnnotation(
@@ -100,38 +100,54 @@ def test_unknown_ids_are_left_out_of_a_list(session_factory):
     assert [image.id for image in found] == [ids[2], ids[0]]
 
 
-def test_the_same_bytes_are_a_duplicate_only_for_the_same_owner(session_factory):
-    image_id, _ = add(session_factory)
+def same_bytes(session_factory, **question):
+    with session_scope(session_factory) as session:
+        return repository.find_same_bytes(
+            session, **{"owner_id": "me", "sha256": "a" * 64, **question}
+        )
+
+
+def test_the_same_bytes_are_found_only_for_the_same_owner(session_factory):
+    image_id, key = add(session_factory)
     add(session_factory)
 
-    with session_scope(session_factory) as session:
-        mine = repository.find_duplicate(session, owner_id="me", sha256="a" * 64)
-        theirs = repository.find_duplicate(session, owner_id="them", sha256="a" * 64)
-        other = repository.find_duplicate(session, owner_id="me", sha256="b" * 64)
-
-    assert (mine, theirs, other) == (image_id, None, None)
-
-
-def test_an_image_whose_bytes_were_never_stored_is_no_duplicate(session_factory):
-    image_id, _ = add(session_factory)
-    record(session_factory, repository.record_upload_failed, image_id, "The storage was away.")
-
-    with session_scope(session_factory) as session:
-        duplicate = repository.find_duplicate(session, owner_id="me", sha256="a" * 64)
-
-    image = read(session_factory, image_id)
-    assert duplicate is None
-    assert image.status is Status.FAILED
-    assert image.annotation_error_code == image.thumbnail_error_code == "upload_failed"
+    assert same_bytes(session_factory) == SameBytes(image_id, key, is_stored=False)
+    assert same_bytes(session_factory, sha256="b" * 64) is None
+    assert same_bytes(session_factory, owner_id="them") is None
+    assert same_bytes(session_factory, owner_id="ME") is None
+    assert same_bytes(session_factory, owner_id="mé") is None
 
 
-def test_an_image_that_timed_out_may_never_have_been_stored_and_is_no_duplicate(session_factory):
+def test_an_original_that_a_function_has_read_is_known_to_be_stored(session_factory):
     _, key = add(session_factory)
     held = claim(session_factory, key)
-    record(session_factory, repository.record_failure, held, code="timed_out", message="Late.")
 
-    with session_scope(session_factory) as session:
-        assert repository.find_duplicate(session, owner_id="me", sha256="a" * 64) is None
+    record(session_factory, repository.record_annotation, held, CAPTION)
+
+    assert same_bytes(session_factory).is_stored
+
+
+def test_an_upload_that_failed_is_failed_in_both_halves_and_may_be_sent_again(session_factory):
+    image_id, _ = add(session_factory)
+
+    assert record(session_factory, repository.record_upload_failed, image_id, "Away.")
+
+    image = read(session_factory, image_id)
+    assert image.status is Status.FAILED
+    assert image.annotation_error_code == image.thumbnail_error_code == "upload_failed"
+    assert same_bytes(session_factory) is None
+
+
+def test_an_upload_that_a_function_already_works_on_has_not_failed(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    record(session_factory, repository.record_annotation, held, CAPTION)
+
+    assert not record(session_factory, repository.record_upload_failed, image_id, "Away.")
+
+    image = read(session_factory, image_id)
+    assert image.annotation_status is Status.COMPLETED
+    assert image.thumbnail_status is Status.PENDING
 
 
 def test_a_claim_is_given_once(session_factory):
@@ -330,6 +346,35 @@ def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_fact
     assert second == []
 
 
+def test_asking_again_can_begin_a_new_deadline(session_factory):
+    image_id, key = add(session_factory)
+    with session_scope(session_factory) as session:
+        session.execute(
+            text(
+                "UPDATE images SET updated_at = '2020-01-01 00:00:00',"
+                " annotation_requested_at = '2020-01-01 00:00:00'"
+            )
+        )
+
+    record(session_factory, repository.take_idle, idle_seconds=0, limit=10, restarts_deadline=True)
+
+    overdue = record(
+        session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
+    )
+    assert overdue == 0
+    assert claim(session_factory, key).image_id == image_id
+
+
+def test_the_longest_texts_that_are_accepted_fit(session_factory):
+    image_id, key = add(session_factory, filename="f" * 255)
+    held = claim(session_factory, key)
+    longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128, 1, 1)
+
+    assert record(session_factory, repository.record_annotation, held, longest)
+
+    assert read(session_factory, image_id).annotation == "é" * 2000
+
+
 def test_a_transaction_that_raises_leaves_no_row(session_factory):
     with pytest.raises(ZeroDivisionError), session_scope(session_factory) as session:
         repository.add_image(session, new_image())
@@ -344,6 +389,14 @@ def test_an_unknown_status_is_refused_by_the_database(session_factory):
 
     with session_factory() as session, pytest.raises(DBAPIError, match=r"(?i)check constraint"):
         session.execute(text("UPDATE images SET annotation_status = 'done'"))
+
+
+def test_a_mistake_of_ours_is_not_a_database_that_is_away(session_factory):
+    add(session_factory)
+
+    for mistake in ("UPDATE images SET annotation_status = 'done'", "SELECT nothing FROM images"):
+        with pytest.raises(DBAPIError), session_scope(session_factory) as session:
+            session.execute(text(mistake))
 
 
 def test_a_database_that_is_away_is_one_error(make_engine, unused_tcp_port):

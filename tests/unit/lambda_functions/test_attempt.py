@@ -199,3 +199,52 @@ def test_each_outcome_is_one_metric(run, add_image):
     assert '"ImageAnnotation"' in emitted
     assert "TransientFailure" in emitted
     assert "Completed" in emitted
+
+
+def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_image, mocker):
+    image_id, key = add_image()
+    mocker.patch("lambda_functions.attempt.RECORD_PAUSES_SECONDS", (0, 0))
+    really_record = repository.record_thumbnail
+    blinks = [DatabaseUnavailableError("away"), DatabaseUnavailableError("away")]
+
+    def record_after_blinks(*arguments, **keywords):
+        if blinks:
+            raise blinks.pop()
+        return really_record(*arguments, **keywords)
+
+    mocker.patch.object(repository, "record_thumbnail", record_after_blinks)
+
+    outcome = run(key)
+
+    assert outcome["outcome"] == "completed"
+    assert len(run.worked) == 1
+    assert read_image(image_id).thumbnail_status is Status.COMPLETED
+
+
+def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, read_image, mocker):
+    image_id, key = add_image()
+    mocker.patch.object(repository, "record_thumbnail", side_effect=ZeroDivisionError)
+
+    with pytest.raises(ZeroDivisionError):
+        run(key)
+
+    image = read_image(image_id)
+    assert (image.thumbnail_status, image.thumbnail_error_code) == (
+        Status.PENDING,
+        "internal_error",
+    )
+    assert image.thumbnail_claimed_until is None
+
+
+def test_a_failure_that_comes_after_its_claim_ran_out_is_dropped(
+    run, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+
+    def lose_the_claim_and_fail(_claim):
+        with session_scope(session_factory) as session:
+            repository.get_image(session, image_id).thumbnail_claimed_until = None
+        raise PermanentError("Refused.", code="blocked_by_safety")
+
+    assert run(key, work=lose_the_claim_and_fail)["outcome"] == "skipped"
+    assert read_image(image_id).thumbnail_status is Status.PENDING

@@ -10,7 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from database.models import Status
+from database import repository
+from database.models import Half, Status
+from database.session import session_scope
 from tests import factories
 from web_app.errors import StorageUnavailableError
 from web_app.uploads import (
@@ -68,7 +70,7 @@ class BreakableSessionFactory:
 
     @contextlib.contextmanager
     def _fail(self):
-        raise OperationalError("connect", {}, sqlite3.OperationalError("gone"))
+        raise OperationalError("connect", {}, sqlite3.OperationalError("database is locked"))
         yield
 
 
@@ -376,3 +378,57 @@ def test_a_database_that_goes_away_after_the_row_still_lets_the_sender_know(
     assert result.error.code == "upload_failed"
     # The sweep fails it at its deadline.
     assert [row.status for row in read_rows()] == [Status.PENDING]
+
+
+def test_a_double_of_an_image_whose_original_never_arrived_is_taken_in_anew(
+    desk, object_store, read_rows, upload
+):
+    desk.accept_all([upload()], owner_id="me")
+    object_store.objects.clear()  # As if the process had died between the row and the put.
+
+    [again] = desk.accept_all([upload()], owner_id="me")
+
+    assert again.outcome == "accepted"
+    assert len(object_store.objects) == 1
+    assert len(read_rows()) == 2
+
+
+def test_a_put_whose_answer_was_lost_is_accepted_when_a_function_already_works_on_it(
+    desk, object_store, session_factory, read_rows, upload
+):
+    def event_overtakes_the_answer(key, body):
+        with session_scope(session_factory) as session:
+            repository.claim_half(session, Half.ANNOTATION, key, lease_seconds=30, max_attempts=3)
+        raise StorageUnavailableError
+
+    object_store.before_put = event_overtakes_the_answer
+
+    [result] = desk.accept_all([upload()], owner_id="me")
+
+    [row] = read_rows()
+    assert result.outcome == "accepted"
+    assert row.annotation_status is Status.PENDING
+
+
+def test_trouble_that_nobody_foresaw_harms_only_its_own_file(desk, object_store, upload):
+    def break_the_first(key, body):
+        if body == distinct_jpeg(0):
+            raise ZeroDivisionError
+
+    object_store.before_put = break_the_first
+
+    results = desk.accept_all([upload(distinct_jpeg(n)) for n in range(2)], owner_id="me")
+
+    assert [result.outcome for result in results] == ["rejected", "accepted"]
+    assert results[0].error.code == "internal_error"
+
+
+def test_nothing_of_a_file_over_the_limit_is_kept():
+    with BoundedFile(10) as file:
+        for _ in range(3):
+            file.write(b"12345")
+
+        assert file.is_too_large
+        assert file.size_bytes == 15
+        file.seek(0)
+        assert file.read() == b""

@@ -16,6 +16,7 @@ from deployment.local.logs import Log
 from deployment.local.settings import Settings
 from deployment.local.supervisor import wiring_of
 from deployment.local.template import Template
+from tests.local_system import wait_until
 
 KEY = "originals/0123456789abcdef.jpg"
 
@@ -41,7 +42,7 @@ class LocalAWS:
             self.settings.aws_server_environment(self.folder),
             Log(self.folder / "aws.log"),
         )
-        processes.wait_for_port(self.settings.aws_port, timeout_seconds=20)
+        wait_until(lambda: processes.listens(self.settings.aws_port), seconds=20)
 
     def kill(self) -> None:
         processes.stop(self.process)

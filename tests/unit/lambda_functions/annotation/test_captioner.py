@@ -4,7 +4,6 @@ import base64
 
 import pytest
 
-from lambda_functions.annotation import captioner
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.errors import ConfigurationError, PermanentError, TransientError
 from tests.scripted_gemini import answer, error, scripted_gemini
@@ -21,12 +20,17 @@ def gemini(monkeypatch):
 
 def make_captioner(**overrides):
     return Captioner(
-        "the-key", **{"model_name": "gemini-3.5-flash-lite", "language": "English", **overrides}
+        **{
+            "read_api_key": lambda: "the-key",
+            "model_name": "gemini-3.5-flash-lite",
+            "language": "English",
+            **overrides,
+        }
     )
 
 
 def test_the_answer_is_caption_alt_text_tags_and_what_they_took(gemini):
-    caption = make_captioner().caption(JPEG)
+    caption = make_captioner().caption(JPEG, timeout_seconds=5)
 
     assert caption.description.caption == "A dog runs on a beach."
     assert caption.description.alt_text == "Dog on beach"
@@ -36,7 +40,7 @@ def test_the_answer_is_caption_alt_text_tags_and_what_they_took(gemini):
 
 
 def test_the_request_holds_the_image_the_language_and_the_schema(gemini):
-    make_captioner(language="Português").caption(JPEG)
+    make_captioner(language="Português").caption(JPEG, timeout_seconds=5)
 
     (request,) = gemini.requests
     image, text = request["contents"][0]["parts"]
@@ -52,7 +56,9 @@ def test_the_request_holds_the_image_the_language_and_the_schema(gemini):
 
 
 def test_a_prompt_of_ones_own_replaces_the_usual_one(gemini):
-    make_captioner(prompt="Name the birds, in {language}. {Braces} stay.").caption(JPEG)
+    make_captioner(prompt="Name the birds, in {language}. {Braces} stay.").caption(
+        JPEG, timeout_seconds=5
+    )
 
     text = gemini.requests[0]["contents"][0]["parts"][1]["text"]
     assert text == "Name the birds, in English. {Braces} stay."
@@ -69,6 +75,12 @@ def test_a_prompt_of_ones_own_replaces_the_usual_one(gemini):
         ((200, "<html>not Gemini</html>"), TransientError, "model_unavailable"),
         ((502, "<html>bad gateway</html>"), TransientError, "model_unavailable"),
         (error(400, "INVALID_ARGUMENT"), PermanentError, "model_refused_input"),
+        (error(400, "FAILED_PRECONDITION"), ConfigurationError, "configuration"),
+        (
+            answer({"caption": "x" * 2001, "alt_text": "y", "tags": []}),
+            PermanentError,
+            "caption_rejected",
+        ),
         (error(403, "PERMISSION_DENIED"), ConfigurationError, "configuration"),
         (error(404, "NOT_FOUND"), ConfigurationError, "configuration"),
         (
@@ -111,21 +123,40 @@ def test_each_trouble_has_its_class_and_code_and_is_met_once(gemini, step, kind,
     gemini.script.append(step)
 
     with pytest.raises(kind) as caught:
-        make_captioner().caption(JPEG)
+        make_captioner().caption(JPEG, timeout_seconds=5)
 
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
     assert len(gemini.requests) == 1
 
 
-def test_a_service_that_never_answers_is_given_up(gemini, monkeypatch):
-    monkeypatch.setattr(captioner, "TIMEOUT_SECONDS", 1)
+def test_a_service_that_never_answers_is_given_up(gemini):
     gemini.delay_seconds = 2
 
     with pytest.raises(TransientError) as caught:
-        make_captioner().caption(JPEG)
+        make_captioner().caption(JPEG, timeout_seconds=1)
 
     assert caught.value.code == "model_unavailable"
+    assert len(gemini.requests) == 1
+
+
+def test_a_key_that_was_rotated_is_read_again(gemini):
+    keys = ["old", "new", "new"]
+    captioner = make_captioner(read_api_key=lambda: keys.pop(0))
+    gemini.script.append(error(403, "PERMISSION_DENIED"))
+
+    caption = captioner.caption(JPEG, timeout_seconds=5)
+
+    assert caption.description.alt_text == "Dog on beach"
+    assert [request["key"] for request in gemini.requests] == ["old", "new"]
+
+
+def test_a_key_that_stays_refused_is_a_wrong_set_up(gemini):
+    gemini.script.append(error(403, "PERMISSION_DENIED"))
+
+    with pytest.raises(ConfigurationError):
+        make_captioner().caption(JPEG, timeout_seconds=5)
+
     assert len(gemini.requests) == 1
 
 
@@ -133,4 +164,4 @@ def test_a_service_that_is_not_there_is_a_passing_trouble(monkeypatch, unused_tc
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{unused_tcp_port}")
 
     with pytest.raises(TransientError):
-        make_captioner().caption(JPEG)
+        make_captioner().caption(JPEG, timeout_seconds=5)
