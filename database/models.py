@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Computed,
     DateTime,
     Dialect,
     Enum,
@@ -117,6 +118,13 @@ def _exact_text(length: int) -> String:
 _BigID = BigInteger().with_variant(Integer, "sqlite")
 
 
+_OVERALL_STATUS = (
+    "(CASE WHEN annotation_status = 'pending' OR thumbnail_status = 'pending' THEN 'pending'"
+    " WHEN annotation_status = 'failed' OR thumbnail_status = 'failed' THEN 'failed'"
+    " ELSE 'completed' END)"
+)
+
+
 class Base(DeclarativeBase):
     """Root of the models."""
 
@@ -146,7 +154,10 @@ class Image(Base):
     annotation_source: Mapped[AnnotationSource | None] = mapped_column(
         _text_enum(AnnotationSource, "images_annotation_source")
     )
-    generated_annotation: Mapped[str | None] = mapped_column(Text)  # Kept when a person edits.
+    # The model's words, kept when a person edits.
+    generated_annotation: Mapped[str | None] = mapped_column(Text)
+    generated_alt_text: Mapped[str | None] = mapped_column(Text)
+    generated_tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     annotation_model: Mapped[str | None] = mapped_column(String(128))
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
@@ -171,6 +182,13 @@ class Image(Base):
     thumbnail_claimed_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     thumbnail_requested_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
 
+    # Since when its owner wants it gone. It is hidden from everybody; the sweep sees it through.
+    deleting_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # `status`, as the database works it out: to be searched by, never loaded.
+    overall_status: Mapped[str] = mapped_column(
+        String(16), Computed(_OVERALL_STATUS, persisted=False), nullable=True, deferred=True
+    )
+
     uploaded_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now(), onupdate=utc_now())
 
@@ -178,6 +196,8 @@ class Image(Base):
         Index("images_owner_sha256", "owner_id", "sha256"),  # Has this person sent it before?
         Index("images_annotation_waiting", "annotation_status", "annotation_requested_at"),
         Index("images_thumbnail_waiting", "thumbnail_status", "thumbnail_requested_at"),
+        Index("images_overall_status", "overall_status"),
+        Index("images_deleting", "deleting_at"),
         {
             "mysql_engine": "InnoDB",
             "mysql_charset": "utf8mb4",

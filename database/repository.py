@@ -10,21 +10,53 @@ A half of a row moves like this:
 
 The claim's end time doubles as its token: a `record_*` whose claim is no longer the row's changes
 nothing, so a function that was thought dead cannot overwrite what came after it.
+
+A person's retry, `request_again`, takes a half back to pending from where it ended. An image that
+is being deleted (`mark_deleting`) is hidden from every question at once, and no half of it can be
+claimed any more.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
+from typing import cast as typed
 
-from sqlalchemy import ColumnElement, CursorResult, Update, case, literal, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Delete,
+    Select,
+    Update,
+    and_,
+    case,
+    cast,
+    column,
+    delete,
+    false,
+    func,
+    literal,
+    literal_column,
+    or_,
+    select,
+    table,
+    update,
+)
+from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database import object_keys
+from database import object_keys, search
 from database.errors import ImageNotFoundError
 from database.models import AnnotationSource, Half, Image, Status, utc_now
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
+# A row outlives its deletion by this, if work on it was not over: longer than any claim, and than
+# the web application waits for the storage, so that nothing can store an object behind its back.
+LINGER_SECONDS = 180
+# What has no words that an index could lead to is looked for among this many of the newest.
+MAX_SCANNED = 20_000
+
+_SQLITE_SEARCH = table("images_search", column("rowid"), column("search_text"))
 
 
 @dataclass(frozen=True)
@@ -73,6 +105,27 @@ class GeneratedAnnotation:
     output_tokens: int
 
 
+@dataclass(frozen=True)
+class ImageFilter:
+    """Which images to list. What is empty or None does not narrow the list."""
+
+    text: str | None = None  # Words of the caption, the alt text, the tags and the file name.
+    tag: str | None = None  # One tag, whole, whatever its case.
+    status: Status | None = None  # Of the whole image.
+
+
+ALL = ImageFilter()
+
+
+@dataclass(frozen=True)
+class DeletedObjects:
+    """What is left to delete of an image."""
+
+    image_id: int
+    original_key: str
+    thumbnail_key: str
+
+
 def add_image(session: Session, new: NewImage) -> int:
     """Add a row, pending in both halves, and return its id."""
     image = Image(**vars(new))
@@ -85,9 +138,9 @@ def get_image(session: Session, image_id: int) -> Image:
     """The row with this id.
 
     Raises:
-        ImageNotFoundError: there is none.
+        ImageNotFoundError: there is none, or it is being deleted.
     """
-    image = session.get(Image, image_id)
+    image = session.scalar(select(Image).where(Image.id == image_id, _is_visible()))
     if image is None:
         raise ImageNotFoundError(f"no image has the id {image_id}")
     return image
@@ -96,16 +149,39 @@ def get_image(session: Session, image_id: int) -> Image:
 def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[Image]:
     """The rows with these ids, newest first; unknown ids are left out."""
     return session.scalars(
-        select(Image).where(Image.id.in_(image_ids)).order_by(Image.id.desc())
+        select(Image).where(Image.id.in_(image_ids), _is_visible()).order_by(Image.id.desc())
     ).all()
 
 
-def list_images(session: Session, *, limit: int, before_id: int | None = None) -> Sequence[Image]:
+def list_images(
+    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+) -> Sequence[Image]:
     """Up to `limit` rows, newest first, older than the row `before_id`."""
-    statement = select(Image).order_by(Image.id.desc()).limit(limit)
+    statement = _matching(session, select(Image), where).order_by(Image.id.desc()).limit(limit)
     if before_id is not None:
         statement = statement.where(Image.id < before_id)
     return session.scalars(statement).all()
+
+
+def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int:
+    """How many images there are. Counting ends at `at_most`, whatever the size of the table."""
+    some = _matching(session, select(Image.id), where).limit(at_most).subquery()
+    return session.scalar(select(func.count()).select_from(some)) or 0
+
+
+def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
+    """An owner's images of which a half failed and can be asked for again, newest first."""
+    return session.scalars(
+        select(Image)
+        .where(
+            _is_visible(),
+            Image.owner_id == owner_id,
+            or_(*(_column(half, "status") == Status.FAILED for half in Half)),
+            _was_stored(),
+        )
+        .order_by(Image.id.desc())
+        .limit(limit)
+    ).all()
 
 
 def find_same_bytes(session: Session, *, owner_id: str, sha256: str) -> SameBytes | None:
@@ -115,7 +191,8 @@ def find_same_bytes(session: Session, *, owner_id: str, sha256: str) -> SameByte
         .where(
             Image.owner_id == owner_id,
             Image.sha256 == sha256,
-            Image.annotation_error_code.is_distinct_from("upload_failed"),
+            _is_visible(),
+            _was_stored(),
         )
         .order_by(Image.id)
         .limit(1)
@@ -166,11 +243,11 @@ def claim_half(
         max_attempts: how often work may begin. A half that was begun this often and never came to
             a result is failed here, with the code `attempts_exhausted`.
     Returns:
-        None when there is nothing to do: done, or in another delivery's hands.
+        None when there is nothing to do: done, in another delivery's hands, or being deleted.
     Raises:
         ImageNotFoundError: no row has this key.
     """
-    free = [Image.original_key == original_key, *_waiting(half)]
+    free = [Image.original_key == original_key, _is_visible(), *_waiting(half)]
     attempts = _column(half, "attempts")
     claimed = _execute_update(
         session,
@@ -210,14 +287,20 @@ def claim_half(
 def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
     """Complete the annotation. A person's words stay; the model's are kept beside them.
 
+    Where a person wrote before the model's first words came, the model fills what they left empty.
+
     Returns:
         False when the claim had been lost, and nothing was changed.
     """
     is_human = Image.annotation_source == AnnotationSource.HUMAN
+    is_first = Image.generated_annotation.is_(None)
 
-    def unless_human(column: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
-        return case((is_human, column), else_=literal(value, column.type))
+    def unless_human(current: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
+        is_theirs = and_(is_human, or_(current.is_not(None), ~is_first))
+        return case((is_theirs, current), else_=literal(value, current.type))
 
+    # MySQL assigns one column after the other, in this order, and each sees those before it.
+    # https://dev.mysql.com/doc/refman/8.4/en/update.html
     return _record(
         session,
         claim,
@@ -225,8 +308,13 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             "annotation": unless_human(Image.annotation, result.annotation),
             "alt_text": unless_human(Image.alt_text, result.alt_text),
             "tags": unless_human(Image.tags, list(result.tags)),
-            "annotation_source": unless_human(Image.annotation_source, AnnotationSource.MODEL),
+            "annotation_source": case(
+                (is_human, Image.annotation_source),
+                else_=literal(AnnotationSource.MODEL, Image.annotation_source.type),
+            ),
             "generated_annotation": result.annotation,
+            "generated_alt_text": result.alt_text,
+            "generated_tags": list(result.tags),
             "annotation_model": result.model,
             "input_tokens": result.input_tokens,
             "output_tokens": result.output_tokens,
@@ -274,6 +362,131 @@ def record_setback(session: Session, claim: Claim, *, code: str, message: str) -
     )
 
 
+def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
+    """Put a person's words in the place of the model's.
+
+    Args:
+        changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
+    """
+    keep = {
+        # Rows from before these columns were there: the words are still the model's own.
+        generated: case(
+            (
+                and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)),
+                current,
+            ),
+            else_=kept,
+        )
+        for generated, kept, current in (
+            ("generated_alt_text", Image.generated_alt_text, Image.alt_text),
+            ("generated_tags", Image.generated_tags, Image.tags),
+        )
+    }
+    # In two statements, because MySQL would see the new words when it comes to keep the old.
+    here = [Image.id == image_id, _is_visible()]
+    session.execute(update(Image).where(*here).values(keep))
+    session.execute(
+        update(Image).where(*here).values({**changes, "annotation_source": AnnotationSource.HUMAN})
+    )
+
+
+def restore_annotation(session: Session, image_id: int) -> bool:
+    """Put the model's words back: caption, alt text and tags.
+
+    Returns:
+        False when the model has said nothing of this image, and nothing was changed.
+    """
+    return bool(
+        _execute_update(
+            session,
+            update(Image)
+            .where(Image.id == image_id, _is_visible(), Image.generated_annotation.is_not(None))
+            .values(
+                annotation=Image.generated_annotation,
+                # Empty only in rows from before these columns, whose words nobody has edited.
+                alt_text=func.coalesce(Image.generated_alt_text, Image.alt_text),
+                tags=func.coalesce(Image.generated_tags, Image.tags),
+                annotation_source=AnnotationSource.MODEL,
+            ),
+        )
+    )
+
+
+def request_again(
+    session: Session, image_id: int, half: Half, *, even_completed: bool = False
+) -> bool:
+    """Take a failed half back to pending, as new as if its original had just arrived.
+
+    Args:
+        even_completed: a completed half, too.
+    Returns:
+        False when it is pending, or completed, or its original was never stored.
+    """
+    ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
+    return bool(
+        _execute_update(
+            session,
+            update(Image)
+            .where(
+                Image.id == image_id,
+                _is_visible(),
+                _column(half, "status").in_(ended),
+                _was_stored(),
+            )
+            .values(
+                {
+                    f"{half}_status": Status.PENDING,
+                    f"{half}_error_code": None,
+                    f"{half}_error_message": None,
+                    f"{half}_attempts": 0,
+                    f"{half}_claimed_until": None,
+                    f"{half}_requested_at": utc_now(),
+                }
+            ),
+        )
+    )
+
+
+def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
+    """Hide an image from every question, and say which objects are to be deleted now.
+
+    Raises:
+        ImageNotFoundError: there is none, or it is being deleted already.
+    """
+    image = get_image(session, image_id)
+    session.execute(
+        update(Image).where(Image.id == image_id, _is_visible()).values(deleting_at=utc_now())
+    )
+    return _objects_of(image.id, image.original_key)
+
+
+def list_deleting(session: Session, *, limit: int) -> list[DeletedObjects]:
+    """What is left of images that were deleted half, or while somebody worked on them."""
+    rows = session.execute(
+        select(Image.id, Image.original_key)
+        .where(Image.deleting_at.is_not(None), _is_settled())
+        .order_by(Image.deleting_at)
+        .limit(limit)
+    )
+    return [_objects_of(row.id, row.original_key) for row in rows]
+
+
+def remove_deleted(session: Session, image_id: int) -> bool:
+    """Remove the row of an image whose objects are gone.
+
+    Returns:
+        False when it must stay for now: work on it was under way, and could still store an object.
+    """
+    return bool(
+        _execute_update(
+            session,
+            delete(Image).where(
+                Image.id == image_id, Image.deleting_at.is_not(None), _is_settled()
+            ),
+        )
+    )
+
+
 def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> int:
     """Fail every half that was asked for longer ago than the deadline and is in nobody's hands.
 
@@ -283,7 +496,11 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> in
     return _execute_update(
         session,
         update(Image)
-        .where(*_waiting(half), _column(half, "requested_at") < utc_now(-deadline_seconds))
+        .where(
+            _is_visible(),
+            *_waiting(half),
+            _column(half, "requested_at") < utc_now(-deadline_seconds),
+        )
         .values(_failure(half, "timed_out", "The work did not finish in time. Try it again.")),
     )
 
@@ -302,7 +519,7 @@ def take_idle(
     idle = {
         half: session.execute(
             select(Image.id, Image.original_key)
-            .where(*_waiting(half), Image.updated_at < utc_now(-idle_seconds))
+            .where(_is_visible(), *_waiting(half), Image.updated_at < utc_now(-idle_seconds))
             .order_by(_column(half, "requested_at"))
             .limit(limit)
         ).all()
@@ -317,6 +534,83 @@ def take_idle(
             update(Image).where(Image.id.in_([row.id for row in rows])).values(touched),
         )
     return [(half, row.original_key) for half, rows in idle.items() for row in rows]
+
+
+def _is_visible() -> ColumnElement[bool]:
+    return Image.deleting_at.is_(None)
+
+
+def _was_stored() -> ColumnElement[bool]:
+    """Asking again for what was never stored cannot help; sending the file again can."""
+    return or_(
+        Image.annotation_error_code.is_(None), Image.annotation_error_code != "upload_failed"
+    )
+
+
+def _is_settled() -> ColumnElement[bool]:
+    """Nobody can be at work on this image, which is being deleted, nor storing its original."""
+    return or_(
+        and_(*(_column(half, "status") != Status.PENDING for half in Half)),
+        Image.deleting_at < utc_now(-LINGER_SECONDS),
+    )
+
+
+def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
+    # The thumbnail's key follows from the original's, also where the row does not name it yet.
+    return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))
+
+
+def _matching(session: Session, statement: Select[Any], where: ImageFilter) -> Select[Any]:
+    """Narrow a SELECT of images to those that a filter, and everybody, may see."""
+    statement = statement.where(_is_visible())
+    if where.status is not None:
+        statement = statement.where(Image.overall_status == where.status.value)
+    words = search.parse_words(where.text or "")
+    if not words and (where.text or "").strip():
+        return statement.where(false())  # There is something to search for, and none of it a word.
+    is_mysql = session.get_bind().dialect.name == "mysql"
+    if where.tag:
+        # The tag's words lead there by the full-text index; only then are tags compared whole.
+        tag = where.tag.encode(errors="replace").decode()  # Half a character is in no tag.
+        tag_words = search.parse_words(tag, is_whole=True)
+        statement = statement.where(_has_tag(tag, is_mysql=is_mysql))
+        if not tag_words:
+            statement = statement.where(Image.id > _newest_id() - MAX_SCANNED)
+        words = [*tag_words, *words]
+    if words:
+        statement = statement.where(_has_words(words, is_mysql=is_mysql))
+    return statement
+
+
+def _has_words(words: Sequence[search.Word], *, is_mysql: bool) -> ColumnElement[bool]:
+    if is_mysql:
+        return mysql.match(
+            literal_column("images.search_words"),
+            against=search.mysql_query(words),
+            in_boolean_mode=True,
+        )
+    found = select(_SQLITE_SEARCH.c.rowid)
+    if query := search.sqlite_query(words):
+        found = found.where(literal_column("images_search").op("MATCH")(query))
+    for word in words:
+        # SQLite's parser takes a sentence without spaces for one word. The embedded database is
+        # small enough to be read through.
+        if word.is_unspaced:
+            found = found.where(func.instr(_SQLITE_SEARCH.c.search_text, word.text) > 0)
+    return Image.id.in_(found)
+
+
+def _has_tag(tag: str, *, is_mysql: bool) -> ColumnElement[bool]:
+    if is_mysql:
+        # In JSON's text, too, letters can be made small: escapes are written in small letters.
+        tags = func.lower(cast(Image.tags, mysql.CHAR(charset="utf8mb4")))
+        return func.json_contains(tags, func.json_quote(func.lower(tag))) == 1
+    each = func.json_each(Image.tags).table_valued("value")
+    return select(literal(1)).where(func.casefold(each.c.value) == tag.casefold()).exists()
+
+
+def _newest_id() -> ColumnElement[int]:
+    return select(func.coalesce(func.max(Image.id), 0)).scalar_subquery()
 
 
 def _column(half: Half, name: str) -> InstrumentedAttribute[Any]:
@@ -368,9 +662,9 @@ def _record(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
     )
 
 
-def _execute_update(session: Session, statement: Update) -> int:
-    """Run an UPDATE and return how many rows its conditions matched."""
-    # No session here holds rows that an UPDATE would have to be told to. Looking for them would
+def _execute_update(session: Session, statement: Update | Delete) -> int:
+    """Run a change and return how many rows its conditions matched."""
+    # No session here holds rows that a change would have to be told to. Looking for them would
     # cost a SELECT of every matching id.
     unsynchronized = statement.execution_options(synchronize_session=False)
-    return cast(CursorResult[Any], session.execute(unsynchronized)).rowcount
+    return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount

@@ -111,8 +111,14 @@ def _create_sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        # SQLite's own lower() knows the English alphabet only. Nothing stored depends on this.
+        connection.create_function("casefold", 1, _casefold, deterministic=True)
 
     return engine
+
+
+def _casefold(value: Any) -> Any:
+    return value.casefold() if isinstance(value, str) else value
 
 
 def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecret) -> None:

@@ -16,7 +16,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
-from database.errors import DatabaseUnavailableError
+from database.errors import DatabaseUnavailableError, ImageNotFoundError
 from database.models import Half
 from database.repository import Claim
 from database.session import session_scope
@@ -60,6 +60,7 @@ def attempt(
     work: Work,
     *,
     session_factory: sessionmaker[Session],
+    is_gone: Callable[[str], bool],
     remaining_ms: int,
     max_attempts: int,
 ) -> dict[str, Any]:
@@ -70,27 +71,34 @@ def attempt(
         original: what the event named.
         work: does the work and returns what writes its result.
         session_factory: where the row is.
+        is_gone: whether the storage no longer holds an original. Asked only when its row is
+            missing: both are missing after a deletion, and then there is nothing to do.
         remaining_ms: how long this invocation may still run.
         max_attempts: how often work may begin before a passing trouble counts as a failure.
     Returns:
         The `Outcome`, as a dictionary. A failure that is recorded and final is an outcome too.
     Raises:
         TransientError: it may pass by itself; the row says what was met, the platform tries again.
-        ImageNotFoundError: the event has no row, or overtook it.
+        ImageNotFoundError: the event has an original, and no row, or overtook it.
         DatabaseUnavailableError: nothing could be claimed, or recorded.
     """
     logger.append_keys(half=half, object_key=original.key)
-    with session_scope(session_factory) as session:
-        claim = repository.claim_half(
-            session,
-            half,
-            original.key,
-            lease_seconds=ceil(remaining_ms / 1000) + LEASE_MARGIN_SECONDS,
-            max_attempts=max_attempts,
-        )
+    try:
+        with session_scope(session_factory) as session:
+            claim = repository.claim_half(
+                session,
+                half,
+                original.key,
+                lease_seconds=ceil(remaining_ms / 1000) + LEASE_MARGIN_SECONDS,
+                max_attempts=max_attempts,
+            )
+    except ImageNotFoundError:
+        if not is_gone(original.key):
+            raise
+        claim = None
     if claim is None:
         _count("Skipped", half)
-        logger.info("nothing to do: done, or in another delivery's hands")
+        logger.info("nothing to do: done, deleted, or in another delivery's hands")
         return asdict(Outcome("skipped"))
 
     logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)

@@ -1,4 +1,4 @@
-"""S3, as far as the functions need it: read an original, store a thumbnail."""
+"""S3, as far as the functions need it: read an original, store a thumbnail, delete both."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +40,10 @@ _MISCONFIGURED = {
 }
 
 
+# What S3 answers to HEAD, where there is no room for a code.
+_HEAD_CODES = {"403": "AccessDenied"}
+
+
 class ObjectStore:
     """One bucket. Its methods and the role's policy name the same actions."""
 
@@ -70,6 +74,37 @@ class ObjectStore:
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=data, ContentType=content_type
             )
+
+    def delete(self, key: str) -> None:
+        """Delete an object. One that is not there counts as deleted.
+
+        Raises:
+            TransientError: S3 did not answer.
+            ConfigurationError: this function may not delete it.
+        """
+        with _translated_errors():
+            self._client.delete_object(Bucket=self._bucket, Key=key)
+
+    def is_gone(self, key: str) -> bool:
+        """S3 says that there is no such object.
+
+        Raises:
+            TransientError: S3 did not answer.
+            ConfigurationError: this function may not know, because it may not list the bucket.
+        """
+        try:
+            self._client.head_object(Bucket=self._bucket, Key=key)
+        except ClientError as error:
+            # A HEAD has no body, so S3's own code is missing.
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return True
+            code = error.response["Error"].get("Code", "")
+            raise _work_error(_HEAD_CODES.get(code, code)) from error
+        except BotoCoreError as error:
+            raise TransientError(
+                "The image storage did not answer.", code="storage_unavailable"
+            ) from error
+        return False
 
 
 @contextmanager

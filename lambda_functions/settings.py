@@ -46,5 +46,6 @@ class SweepSettings(DatabaseSettings):
     """The sweep."""
 
     s3_image_bucket: str
+    s3_thumbnail_bucket: str
     event_bus_name: str = "default"
     processing_deadline_seconds: int = Field(900, gt=0)

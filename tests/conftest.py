@@ -15,7 +15,7 @@ from database.migrations import migrate
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from tests import mysql_server
-from tests.fakes import FakeObjectStore
+from tests.fakes import FakeEventBus, FakeObjectStore
 from web_app import create_app
 from web_app.settings import Settings
 
@@ -120,11 +120,25 @@ def object_store() -> FakeObjectStore:
 
 
 @pytest.fixture
+def event_bus() -> FakeEventBus:
+    """The web application's bus, in memory."""
+    return FakeEventBus()
+
+
+@pytest.fixture
 def app(
-    settings: Settings, object_store: FakeObjectStore, session_factory: sessionmaker[Session]
+    settings: Settings,
+    object_store: FakeObjectStore,
+    event_bus: FakeEventBus,
+    session_factory: sessionmaker[Session],
 ) -> Flask:
     """The web application on fakes."""
-    return create_app(settings, object_store=object_store, session_factory=session_factory)
+    return create_app(
+        settings,
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
 
 
 @pytest.fixture

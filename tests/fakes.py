@@ -1,11 +1,12 @@
 """Stand-ins for what lies outside, in memory. Tests assert what they hold, not who called them."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
+from database.models import Half
 from web_app.errors import StorageUnavailableError
 
 
@@ -48,9 +49,36 @@ class FakeObjectStore:
     def presigned_original_url(self, key: str, *, content_type: str) -> str:
         return f"https://images.test/{key}?type={quote(content_type, safe='')}"
 
+    def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str:
+        return f"https://images.test/{key}?keep-as={quote(filename, safe='')}"
+
     def presigned_thumbnail_url(self, key: str) -> str:
         return f"https://thumbnails.test/{key}"
+
+    def delete(self, original_key: str, thumbnail_key: str) -> None:
+        if self.is_away:
+            raise StorageUnavailableError
+        for key in (original_key, thumbnail_key):
+            self.objects.pop(key, None)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        return "https://images.test", "https://thumbnails.test"
 
     def check(self) -> None:
         if self.is_away:
             raise StorageUnavailableError
+
+
+class FakeEventBus:
+    """The web application's bus.
+
+    Attributes:
+        requested: what was asked for: halves, and the keys of their originals.
+    """
+
+    def __init__(self) -> None:
+        self.requested: list[tuple[Half, str]] = []
+
+    def request(self, wanted: Sequence[tuple[Half, str]]) -> None:
+        self.requested += wanted

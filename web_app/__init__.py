@@ -1,50 +1,67 @@
 """The web application: takes uploads in, shows what became of them."""
 
 from flask import Flask, Response
+from flask_compress import Compress
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.session import create_database_engine, create_session_factory
 from web_app.api import api
+from web_app.assets import serve_assets
+from web_app.csrf import protect_against_csrf
 from web_app.error_handlers import register_error_handlers
+from web_app.event_bus import EventBridgeBus, EventBus
 from web_app.health import health
 from web_app.object_store import ObjectStore, S3ObjectStore
+from web_app.openapi import register_api
 from web_app.pages import pages
 from web_app.request import BoundedRequest, ImageIDConverter
 from web_app.secret_store import fetch_secret
+from web_app.security_headers import set_security_headers
 from web_app.services import EXTENSION, Services
 from web_app.settings import Settings
 from web_app.uploads import MAX_FILES
 
 # What a form adds around its files: boundaries, headers, file names.
 _FORM_OVERHEAD_BYTES = 1024 * 1024
+# Shorter answers fit in one packet either way.
+_COMPRESS_MIN_BYTES = 1024
 
 
 def create_app(
     settings: Settings | None = None,
     *,
     object_store: ObjectStore | None = None,
+    event_bus: EventBus | None = None,
     session_factory: sessionmaker[Session] | None = None,
 ) -> Flask:
     """Join the application's parts. Whatever is not given is built from the environment."""
     settings = settings or Settings()
-    app = Flask(__name__)
+    object_store = object_store or _object_store(settings)
+    app = Flask(__name__, static_folder=None)
     app.request_class = BoundedRequest
     app.url_map.converters["image_id"] = ImageIDConverter
     app.config.update(
         SECRET_KEY=settings.flask_secret_key.get_secret_value(),
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=MAX_FILES * settings.max_upload_bytes + _FORM_OVERHEAD_BYTES,
+        COMPRESS_MIN_SIZE=_COMPRESS_MIN_BYTES,
     )
     app.extensions[EXTENSION] = Services(
         settings=settings,
-        object_store=object_store or _object_store(settings),
+        object_store=object_store,
+        event_bus=event_bus or _event_bus(settings),
         session_factory=session_factory
         or create_session_factory(create_database_engine(settings, fetch_secret)),
     )
-    for blueprint in (pages, api, health):
-        app.register_blueprint(blueprint)
-    register_error_handlers(app)
+    # What is registered first sees an answer last: it is compressed when it is whole.
+    Compress(app)
+    set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)
+    protect_against_csrf(app)
+    serve_assets(app)
+    app.register_blueprint(pages)
+    register_api(app, api, health)
+    register_error_handlers(app)
     return app
 
 
@@ -56,9 +73,13 @@ def _object_store(settings: Settings) -> ObjectStore:
     )
 
 
+def _event_bus(settings: Settings) -> EventBus:
+    return EventBridgeBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket)
+
+
 def _forbid_shared_caching(response: Response) -> Response:
     """Pages hold one person's links and errors pass; neither belongs in anybody else's cache."""
     if "Cache-Control" not in response.headers:
-        is_success = response.status_code < 300
-        response.headers["Cache-Control"] = "private, no-cache" if is_success else "no-store"
+        may_be_kept = response.status_code < 300 or response.status_code == 304
+        response.headers["Cache-Control"] = "private, no-cache" if may_be_kept else "no-store"
     return response

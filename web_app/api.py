@@ -1,38 +1,172 @@
-"""What programs ask: where images stand."""
+"""What programs ask: where images stand, which there are; and what their owners change."""
 
-from flask import Blueprint, Response, jsonify, request
+from typing import Any
+
+from flask import request
+from flask_smorest import Blueprint
+from werkzeug.exceptions import UnsupportedMediaType
 
 from database import repository
+from database.models import Status
+from database.repository import ImageFilter
 from database.session import session_scope
 from web_app import serializers
+from web_app.conditional import add_etag
 from web_app.errors import BadRequestError
+from web_app.openapi import (
+    CHANGING,
+    ETAG_HEADERS,
+    LOOKING,
+    not_modified,
+    refuses,
+)
+from web_app.owners import current_owner
 from web_app.request import parse_image_id
-from web_app.services import current_services
+from web_app.schemas import (
+    MAX_IDS,
+    EditSchema,
+    ImagePageSchema,
+    ImageSchema,
+    ImagesSchema,
+    ListQuerySchema,
+    RetriedSchema,
+    RetrySchema,
+    StatusQuerySchema,
+)
+from web_app.services import current_services, owner_desk
 
-MAX_IDS = 100
+# Counting more would read more of the table than anybody looks at.
+MAX_COUNT = 1001
 
-api = Blueprint("api", __name__, url_prefix="/api")
+api = Blueprint("api", __name__, url_prefix="/api", description="Images and where they stand")
+api.after_request(add_etag)
 
 
-@api.get("/image_status/<image_id:image_id>")
-def show_status(image_id: int) -> Response:
-    """Where one image stands."""
+@api.route("/image_status/<image_id:image_id>")
+@api.doc(operationId="getImageStatus", security=LOOKING)
+@not_modified(api)
+@api.response(200, ImageSchema, headers=ETAG_HEADERS)
+@refuses(api, 401, 404, 503)
+def show_status(image_id: int) -> dict[str, Any]:
+    """Where one image stands"""
     services = current_services()
     with session_scope(services.session_factory) as session:
         image = repository.get_image(session, image_id)
-    return jsonify(serializers.image_status(image, services.object_store))
+    return serializers.image(image, services.object_store, _owner_id())
 
 
-@api.get("/image_status")
-def list_statuses() -> Response:
-    """Where several images stand, newest first; ids that are unknown are left out."""
-    image_ids = _parse_ids(request.args.get("ids", ""))
+@api.route("/image_status")
+@api.doc(operationId="listImageStatuses", security=LOOKING)
+@api.arguments(StatusQuerySchema, location="query", as_kwargs=False)
+@not_modified(api)
+@api.response(200, ImagesSchema, headers=ETAG_HEADERS)
+@refuses(api, 400, 401, 503)
+def list_statuses(query: dict[str, Any]) -> dict[str, Any]:
+    """Where several images stand, newest first; ids that are unknown are left out"""
+    image_ids = _parse_ids(query["ids"])
     services = current_services()
     with session_scope(services.session_factory) as session:
         images = repository.list_images_by_id(session, image_ids)
-    return jsonify(
-        images=[serializers.image_status(image, services.object_store) for image in images]
+    return {"images": serializers.images(images, services.object_store, _owner_id())}
+
+
+@api.route("/images")
+@api.doc(operationId="listImages", security=LOOKING)
+@api.arguments(ListQuerySchema, location="query")
+@not_modified(api)
+@api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
+@refuses(api, 400, 401, 422, 503)
+def list_images(query: dict[str, Any]) -> dict[str, Any]:
+    """Images, newest first, a page at a time; all of them, or those that match"""
+    cursor, limit = query.get("cursor"), query["limit"]
+    before_id = None if cursor is None else serializers.decode_cursor(cursor)
+    where = ImageFilter(
+        text=query.get("q"),
+        tag=query.get("tag"),
+        status=Status(query["status"]) if "status" in query else None,
     )
+    services = current_services()
+    with session_scope(services.session_factory) as session:
+        # One more than is shown tells whether there is a next page.
+        images = repository.list_images(session, limit=limit + 1, before_id=before_id, where=where)
+        count = (
+            repository.count_images(session, at_most=MAX_COUNT, where=where)
+            if before_id is None
+            else None
+        )
+    shown = images[:limit]
+    return {
+        "images": serializers.images(shown, services.object_store, _owner_id()),
+        "next_cursor": serializers.encode_cursor(shown[-1].id) if len(images) > limit else None,
+        "count": count,
+    }
+
+
+@api.route("/images/<image_id:image_id>")
+@api.doc(operationId="getImage", security=LOOKING)
+@not_modified(api)
+@api.response(200, ImageSchema, headers=ETAG_HEADERS)
+@refuses(api, 401, 404, 503)
+def show_image(image_id: int) -> dict[str, Any]:
+    """One image"""
+    services = current_services()
+    with session_scope(services.session_factory) as session:
+        image = repository.get_image(session, image_id)
+    return serializers.image(image, services.object_store, _owner_id())
+
+
+@api.route("/images/<image_id:image_id>", methods=["PATCH"])
+@api.doc(operationId="editImage", security=CHANGING)
+@api.arguments(EditSchema)
+@api.response(200, ImageSchema)
+@refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
+def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
+    """Write the image's words oneself, or put back the model's"""
+    is_restoring = edit.pop("restore", False)
+    image = owner_desk(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
+    return serializers.image(image, current_services().object_store, _owner_id())
+
+
+@api.route("/images/<image_id:image_id>", methods=["DELETE"])
+@api.doc(operationId="deleteImage", security=CHANGING)
+@api.response(204)
+@refuses(api, 400, 401, 403, 404, 503)
+def delete_image(image_id: int) -> None:
+    """Delete an image: it is gone for everybody at once"""
+    owner_desk(_owner_id()).delete(image_id)
+
+
+@api.route("/images/<image_id:image_id>/retry", methods=["POST"])
+@api.doc(operationId="retryImage", security=CHANGING)
+@api.arguments(RetrySchema, required=False)
+@api.response(202, ImageSchema)
+@refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
+def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
+    """Ask again for what failed, or for another caption"""
+    image = owner_desk(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
+    return serializers.image(image, current_services().object_store, _owner_id())
+
+
+@api.route("/images/retry", methods=["POST"])
+@api.doc(operationId="retryAllImages", security=CHANGING)
+@api.response(202, RetriedSchema)
+@refuses(api, 400, 401, 403, 503)
+def retry_all_images() -> dict[str, Any]:
+    """Ask again for everything of one's own that failed, up to a hundred images at a time"""
+    ids = owner_desk(_owner_id()).retry_all()
+    return {"retried": len(ids), "ids": ids}
+
+
+@api.before_request
+def _expect_json() -> None:
+    """A body that is no JSON would be read as an empty one."""
+    may_have_none = request.method != "PATCH" and not request.content_length
+    if request.method in ("PATCH", "POST") and not may_have_none and not request.is_json:
+        raise UnsupportedMediaType
+
+
+def _owner_id() -> str | None:
+    return current_owner().known_id
 
 
 def _parse_ids(text: str) -> set[int]:

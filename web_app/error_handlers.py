@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _REFUSALS = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not answer that method."),
+    415: ("unsupported_media_type", "Send the body as JSON, with Content-Type application/json."),
     413: (
         "request_too_large",
         "That is more than can be sent at once. Send fewer or smaller files.",
@@ -53,6 +54,8 @@ def register_error_handlers(app: Flask) -> None:
         # Werkzeug's names, because Python renamed some of its own between 3.12 and 3.13.
         phrase = error.name
         code, message = _REFUSALS.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
+        if status == 422 and (problem := _validation_problem(error)):
+            code, message, status = problem
         # What belongs to the status, such as the methods that a 405 must name.
         kept = {name: value for name, value in error.get_headers() if name != "Content-Type"}
         return *_answer(message, code, status), kept
@@ -64,9 +67,34 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.after_request
     def say_when_to_try_again(response: Response) -> Response:
-        if response.status_code == 503:
+        if response.status_code in (429, 503):
             response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         return response
+
+
+def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:
+    """Code, sentence and status for what a schema refused; None for any other 422."""
+    data = getattr(error, "data", None)
+    if not isinstance(data, dict) or "messages" not in data:
+        return None
+    field, reason = _first_message(data["messages"])
+    where = f"Check “{field}”: " if field else "Check the request: "
+    schema = data.get("schema")
+    code = getattr(schema, "error_code", "invalid_request")
+    return code, where + reason, getattr(schema, "error_status", 422)
+
+
+def _first_message(messages: object) -> tuple[str, str]:
+    """The innermost first one of webargs' nested messages, and the field it is about."""
+    field = ""
+    while isinstance(messages, dict | list) and messages:
+        if isinstance(messages, list):
+            messages = messages[0]
+        else:
+            key, messages = next(iter(messages.items()))
+            if isinstance(key, str) and key not in ("json", "query", "_schema"):
+                field = key
+    return field, str(messages)
 
 
 def _answer(message: str, code: str, status: int) -> tuple[Response | str, int]:

@@ -3,7 +3,11 @@
 WebError                          `str(error)` is a sentence for a person, `code` for a program
 ├── UploadRejectedError           this file cannot be accepted as it is           4xx
 ├── BadRequestError               the request itself makes no sense               400
+├── CSRFError                     a cookie came without the page's token          400
 ├── InvalidOwnerTokenError        `Authorization` holds no token of ours          401
+├── NotOwnerError                 the image is somebody else's                    403
+├── ConflictError                 the image is not in a state for that            409
+├── InvalidEditError              these words cannot be taken                     422
 └── StorageUnavailableError       S3 refused, or did not answer                   502
 """
 
@@ -38,6 +42,40 @@ class InvalidOwnerTokenError(WebError):
             code="invalid_owner_token",
             http_status=401,
         )
+
+
+class CSRFError(WebError):
+    """A changing request named its owner by the cookie, and did not come from a page of ours."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "This page is too old to be sent. Reload it and try again.",
+            code="csrf_failed",
+            http_status=400,
+        )
+
+
+class NotOwnerError(WebError):
+    """Anyone may look; only the owner may change."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "Only the owner of an image may do that.", code="not_owner", http_status=403
+        )
+
+
+class ConflictError(WebError):
+    """The request is sound, and the image is not in a state for it."""
+
+    def __init__(self, message: str, *, code: str) -> None:
+        super().__init__(message, code=code, http_status=409)
+
+
+class InvalidEditError(WebError):
+    """The words are too long, or too many."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, code="invalid_edit", http_status=422)
 
 
 class StorageUnavailableError(WebError):

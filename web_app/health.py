@@ -3,29 +3,36 @@
 import logging
 from collections.abc import Callable
 
-from flask import Blueprint, Response, jsonify
+from flask import Response, jsonify
+from flask_smorest import Blueprint
 from sqlalchemy import text
 
 from database.errors import DatabaseUnavailableError
 from database.session import session_scope
 from web_app.errors import StorageUnavailableError
+from web_app.schemas import HealthSchema, ReadinessSchema
 from web_app.services import current_services
 
-health = Blueprint("health", __name__, url_prefix="/health")
+health = Blueprint("health", __name__, url_prefix="/health", description="For load balancers")
 
 logger = logging.getLogger(__name__)
 
 
-@health.get("")
-def show_liveness() -> Response:
-    """200 while the process serves, whatever its dependencies do: a load balancer that asked more
-    would replace every instance when the database blinks."""
-    return jsonify(status="ok")
+@health.route("")
+@health.doc(operationId="getHealth", security=[])
+@health.response(200, HealthSchema)
+def show_liveness() -> dict[str, str]:
+    """200 while the process serves, whatever its dependencies do"""
+    # A load balancer that asked more would replace every instance when the database blinks.
+    return {"status": "ok"}
 
 
-@health.get("/ready")
+@health.route("/ready")
+@health.doc(operationId="getReadiness", security=[])
+@health.response(200, ReadinessSchema)
+@health.alt_response(503, schema=ReadinessSchema, description="A dependency is down")
 def show_readiness() -> tuple[Response, int]:
-    """Each dependency by name; 503 when one is down."""
+    """Each dependency by name; 503 when one is down"""
     dependencies = {"database": _state(_check_database), "image_storage": _state(_check_storage)}
     away = [name for name, state in dependencies.items() if state != "ok"]
     if not away:

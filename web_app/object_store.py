@@ -1,11 +1,24 @@
-"""S3, as far as the web application needs it: store an original, link to what is stored."""
+"""S3, as far as the web application needs it: store an original, link to what is stored, delete.
+
+A link is signed as of the beginning of a window of time, half as long as the link lives. So it is
+the same for everybody who asks within the window, and browsers and `ETag`s can hold on to it; and
+whoever gets it has at least half of its life left.
+"""
 
 import base64
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from urllib.parse import quote, urlsplit
 
 import boto3
+from botocore import UNSIGNED
+from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from web_app.errors import StorageUnavailableError
 
@@ -41,9 +54,36 @@ class ObjectStore(Protocol):
 
     def presigned_original_url(self, key: str, *, content_type: str) -> str: ...
 
+    def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str: ...
+
     def presigned_thumbnail_url(self, key: str) -> str: ...
 
+    def delete(self, original_key: str, thumbnail_key: str) -> None: ...
+
     def check(self) -> None: ...
+
+    @property
+    def origins(self) -> tuple[str, ...]: ...
+
+
+class _AuthAsOf(S3SigV4QueryAuth):
+    """Signs a query as if it were the given second, where its parent asks the clock."""
+
+    def __init__(self, credentials: Any, region: str, *, expires: int, signed_at: int) -> None:
+        super().__init__(credentials, "s3", region, expires=expires)
+        self._signed_at = signed_at
+
+    def add_auth(self, request: Any) -> None:
+        request.context["timestamp"] = time.strftime(SIGV4_TIMESTAMP, time.gmtime(self._signed_at))
+        self._modify_request_before_signing(request)  # type: ignore[attr-defined] # not in stubs
+        text = self.string_to_sign(request, self.canonical_request(request))
+        self._inject_signature_to_request(  # type: ignore[attr-defined] # not in the stubs
+            request, self.signature(text, request)
+        )
+
+
+# Links of this many objects are kept, signed once in a window.
+_MAX_KEPT_LINKS = 4096
 
 
 class S3ObjectStore:
@@ -55,13 +95,26 @@ class S3ObjectStore:
         image_bucket: str,
         thumbnail_bucket: str,
         presigned_url_seconds: int,
-        client: "S3Client | None" = None,
+        clock: Callable[[], float] = time.time,
     ) -> None:
+        session = boto3.Session()
         self._image_bucket = image_bucket
         self._thumbnail_bucket = thumbnail_bucket
         self._presigned_url_seconds = presigned_url_seconds
-        self._client = client or boto3.client("s3", config=_CONFIG)
-        self._probe = client or boto3.client("s3", config=_PROBE_CONFIG)
+        self._clock = clock
+        self._credentials = session.get_credentials()
+        self._client: S3Client = session.client("s3", config=_CONFIG)
+        self._probe: S3Client = session.client("s3", config=_PROBE_CONFIG)
+        # Where each bucket is, as this client would address it.
+        unsigned = session.client("s3", config=_CONFIG.merge(Config(signature_version=UNSIGNED)))
+        self._bucket_urls = {
+            bucket: unsigned.generate_presigned_url(
+                "get_object", Params={"Bucket": bucket, "Key": "k"}
+            ).removesuffix("k")
+            for bucket in (image_bucket, thumbnail_bucket)
+        }
+        unsigned.close()
+        self._sign = lru_cache(maxsize=_MAX_KEPT_LINKS)(self._sign_as_of)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
         """Store an original, read from the stream's beginning, never whole in memory.
@@ -103,6 +156,12 @@ class S3ObjectStore:
         """A link to an original that a browser shows as an image and as nothing else."""
         return self._presign(self._image_bucket, key, content_type)
 
+    def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str:
+        """A link to an original that a browser keeps as a file of that name."""
+        # https://datatracker.ietf.org/doc/html/rfc6266#section-4
+        disposition = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
+        return self._presign(self._image_bucket, key, content_type, disposition)
+
     def presigned_thumbnail_url(self, key: str) -> str:
         """A link to a thumbnail."""
         return self._presign(self._thumbnail_bucket, key, "image/webp")
@@ -119,12 +178,54 @@ class S3ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
 
-    def _presign(self, bucket: str, key: str, content_type: str) -> str:
+    def delete(self, original_key: str, thumbnail_key: str) -> None:
+        """Delete both objects of an image. One that is not there counts as deleted.
+
+        Raises:
+            StorageUnavailableError: S3 did not delete them, or not both.
+        """
         try:
-            return self._client.generate_presigned_url(
-                "get_object",
-                Params={"Bucket": bucket, "Key": key, "ResponseContentType": content_type},
-                ExpiresIn=self._presigned_url_seconds,
-            )
-        except BotoCoreError as error:  # No credentials, or none that could be refreshed.
+            self._client.delete_object(Bucket=self._image_bucket, Key=original_key)
+            self._client.delete_object(Bucket=self._thumbnail_bucket, Key=thumbnail_key)
+        except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """From where the links' images come, as a Content-Security-Policy names it."""
+        parts = [urlsplit(url) for url in self._bucket_urls.values()]
+        return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
+
+    def _presign(self, bucket: str, key: str, content_type: str, disposition: str = "") -> str:
+        try:
+            if self._credentials is None:
+                raise NoCredentialsError
+            credentials = self._credentials.get_frozen_credentials()
+        except BotoCoreError as error:  # None, or none that could be refreshed.
+            raise StorageUnavailableError from error
+        window_seconds = max(1, self._presigned_url_seconds // 2)
+        now = int(self._clock())
+        signed_at = now - now % window_seconds
+        return self._sign(credentials, bucket, key, content_type, disposition, signed_at)
+
+    def _sign_as_of(
+        self,
+        credentials: ReadOnlyCredentials,
+        bucket: str,
+        key: str,
+        content_type: str,
+        disposition: str,
+        signed_at: int,
+    ) -> str:
+        url = f"{self._bucket_urls[bucket]}{quote(key)}"
+        answered_as = {"response-content-type": content_type}
+        if disposition:
+            answered_as["response-content-disposition"] = disposition
+        request = AWSRequest("GET", url, params=answered_as)
+        _AuthAsOf(
+            credentials,
+            self._client.meta.region_name,
+            expires=self._presigned_url_seconds,
+            signed_at=signed_at,
+        ).add_auth(request)
+        return str(request.url)

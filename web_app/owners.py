@@ -5,9 +5,9 @@ signed value, so a program can act for the owner it uploaded as.
 """
 
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from flask import Request, Response
+from flask import Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from web_app.errors import InvalidOwnerTokenError
@@ -22,6 +22,12 @@ class Owner:
 
     id: str
     is_new: bool  # The request named nobody, so this id was made up for it.
+    is_named_by_cookie: bool = field(default=False, compare=False)  # Which a browser adds itself.
+
+    @property
+    def known_id(self) -> str | None:
+        """The id, if the request named it: a new owner owns nothing yet."""
+        return None if self.is_new else self.id
 
 
 class Owners:
@@ -48,7 +54,7 @@ class Owners:
         # A stale cookie is nobody's fault: its bearer becomes somebody new.
         owner_id = self._read(request.cookies.get(COOKIE_NAME, ""))
         if owner_id is not None:
-            return Owner(owner_id, is_new=False)
+            return Owner(owner_id, is_new=False, is_named_by_cookie=True)
         return Owner(secrets.token_urlsafe(16), is_new=True)
 
     def remember(self, response: Response, owner: Owner, *, is_secure: bool) -> None:
@@ -69,3 +75,20 @@ class Owners:
         except BadSignature:
             return None
         return owner_id if isinstance(owner_id, str) else None
+
+
+def current_owners() -> Owners:
+    """What signs and recognises owners in this application."""
+    return Owners(str(current_app.secret_key))
+
+
+def current_owner() -> Owner:
+    """Whoever sends the current request, the same each time it is asked.
+
+    Raises:
+        InvalidOwnerTokenError: it sends a bearer token that was not signed here.
+    """
+    if "owner" not in g:
+        g.owner = current_owners().identify(request)
+    owner: Owner = g.owner
+    return owner

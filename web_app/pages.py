@@ -1,7 +1,7 @@
 """What people see: the upload page, the gallery, one image. All of it works without scripts."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from flask import (
@@ -16,20 +16,33 @@ from flask import (
     request,
     url_for,
 )
+from flask import session as session_cookie
+from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
 from database import repository
 from database.models import Status
+from database.repository import ImageFilter
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS
 from web_app import serializers
-from web_app.errors import UploadRejectedError
-from web_app.owners import Owner, Owners
+from web_app.api import MAX_COUNT
+from web_app.assets import page_version
+from web_app.changes import OwnerDesk
+from web_app.conditional import unless_known
+from web_app.edits import split_tags
+from web_app.errors import (
+    BadRequestError,
+    ConflictError,
+    InvalidEditError,
+    UploadRejectedError,
+)
+from web_app.owners import Owner, current_owner, current_owners
 from web_app.request import prefers_json
-from web_app.services import current_services
+from web_app.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.services import current_services, owner_desk
 from web_app.uploads import MAX_FILES, Upload, UploadDesk, UploadResult
 
-PAGE_SIZE = 24
 # Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
 # counted instead of told.
 MAX_MESSAGES_BYTES = 2200
@@ -45,46 +58,166 @@ def show_upload_page() -> str:
         accepted=[image_format.content_type for image_format in ACCEPTED_FORMATS],
         max_files=MAX_FILES,
         max_upload_bytes=current_services().settings.max_upload_bytes,
+        is_known_owner=not current_owner().is_new,
     )
 
 
 @pages.post("/upload")
 def upload() -> BaseResponse:
     """Take in the files of a form; answer a program with JSON and a person with the gallery."""
-    owners = _owners()
-    owner = owners.identify(request)
+    owner = current_owner()
     results = _upload_desk().accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
-    owners.remember(response, owner, is_secure=request.is_secure)
+    current_owners().remember(response, owner, is_secure=request.is_secure)
     return response
 
 
 @pages.get("/gallery")
-def show_gallery() -> str:
-    """Images, newest first, a page at a time."""
+def show_gallery() -> Response:
+    """Images, newest first, a page at a time; all of them, or those that match."""
     cursor = request.args.get("cursor")
     before_id = serializers.decode_cursor(cursor) if cursor else None
-    services = current_services()
+    q, tag, status = _filter_words()
+    where = ImageFilter(text=q, tag=tag, status=status)
+    services, owner_id = current_services(), current_owner().known_id
     with session_scope(services.session_factory) as session:
         # One more than is shown tells whether there is a next page.
-        images = repository.list_images(session, limit=PAGE_SIZE + 1, before_id=before_id)
+        images = repository.list_images(
+            session, limit=PAGE_SIZE + 1, before_id=before_id, where=where
+        )
+        count = (
+            repository.count_images(session, at_most=MAX_COUNT, where=where)
+            if before_id is None
+            else None
+        )
     shown = images[:PAGE_SIZE]
-    return render_template(
-        "gallery.html",
-        images=shown,
-        next_cursor=serializers.encode_cursor(shown[-1].id) if len(images) > PAGE_SIZE else None,
-        is_first_page=before_id is None,
-        has_pending=any(image.status is Status.PENDING for image in shown),
-    )
+    page = {
+        "next_cursor": serializers.encode_cursor(shown[-1].id) if len(images) > PAGE_SIZE else None,
+        "count": count,
+        "q": q,
+        "tag": tag,
+        "status": status,
+        "is_first_page": before_id is None,
+        "owner_id": owner_id,
+    }
+
+    def render() -> str:
+        return render_template("gallery.html", images=shown, **page)
+
+    if "_flashes" in session_cookie:
+        return make_response(render())  # Messages are shown once.
+    generate_csrf()  # The page holds the session's token, so it is another page in another session.
+    depends_on = {
+        "page": page,
+        "images": serializers.images(shown, services.object_store, owner_id),
+        "csrf_token": session_cookie["csrf_token"],
+        "version": page_version(),
+        "notice": services.settings.site_notice,
+    }
+    return unless_known(depends_on, render)
 
 
 @pages.get("/images/<image_id:image_id>")
 def show_image(image_id: int) -> str:
     """One image, with all that is known of it."""
+    return _render_image("image.html", image_id)
+
+
+@pages.get("/images/<image_id:image_id>/card")
+def show_card(image_id: int) -> str:
+    """One image as it stands in the gallery, alone, for scripts to put in its place."""
+    return _render_image("card.html", image_id)
+
+
+@pages.get("/images/<image_id:image_id>/download")
+def download_original(image_id: int) -> BaseResponse:
+    """Lead to the original, as a file to keep under the name its owner gave it."""
     services = current_services()
     with session_scope(services.session_factory) as session:
         image = repository.get_image(session, image_id)
-    return render_template("image.html", image=image)
+    return redirect(
+        services.object_store.presigned_download_url(
+            image.original_key, content_type=image.content_type, filename=image.filename
+        )
+    )
+
+
+@pages.post("/images/<image_id:image_id>/edit")
+def edit_image(image_id: int) -> BaseResponse:
+    """Keep the words of a form."""
+    form = request.form
+    changes: dict[str, Any] = {
+        name: form[name] for name in ("annotation", "alt_text") if name in form
+    }
+    if "tags" in form:
+        changes["tags"] = split_tags(form["tags"])
+    return _change(image_id, "Saved.", lambda desk: desk.edit(image_id, changes))
+
+
+@pages.post("/images/<image_id:image_id>/restore")
+def restore_image(image_id: int) -> BaseResponse:
+    """Put the model's words back."""
+    return _change(
+        image_id,
+        "These are the model’s words again.",
+        lambda desk: desk.edit(image_id, {}, is_restoring=True),
+    )
+
+
+@pages.post("/images/<image_id:image_id>/retry")
+def retry_image(image_id: int) -> BaseResponse:
+    """Ask again for what failed, or for another caption."""
+    regenerate = request.form.get("regenerate") == "1"
+    return _change(
+        image_id, "It is tried again.", lambda desk: desk.retry(image_id, regenerate=regenerate)
+    )
+
+
+@pages.post("/images/<image_id:image_id>/delete")
+def delete_image(image_id: int) -> BaseResponse:
+    """Delete an image and lead back to the gallery."""
+    owner_desk(current_owner().known_id).delete(image_id)
+    flash("Deleted.", "accepted")
+    return redirect(url_for("pages.show_gallery"), 303)
+
+
+def _render_image(template: str, image_id: int) -> str:
+    with session_scope(current_services().session_factory) as session:
+        image = repository.get_image(session, image_id)
+    owner_id = current_owner().known_id
+    return render_template(
+        template,
+        image=image,
+        owner_id=owner_id,
+        is_mine=image.owner_id == owner_id,
+        cost_usd=serializers.image_cost_usd(image),
+    )
+
+
+def _change(image_id: int, message: str, change: Callable[[OwnerDesk], object]) -> BaseResponse:
+    """Let the owner's desk change an image, and lead back to it with a message."""
+    try:
+        change(owner_desk(current_owner().known_id))
+    except (ConflictError, InvalidEditError) as error:
+        flash(str(error), "rejected")
+    else:
+        flash(message, "accepted")
+    return redirect(url_for("pages.show_image", image_id=image_id), 303)
+
+
+def _filter_words() -> tuple[str | None, str | None, Status | None]:
+    """The gallery's `q`, `tag` and `status`; an empty field of its form is none.
+
+    Raises:
+        BadRequestError: there is no such status.
+    """
+    q, tag, status = (request.args.get(name) or None for name in ("q", "tag", "status"))
+    try:
+        return q, tag, Status(status) if status else None
+    except ValueError as error:
+        raise BadRequestError(
+            "There is no such status. Choose pending, completed or failed.", code="invalid_status"
+        ) from error
 
 
 @pages.app_context_processor
@@ -97,10 +230,6 @@ def _helpers() -> dict[str, Any]:
         "original_url": lambda image: serializers.original_url(image, services.object_store),
         "half_error": serializers.half_error,
     }
-
-
-def _owners() -> Owners:
-    return Owners(current_services().settings.flask_secret_key.get_secret_value())
 
 
 def _upload_desk() -> UploadDesk:
@@ -137,7 +266,7 @@ def _sent_files() -> list[Upload]:
 def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
     body: dict[str, Any] = {"results": [serializers.upload_result(result) for result in results]}
     if owner.is_new:
-        body["owner_token"] = _owners().token(owner)
+        body["owner_token"] = current_owners().token(owner)
     accepted = [result for result in results if result.outcome != "rejected"]
     if not accepted:
         # The gravest: trouble of ours outweighs trouble with a file.

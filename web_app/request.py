@@ -67,10 +67,14 @@ class BoundedRequest(Request):
             file.close()
 
 
+MAX_IMAGE_ID = 10**18 - 1
+
+
 class ImageIDConverter(BaseConverter):
     """The id of an image in a path. What is no id is one that no image has, so it is not found."""
 
-    regex = r"[^/]+"
+    # A word that is an address of its own beside the ids.
+    regex = r"(?!retry(?:/|$))[^/]+"
 
     def to_python(self, value: str) -> int:
         return parse_image_id(value) or 0
@@ -78,7 +82,9 @@ class ImageIDConverter(BaseConverter):
 
 def parse_image_id(text: str) -> int | None:
     """An id written in digits; None for anything else, and for what no database could hold."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    return (
+        int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
+    )  # MAX_IMAGE_ID
 
 
 def prefers_json() -> bool:

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -10,11 +11,31 @@ from flask import url_for
 from database.models import Half, Image
 from web_app.errors import BadRequestError, WebError
 from web_app.object_store import ObjectStore
+from web_app.pricing import cost_usd
 from web_app.uploads import UploadResult
 
+# What `encode_cursor` makes of numbers of up to 17 digits: for each three of them four characters.
+_PAIR, _MIDDLE, _LAST = r"(?:[MN][DTjz]|O[DT])", "[AEIMQUYcgk]", "[w-z0-5]"
+_FIRST_PAIR, _SINGLE = r"(?:M[Tjz]|N[DTjz]|O[DT])", r"(?:[MN][AQgw]|O[AQ])"
+_FIRST_SINGLE = r"(?:M[Qgw]|N[AQgw]|O[AQ])"
+CURSOR_PATTERN = (
+    f"^(?:{_FIRST_SINGLE}|{_FIRST_PAIR}{_MIDDLE}|{_FIRST_PAIR}{_MIDDLE}{_LAST}"
+    f"(?:{_PAIR}{_MIDDLE}{_LAST}){{0,4}}(?:{_SINGLE}|{_PAIR}{_MIDDLE})?)$"
+)
 
-def image_status(image: Image, object_store: ObjectStore) -> dict[str, Any]:
-    """The polled shape. Its first six fields are published and never change meaning."""
+
+def images(
+    rows: Sequence[Image], object_store: ObjectStore, owner_id: str | None
+) -> list[dict[str, Any]]:
+    """Several images, as `image` has each."""
+    return [image(row, object_store, owner_id) for row in rows]
+
+
+def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict[str, Any]:
+    """The polled shape, for somebody or for nobody in particular.
+
+    Its first six fields are published and never change meaning.
+    """
     return {
         "id": image.id,
         "filename": image.filename,
@@ -30,13 +51,25 @@ def image_status(image: Image, object_store: ObjectStore) -> dict[str, Any]:
         "original_url": original_url(image, object_store),
         "width": image.width,
         "height": image.height,
+        "content_type": image.content_type,
+        "size_bytes": image.size_bytes,
         "dominant_color": image.dominant_color,
         "annotation_source": image.annotation_source.value if image.annotation_source else None,
         "annotation_model": image.annotation_model,
+        "generated_annotation": image.generated_annotation,
+        "input_tokens": image.input_tokens,
+        "output_tokens": image.output_tokens,
+        "cost_usd": image_cost_usd(image),
+        "is_mine": image.owner_id == owner_id,
         "url": url_for("pages.show_image", image_id=image.id),
         "uploaded_at": _timestamp(image.uploaded_at),
         "updated_at": _timestamp(image.updated_at),
     }
+
+
+def image_cost_usd(image: Image) -> float | None:
+    """What the last caption cost."""
+    return cost_usd(image.annotation_model, image.input_tokens, image.output_tokens)
 
 
 def upload_result(result: UploadResult) -> dict[str, Any]:

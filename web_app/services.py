@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
+from web_app.changes import OwnerDesk
+from web_app.event_bus import EventBus
 from web_app.object_store import ObjectStore
 from web_app.settings import Settings
 
@@ -13,10 +15,11 @@ EXTENSION = "image_annotation"
 
 @dataclass(frozen=True)
 class Services:
-    """The application's settings, storage and database."""
+    """The application's settings, storage, bus and database."""
 
     settings: Settings
     object_store: ObjectStore
+    event_bus: EventBus
     session_factory: sessionmaker[Session]
 
 
@@ -24,3 +27,9 @@ def current_services() -> Services:
     """The services of the application that answers this request."""
     services: Services = current_app.extensions[EXTENSION]
     return services
+
+
+def owner_desk(owner_id: str | None) -> OwnerDesk:
+    """Where this owner changes their images."""
+    services = current_services()
+    return OwnerDesk(services.session_factory, services.object_store, services.event_bus, owner_id)

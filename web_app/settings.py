@@ -19,5 +19,7 @@ class Settings(DatabaseSettings):
     # A presigned URL dies with the credentials that signed it, whatever it says of itself, so it
     # is made at each reading and lives for minutes.
     presigned_url_seconds: int = Field(300, ge=10, le=3600)
+    # The bus on which work is asked for again.
+    event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.
     log_level: str = "INFO"

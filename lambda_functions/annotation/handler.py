@@ -110,6 +110,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         OriginalReady.from_event(event),
         partial(function.annotate, answer_by=answer_by),
         session_factory=function.session_factory,
+        is_gone=function.originals.is_gone,
         remaining_ms=remaining_ms,
         max_attempts=function.settings.max_attempts,
     )

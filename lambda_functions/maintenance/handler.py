@@ -1,6 +1,6 @@
 """Migrate the schema at each deploy; sweep up, every minute, what was left behind."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
@@ -13,8 +13,10 @@ from database import migrations, repository
 from database.models import Half
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
+from lambda_functions.errors import WorkError
 from lambda_functions.event_bus import EventBus
 from lambda_functions.events import OriginalReady
+from lambda_functions.object_store import ObjectStore
 from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 
@@ -23,6 +25,8 @@ from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 IDLE_PART_OF_DEADLINE = 1 / 3
 # Asked for again in one sweep; the next one, a minute later, takes the next.
 MAX_REQUESTS = 500
+# Deletes that one sweep finishes: two requests to S3 for each, within the function's time.
+MAX_DELETES = 200
 
 logger = Logger()
 metrics = Metrics(namespace=METRICS_NAMESPACE)
@@ -35,16 +39,19 @@ class SweepFunction:
     settings: SweepSettings
     session_factory: sessionmaker[Session]
     event_bus: EventBus
+    originals: ObjectStore
+    thumbnails: ObjectStore
 
     def sweep(self, *, idle_seconds: int | None = None) -> dict[str, int]:
-        """Fail what is past its deadline, then ask again for what waits without a reason.
+        """Fail what is past its deadline, ask again for what waits without a reason, finish
+        deleting what was deleted half.
 
         Args:
             idle_seconds: how long nothing must have happened to what is asked for again. The
                 usual value suits a running system; whoever knows that no events are under way,
                 because queues were emptied, may ask for all that waits with 0.
         Returns:
-            How many halves were timed out, and how many requested again.
+            How many halves were timed out, how many requested again, how many images deleted.
         """
         deadline_seconds = self.settings.processing_deadline_seconds
         if idle_seconds is not None:
@@ -59,7 +66,28 @@ class SweepFunction:
         requested = self.event_bus.request(
             (half, OriginalReady(self.settings.s3_image_bucket, key)) for half, key in idle
         )
-        return {"timed_out": timed_out, "requested_again": requested}
+        return {
+            "timed_out": timed_out,
+            "requested_again": requested,
+            "deleted": self._finish_deletes(),
+        }
+
+    def _finish_deletes(self) -> int:
+        """Delete both objects, then the row: what stops in between is begun again."""
+        with session_scope(self.session_factory) as session:
+            left = repository.list_deleting(session, limit=MAX_DELETES)
+        deleted = 0
+        for image in left:
+            try:
+                self.originals.delete(image.original_key)
+                self.thumbnails.delete(image.thumbnail_key)
+            except WorkError:
+                # The storage is away, or refuses: the same would happen to those after it.
+                logger.warning("could not delete", extra=asdict(image), exc_info=True)
+                break
+            with session_scope(self.session_factory) as session:
+                deleted += repository.remove_deleted(session, image.image_id)
+        return deleted
 
     def _record_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:
@@ -85,6 +113,8 @@ def _sweep_function() -> SweepFunction:
         settings,
         create_session_factory(create_database_engine(settings, fetch_secret)),
         EventBus(settings.event_bus_name),
+        ObjectStore(settings.s3_image_bucket),
+        ObjectStore(settings.s3_thumbnail_bucket),
     )
 
 
@@ -98,6 +128,7 @@ def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     swept = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
     metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=swept["timed_out"])
     metrics.add_metric(name="RequestedAgain", unit=MetricUnit.Count, value=swept["requested_again"])
+    metrics.add_metric(name="Deleted", unit=MetricUnit.Count, value=swept["deleted"])
     logger.info("swept", extra=swept)
     return swept
 

@@ -70,6 +70,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         OriginalReady.from_event(event),
         function.create_thumbnail,
         session_factory=function.session_factory,
+        is_gone=function.originals.is_gone,
         remaining_ms=context.get_remaining_time_in_millis(),
         max_attempts=function.settings.max_attempts,
     )

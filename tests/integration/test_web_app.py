@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -22,11 +23,17 @@ import psutil
 import pytest
 import requests
 
-from database import repository
+from database import object_keys, repository
+from database.errors import ImageNotFoundError
 from database.migrations import migrate
-from database.models import Status
+from database.models import Half, Image, Status
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
+from deployment.local.template import Template
+from lambda_functions.attempt import attempt, metrics
+from lambda_functions.events import OriginalReady
+from lambda_functions.object_store import ObjectStore
+from lambda_functions.thumbnail.handler import ThumbnailFunction
 from tests import factories, mysql_server
 
 PROJECT = Path(__file__).parents[2]
@@ -180,11 +187,19 @@ def new_jpeg():
     return factories.make_jpeg(comment=str(next(_jpeg_numbers)).encode())
 
 
+def csrf_headers(web_app, browser):
+    """What a script of our pages sends along."""
+    if "owner" not in browser.cookies:
+        return {}
+    page = browser.get(web_app.url, timeout=10).text
+    return {"X-CSRFToken": re.search(r'name="csrf-token" content="([^"]+)"', page)[1]}
+
+
 def send(web_app, browser, *files, **options):
     return browser.post(
         f"{web_app.url}/upload",
         files=[("image", file) for file in files],
-        headers={**JSON, **options.pop("headers", {})},
+        headers={**JSON, **csrf_headers(web_app, browser), **options.pop("headers", {})},
         timeout=60,
         **options,
     )
@@ -253,7 +268,7 @@ def test_an_upload_shows_in_the_gallery_and_times_are_utc_with_microseconds(web_
 
     assert re.findall(r"/images/(\d+)", gallery)[0] == str(result["id"])
     assert "&lt;script&gt;&#39;🏖" in gallery
-    assert "<script" not in gallery
+    assert "<script>" not in gallery
     assert "These are only tests." in gallery
     assert re.fullmatch(r"\d{4}(-\d\d){2}T(\d\d:){2}\d\d\.\d{6}Z", status["uploaded_at"])
     assert abs(time.time() - web_app.row(result["id"]).uploaded_at.timestamp()) < 60
@@ -387,6 +402,163 @@ def test_the_owner_cookie_is_secure_behind_a_proxy_that_speaks_https(
     attributes = {word.strip().lower() for word in cookie.split(";")}
     assert {"httponly", "samesite=lax", "path=/"} <= attributes
     assert ("secure" in attributes) == is_secure
+
+
+# What owners change, through S3, the bus and the functions
+
+
+@pytest.fixture(scope="session")
+def thumbnail_events(aws):
+    """A queue behind the thumbnail function's rule, as the template has it."""
+    template = Template.read(
+        {"ImageBucketName": aws.image_bucket, "ThumbnailBucketName": aws.thumbnail_bucket}
+    )
+    [rule] = [r for r in template.event_rules() if r.function_id == "ThumbnailFunction"]
+    sqs, events = aws.client("sqs"), aws.client("events")
+    url = sqs.create_queue(QueueName="thumbnail-events")["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]
+    events.put_rule(Name="thumbnail", EventPattern=json.dumps(rule.event_pattern))
+    events.put_targets(Rule="thumbnail", Targets=[{"Id": "queue", "Arn": arn["QueueArn"]}])
+
+    def receive():
+        messages = sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10).get("Messages", [])
+        for message in messages:
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return [json.loads(message["Body"]) for message in messages]
+
+    yield receive
+    sqs.close()
+    events.close()
+
+
+def fail_thumbnail(web_app, image_id):
+    with session_scope(web_app.session_factory) as session:
+        key = repository.get_image(session, image_id).original_key
+        claim = repository.claim_half(
+            session, Half.THUMBNAIL, key, lease_seconds=30, max_attempts=3
+        )
+        repository.record_failure(session, claim, code="storage_unavailable", message="Away.")
+    return key
+
+
+def make_thumbnail(web_app, aws, event):
+    """What Lambda does with an event: the thumbnail function's work on it."""
+    originals = ObjectStore(aws.image_bucket, aws.client("s3"))
+    function = ThumbnailFunction(
+        SimpleNamespace(thumbnail_width=40, thumbnail_height=30, max_image_pixels=10**6),
+        web_app.session_factory,
+        originals,
+        ObjectStore(aws.thumbnail_bucket, aws.client("s3")),
+    )
+    try:
+        return attempt(
+            Half.THUMBNAIL,
+            OriginalReady.from_event(event),
+            function.create_thumbnail,
+            session_factory=web_app.session_factory,
+            is_gone=originals.is_gone,
+            remaining_ms=30_000,
+            max_attempts=3,
+        )
+    finally:
+        metrics.clear_metrics()
+
+
+def test_a_retry_reaches_the_function_through_the_bus_and_a_late_event_finds_nothing(
+    web_app, browser, aws, thumbnail_events
+):
+    [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
+    key = fail_thumbnail(web_app, result["id"])
+    thumbnail_events()
+    image_url = f"{web_app.url}/api/images/{result['id']}"
+
+    retried = browser.post(f"{image_url}/retry", headers=csrf_headers(web_app, browser), timeout=10)
+
+    [event] = thumbnail_events()
+    assert retried.status_code == 202
+    assert (event["source"], event["detail-type"]) == ("image-annotation", "Thumbnail Requested")
+    assert event["detail"] == {"bucket": {"name": aws.image_bucket}, "object": {"key": key}}
+    assert make_thumbnail(web_app, aws, event)["outcome"] == "completed"
+    assert browser.get(image_url, timeout=10).json()["thumbnail_status"] == "completed"
+
+    s3 = aws.client("s3")
+    held = [(aws.image_bucket, key), (aws.thumbnail_bucket, object_keys.thumbnail_key(key))]
+    for bucket, each in held:
+        assert s3.head_object(Bucket=bucket, Key=each)
+    with session_scope(web_app.session_factory) as session:
+        repository.get_image(session, result["id"]).annotation_status = Status.COMPLETED
+    deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=10)
+    assert deleted.status_code == 204
+    for bucket, each in held:
+        assert ObjectStore(bucket, s3).is_gone(each)
+    assert make_thumbnail(web_app, aws, event)["outcome"] == "skipped"
+    with session_scope(web_app.session_factory) as session:
+        assert session.get(Image, result["id"]) is None
+
+
+def test_an_event_whose_original_is_there_and_its_row_is_not_is_delivered_again(
+    sqlite_web_app, aws
+):
+    key = "originals/00000000-0000-0000-0000-000000000000.jpg"
+    aws.client("s3").put_object(Bucket=aws.image_bucket, Key=key, Body=b"x")
+
+    with pytest.raises(ImageNotFoundError):
+        make_thumbnail(
+            sqlite_web_app,
+            aws,
+            {"detail": {"bucket": {"name": aws.image_bucket}, "object": {"key": key}}},
+        )
+
+
+def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_away(web_app, browser):
+    results = [
+        send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"][0]["id"] for _ in range(2)
+    ]
+    for image_id in results:
+        fail_thumbnail(web_app, image_id)
+    headers = csrf_headers(web_app, browser)
+    url = f"{web_app.url}/api/images"
+
+    with web_app.away(web_app.s3_gate):  # The bus is behind the same door.
+        retried = browser.post(f"{url}/{results[0]}/retry", headers=headers, timeout=60)
+        deleted = browser.delete(f"{url}/{results[1]}", headers=headers, timeout=60)
+        hidden = browser.get(f"{url}/{results[1]}", timeout=10)
+
+    assert (retried.status_code, retried.json()["thumbnail_status"]) == (202, "pending")
+    assert (deleted.status_code, hidden.status_code) == (204, 404)
+
+
+def test_a_stranger_changes_nothing_and_a_forged_form_neither(web_app, browser):
+    [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
+    url = f"{web_app.url}/api/images/{result['id']}"
+
+    forged = browser.delete(url, timeout=10)
+    with requests.Session() as stranger:
+        send(web_app, stranger, ("b.jpg", new_jpeg()))
+        refused = stranger.delete(url, headers=csrf_headers(web_app, stranger), timeout=10)
+
+    assert (forged.status_code, forged.json()["code"]) == (400, "csrf_failed")
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_owner")
+    assert browser.get(url, timeout=10).json()["is_mine"] is True
+
+
+def test_links_and_tags_are_the_same_from_every_worker(web_app, browser):
+    [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
+    wanted = {"timeout": 10, "headers": {"Connection": "close"}}
+
+    answers = [
+        requests.get(f"{web_app.url}/api/images/{result['id']}", **wanted) for _ in range(12)
+    ]
+
+    # A window may end meanwhile, once.
+    assert len({answer.headers["ETag"] for answer in answers}) <= 2
+    etag = answers[-1].headers["ETag"]
+    again = requests.get(
+        f"{web_app.url}/api/images/{result['id']}",
+        headers={"If-None-Match": etag},
+        timeout=10,
+    )
+    assert again.status_code == 304
 
 
 # What the server itself must stand

@@ -7,14 +7,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from database import object_keys
+from database import object_keys, search
 from database.models import Half
 from database.settings import DatabaseSettings
 from deployment.local.template import Template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
-from web_app import create_app
+from tests.fakes import FakeEventBus, FakeObjectStore
+from web_app import create_app, event_bus
 from web_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
@@ -107,6 +108,17 @@ def test_the_rules_match_the_keys_and_events_the_code_uses(template, half):
     }
 
 
+def test_the_web_application_and_the_sweep_ask_in_the_same_words():
+    assert (event_bus.SOURCE, event_bus.DETAIL_TYPES) == (SOURCE, DETAIL_TYPES)
+
+
+def test_the_migration_and_the_questions_split_the_same_scripts():
+    migration = (ROOT / "database/migrations/versions/0002_search_edits_deletes.py").read_text()
+    ranges = re.findall(r"x\{([0-9A-F]+)\}-[\\]+x\{([0-9A-F]+)\}", migration)
+
+    assert [(int(first, 16), int(last, 16)) for first, last in ranges] == list(search.UNSPACED)
+
+
 @pytest.fixture
 def app():
     return create_app(
@@ -116,7 +128,8 @@ def app():
             s3_image_bucket="originals",
             s3_thumbnail_bucket="thumbnails",
         ),
-        object_store=object(),
+        object_store=FakeObjectStore(),
+        event_bus=FakeEventBus(),
     )
 
 

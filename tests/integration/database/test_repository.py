@@ -216,7 +216,8 @@ def test_an_annotation_completes_its_half_once(session_factory):
 
     image = read(session_factory, image_id)
     assert image.annotation == image.generated_annotation == "A dog on a beach."
-    assert image.tags == ["dog", "beach"]
+    assert image.alt_text == image.generated_alt_text == "Dog on beach"
+    assert image.tags == image.generated_tags == ["dog", "beach"]
     assert image.annotation_source is AnnotationSource.MODEL
     assert (image.annotation_model, image.input_tokens, image.output_tokens) == (
         "gemini-x",
@@ -243,6 +244,240 @@ def test_a_persons_words_survive_a_late_model(session_factory):
     assert image.annotation_source is AnnotationSource.HUMAN
     assert image.generated_annotation == "A dog on a beach."
     assert image.annotation_status is Status.COMPLETED
+
+
+def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    edit(session_factory, image_id, alt_text="Rex")
+
+    record(session_factory, repository.record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == (
+        "A dog on a beach.",
+        "Rex",
+        ["dog", "beach"],
+    )
+    assert image.annotation_source is AnnotationSource.HUMAN
+
+
+def captioned(session_factory, caption=CAPTION):
+    image_id, key = add(session_factory)
+    record(session_factory, repository.record_annotation, claim(session_factory, key), caption)
+    return image_id, key
+
+
+def edit(session_factory, image_id, **changes):
+    record(session_factory, repository.edit_annotation, image_id, changes)
+
+
+def test_an_edit_changes_what_it_names_and_keeps_the_models_words(session_factory):
+    image_id, _ = captioned(session_factory)
+
+    edit(session_factory, image_id, annotation="Our Rex!", tags=None)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == ("Our Rex!", "Dog on beach", None)
+    assert image.annotation_source is AnnotationSource.HUMAN
+    assert (image.generated_annotation, image.generated_alt_text, image.generated_tags) == (
+        "A dog on a beach.",
+        "Dog on beach",
+        ["dog", "beach"],
+    )
+
+
+def test_the_models_words_can_be_put_back_all_three(session_factory):
+    image_id, _ = captioned(session_factory)
+    edit(session_factory, image_id, annotation="Rex", alt_text=None, tags=["rex"])
+
+    assert record(session_factory, repository.restore_annotation, image_id)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == (
+        "A dog on a beach.",
+        "Dog on beach",
+        ["dog", "beach"],
+    )
+    assert image.annotation_source is AnnotationSource.MODEL
+
+
+def test_so_can_those_of_rows_from_before_all_three_were_kept(session_factory):
+    image_id, _ = captioned(session_factory)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET generated_alt_text = NULL, generated_tags = NULL"))
+    edit(session_factory, image_id, annotation="Rex", alt_text="Rex", tags=["rex"])
+    edit(session_factory, image_id, tags=["rex", "again"])
+
+    record(session_factory, repository.restore_annotation, image_id)
+
+    image = read(session_factory, image_id)
+    assert (image.alt_text, image.tags) == ("Dog on beach", ["dog", "beach"])
+
+
+def test_without_a_models_words_there_is_nothing_to_put_back(session_factory):
+    image_id, _ = add(session_factory)
+    edit(session_factory, image_id, annotation="Rex")
+
+    assert not record(session_factory, repository.restore_annotation, image_id)
+    assert read(session_factory, image_id).annotation == "Rex"
+
+
+def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(session_factory):
+    image_id, key = captioned(session_factory)
+    edit(session_factory, image_id, annotation="Rex", tags=None)
+    assert record(
+        session_factory,
+        repository.request_again,
+        image_id,
+        Half.ANNOTATION,
+        even_completed=True,
+    )
+    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y", 1, 2)
+
+    record(session_factory, repository.record_annotation, claim(session_factory, key), again)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.tags) == ("Rex", None)
+    assert (image.generated_annotation, image.generated_tags) == ("Another.", ["new"])
+    assert image.annotation_model == "gemini-y"
+
+
+def failed(session_factory, half=Half.ANNOTATION, code="model_busy", **overrides):
+    image_id, key = add(session_factory, **overrides)
+    for _ in range(2):
+        record(
+            session_factory,
+            repository.record_setback,
+            claim(session_factory, key, half),
+            code=code,
+            message="m",
+        )
+    held = claim(session_factory, key, half)
+    record(session_factory, repository.record_failure, held, code=code, message="m")
+    return image_id, key
+
+
+@pytest.mark.parametrize("half", list(Half))
+def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, half):
+    image_id, key = failed(session_factory, half)
+    with session_scope(session_factory) as session:
+        session.execute(text(f"UPDATE images SET {half}_requested_at = '2020-01-01 00:00:00'"))
+
+    assert record(session_factory, repository.request_again, image_id, half)
+    assert not record(session_factory, repository.request_again, image_id, half)
+
+    image = read(session_factory, image_id)
+    assert getattr(image, f"{half}_status") is Status.PENDING
+    assert getattr(image, f"{half}_error_code") is None
+    assert getattr(image, f"{half}_attempts") == 0
+    assert getattr(image, f"{half}_requested_at") > datetime.now(UTC) - timedelta(minutes=1)
+    assert claim(session_factory, key, half).attempt == 1
+
+
+def test_what_is_completed_is_asked_for_again_only_when_meant(session_factory):
+    image_id, _ = captioned(session_factory)
+
+    assert not record(session_factory, repository.request_again, image_id, Half.ANNOTATION)
+    assert record(
+        session_factory, repository.request_again, image_id, Half.ANNOTATION, even_completed=True
+    )
+
+
+def test_what_was_never_stored_is_not_asked_for_again(session_factory):
+    image_id, _ = add(session_factory)
+    record(session_factory, repository.record_upload_failed, image_id, "Away.")
+
+    for half in Half:
+        assert not record(session_factory, repository.request_again, image_id, half)
+
+
+def test_an_owners_failures_are_listed_newest_first(session_factory):
+    first, _ = failed(session_factory)
+    second, _ = failed(session_factory, Half.THUMBNAIL)
+    failed(session_factory, owner_id="somebody else")
+    add(session_factory)
+    never_stored, _ = add(session_factory)
+    record(session_factory, repository.record_upload_failed, never_stored, "Away.")
+
+    with session_scope(session_factory) as session:
+        listed = repository.list_failed(session, owner_id="me", limit=10)
+        newest = repository.list_failed(session, owner_id="me", limit=1)
+
+    assert [image.id for image in listed] == [second, first]
+    assert [image.id for image in newest] == [second]
+
+
+def completed(session_factory):
+    image_id, key = captioned(session_factory)
+    held = claim(session_factory, key, Half.THUMBNAIL)
+    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+    return image_id, key
+
+
+def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
+    image_id, _ = completed(session_factory)
+    failed_id, failed_key = failed(session_factory, sha256="b" * 64)
+    for each in (image_id, failed_id):
+        record(session_factory, repository.mark_deleting, each)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
+        session.execute(text("UPDATE images SET thumbnail_requested_at = '2020-01-01 00:00:00'"))
+
+    with session_scope(session_factory) as session:
+        assert repository.list_images(session, limit=9) == []
+        assert repository.list_images_by_id(session, {image_id, failed_id}) == []
+        assert repository.count_images(session, at_most=9) == 0
+        assert repository.find_same_bytes(session, owner_id="me", sha256="a" * 64) is None
+        assert repository.list_failed(session, owner_id="me", limit=9) == []
+        assert repository.take_idle(session, idle_seconds=60, limit=9) == []
+        assert not repository.restore_annotation(session, image_id)
+        assert not repository.request_again(session, failed_id, Half.ANNOTATION)
+        for half in Half:
+            assert repository.record_overdue(session, half, deadline_seconds=60) == 0
+        for question in (repository.get_image, repository.mark_deleting):
+            with pytest.raises(ImageNotFoundError):
+                question(session, image_id)
+    assert claim(session_factory, failed_key, Half.THUMBNAIL) is None
+
+
+def test_a_deleted_image_whose_work_was_over_goes_at_once(session_factory):
+    image_id, key = completed(session_factory)
+
+    objects = record(session_factory, repository.mark_deleting, image_id)
+
+    assert (objects.image_id, objects.original_key) == (image_id, key)
+    assert objects.thumbnail_key == key.replace("originals/", "thumbnails/").replace("jpg", "webp")
+    with session_scope(session_factory) as session:
+        assert repository.list_deleting(session, limit=9) == [objects]
+    assert record(session_factory, repository.remove_deleted, image_id)
+    with pytest.raises(ImageNotFoundError):
+        claim(session_factory, key)
+
+
+def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropped(
+    session_factory,
+):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key, Half.THUMBNAIL)
+    record(session_factory, repository.mark_deleting, image_id)
+
+    assert not record(session_factory, repository.remove_deleted, image_id)
+    with session_scope(session_factory) as session:
+        assert repository.list_deleting(session, limit=9) == []
+    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+    with session_scope(session_factory) as session:
+        assert repository.list_images(session, limit=9) == []
+        session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
+
+    assert record(session_factory, repository.remove_deleted, image_id)
+
+
+def test_only_what_is_being_deleted_is_removed(session_factory):
+    image_id, _ = completed(session_factory)
+
+    assert not record(session_factory, repository.remove_deleted, image_id)
+    assert read(session_factory, image_id)
 
 
 def test_a_thumbnail_completes_its_half(session_factory):

@@ -36,11 +36,12 @@ def run(session_factory):
             OriginalReady("bucket", key),
             complete,
             session_factory=session_factory,
+            is_gone=lambda key: run.is_gone,
             remaining_ms=29_500,
             max_attempts=max_attempts,
         )
 
-    run.worked = []
+    run.worked, run.is_gone = [], False
     return run
 
 
@@ -248,3 +249,32 @@ def test_a_failure_that_comes_after_its_claim_ran_out_is_dropped(
 
     assert run(key, work=lose_the_claim_and_fail)["outcome"] == "skipped"
     assert read_image(image_id).thumbnail_status is Status.PENDING
+
+
+def test_an_event_for_an_image_that_is_being_deleted_is_skipped(run, add_image, session_factory):
+    image_id, key = add_image()
+    with session_scope(session_factory) as session:
+        repository.mark_deleting(session, image_id)
+
+    assert run(key)["outcome"] == "skipped"
+    assert run.worked == []
+
+
+def test_an_event_for_an_image_that_was_deleted_is_skipped(run):
+    run.is_gone = True
+
+    assert run("originals/00000000-0000-0000-0000-000000000000.jpg")["outcome"] == "skipped"
+
+
+def test_a_deletion_in_the_middle_of_the_work_drops_its_result(run, add_image, session_factory):
+    image_id, key = add_image()
+
+    def delete_meanwhile(_claim):
+        with session_scope(session_factory) as session:
+            repository.mark_deleting(session, image_id)
+
+    run(key, delete_meanwhile)
+
+    assert run(key)["outcome"] == "skipped"
+    with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
+        repository.get_image(session, image_id)

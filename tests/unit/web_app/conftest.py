@@ -1,5 +1,6 @@
 """What the tests of the web application share: rows in any state, forms as browsers send them."""
 
+import re
 import secrets
 import shutil
 import uuid
@@ -75,9 +76,14 @@ def away_session_factory(tmp_path, make_engine):
 
 
 @pytest.fixture
-def away_client(settings, object_store, away_session_factory):
+def away_client(settings, object_store, event_bus, away_session_factory):
     """A browser at an application whose database is away."""
-    app = create_app(settings, object_store=object_store, session_factory=away_session_factory)
+    app = create_app(
+        settings,
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=away_session_factory,
+    )
     return app.test_client()
 
 
@@ -105,13 +111,21 @@ def encode_form(files, field="image"):
     )
 
 
+def csrf_headers(client):
+    """What a script of our pages sends along: the page's token, when there is a cookie."""
+    if not client._cookies:
+        return {}
+    page = client.get("/").get_data(as_text=True)
+    return {"X-CSRFToken": re.search(r'name="csrf-token" content="([^"]+)"', page)[1]}
+
+
 @pytest.fixture
 def send(client):
     """Uploads pairs of file name and content, by default as a program that wants JSON."""
 
     def send_files(*files, field="image", accept="application/json", by=client, **options):
         body, content_type = encode_form(files, field)
-        headers = {"Accept": accept, **options.pop("headers", {})}
+        headers = {"Accept": accept, **csrf_headers(by), **options.pop("headers", {})}
         return by.post("/upload", data=body, content_type=content_type, headers=headers, **options)
 
     return send_files

@@ -32,11 +32,18 @@ def test_a_pending_image_has_every_field_and_nothing_invented(client, add_row):
         "annotation_error": None,
         "thumbnail_error": None,
         "original_url": "https://images.test/originals/o.jpg?type=image%2Fjpeg",
+        "content_type": "image/jpeg",
+        "size_bytes": 1234,
         "width": 40,
         "height": 30,
         "dominant_color": None,
         "annotation_source": None,
         "annotation_model": None,
+        "generated_annotation": None,
+        "input_tokens": None,
+        "output_tokens": None,
+        "cost_usd": None,
+        "is_mine": False,
         "url": f"/images/{image_id}",
     }
 

@@ -43,17 +43,23 @@ def test_every_module_can_be_imported_without_settings_and_without_a_network():
 
 
 def test_it_is_built_from_what_it_is_given_and_connects_to_nothing(
-    settings, object_store, session_factory, monkeypatch
+    settings, object_store, event_bus, session_factory, monkeypatch
 ):
     def refuse(*arguments):
         raise AssertionError(f"connected to {arguments}")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
 
-    app = create_app(settings, object_store=object_store, session_factory=session_factory)
+    app = create_app(
+        settings,
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
 
     services = app.extensions[EXTENSION]
     assert services.object_store is object_store
+    assert services.event_bus is event_bus
     assert services.session_factory is session_factory
     assert app.test_client().get("/gallery").status_code == 200
 
@@ -62,9 +68,14 @@ def test_one_request_may_hold_100_of_the_largest_files(app, settings):
     assert app.config["MAX_CONTENT_LENGTH"] > 100 * settings.max_upload_bytes
 
 
-def test_two_applications_share_nothing(settings, object_store, session_factory):
+def test_two_applications_share_nothing(settings, object_store, event_bus, session_factory):
     first, second = (
-        create_app(settings, object_store=object_store, session_factory=session_factory)
+        create_app(
+            settings,
+            object_store=object_store,
+            event_bus=event_bus,
+            session_factory=session_factory,
+        )
         for _ in range(2)
     )
 

@@ -40,9 +40,14 @@ def test_a_storage_that_is_away_is_named(client, object_store):
     assert response.json["dependencies"] == {"database": "ok", "image_storage": "unavailable"}
 
 
-def test_both_are_named_when_both_are_away(settings, object_store, away_session_factory):
+def test_both_are_named_when_both_are_away(settings, object_store, event_bus, away_session_factory):
     object_store.is_away = True
-    app = create_app(settings, object_store=object_store, session_factory=away_session_factory)
+    app = create_app(
+        settings,
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=away_session_factory,
+    )
 
     response = app.test_client().get("/health/ready")
 

@@ -2,12 +2,15 @@
 
 import hashlib
 import hmac
+import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 import pytest
+from botocore.credentials import Credentials
 
+from web_app.errors import StorageUnavailableError
 from web_app.object_store import S3ObjectStore
 
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -55,7 +58,7 @@ def query_of(url):
 def make_store(monkeypatch):
     """Makes a store as the application does, in an environment of its own."""
 
-    def make(region="eu-west-1", **environment):
+    def make(region="eu-west-1", clock=time.time, **environment):
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN"):
             monkeypatch.delenv(name, raising=False)
         for name, value in {
@@ -69,7 +72,10 @@ def make_store(monkeypatch):
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
         return S3ObjectStore(
-            image_bucket="the-images", thumbnail_bucket="the-thumbnails", presigned_url_seconds=123
+            image_bucket="the-images",
+            thumbnail_bucket="the-thumbnails",
+            presigned_url_seconds=123,
+            clock=clock,
         )
 
     return make
@@ -95,14 +101,71 @@ def test_an_endpoint_that_is_an_address_is_spoken_to_in_path_style(make_store, e
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
 
 
-def test_a_link_dies_when_the_settings_say(make_store):
-    before = datetime.now(UTC).replace(microsecond=0)
-
+def test_a_link_lives_as_long_as_the_settings_say_and_has_half_of_that_left(make_store):
     query = query_of(make_store().presigned_thumbnail_url("thumbnails/t.webp"))
 
-    made_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    left = signed_at + timedelta(seconds=123) - datetime.now(UTC)
     assert query["X-Amz-Expires"] == "123"
-    assert before <= made_at <= before + timedelta(seconds=5)
+    assert timedelta(seconds=61) <= left <= timedelta(seconds=123)
+
+
+def test_a_link_is_the_same_for_everybody_within_a_window_and_new_in_the_next(make_store):
+    now = [61 * 1_000_000]
+    first, second = (make_store(clock=lambda: now[0]) for _ in range(2))
+
+    links = []
+    for second_of_window in (0, 30, 60.9, 61):
+        now[0] = 61 * 1_000_000 + second_of_window
+        links.append(
+            {store.presigned_thumbnail_url("thumbnails/t.webp") for store in (first, second)}
+        )
+
+    assert all(len(made) == 1 for made in links)
+    assert links[0] == links[1] == links[2] != links[3]
+
+
+def test_new_credentials_sign_at_once(make_store):
+    store = make_store()
+    old = store.presigned_thumbnail_url("thumbnails/t.webp")
+
+    store._credentials = Credentials("AKIDROTATED", SECRET_KEY)
+
+    assert "AKIDROTATED" in store.presigned_thumbnail_url("thumbnails/t.webp") != old
+
+
+def test_without_credentials_a_link_is_refused_as_the_storage_would(make_store):
+    store = make_store()
+    store._credentials = None
+
+    with pytest.raises(StorageUnavailableError):
+        store.presigned_thumbnail_url("thumbnails/t.webp")
+
+
+def test_it_signs_as_the_client_itself_would(make_store, mocker):
+    store = make_store(clock=lambda: 61 * 1_000_000, AWS_SESSION_TOKEN="a/token+of=a role")
+    mocker.patch(
+        "botocore.auth.get_current_datetime",
+        return_value=datetime.fromtimestamp(61 * 1_000_000, UTC),
+    )
+
+    expected = store._client.generate_presigned_url(
+        "get_object",
+        Params={"Bucket": "the-images", "Key": KEY, "ResponseContentType": "image/jpeg"},
+        ExpiresIn=123,
+    )
+
+    assert store.presigned_original_url(KEY, content_type="image/jpeg") == expected
+
+
+def test_the_links_origins_are_told(make_store):
+    assert make_store("eu-west-1").origins == (
+        "https://the-images.s3.eu-west-1.amazonaws.com",
+        "https://the-thumbnails.s3.eu-west-1.amazonaws.com",
+    )
+    assert make_store(AWS_ENDPOINT_URL="http://127.0.0.1:5000").origins == (
+        "http://127.0.0.1:5000",
+    )
 
 
 def test_a_link_says_as_what_a_browser_must_take_the_bytes(make_store):
@@ -144,3 +207,14 @@ def test_waiting_for_s3_is_bounded_and_every_thread_has_a_connection(make_store)
     assert config.read_timeout <= 30
     assert config.retries["total_max_attempts"] <= 4
     assert config.max_pool_connections >= 16  # `threads` in gunicorn.conf.py
+
+
+def test_a_link_to_keep_a_file_names_it_as_its_owner_did_and_is_signed(make_store):
+    url = make_store().presigned_download_url(
+        KEY, content_type="image/jpeg", filename='Übung "1" 🏖.jpg'
+    )
+
+    assert query_of(url)["response-content-disposition"] == (
+        "attachment; filename*=UTF-8''%C3%9Cbung%20%221%22%20%F0%9F%8F%96.jpg"
+    )
+    assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import inspect, text
 
+from database import object_keys, repository
 from database.models import Half, Status
 from database.session import session_scope
+from lambda_functions.errors import TransientError
 from lambda_functions.events import OriginalReady
 from lambda_functions.maintenance import handler
 from lambda_functions.maintenance.handler import SweepFunction
@@ -21,10 +23,20 @@ class FakeEventBus:
         return len(requests)
 
 
+class FakeBucket:
+    def __init__(self):
+        self.deleted, self.is_away = [], False
+
+    def delete(self, key):
+        if self.is_away:
+            raise TransientError("The image storage did not answer.", code="storage_unavailable")
+        self.deleted.append(key)
+
+
 @pytest.fixture
 def sweep(session_factory):
     settings = SimpleNamespace(processing_deadline_seconds=900, s3_image_bucket="originals-bucket")
-    return SweepFunction(settings, session_factory, FakeEventBus())
+    return SweepFunction(settings, session_factory, FakeEventBus(), FakeBucket(), FakeBucket())
 
 
 def age(session_factory, key, column, seconds):
@@ -45,7 +57,7 @@ def test_what_is_past_its_deadline_is_failed(sweep, add_image, read_image, sessi
     counts = sweep.sweep()
 
     image = read_image(image_id)
-    assert counts == {"timed_out": 1, "requested_again": 0}
+    assert counts == {"timed_out": 1, "requested_again": 0, "deleted": 0}
     assert (image.annotation_status, image.annotation_error_code) == (Status.FAILED, "timed_out")
     assert image.thumbnail_status is Status.PENDING
 
@@ -60,7 +72,7 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
     counts = sweep.sweep()
 
     original = OriginalReady("originals-bucket", key)
-    assert counts == {"timed_out": 0, "requested_again": 2}
+    assert counts == {"timed_out": 0, "requested_again": 2, "deleted": 0}
     assert sweep.event_bus.requested == [(Half.ANNOTATION, original), (Half.THUMBNAIL, original)]
     assert read_image(image_id).status is Status.PENDING
     assert sweep.sweep()["requested_again"] == 0
@@ -69,7 +81,66 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
 def test_the_schedule_sweeps(lambda_context, mocker, sweep):
     mocker.patch.object(handler, "_sweep_function", return_value=sweep)
 
-    assert handler.sweep({}, lambda_context) == {"timed_out": 0, "requested_again": 0}
+    assert handler.sweep({}, lambda_context) == {
+        "timed_out": 0,
+        "requested_again": 0,
+        "deleted": 0,
+    }
+
+
+@pytest.fixture
+def delete_half(add_image, session_factory):
+    """Adds an image that its owner deleted a while ago, and that is still there."""
+
+    def delete():
+        image_id, key = add_image()
+        with session_scope(session_factory) as session:
+            repository.mark_deleting(session, image_id)
+        age(session_factory, key, "deleting_at", 181)
+        return key
+
+    return delete
+
+
+def count_rows(session_factory):
+    with session_scope(session_factory) as session:
+        return session.scalar(text("SELECT COUNT(*) FROM images"))
+
+
+def test_a_delete_that_stopped_half_way_is_finished(sweep, delete_half, session_factory):
+    key = delete_half()
+
+    counts = sweep.sweep()
+
+    assert counts == {"timed_out": 0, "requested_again": 0, "deleted": 1}
+    assert sweep.originals.deleted == [key]
+    assert sweep.thumbnails.deleted == [object_keys.thumbnail_key(key)]
+    assert count_rows(session_factory) == 0
+
+
+def test_while_a_bucket_is_away_the_row_stays_to_be_finished_later(
+    sweep, delete_half, session_factory
+):
+    delete_half()
+    delete_half()
+    sweep.thumbnails.is_away = True
+
+    assert sweep.sweep()["deleted"] == 0
+    assert (len(sweep.originals.deleted), count_rows(session_factory)) == (1, 2)
+
+    sweep.thumbnails.is_away = False
+    assert sweep.sweep()["deleted"] == 2
+
+
+def test_what_was_just_deleted_is_left_to_whoever_still_works_on_it(
+    sweep, add_image, session_factory
+):
+    image_id, _key = add_image()
+    with session_scope(session_factory) as session:
+        repository.mark_deleting(session, image_id)
+
+    assert sweep.sweep()["deleted"] == 0
+    assert sweep.originals.deleted == []
 
 
 def test_all_that_waits_is_asked_for_again_when_its_events_are_known_to_be_lost(

@@ -1,0 +1,260 @@
+"""What a search finds, on SQLite and on a real MySQL server alike."""
+
+import json
+import uuid
+
+import pytest
+from sqlalchemy import text
+
+from database import repository
+from database.migrations import migrate
+from database.models import Image, Status
+from database.repository import ImageFilter
+from database.session import create_session_factory, session_scope
+
+HOSTILE = [
+    '"',
+    "'",
+    "''; DROP TABLE images; --",
+    "\\",
+    "%",
+    "_",
+    "+",
+    "-",
+    "*",
+    "a*",
+    "* OR *",
+    "NEAR(a b)",
+    "AND",
+    "NOT a",
+    "a AND",
+    "-dog",
+    "+dog -dog",
+    "(((",
+    "search_text:dog",
+    "{search_text}:dog",
+    "^dog",
+    "@4 dog",
+    "~dog <dog >dog",
+    "dog\0beach",
+    "\0",
+    "\ud800",
+    "🏖",
+    "𠮷",
+    "½ ² ﬁ ª",
+    "\u0301",
+    "न\u094d",
+    " ",
+    "x" * 10_000,
+    "dog " * 2_500,
+    "犬" * 10_000,
+    '"' * 10_000,
+]
+
+
+def add(session_factory, **columns):
+    row = {
+        "filename": "a.jpg",
+        "original_key": f"originals/{uuid.uuid4()}.jpg",
+        "content_type": "image/jpeg",
+        "size_bytes": 1,
+        "width": 1,
+        "height": 1,
+        "sha256": "0" * 64,
+        "owner_id": "me",
+    }
+    with session_scope(session_factory) as session:
+        image = Image(**{**row, **columns})
+        session.add(image)
+        session.flush()
+        return image.id
+
+
+def find(session_factory, text=None, *, limit=100, before_id=None, **where):
+    with session_scope(session_factory) as session:
+        images = repository.list_images(
+            session, limit=limit, before_id=before_id, where=ImageFilter(text=text, **where)
+        )
+        return [image.id for image in images]
+
+
+def count(session_factory, at_most=1001, **where):
+    with session_scope(session_factory) as session:
+        return repository.count_images(session, at_most=at_most, where=ImageFilter(**where))
+
+
+@pytest.fixture
+def gallery(session_factory):
+    """A few images by name; returns a search that answers with names, newest first."""
+    ids = {
+        "harbour": add(session_factory, filename="IMG_1234 harbour.jpg"),
+        "dog": add(
+            session_factory,
+            annotation="The dog is at the café on a Beach.",
+            alt_text="Dog in 3D",
+            tags=["dog", "Sea gull", "c++"],
+        ),
+        "japanese": add(session_factory, annotation="浜辺を走る犬がいる", tags=["浜辺", "犬"]),
+        "hindi": add(session_factory, annotation="नमस्ते दुनिया", tags=["सुंदर"]),
+        "thai": add(session_factory, annotation="ประเทศไทยสวยงาม"),
+        "hotdog": add(session_factory, annotation="A hotdog, doggy style", tags=["DOG food", "❤️"]),
+        "accent": add(session_factory, tags=["Été"], alt_text='He said "hi", it\'s'),
+    }
+    names = {image_id: name for name, image_id in ids.items()}
+    return lambda text=None, **where: [
+        names[found] for found in find(session_factory, text, **where)
+    ]
+
+
+QUESTIONS = {
+    "dog": ["hotdog", "dog"],  # The last word may be a beginning: doggy.
+    "dog beach": ["dog"],
+    "beach dog": ["dog"],
+    "dog zebra": [],
+    "do": ["hotdog", "dog"],
+    "dog caf": ["dog"],
+    "do beach": [],  # Only the last may.
+    "DOG": ["hotdog", "dog"],
+    "cafe": ["dog"],
+    "CAFÉ": ["dog"],
+    "harbour": ["harbour"],
+    "1234": ["harbour"],
+    "img_1234": ["harbour"],
+    "1234 harbour.jpg": ["harbour"],
+    "gull": ["dog"],
+    "ete": ["accent"],
+    "hi it's": ["accent"],
+    "the is at": ["dog"],  # Words that full-text parsers leave out.
+    "3d": ["dog"],
+    "a b": ["dog"],
+    "犬": ["japanese"],
+    "犬が": ["japanese"],
+    "走る犬": ["japanese"],
+    "犬 浜辺": ["japanese"],
+    "猫": [],
+    "नमस्ते": ["hindi"],
+    "दुनिया नमस्ते": ["hindi"],
+    "ไทย": ["thai"],
+    "": ["accent", "hotdog", "thai", "hindi", "japanese", "dog", "harbour"],
+    "  ": ["accent", "hotdog", "thai", "hindi", "japanese", "dog", "harbour"],
+    "🏖": [],
+}
+
+
+def test_a_search_finds_the_same_on_both_databases(gallery):
+    assert {question: gallery(question) for question in QUESTIONS} == QUESTIONS
+
+
+TAGS = {
+    "dog": ["dog"],  # Not "DOG food".
+    "DOG": ["dog"],
+    "dog food": ["hotdog"],
+    "sea gull": ["dog"],
+    "sea": [],
+    "gull sea": [],
+    "c++": ["dog"],
+    "c": [],
+    "été": ["accent"],
+    "ete": [],
+    "犬": ["japanese"],
+    "浜": [],
+    "सुंदर": ["hindi"],
+    "❤️": ["hotdog"],
+    '"': [],
+}
+
+
+def test_a_tag_is_found_whole_and_in_any_case(gallery):
+    assert {tag: gallery(tag=tag) for tag in TAGS} == TAGS
+
+
+def test_no_question_is_an_error(gallery, session_factory):
+    for hostile in HOSTILE:
+        for where in ({"text": hostile}, {"tag": hostile}, {"text": hostile, "tag": hostile}):
+            assert len(find(session_factory, **where)) <= 7
+            assert count(session_factory, **where) <= 7
+
+
+def test_words_a_tag_and_a_status_narrow_together(gallery):
+    assert gallery("cafe", tag="dog", status=Status.PENDING) == ["dog"]
+    assert gallery("cafe", tag="dog", status=Status.FAILED) == []
+    assert gallery("zebra", tag="dog") == []
+
+
+def test_a_status_finds_what_the_row_itself_says(session_factory):
+    for annotation in Status:
+        for thumbnail in Status:
+            add(session_factory, annotation_status=annotation, thumbnail_status=thumbnail)
+    with session_scope(session_factory) as session:
+        images = repository.list_images(session, limit=100)
+
+    for status in Status:
+        expected = [image.id for image in images if image.status is status]
+        assert find(session_factory, status=status) == expected
+        assert count(session_factory, status=status) == len(expected) > 0
+
+
+def test_pages_of_what_was_found_run_on_without_gaps(session_factory):
+    ids = [add(session_factory, annotation=f"dog {n % 2}", tags=["dog"]) for n in range(9)]
+
+    first = find(session_factory, "dog 1", limit=2)
+    second = find(session_factory, "dog 1", limit=9, before_id=first[-1])
+
+    assert first + second == ids[1::2][::-1]
+    assert find(session_factory, tag="dog", before_id=ids[3]) == ids[2::-1]
+
+
+def test_counting_ends_where_it_is_told_to(session_factory):
+    for _ in range(5):
+        add(session_factory, annotation="dog")
+
+    assert count(session_factory) == 5
+    assert count(session_factory, at_most=3) == 3
+    assert count(session_factory, at_most=3, text="dog") == 3
+    assert count(session_factory, text="cat") == 0
+
+
+def test_the_index_follows_every_change(session_factory):
+    image_id = add(session_factory, annotation="lighthouse", tags=["犬"])
+
+    with session_scope(session_factory) as session:
+        repository.edit_annotation(session, image_id, {"annotation": "windmill", "tags": ["Öl"]})
+
+    assert find(session_factory, "lighthouse") == find(session_factory, tag="犬") == []
+    assert find(session_factory, "windmill") == find(session_factory, "ol") == [image_id]
+    with session_scope(session_factory) as session:
+        session.execute(text("DELETE FROM images"))
+    assert find(session_factory, "windmill") == []
+
+
+def test_rows_from_before_the_index_are_in_it(database_url, make_engine, mocker):
+    engine = make_engine(database_url)
+    mocker.patch("database.migrations.command.upgrade", _upgrade_to("0001"))
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO images (filename, original_key, content_type, size_bytes, width,"
+                " height, sha256, owner_id, annotation, tags, annotation_status,"
+                " annotation_attempts, annotation_requested_at, thumbnail_status,"
+                " thumbnail_attempts, thumbnail_requested_at, uploaded_at, updated_at) VALUES"
+                " ('old.jpg', 'k', '', 0, 0, 0, '', '', 'A lighthouse.', :tags, 'completed', 0,"
+                " '2026-01-01 00:00:00', 'completed', 0, '2026-01-01 00:00:00',"
+                " '2026-01-01 00:00:00', '2026-01-01 00:00:00')"
+            ),
+            {"tags": json.dumps(["é"])},
+        )
+    mocker.stopall()
+
+    migrate(engine)
+
+    session_factory = create_session_factory(engine)
+    assert find(session_factory, "lighthouse") == find(session_factory, "old") == [1]
+    assert find(session_factory, tag="É") == find(session_factory, status=Status.COMPLETED) == [1]
+
+
+def _upgrade_to(revision):
+    from alembic import command
+
+    original = command.upgrade
+    return lambda config, _head: original(config, revision)

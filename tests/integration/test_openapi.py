@@ -1,0 +1,105 @@
+"""The application over HTTP against its own OpenAPI document: all it allows, all it forbids."""
+
+import logging
+import subprocess
+import sys
+import threading
+import uuid
+from pathlib import Path
+
+import pytest
+from werkzeug.serving import make_server
+
+from database.migrations import migrate
+from database.models import Image, Status
+from database.session import create_session_factory, session_scope
+from web_app.owners import Owner, Owners
+
+# What an image is, no JSON schema can say: a file may be refused for what is in it. And images to
+# change that are there.
+CONFIG = """
+[[operations]]
+include-name = "POST /upload"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "413", "415", "422"]
+
+[[operations]]
+include-name = "PATCH /api/images/{image_id}"
+parameters = { image_id = 1 }
+
+[[operations]]
+include-name = "POST /api/images/{image_id}/retry"
+parameters = { image_id = 2 }
+"""
+TIMEOUT_SECONDS = 120
+
+
+@pytest.fixture
+def session_factory(sqlite_url, make_engine):
+    """A database with images of every status, some of them the asker's own."""
+    engine = make_engine(sqlite_url)
+    migrate(engine)
+    factory = create_session_factory(engine)
+    with session_scope(factory) as session:
+        for number in range(40):
+            status = list(Status)[number % 3]
+            session.add(
+                Image(
+                    filename=f"{number} dog.jpg",
+                    original_key=f"originals/{uuid.uuid4()}.jpg",
+                    thumbnail_key="thumbnails/t.webp" if status is Status.COMPLETED else None,
+                    content_type="image/jpeg",
+                    size_bytes=1,
+                    width=1,
+                    height=1,
+                    sha256=f"{number:064}",
+                    owner_id="somebody else" if number % 5 == 4 else "me",
+                    annotation_status=status,
+                    annotation_error_code="model_busy" if status is Status.FAILED else None,
+                    annotation_error_message="Busy." if status is Status.FAILED else None,
+                    annotation="A dog." if status is Status.COMPLETED else None,
+                    tags=["dog"] if status is Status.COMPLETED else None,
+                    generated_annotation="A dog." if number % 2 else None,
+                    thumbnail_status=Status.COMPLETED,
+                )
+            )
+    return factory
+
+
+@pytest.fixture
+def live_url(app, mocker):
+    """The application on a port of its own."""
+    mocker.patch.object(logging.getLogger("werkzeug"), "level", logging.ERROR)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_every_answer_is_as_the_document_says(live_url, settings, tmp_path):
+    (tmp_path / "schemathesis.toml").write_text(CONFIG)
+    token = Owners(settings.flask_secret_key.get_secret_value()).token(Owner("me", is_new=False))
+
+    asked = subprocess.run(
+        [
+            Path(sys.executable).with_name("schemathesis"),
+            "run",
+            f"{live_url}/api/openapi.json",
+            "--checks=all",
+            "--max-examples=40",
+            "--seed=1",
+            "--warnings=off",
+            f"--header=Authorization: Bearer {token}",
+            "--header=Accept: application/json",
+        ],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_SECONDS,
+        check=False,
+    )
+
+    assert asked.returncode == 0, asked.stdout[-6000:] + asked.stderr[-2000:]
+    assert "Tested: 11" in asked.stdout

@@ -1,0 +1,41 @@
+"""A question, as words. What the databases make of them: tests/integration/database."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from database.search import MAX_WORDS, mysql_query, parse_words, sqlite_query
+
+
+@pytest.mark.parametrize(
+    ("question", "mysql", "sqlite"),
+    [
+        ("Dog beach", "+zzDog +zzbeach*", '"Dog" "beach" *'),
+        ("IMG_1234.jp", "+zzIMG +zz1234 +zzjp*", '"IMG" "1234" "jp" *'),
+        ("dog dog", "+zzdog*", '"dog" *'),
+        ("e\u0301te\u0301", "+zzété*", '"été" *'),
+        ("浜辺 dog", '+"zz浜 zz辺" +zzdog*', '"dog" *'),
+        ('"-+*() AND NEAR', "+zzAND +zzNEAR*", '"AND" "NEAR" *'),
+        ("x" * 70, f"+zz{'x' * 64}*", f'"{"x" * 64}" *'),
+        ("🏖 \0\ud800 …", "", ""),
+    ],
+)
+def test_a_question_becomes_words_that_must_all_be_there(question, mysql, sqlite):
+    words = parse_words(question)
+
+    assert mysql_query(words) == mysql
+    assert sqlite_query(words) == sqlite
+
+
+def test_a_tag_is_meant_as_it_stands():
+    assert mysql_query(parse_words("sea gull", is_whole=True)) == "+zzsea +zzgull"
+
+
+@given(st.text(max_size=800))
+def test_no_question_is_too_long_or_escapes_its_quotes(question):
+    words = parse_words(question)
+
+    assert len(words) <= MAX_WORDS
+    for word in words:
+        assert 0 < len(word.letters) <= len(word.text) <= 64
+        assert not set(word.text) & set("\"'*+-()<>~@\\ \0")

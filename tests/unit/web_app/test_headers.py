@@ -1,0 +1,93 @@
+"""What every answer carries, and how static files and long answers travel."""
+
+import re
+
+import brotli
+import pytest
+
+from web_app.assets import folder_hash
+
+POLICY = (
+    "default-src 'self'; img-src 'self' data: blob: https://images.test https://thumbnails.test; "
+    "style-src 'self'; script-src 'self'; connect-src 'self'; object-src 'none'; "
+    "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+)
+
+
+@pytest.mark.parametrize("path", ["/", "/gallery", "/images/{id}", "/api/docs", "/nowhere"])
+def test_a_page_may_run_and_load_only_what_is_ours(client, add_row, path):
+    response = client.get(path.format(id=add_row()))
+
+    page = response.get_data(as_text=True)
+    assert response.headers["Content-Security-Policy"] == POLICY
+    assert not re.search(r"<script(?![^>]* src=)|<style|\sstyle=|\son[a-z]+=", page)
+
+
+@pytest.mark.parametrize("path", ["/", "/api/images", "/health", "/static/app.css", "/nowhere"])
+def test_no_answer_is_guessed_at_or_told_to_other_sites(client, path):
+    with client.get(path) as response:
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert response.headers["Referrer-Policy"] == "same-origin"
+
+
+def asset(client, name="app.css"):
+    page = client.get("/").get_data(as_text=True)
+    return re.search(rf'"(/static/[0-9a-f]{{16}}/{name})"', page)[1]
+
+
+def test_a_hashed_file_is_kept_for_a_year(client):
+    with client.get(asset(client), headers={"Accept-Encoding": "br"}) as response:
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "max-age=31536000, public, immutable"
+        assert response.headers["X-Content-Type-Options"] == "nosniff"
+        assert "Access-Control-Allow-Origin" not in response.headers
+        assert response.headers["Content-Encoding"] == "br"
+        with client.get(asset(client)) as plain:
+            assert brotli.decompress(response.data) == plain.data
+
+
+@pytest.mark.parametrize("path", ["/static/app.css", "/static/0123456789abcdef/app.css"])
+def test_under_any_other_address_a_file_is_asked_for_again(client, path):
+    with client.get(path) as response:
+        assert response.status_code == 200
+        assert response.headers["Cache-Control"] == "no-cache"
+
+
+@pytest.mark.parametrize(
+    "path", ["/static/../settings.py", "/static/%2e%2e/settings.py", "/static/x/../../wsgi.py"]
+)
+def test_only_the_folder_is_served(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_any_change_in_the_folder_is_another_hash(tmp_path):
+    hashes = set()
+    for name, content in (("a.js", "1"), ("a.js", "2"), ("b.js", "2"), ("modules/a.js", "1")):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+        folder_hash.cache_clear()
+        hashes.add(folder_hash(tmp_path))
+
+    assert len(hashes) == 4
+
+
+@pytest.mark.parametrize("encoding", ["br", "gzip", "zstd"])
+def test_long_answers_are_compressed_and_short_ones_are_not(client, add_row, encoding):
+    for _ in range(5):
+        add_row()
+
+    for path, expected in (("/gallery", encoding), ("/api/images", encoding), ("/health", None)):
+        response = client.get(path, headers={"Accept-Encoding": encoding})
+        assert response.headers.get("Content-Encoding") == expected
+        assert "Accept-Encoding" in response.vary
+
+
+def test_a_compressed_answer_is_recognised_too(client, add_row):
+    for _ in range(5):
+        add_row()
+    headers = {"Accept-Encoding": "gzip"}
+    etag = client.get("/api/images", headers=headers).headers["ETag"]
+
+    again = client.get("/api/images", headers={**headers, "If-None-Match": etag})
+
+    assert again.status_code == 304

@@ -1,0 +1,171 @@
+"""The list of images: for programs, and as the gallery."""
+
+import re
+
+import pytest
+
+from database.models import Status
+from tests.unit.web_app.test_pages import Page
+
+DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
+
+
+def ids(response):
+    return [image["id"] for image in response.json["images"]]
+
+
+def test_a_list_has_pages_and_counts_on_the_first(client, add_row):
+    added = [add_row() for _ in range(5)]
+
+    first = client.get("/api/images?limit=2").json
+    second = client.get(f"/api/images?limit=2&cursor={first['next_cursor']}").json
+    last = client.get(f"/api/images?limit=2&cursor={second['next_cursor']}").json
+
+    pages = [[image["id"] for image in page["images"]] for page in (first, second, last)]
+    assert pages == [added[:2:-1], added[2:0:-1], added[:1]]
+    assert [page["count"] for page in (first, second, last)] == [5, None, None]
+    assert last["next_cursor"] is None
+    assert first["images"][0] == client.get(f"/api/images/{added[-1]}").json
+
+
+def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
+    mocker.patch("web_app.api.MAX_COUNT", 3)
+    for _ in range(5):
+        add_row()
+
+    assert client.get("/api/images?limit=1").json["count"] == 3
+
+
+def test_a_list_is_narrowed_by_words_tag_and_status(client, add_row):
+    dog = add_row(annotation="A dog", tags=["Beach"], **DONE)
+    cat = add_row(annotation="A cat", tags=["Beach"])
+
+    assert ids(client.get("/api/images?q=do")) == [dog]
+    assert ids(client.get("/api/images?tag=beach")) == [cat, dog]
+    assert ids(client.get("/api/images?tag=beach&status=pending")) == [cat]
+    assert ids(client.get("/api/images?q=&tag=")) == [cat, dog]
+    assert client.get("/api/images?q=dog&status=failed").json == {
+        "images": [],
+        "next_cursor": None,
+        "count": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "status", "code"),
+    [
+        ("limit=0", 422, "invalid_request"),
+        ("limit=101", 422, "invalid_request"),
+        ("limit=x", 422, "invalid_request"),
+        ("status=done", 422, "invalid_request"),
+        ("status=", 422, "invalid_request"),
+        ("cursor=x", 400, "invalid_cursor"),
+        ("cursor=", 400, "invalid_cursor"),
+    ],
+)
+def test_a_list_that_makes_no_sense_is_refused_with_the_reason(client, query, status, code):
+    response = client.get(f"/api/images?{query}")
+
+    assert (response.status_code, response.json["code"]) == (status, code)
+    assert response.json["error"].endswith(".")
+
+
+@pytest.mark.parametrize("hostile", ['"', "\0", "*", "%F0%9F%8F%96", "%ED%A0%80", "x" * 10_000])
+def test_a_hostile_question_is_answered(client, add_row, hostile):
+    add_row()
+
+    for path in ("/api/images", "/gallery"):
+        assert client.get(f"{path}?q={hostile}&tag={hostile}").status_code == 200
+
+
+def test_the_gallery_searches_and_keeps_the_question_on_its_next_page(client, add_row):
+    dogs = [add_row(annotation="A dog", tags=["Beach & sea"], **DONE) for _ in range(25)]
+    add_row(annotation="A cat")
+
+    page = Page(client.get("/gallery?q=dog&tag=beach %26 sea&status=completed"))
+
+    assert page.image_ids == dogs[:0:-1]
+    assert Page(client.get(page.next_link)).image_ids == dogs[:1]
+    assert "25 images" in " ".join(page.texts)
+
+
+def test_the_gallery_treats_empty_fields_as_none_and_refuses_an_unknown_status(client, add_row):
+    image_id = add_row()
+
+    assert Page(client.get("/gallery?q=&tag=&status=&cursor=")).image_ids == [image_id]
+    assert client.get("/gallery?status=done").status_code == 400
+
+
+def test_a_question_is_shown_as_text(client):
+    text = client.get('/gallery?q="><script>alert(1)</script>').get_data(as_text=True)
+
+    assert "<script>" not in text
+    assert "&lt;script&gt;" in text
+
+
+def test_one_card_can_be_fetched_alone(client, add_row):
+    image_id = add_row(annotation="A dog")
+
+    card = client.get(f"/images/{image_id}/card").get_data(as_text=True)
+
+    assert card.strip().startswith("<li")
+    assert f'data-image-id="{image_id}"' in card
+    whole = re.sub(r"\s+", " ", client.get("/gallery").get_data(as_text=True))
+    assert "A dog" in card
+    assert "A dog" in whole
+    assert client.get("/images/999/card").status_code == 404
+
+
+# What has not changed is not sent again
+
+TAGGED = ["/api/image_status/{id}", "/api/image_status?ids={id}", "/api/images", "/gallery"]
+
+
+@pytest.mark.parametrize("path", [*TAGGED, "/api/images/{id}"])
+def test_what_the_asker_has_is_not_sent_again(client, add_row, path):
+    path = path.format(id=add_row())
+    first = client.get(path)
+
+    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+
+    assert first.status_code == 200
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert again.headers["Cache-Control"] == "private, no-cache"
+    assert {"Cookie", "Authorization"} <= set(again.vary)
+
+
+@pytest.mark.parametrize("path", TAGGED)
+def test_what_has_changed_is_sent(client, add_row, session_factory, path):
+    image_id = add_row()
+    etag = client.get(path.format(id=image_id)).headers["ETag"]
+
+    with session_factory.begin() as session:
+        from database import repository
+
+        repository.edit_annotation(session, image_id, {"annotation": "Rex"})
+
+    response = client.get(path.format(id=image_id), headers={"If-None-Match": etag})
+    assert response.status_code == 200
+    assert "Rex" in response.get_data(as_text=True)
+
+
+def test_a_gallery_of_another_owner_or_session_is_another_page(app, client, add_row):
+    add_row()
+    etag = client.get("/gallery").headers["ETag"]
+
+    assert app.test_client().get("/gallery", headers={"If-None-Match": etag}).status_code == 200
+
+
+def test_messages_are_shown_even_to_a_browser_that_has_the_page(client, send_page):
+    etag = client.get("/gallery").headers["ETag"]
+    send_page(("a.jpg", b"text"))
+
+    response = client.get("/gallery", headers={"If-None-Match": etag})
+
+    assert response.status_code == 200
+    assert "messages__item" in response.get_data(as_text=True)
+
+
+def test_errors_have_no_tag(client):
+    assert "ETag" not in client.get("/api/images/1").headers

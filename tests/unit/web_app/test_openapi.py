@@ -1,0 +1,72 @@
+"""The document is complete. That it is true: tests/integration/test_openapi.py."""
+
+import re
+
+import pytest
+
+OURS = ("/api/", "/upload", "/health")
+NOT_OURS = {("GET", "/api/openapi.json"), ("GET", "/api/docs")}
+
+
+@pytest.fixture
+def document(client):
+    return client.get("/api/openapi.json").json
+
+
+def operations(document):
+    return {
+        (method.upper(), path): operation
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+        if method != "parameters"
+    }
+
+
+def test_every_route_for_programs_is_in_the_document(app, document):
+    routes = {
+        (method, re.sub(r"<(?:\w+:)?(\w+)>", "{\\1}", rule.rule))
+        for rule in app.url_map.iter_rules()
+        if rule.rule.startswith(OURS)
+        for method in rule.methods - {"HEAD", "OPTIONS"}
+    }
+
+    assert document["openapi"] == "3.1.0"
+    assert set(operations(document)) == routes - NOT_OURS
+
+
+def test_every_operation_has_a_name_a_summary_and_says_how_it_fails(document):
+    names = [operation["operationId"] for operation in operations(document).values()]
+    assert len(set(names)) == len(names)
+    for (method, path), operation in operations(document).items():
+        assert operation["summary"], path
+        responses = set(operation["responses"])
+        if not path.startswith("/health"):
+            assert {"500", "503"} <= responses, path
+        if method in ("PATCH", "DELETE") or path.endswith("/retry"):
+            assert {"400", "401", "403"} <= responses
+            assert operation["security"] == [
+                {"ownerToken": []},
+                {"ownerCookie": [], "csrfToken": []},
+            ]
+        if method == "GET" and path.startswith("/api/"):
+            assert "304" in responses
+
+
+def test_all_errors_have_one_shape(document):
+    def schemas(operation):
+        for status, response in operation["responses"].items():
+            if status[0] in "45" and "content" in response:
+                yield response["content"]["application/json"]["schema"]["$ref"].split("/")[-1]
+
+    found = {name for operation in operations(document).values() for name in schemas(operation)}
+
+    assert found == {"Error", "RejectedUpload", "Readiness"}
+    for name in found - {"Readiness"}:
+        assert {"error", "code"} <= set(document["components"]["schemas"][name]["required"])
+
+
+def test_the_page_names_every_operation(client, document):
+    page = client.get("/api/docs").get_data(as_text=True)
+
+    for _method, path in operations(document):
+        assert path in page

@@ -1,0 +1,17 @@
+import pytest
+
+from web_app.pricing import cost_usd
+
+
+@pytest.mark.parametrize(
+    ("model", "tokens", "cost"),
+    [
+        ("gemini-3.5-flash-lite", (1_000_000, 1_000_000), 2.8),
+        ("gemini-3.5-flash-lite", (1290, 80), 0.000587),
+        ("local-stand-in", (300, 40), None),
+        (None, (None, None), None),
+        ("gemini-3.5-flash-lite", (None, 40), None),
+    ],
+)
+def test_a_caption_costs_what_its_tokens_cost_or_nobody_knows(model, tokens, cost):
+    assert cost_usd(model, *tokens) == cost

@@ -1,0 +1,20 @@
+"""What captions cost."""
+
+# US dollars for a million tokens, in and out, as published for paid use when this was written.
+# https://ai.google.dev/gemini-api/docs/pricing
+_DOLLARS_PER_MILLION = {
+    "gemini-2.5-flash-lite": (0.10, 0.40),
+    "gemini-2.5-flash": (0.30, 2.50),
+    "gemini-3.1-flash-lite": (0.25, 1.50),
+    "gemini-3.5-flash-lite": (0.30, 2.50),
+}
+
+
+def cost_usd(
+    model: str | None, input_tokens: int | None, output_tokens: int | None
+) -> float | None:
+    """The price of one caption in US dollars; None for a model whose price is not known here."""
+    prices = _DOLLARS_PER_MILLION.get(model or "")
+    if prices is None or input_tokens is None or output_tokens is None:
+        return None
+    return round((input_tokens * prices[0] + output_tokens * prices[1]) / 1_000_000, 8)
