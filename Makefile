@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
-.PHONY: run test lint mysql clean help
+.PHONY: run test lint mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -26,6 +26,10 @@ lint: $(INSTALLED)  ## ruff, mypy, cfn-lint, shellcheck
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
 	@bash tests/install_mysql.sh
+
+chromium:  ## a browser for the tests (Debian and Ubuntu)
+	@command -v chromium >/dev/null || { apt-get -q update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends chromium fonts-dejavu-core; }
 
 clean:  ## remove what was installed here (.local/, your images, stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,119 @@
+"""A real Chromium on the running local system, whose captions the tests decide on."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from tests.browser.chromium import ChromiumMissingError, launch
+from tests.browser.person import Person
+from tests.local_system import LocalSystem, wait_until
+from tests.scripted_gemini import ScriptedGemini, scripted_gemini
+
+MAX_UPLOAD_BYTES = 2 * 1024 * 1024
+
+expect.set_options(timeout=15_000)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """One Chromium for all tests; each opens a window of its own."""
+    with sync_playwright() as playwright:
+        try:
+            with launch(playwright) as browser:
+                yield browser
+        except ChromiumMissingError as error:
+            if os.environ.get("REQUIRE_REAL_PARTS"):
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def session_gemini() -> Iterator[ScriptedGemini]:
+    """The model of the whole run."""
+    with scripted_gemini() as gemini:
+        yield gemini
+
+
+@pytest.fixture(scope="session")
+def system(
+    browser: Browser, session_gemini: ScriptedGemini, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[LocalSystem]:
+    """The whole system, started once. It asks for the browser first: without, it need not run."""
+    running = LocalSystem(
+        tmp_path_factory.mktemp("browser") / "state",
+        GEMINI_API_KEY="the-key",
+        GOOGLE_GEMINI_BASE_URL=session_gemini.url,
+        MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
+        SITE_NOTICE="Captions here come from a local stand-in.",
+        LOCAL_RETRY_SECONDS="1",
+    )
+    running.start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[ScriptedGemini]:
+    """The model, as it is when nobody has told it anything."""
+    # What an earlier test left unfinished would take what this one's script holds.
+    wait_until(lambda: not pending_images(system), seconds=60)
+    yield session_gemini
+    session_gemini.script.clear()
+    session_gemini.delay_seconds = 0
+
+
+def pending_images(system: LocalSystem) -> list[Any]:
+    """Images that the system still works on."""
+    response = requests.get(f"{system.url}/api/images?status=pending&limit=1", timeout=10)
+    images: list[Any] = response.json()["images"]
+    return images
+
+
+@pytest.fixture
+def new_person(
+    browser: Browser, system: LocalSystem, gemini: ScriptedGemini
+) -> Iterator[Callable[..., Person]]:
+    """Makes people, each with a browser window and cookies of their own."""
+    contexts: list[BrowserContext] = []
+    troubles: list[str] = []
+
+    def make(**options: Any) -> Person:
+        context = browser.new_context(base_url=system.url, **options)
+        context.set_default_timeout(15_000)
+        contexts.append(context)
+        page = context.new_page()
+        # Also what the Content-Security-Policy blocks arrives here.
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda message: troubles.append(message.text)
+                if "Content Security Policy" in message.text else None)  # fmt: skip
+        return Person(page, troubles)
+
+    yield make
+    for context in contexts:
+        context.close()
+    assert troubles == []
+
+
+@pytest.fixture
+def person(new_person: Callable[..., Person]) -> Person:
+    """Somebody nobody has seen before."""
+    return new_person()
+
+
+@pytest.fixture
+def page(person: Person) -> Page:
+    """Their window."""
+    return person.page
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder on the person's disk."""
+    made = tmp_path / "holiday"
+    made.mkdir()
+    return made

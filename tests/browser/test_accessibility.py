@@ -1,0 +1,111 @@
+"""axe finds nothing wrong with any page, in either theme."""
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+from tests.local_system import LocalSystem
+from tests.scripted_gemini import answer
+
+REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
+
+
+@pytest.fixture(params=["light", "dark"])
+def person(new_person, request):
+    """Somebody who likes one theme."""
+    return new_person(color_scheme=request.param, reduced_motion="reduce")
+
+
+def assert_no_violations(page):
+    results = Axe().run(page)
+    assert results.violations_count == 0, results.generate_report()
+
+
+def test_the_upload_page(person, page):
+    page.goto("/")
+
+    assert_no_violations(page)
+
+
+def test_the_upload_page_with_a_file_of_each_outcome(person, page, gemini):
+    data = new_jpeg()
+    person.upload("done.jpg", data)
+    gemini.script.append(REFUSAL)
+    person.upload_failing("unfinished.jpg")
+    person.choose(("again.jpg", data), ("notes.txt", b"not an image"))
+    person.expect_state("again.jpg", "duplicate")
+    person.slow_down(20_000)
+    person.choose(("slow.jpg", new_jpeg() + bytes(500_000)))
+    person.expect_state("slow.jpg", "sending")
+
+    assert_no_violations(page)
+
+
+@pytest.fixture(scope="module")
+def empty_system(browser, tmp_path_factory):
+    """A system to which nobody has sent anything."""
+    running = LocalSystem(tmp_path_factory.mktemp("empty") / "state")
+    running.start()
+    yield running
+    running.stop()
+
+
+def test_the_empty_gallery(page, empty_system):
+    page.goto(f"{empty_system.url}/gallery")
+
+    expect(page.locator(".empty")).to_contain_text("No images yet.")
+    assert_no_violations(page)
+
+
+def test_the_gallery_with_pending_and_failed_images(person, page, gemini):
+    person.upload("done.jpg")
+    gemini.script.append(REFUSAL)
+    person.upload_failing("failed.jpg")
+    gemini.delay_seconds = 5
+    person.choose(("pending.jpg", new_jpeg()))
+    person.expect_state("pending.jpg", "accepted")
+    page.goto("/gallery")
+    expect(page.locator(".card--pending")).not_to_have_count(0)
+
+    assert_no_violations(page)
+
+
+def test_the_full_gallery_and_its_search(person, page):
+    person.upload("done.jpg")
+    for path in ("/gallery", "/gallery?tag=dog", "/gallery?q=nothingiscalledthis"):
+        page.goto(path)
+
+        assert_no_violations(page)
+
+
+def test_the_lightbox(person, page):
+    person.upload("large.jpg")
+    page.goto("/gallery")
+    page.locator(".card__link").first.click()
+    expect(page.locator(".lightbox__image--loaded")).to_be_visible()
+
+    assert_no_violations(page)
+
+
+def test_the_image_page_and_its_dialogs(person, page):
+    page.goto(f"/images/{person.upload('mine.jpg')}")
+    assert_no_violations(page)
+
+    page.get_by_text("Edit the words").click()
+    assert_no_violations(page)
+
+    page.get_by_role("button", name="Delete…").click()
+    assert_no_violations(page)
+
+
+def test_the_reference_of_the_api(person, page):
+    page.goto("/api/docs")
+
+    assert_no_violations(page)
+
+
+def test_an_error(person, page):
+    page.goto("/images/999999999")
+
+    assert_no_violations(page)

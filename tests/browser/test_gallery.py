@@ -1,0 +1,321 @@
+"""The gallery and its lightbox, as people use them."""
+
+import re
+
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+from tests.scripted_gemini import answer
+
+REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
+PAGE_SIZE = 24
+NO_OBSERVER = "window.IntersectionObserver = class { observe() {} unobserve() {} };"
+
+
+def words(caption, *tags):
+    return answer({"caption": caption, "alt_text": f"Alt: {caption}", "tags": list(tags)})
+
+
+def has_loaded(image):
+    return image.evaluate("image => image.complete && image.naturalWidth > 0")
+
+
+def upload_many(system, count):
+    """Images of somebody else."""
+    for start in range(0, count, 25):
+        system.upload(*((f"{n}.jpg", new_jpeg()) for n in range(start, min(start + 25, count))))
+
+
+# Cards
+
+
+def test_a_new_caption_appears_by_itself(person, page, gemini):
+    gemini.delay_seconds = 3
+    person.choose(("live.jpg", new_jpeg()))
+    image_id = person.id_of(person.expect_state("live.jpg", "accepted"))
+    page.goto("/gallery")
+    card = person.card(image_id)
+    expect(card).to_contain_text("Waiting for its caption…")
+    page.evaluate("window.isSamePage = true")
+
+    expect(card).to_contain_text("A dog runs on a beach.")
+
+    assert page.evaluate("window.isSamePage")
+    expect(card.locator("img.thumbnail")).to_have_attribute("alt", "Dog on beach")
+
+
+def test_polling_names_all_pending_images_at_once_and_ends_when_all_is_final(person, page, gemini):
+    gemini.delay_seconds = 2
+    person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(3)))
+    for number in range(3):
+        person.expect_state(f"{number}.jpg", "accepted")
+    asked = []
+    page.on("request", lambda r: asked.append(r.url) if "/api/image_status?" in r.url else None)
+    page.goto("/gallery")
+
+    expect(page.locator(".card--pending")).to_have_count(0, timeout=30_000)
+
+    assert any(re.search(r"ids=\d+,\d+", url) for url in asked)
+    seen = len(asked)
+    page.wait_for_timeout(2500)
+    assert len(asked) == seen
+
+
+def test_polling_pauses_in_a_hidden_tab(person, page, gemini):
+    gemini.delay_seconds = 6
+    person.choose(("hidden.jpg", new_jpeg()))
+    person.expect_state("hidden.jpg", "accepted")
+    page.goto("/gallery")
+    asked = []
+    page.on("request", lambda r: asked.append(r.url) if "/api/image_status?" in r.url else None)
+    set_hidden = """hidden => {
+        Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange"));
+    }"""
+
+    page.evaluate(set_hidden, True)
+    page.wait_for_timeout(500)  # One that was on its way may still arrive.
+    asked.clear()
+    page.wait_for_timeout(3000)
+    while_hidden = len(asked)
+    page.evaluate(set_hidden, False)
+    page.wait_for_timeout(1000)
+
+    assert while_hidden == 0
+    assert asked
+
+
+def test_a_failed_image_says_why_and_its_owner_can_retry_it(person, page, gemini):
+    gemini.script.append(REFUSAL)
+    image_id = person.upload_failing("refused.jpg")
+    page.goto("/gallery?status=failed")
+    card = person.card(image_id)
+    expect(card).to_contain_text("Caption:")
+
+    card.get_by_role("button", name="Retry").click()
+
+    expect(card).to_contain_text("A dog runs on a beach.", timeout=30_000)
+    expect(card.locator(".problem")).to_have_count(0)
+
+
+def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemini):
+    ids = []
+    for name in ("a.jpg", "b.jpg"):
+        gemini.script.append(REFUSAL)
+        ids.append(person.upload_failing(name))
+    page.goto("/gallery?status=failed")
+
+    page.get_by_role("button", name="Retry all of mine").click()
+
+    for image_id in ids:
+        expect(person.card(image_id)).to_contain_text("A dog runs on a beach.", timeout=30_000)
+
+
+def test_other_peoples_failures_have_no_retry(person, new_person, gemini):
+    gemini.script.append(REFUSAL)
+    image_id = person.upload_failing("theirs.jpg")
+    stranger = new_person()
+
+    stranger.page.goto("/gallery?status=failed")
+
+    expect(stranger.card(image_id)).to_be_visible()
+    expect(stranger.card(image_id).get_by_role("button")).to_have_count(0)
+
+
+def test_cards_keep_their_place_while_images_load(person, page):
+    person.upload("placed.jpg")
+    page.route("**/image-annotation-thumbnails/**", lambda route: None)  # Never answered.
+    page.goto("/gallery", wait_until="domcontentloaded")
+
+    box = page.locator(".thumbnail").first.bounding_box()
+
+    assert abs(box["width"] - box["height"]) < 1  # The shape of what comes.
+    color = page.locator(".thumbnail").first.evaluate("i => getComputedStyle(i).backgroundColor")
+    expect(page.locator(".thumbnail").first).to_have_attribute("data-color", re.compile("^#"))
+    assert color.startswith("rgb(")
+
+
+def test_an_expired_link_renews_itself(person, page):
+    image_id = person.upload("aged.jpg")
+    answers = iter(["expired"])
+
+    def handle(route):
+        if next(answers, None):
+            route.fulfill(status=403, body="<Error><Code>AccessDenied</Code></Error>")
+        else:
+            route.continue_()
+
+    path = person.api("GET", f"/api/images/{image_id}")[1]["thumbnail_url"].partition("?")[0]
+    page.route(f"{path}*", handle)
+    page.goto("/gallery")
+
+    image = person.card(image_id).locator("img.thumbnail")
+    expect(image).to_have_attribute("data-renewed", "true")
+    person.wait_for("document.querySelector('[data-renewed]').naturalWidth > 0")
+
+
+def test_a_link_that_stays_dead_is_renewed_only_once(person, page):
+    image_id = person.upload("dead.jpg")
+    path = person.api("GET", f"/api/images/{image_id}")[1]["thumbnail_url"].partition("?")[0]
+    asked = []
+    page.route(f"{path}*", lambda route: (asked.append(1), route.fulfill(status=403)))
+
+    page.goto("/gallery")
+    expect(person.card(image_id).locator(".thumbnail--broken")).to_be_visible()
+    page.wait_for_timeout(500)
+
+    assert len(asked) <= 2
+
+
+# Finding
+
+
+def test_a_search_finds_words_of_the_caption_and_its_address_can_be_shared(
+    person, page, new_person, gemini
+):
+    gemini.script.append(words("A zeppelin over the harbour.", "zeppelin"))
+    image_id = person.upload("IMG_1.jpg")
+    page.goto("/gallery")
+
+    page.get_by_role("searchbox").fill("zeppelin")
+    page.keyboard.press("Enter")
+
+    expect(page).to_have_url(re.compile(r"q=zeppelin"))
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(".heading__count")).to_have_text(re.compile("1 image for “zeppelin”"))
+    stranger = new_person()
+    stranger.page.goto(page.url)
+    expect(stranger.card(image_id)).to_be_visible()
+
+
+def test_a_search_without_results_says_what_to_do(page):
+    page.goto("/gallery?q=nothingiscalledthis")
+
+    expect(page.locator(".empty")).to_contain_text("Nothing matches.")
+    page.get_by_role("link", name="Show all images").click()
+    expect(page).to_have_url(re.compile("/gallery$"))
+
+
+def test_a_tag_leads_to_all_images_with_that_tag(person, page, gemini):
+    gemini.script.append(words("A quokka smiles.", "quokka", "island"))
+    image_id = person.upload("IMG_2.jpg")
+    page.goto("/gallery")
+
+    person.card(image_id).get_by_role("link", name="quokka", exact=True).click()
+
+    expect(page).to_have_url(re.compile("tag=quokka"))
+    expect(page.locator(".card")).to_have_count(1)
+    page.get_by_role("link", name="Remove the tag quokka").click()
+    expect(page).not_to_have_url(re.compile("tag="))
+
+
+def test_more_images_arrive_as_one_scrolls_each_once(person, page, system):
+    upload_many(system, PAGE_SIZE + 6)
+    page.goto("/gallery")
+    expect(page.locator(".card")).to_have_count(PAGE_SIZE)
+
+    page.mouse.wheel(0, 20_000)
+
+    person.wait_for(f"document.querySelectorAll('.card').length > {PAGE_SIZE}")
+    ids = page.locator(".card").evaluate_all("cards => cards.map(c => c.dataset.imageId)")
+    assert len(ids) == len(set(ids))
+    assert ids == sorted(ids, key=int, reverse=True)
+
+
+def test_load_more_is_a_plain_link_without_scripts(new_person, system):
+    upload_many(system, PAGE_SIZE + 1)
+    page = new_person(java_script_enabled=False).page
+    page.goto("/gallery")
+
+    page.get_by_role("link", name="Load more").click()
+
+    expect(page).to_have_url(re.compile("cursor="))
+    expect(page.locator(".card").first).to_be_visible()
+    expect(page.get_by_role("link", name="Newest")).to_be_visible()
+
+
+def test_load_more_works_from_the_keyboard_and_moves_on_to_the_new_cards(person, page, system):
+    upload_many(system, PAGE_SIZE + 1)
+    page.add_init_script(NO_OBSERVER)
+    page.goto("/gallery")
+    more = page.get_by_role("button", name="Load more")
+    more.focus()
+
+    page.keyboard.press("Space")
+
+    person.wait_for(f"document.querySelectorAll('.card').length > {PAGE_SIZE}")
+    first_new = page.locator(".card").nth(PAGE_SIZE).locator(".card__link")
+    expect(first_new).to_be_focused()
+
+
+# The lightbox
+
+
+def test_the_lightbox_works_by_keyboard_alone(person, page, gemini):
+    for name in ("third", "second", "first"):
+        gemini.script.append(words(f"The {name} of three."))
+        person.upload(f"{name}.jpg")
+    page.goto("/gallery")
+    links = page.locator(".card__link")
+    links.first.focus()
+
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="Image viewer")
+    expect(dialog).to_contain_text("The first of three.")
+    page.keyboard.press("ArrowRight")
+    expect(dialog).to_contain_text("The second of three.")
+    expect(dialog).not_to_contain_text("The first of three.")
+    page.keyboard.press("ArrowRight")
+    expect(dialog).to_contain_text("The third of three.")
+    page.keyboard.press("ArrowLeft")
+    expect(dialog).to_contain_text("The second of three.")
+    for _ in range(6):
+        page.keyboard.press("Tab")
+        assert page.evaluate(
+            "document.activeElement === document.body"
+            " || document.querySelector('dialog[open]').contains(document.activeElement)"
+        )
+    page.keyboard.press("Escape")
+
+    expect(dialog).to_be_hidden()
+    expect(links.nth(1)).to_be_focused()
+
+
+def test_the_lightbox_shows_the_original(person, page):
+    image_id = person.upload("large.jpg")
+    page.goto("/gallery")
+
+    person.card(image_id).locator(".card__link").click()
+
+    original = page.locator(".lightbox__image--loaded")
+    expect(original).to_be_visible()
+    assert "originals/" in original.get_attribute("src")
+    link = page.get_by_role("link", name="Details")
+    expect(link).to_have_attribute("href", f"/images/{image_id}")
+
+
+def test_a_swipe_turns_to_the_neighbour(person, page, new_person, gemini):
+    for name in ("older", "newer"):
+        gemini.script.append(words(f"The {name} of two."))
+        person.upload(f"{name}.jpg")
+    page.goto("/gallery")
+    page.locator(".card__link").first.click()
+    dialog = page.get_by_role("dialog", name="Image viewer")
+    expect(dialog).to_contain_text("The newer of two.")
+
+    page.mouse.move(700, 300)
+    page.mouse.down()
+    page.mouse.move(400, 310, steps=5)
+    page.mouse.up()
+
+    expect(dialog).to_contain_text("The older of two.")
+
+
+def test_a_card_leads_to_the_images_page_without_scripts(person, new_person):
+    image_id = person.upload("plain.jpg")
+    page = new_person(java_script_enabled=False).page
+    page.goto("/gallery")
+
+    page.locator(f'.card[data-image-id="{image_id}"] .card__link').click()
+
+    expect(page).to_have_url(re.compile(f"/images/{image_id}$"))

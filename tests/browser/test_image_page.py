@@ -1,0 +1,237 @@
+"""An image's own page, as its owner and as others use it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+from tests.factories import make_encoded
+from tests.scripted_gemini import answer
+
+REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
+MODELS = "A dog runs on a beach."
+
+
+def words(caption):
+    return answer({"caption": caption, "alt_text": "Alt", "tags": ["tag"]})
+
+
+@pytest.fixture
+def image_id(person, page):
+    """An image of the person's, finished, with its page open."""
+    made = person.upload("beach.jpg")
+    page.goto(f"/images/{made}")
+    return made
+
+
+def field(page, label):
+    return page.get_by_role("textbox", name=re.compile(f"^{label}", re.IGNORECASE))
+
+
+def edit(page, **fields):
+    page.get_by_text("Edit the words").click()
+    for label, value in fields.items():
+        field(page, label).fill(value)
+    page.get_by_role("button", name="Save").click()
+
+
+def test_the_page_tells_what_is_known(page, image_id):
+    facts = page.locator(".facts")
+
+    expect(page.locator("h1")).to_have_text("beach.jpg")
+    expect(facts).to_contain_text("× 48 pixels")
+    expect(facts).to_contain_text("gemini-scripted-001")
+    expect(facts).to_contain_text("300 in, 45 out")
+    expect(page.get_by_role("link", name="Open the original")).to_have_attribute(
+        "href", re.compile("originals/")
+    )
+
+
+def test_the_original_can_be_downloaded(page, image_id):
+    link = page.get_by_role("link", name="Download")
+
+    expect(link).to_have_attribute("download", "beach.jpg")
+    expect(link).to_have_attribute("href", re.compile("originals/"))
+
+
+def test_the_original_is_shown_where_the_browser_can(page, image_id):
+    shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
+
+    assert "originals/" in shown
+
+
+def test_the_thumbnail_is_shown_where_the_browser_cannot(person, page):
+    person.choose(("phone.heic", make_encoded("HEIC", (97, 61))))
+    row = person.expect_state("phone.heic", "completed", seconds=30)
+
+    page.goto(f"/images/{person.id_of(row)}")
+
+    shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
+    assert "thumbnails/" in shown
+    expect(page.get_by_text("Not every browser can show HEIC")).to_be_visible()
+
+
+def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
+    edit(page, caption="Rex at the sea.", tags="rex, sea")
+
+    expect(page.locator(".caption")).to_have_text("Rex at the sea.")
+    expect(page.locator(".provenance")).to_contain_text("Written by a person")
+    expect(page.locator(".tags")).to_contain_text("rex")
+    page.reload()
+    expect(page.locator(".caption")).to_have_text("Rex at the sea.")
+    expect(page.locator(".suggestion")).to_contain_text(MODELS)
+
+
+def test_a_caption_can_be_cleared(page, image_id):
+    page.get_by_text("Edit the words").click()
+    page.get_by_role("button", name="Clear all three").click()
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.locator(".image__caption")).to_contain_text("No caption.")
+    expect(page.locator(".tags")).to_have_count(0)
+
+
+def test_the_models_words_can_be_restored(page, image_id):
+    edit(page, caption="Wrong words.")
+    expect(page.locator(".caption")).to_have_text("Wrong words.")
+
+    page.get_by_role("button", name="Restore the model’s words").click()
+
+    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".provenance")).to_contain_text("gemini-scripted-001")
+
+
+def test_a_machines_caption_can_be_regenerated(page, image_id, gemini):
+    gemini.script.append(words("Quite other words."))
+
+    page.get_by_role("button", name="Regenerate").click()
+
+    expect(page.locator(".caption")).to_have_text("Quite other words.", timeout=30_000)
+
+
+def test_regenerating_never_overwrites_a_persons_words(page, image_id, gemini):
+    edit(page, caption="My own words.")
+    expect(page.locator(".provenance")).to_contain_text("Written by a person")
+    gemini.script.append(words("New words of the model."))
+
+    page.get_by_role("button", name="Regenerate").click()
+
+    expect(page.locator(".suggestion")).to_contain_text("New words of the model.", timeout=30_000)
+    expect(page.locator(".caption")).to_have_text("My own words.")
+
+
+def test_what_someone_is_writing_survives_news(page, image_id, gemini):
+    gemini.delay_seconds = 1
+    gemini.script.append(words("News from the model."))
+    page.get_by_role("button", name="Regenerate").click()
+    page.get_by_text("Edit the words").click()
+    field(page, "caption").fill("Half a sen")
+
+    expect(page.locator(".caption")).to_have_text("News from the model.", timeout=30_000)
+
+    expect(field(page, "caption")).to_have_value("Half a sen")
+
+
+def test_an_edit_that_is_refused_says_why_and_loses_nothing(page, image_id):
+    tags = ", ".join(f"tag{number}" for number in range(30))
+
+    edit(page, tags=tags)
+
+    expect(page.locator("[data-part=edit-problem]")).to_be_visible()
+    expect(field(page, "tags")).to_have_value(tags)
+
+
+def test_cancelling_an_edit_puts_the_words_back(page, image_id):
+    page.get_by_text("Edit the words").click()
+    field(page, "caption").fill("Never mind")
+    page.get_by_role("button", name="Cancel").click()
+
+    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".editor")).not_to_have_attribute("open", "")
+
+
+def test_deleting_asks_first_and_then_deletes(person, page, image_id):
+    page.get_by_role("button", name="Delete…").click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("Delete this image?")
+    expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator(".caption")).to_have_text(MODELS)
+
+    page.get_by_role("button", name="Delete…").click()
+    dialog.get_by_role("button", name="Delete for good").click()
+
+    expect(page).to_have_url(re.compile("/gallery$"))
+    expect(person.card(image_id)).to_have_count(0)
+    assert page.goto(f"/images/{image_id}").status == 404
+
+
+def test_a_failed_image_can_be_retried(person, page, gemini):
+    gemini.script.append(REFUSAL)
+    image_id = person.upload_failing("refused.jpg")
+    page.goto(f"/images/{image_id}")
+    expect(page.locator(".problem").first).to_contain_text("Caption:")
+
+    page.get_by_role("button", name="Retry").click()
+
+    expect(page.locator(".caption")).to_have_text(MODELS, timeout=30_000)
+
+
+def test_a_caption_appears_by_itself(person, page, gemini):
+    gemini.delay_seconds = 3
+    person.choose(("live.jpg", new_jpeg()))
+    page.goto(f"/images/{person.id_of(person.expect_state('live.jpg', 'accepted'))}")
+    expect(page.locator(".caption")).to_have_text("Waiting for its caption…")
+
+    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+
+
+def test_nobody_else_can_change_an_image(image_id, new_person):
+    stranger = new_person()
+    stranger.page.goto(f"/images/{image_id}")
+
+    expect(stranger.page.locator(".caption")).to_have_text(MODELS)
+    expect(stranger.page.get_by_role("button")).to_have_count(0)
+    expect(stranger.page.get_by_text("Edit the words")).to_have_count(0)
+    for method, path, body in [
+        ("PATCH", f"/api/images/{image_id}", {"annotation": "Mine now"}),
+        ("POST", f"/api/images/{image_id}/retry", {"regenerate": True}),
+        ("DELETE", f"/api/images/{image_id}", None),
+    ]:
+        status, answered = stranger.api(method, path, body)
+        assert (status, answered["code"]) == (403, "not_owner"), (method, answered)
+
+
+def test_hostile_words_are_text(person, page, gemini):
+    hostile = "<img src=x onerror=window.isHacked=1> & <script>window.isHacked=1</script>"
+    gemini.script.append(words(hostile))
+    image_id = person.upload("hostile.jpg")
+    expect(person.row("hostile.jpg")).to_contain_text(hostile)
+
+    for path in (f"/images/{image_id}", "/gallery"):
+        page.goto(path)
+        expect(page.locator(".caption", has_text="onerror").first).to_have_text(hostile)
+    person.card(image_id).locator(".card__link").click()
+
+    expect(page.locator(".lightbox__caption")).to_have_text(hostile)
+    assert page.evaluate("window.isHacked") is None
+
+
+# Without scripts
+
+
+def test_the_owner_can_edit_restore_and_delete_without_scripts(person, page, image_id, new_person):
+    plain = new_person(java_script_enabled=False, storage_state=page.context.storage_state()).page
+    plain.goto(f"/images/{image_id}")
+
+    edit(plain, caption="Without a script.")
+    expect(plain.locator(".caption")).to_have_text("Without a script.")
+    plain.get_by_role("button", name="Restore the model’s words").click()
+    expect(plain.locator(".caption")).to_have_text(MODELS)
+    plain.get_by_text("Delete…").click()
+    plain.get_by_role("button", name="Delete for good").click()
+
+    expect(plain).to_have_url(re.compile("/gallery$"))
+    assert plain.goto(f"/images/{image_id}").status == 404

@@ -1,0 +1,295 @@
+"""The upload page, as people use it."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import MAX_UPLOAD_BYTES
+from tests.browser.person import new_jpeg, write_files
+from tests.factories import encode, make_encoded, make_photo
+from tests.scripted_gemini import answer, error
+
+REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
+
+
+def large_jpeg():
+    return encode(make_photo((900, 700)), "JPEG", quality=95)
+
+
+def test_a_chosen_file_gets_its_caption_on_the_page_without_a_reload(person, page, gemini):
+    gemini.delay_seconds = 1
+    person.choose(("beach.jpg", new_jpeg()))
+    page.evaluate("window.isSamePage = true")
+
+    row = person.expect_state("beach.jpg", "accepted")
+    expect(row).to_contain_text("Waiting for its caption…")
+    person.expect_state("beach.jpg", "completed")
+
+    expect(row).to_contain_text("A dog runs on a beach.")
+    assert page.evaluate("window.isSamePage")
+
+
+def test_a_row_shows_its_own_image_its_name_and_its_size(person):
+    person.choose(("red.jpg", new_jpeg()))
+
+    row = person.row("red.jpg")
+    expect(row.locator(".upload-row__preview img")).to_be_visible()
+    expect(row.locator("[data-part=size]")).to_have_text(re.compile(r"^\d+ (bytes|kB)$"))
+    expect(row.locator(".upload-row__name")).to_have_text("red.jpg")
+
+
+def test_a_format_that_browsers_cannot_show_gets_an_icon_then_its_thumbnail(person):
+    person.choose(("phone.heic", make_encoded("HEIC", (90, 61))))
+
+    row = person.row("phone.heic")
+    expect(row.locator(".upload-row__preview .icon")).to_have_count(1)
+    person.expect_state("phone.heic", "completed")
+    expect(row.locator(".upload-row__preview img")).to_have_attribute(
+        "src", re.compile("thumbnails")
+    )
+
+
+def test_dropped_files_and_folders_are_all_taken(person, folder):
+    write_files(folder, ["1.jpg", "deeper/2.jpg", "deeper/still/3.jpg"])
+    (folder / "notes.txt").write_text("not an image")
+    single = folder.parent / "single.jpg"
+    single.write_bytes(new_jpeg())
+
+    person.drop(folder, single)
+
+    for name in ("1.jpg", "2.jpg", "3.jpg", "single.jpg"):
+        person.expect_state(name, "completed", seconds=30)
+    expect(person.expect_state("notes.txt", "rejected")).to_contain_text("not an image")
+
+
+def test_a_pasted_image_is_taken(person):
+    person.paste(("image.png", make_encoded("PNG", (83, 41))))
+
+    person.expect_state("image.png", "completed")
+
+
+def test_an_image_that_was_sent_before_links_to_the_first(person):
+    data = new_jpeg()
+    image_id = person.upload("first.jpg", data)
+
+    person.choose(("again.jpg", data))
+
+    link = person.expect_state("again.jpg", "duplicate").locator("[data-part=link]")
+    expect(link).to_contain_text("Open the first")
+    expect(link).to_have_attribute("href", f"/images/{image_id}")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "reason"),
+    [
+        ("huge.jpg", b"\xff\xd8\xff" + bytes(MAX_UPLOAD_BYTES), "at most 2.0 MB"),
+        ("page.jpg", b"<html>not an image</html>", "not an image"),
+        ("empty.jpg", b"", "empty"),
+        ("film.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "not an image"),
+    ],
+)
+def test_what_cannot_succeed_is_said_so_before_it_travels(person, page, name, data, reason):
+    page.goto("/")
+    begun = person.uploads_begun()
+
+    person.choose((name, data))
+
+    expect(person.expect_state(name, "rejected")).to_contain_text(reason)
+    page.wait_for_timeout(300)
+    assert begun == []
+
+
+def test_what_only_the_server_can_tell_is_shown_with_its_reason(person):
+    person.choose(("torn.jpg", new_jpeg()[:200]))
+
+    expect(person.expect_state("torn.jpg", "rejected")).to_contain_text("damaged or incomplete")
+
+
+def test_a_bar_shows_how_much_of_a_file_has_left(person, page):
+    person.open_upload_page()
+    person.slow_down(150_000)
+
+    person.choose(("slow.jpg", large_jpeg()))
+
+    person.expect_state("slow.jpg", "sending")
+    person.wait_for(
+        "(() => { const bar = document.querySelector('.upload-row progress');"
+        " return bar.value > 0.05 && bar.value < 0.95; })()"
+    )
+    assert 0 < page.locator(".queue__progress").evaluate("bar => bar.value") < 1
+
+
+def test_leaving_during_an_upload_asks_first(person, page):
+    person.open_upload_page()
+    page.locator("h1").click()  # Browsers ask only people who have touched the page.
+    person.slow_down(20_000)
+    person.choose(("slow.jpg", large_jpeg()))
+    person.expect_state("slow.jpg", "sending")
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    page.goto("/gallery")
+
+    assert asked == ["beforeunload"]
+
+
+def test_leaving_afterwards_does_not(person, page):
+    person.upload()
+    page.locator("h1").click()
+    asked = []
+    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+
+    page.goto("/gallery")
+
+    assert asked == []
+
+
+def test_one_file_can_be_cancelled_and_the_others_go_on(person, page):
+    person.upload("known.jpg")  # From now on, three travel at a time.
+    person.slow_down(100_000)
+    person.choose(("unwanted.jpg", large_jpeg()), ("wanted.jpg", new_jpeg()))
+    person.expect_state("unwanted.jpg", "sending")
+
+    person.row("unwanted.jpg").get_by_role("button", name="Cancel").click()
+
+    person.expect_state("unwanted.jpg", "cancelled")
+    person.expect_state("wanted.jpg", "completed", seconds=30)
+    expect(person.row("unwanted.jpg").get_by_role("button", name="Retry")).to_be_focused()
+
+
+def test_all_can_be_cancelled_and_nothing_more_leaves(person, page):
+    person.open_upload_page()
+    person.slow_down(20_000)
+    begun = person.uploads_begun()
+    person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
+    person.expect_state("0.jpg", "sending")
+
+    page.get_by_role("button", name="Cancel all").click()
+
+    for number in range(5):
+        person.expect_state(f"{number}.jpg", "cancelled")
+    page.wait_for_timeout(300)
+    assert len(begun) == 1  # A newcomer's first travels alone.
+    expect(page.get_by_role("button", name="Cancel all")).to_be_hidden()
+
+
+def test_three_travel_at_a_time_once_their_owner_is_known(person, page):
+    person.upload("known.jpg")
+    person.slow_down(20_000)
+    begun = person.uploads_begun()
+
+    person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
+
+    for number in range(3):
+        person.expect_state(f"{number}.jpg", "sending")
+    person.expect_state("3.jpg", "waiting")
+    assert len(begun) == 3
+
+
+def test_all_of_a_newcomers_first_files_are_theirs(person, page):
+    person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(4)))
+
+    for number in range(4):
+        row = person.expect_state(f"{number}.jpg", "completed", seconds=30)
+        assert person.api("GET", f"/api/images/{person.id_of(row)}")[1]["is_mine"]
+
+
+def test_only_what_failed_is_sent_again(person, page):
+    person.upload("known.jpg")
+    answers = iter(["abort"])
+    page.route(
+        "**/upload",
+        lambda route: route.abort() if next(answers, None) else route.continue_(),
+    )
+    person.choose(("unlucky.jpg", new_jpeg()))
+    person.choose(("lucky.jpg", new_jpeg()))
+    expect(person.expect_state("unlucky.jpg", "failed")).to_contain_text("The connection broke")
+    person.expect_state("lucky.jpg", "completed")
+    begun = person.uploads_begun()
+
+    page.get_by_role("button", name="Retry what failed").click()
+
+    person.expect_state("unlucky.jpg", "completed")
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_server_that_asks_for_patience_gets_it_and_the_upload_goes_on_by_itself(
+    person, page, status
+):
+    person.open_upload_page()
+    answers = iter([status])
+
+    def handle(route):
+        if next(answers, None):
+            route.fulfill(
+                status=status,
+                headers={"Retry-After": "1"},
+                json={"error": "Too many.", "code": "rate_limited"},
+            )
+        else:
+            route.continue_()
+
+    page.route("**/upload", handle)
+    person.choose(("patient.jpg", new_jpeg()))
+
+    expect(person.expect_state("patient.jpg", "paused")).to_contain_text("by itself")
+    person.expect_state("patient.jpg", "completed")
+
+
+def test_a_caption_that_failed_says_why_and_can_be_retried_there(person, gemini):
+    gemini.script.append(REFUSAL)
+    person.upload_failing("refused.jpg")
+    row = person.row("refused.jpg")
+    expect(row.locator("[data-part=detail]")).not_to_be_empty()
+
+    row.get_by_role("button", name="Retry").click()
+
+    person.expect_state("refused.jpg", "completed", seconds=30)
+    expect(row).to_contain_text("A dog runs on a beach.")
+
+
+def test_a_setback_is_told_and_passes(person, gemini):
+    gemini.script.append(error(503, "UNAVAILABLE"))
+    person.choose(("later.jpg", new_jpeg()))
+
+    expect(person.row("later.jpg")).to_contain_text("It is tried again by itself.")
+    person.expect_state("later.jpg", "completed", seconds=30)
+
+
+def test_outcomes_are_announced_politely(person, page):
+    person.upload("told.jpg")
+
+    announcer = page.locator("[data-part=announcer]")
+    assert announcer.get_attribute("aria-live") == "polite"
+    expect(announcer).to_have_text("1 of 1 sent, 1 with caption.")
+
+
+def test_the_page_works_without_scripts(new_person):
+    person = new_person(java_script_enabled=False)
+    page = person.page
+    page.goto("/")
+
+    page.set_input_files(
+        "#image", [{"name": "plain.jpg", "mimeType": "image/jpeg", "buffer": new_jpeg()}]
+    )
+    page.get_by_role("button", name="Upload").click()
+
+    expect(page).to_have_url(re.compile("/gallery$"))
+    expect(page.locator(".messages")).to_contain_text("plain.jpg: accepted.")
+    expect(page.locator(".card").first).to_contain_text("plain.jpg")
+
+
+def test_the_plain_form_is_still_there_when_a_module_cannot_be_loaded(person, page):
+    page.route("**/modules/upload_queue.js", lambda route: route.abort())
+    page.goto("/")
+
+    page.set_input_files(
+        "#image", [{"name": "still.jpg", "mimeType": "image/jpeg", "buffer": new_jpeg()}]
+    )
+    page.get_by_role("button", name="Upload", exact=True).click()
+
+    expect(page.locator(".messages")).to_contain_text("still.jpg: accepted.")
+    assert len(person.troubles) == 1  # It failed loudly.
+    person.troubles.clear()

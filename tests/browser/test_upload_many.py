@@ -1,0 +1,14 @@
+"""A hundred files at once, in the last module: the system is busy with them for a while."""
+
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+
+
+def test_a_batch_of_100_files_arrives_whole(person, page):
+    person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(100)))
+
+    expect(page.locator("[data-part=summary]")).to_contain_text("100 of 100 sent", timeout=60_000)
+
+    expect(page.locator("[data-part=summary]")).not_to_contain_text("not accepted")
+    expect(page.locator(".upload-row")).to_have_count(100)
