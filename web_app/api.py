@@ -13,6 +13,7 @@ from database.session import session_scope
 from web_app import serializers
 from web_app.conditional import add_etag
 from web_app.errors import BadRequestError
+from web_app.listing import read_page
 from web_app.openapi import (
     CHANGING,
     ETAG_HEADERS,
@@ -34,9 +35,6 @@ from web_app.schemas import (
     StatusQuerySchema,
 )
 from web_app.services import current_services, owner_desk
-
-# Counting more would read more of the table than anybody looks at.
-MAX_COUNT = 1001
 
 api = Blueprint("api", __name__, url_prefix="/api", description="Images and where they stand")
 api.after_request(add_etag)
@@ -86,19 +84,11 @@ def list_images(query: dict[str, Any]) -> dict[str, Any]:
         status=Status(query["status"]) if "status" in query else None,
     )
     services = current_services()
-    with session_scope(services.session_factory) as session:
-        # One more than is shown tells whether there is a next page.
-        images = repository.list_images(session, limit=limit + 1, before_id=before_id, where=where)
-        count = (
-            repository.count_images(session, at_most=MAX_COUNT, where=where)
-            if before_id is None
-            else None
-        )
-    shown = images[:limit]
+    page = read_page(services.session_factory, limit=limit, before_id=before_id, where=where)
     return {
-        "images": serializers.images(shown, services.object_store, _owner_id()),
-        "next_cursor": serializers.encode_cursor(shown[-1].id) if len(images) > limit else None,
-        "count": count,
+        "images": serializers.images(page.images, services.object_store, _owner_id()),
+        "next_cursor": page.next_cursor,
+        "count": page.count,
     }
 
 

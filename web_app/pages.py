@@ -24,9 +24,8 @@ from database import repository
 from database.models import Status
 from database.repository import ImageFilter
 from database.session import session_scope
-from imaging.formats import ACCEPTED_FORMATS
+from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app import serializers
-from web_app.api import MAX_COUNT
 from web_app.assets import page_version
 from web_app.changes import OwnerDesk
 from web_app.conditional import unless_known
@@ -37,6 +36,7 @@ from web_app.errors import (
     InvalidEditError,
     UploadRejectedError,
 )
+from web_app.listing import read_page
 from web_app.owners import Owner, current_owner, current_owners
 from web_app.request import prefers_json
 from web_app.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
@@ -56,6 +56,7 @@ def show_upload_page() -> str:
     return render_template(
         "upload.html",
         accepted=[image_format.content_type for image_format in ACCEPTED_FORMATS],
+        accepted_sentence=ACCEPTED_FORMATS_SENTENCE,
         max_files=MAX_FILES,
         max_upload_bytes=current_services().settings.max_upload_bytes,
         is_known_owner=not current_owner().is_new,
@@ -80,20 +81,10 @@ def show_gallery() -> Response:
     q, tag, status = _filter_words()
     where = ImageFilter(text=q, tag=tag, status=status)
     services, owner_id = current_services(), current_owner().known_id
-    with session_scope(services.session_factory) as session:
-        # One more than is shown tells whether there is a next page.
-        images = repository.list_images(
-            session, limit=PAGE_SIZE + 1, before_id=before_id, where=where
-        )
-        count = (
-            repository.count_images(session, at_most=MAX_COUNT, where=where)
-            if before_id is None
-            else None
-        )
-    shown = images[:PAGE_SIZE]
+    found = read_page(services.session_factory, limit=PAGE_SIZE, before_id=before_id, where=where)
     page = {
-        "next_cursor": serializers.encode_cursor(shown[-1].id) if len(images) > PAGE_SIZE else None,
-        "count": count,
+        "next_cursor": found.next_cursor,
+        "count": found.count,
         "q": q,
         "tag": tag,
         "status": status,
@@ -102,14 +93,14 @@ def show_gallery() -> Response:
     }
 
     def render() -> str:
-        return render_template("gallery.html", images=shown, **page)
+        return render_template("gallery.html", images=found.images, **page)
 
     if "_flashes" in session_cookie:
         return make_response(render())  # Messages are shown once.
     generate_csrf()  # The page holds the session's token, so it is another page in another session.
     depends_on = {
         "page": page,
-        "images": serializers.images(shown, services.object_store, owner_id),
+        "images": serializers.images(found.images, services.object_store, owner_id),
         "csrf_token": session_cookie["csrf_token"],
         "version": page_version(),
         "notice": services.settings.site_notice,

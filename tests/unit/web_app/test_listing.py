@@ -29,7 +29,7 @@ def test_a_list_has_pages_and_counts_on_the_first(client, add_row):
 
 
 def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
-    mocker.patch("web_app.api.MAX_COUNT", 3)
+    mocker.patch("web_app.listing.MAX_COUNT", 3)
     for _ in range(5):
         add_row()
 
