@@ -14,8 +14,10 @@ help:  ## what each word does
 run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
 	@exec $(BIN)/python -m deployment.local
 
+# Two processes take a file each, the long ones first: most tests wait for a system that works. More
+# would start more systems, each with a browser, than a laptop likes.
 test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(INSTALLED)  ## ruff, mypy, cfn-lint, shellcheck
 	$(BIN)/ruff format --check .

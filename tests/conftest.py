@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from flask import Flask
@@ -51,6 +52,21 @@ def mysql_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 _MYSQL_TESTS = pytest.StashKey[int]()
 
 
+def _count_mysql_tests(config: pytest.Config, tests: int) -> None:
+    config.stash[_MYSQL_TESTS] = config.stash.get(_MYSQL_TESTS, 0) + tests
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    # One of several processes tells the one that sums up.
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["mysql_tests"] = session.config.stash.get(_MYSQL_TESTS, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _count_mysql_tests(node.config, getattr(node, "workeroutput", {}).get("mysql_tests", 0))
+
+
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
@@ -62,7 +78,7 @@ def pytest_terminal_summary(
 @pytest.fixture
 def mysql_url(mysql_server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
     """An empty database of its own on the real server."""
-    request.config.stash[_MYSQL_TESTS] = request.config.stash.get(_MYSQL_TESTS, 0) + 1
+    _count_mysql_tests(request.config, 1)
     with mysql_server.fresh_database(mysql_server_url) as url:
         yield url
 
