@@ -103,6 +103,22 @@ def test_an_image_of_each_format_gets_a_caption_and_an_upright_thumbnail(system,
     assert_upright(thumbnail)
 
 
+def test_the_load_tester_follows_uploads_to_their_captions(system, tmp_path):
+    (tmp_path / "photo.jpg").write_bytes(make_jpeg((160, 120)))
+    options = ["--upload", tmp_path / "photo.jpg", "--unique", "-n", "4", "-c", "2"]
+    options += ["--json", tmp_path / "run.json", "--fail-if", "errors>0"]
+
+    ended = subprocess.run(
+        [sys.executable, ROOT / "load_tester.py", "--url", system.url, *options],
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert json.loads((tmp_path / "run.json").read_text())["requests"] == 4
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_photo_is_upright_however_the_camera_was_held(system, orientation):
     original = make_jpeg(SIZE, orientation=orientation)

@@ -1,0 +1,1423 @@
+"""Put a web server under load, and say truthfully how it answered.
+
+    python load_tester.py --url http://127.0.0.1:8000/gallery --num-requests 1000 --concurrency 10
+
+Stands alone: this file and four packages. Nothing is sent anywhere but to the URL's own host, and
+redirects are not followed.
+
+    options → one process or more, each with its connections → what each second measured
+            → one summary → screen, JSON, HTML, exit status
+
+With `--rate`, requests start when a clock says so and not when the one before has come back. Their
+latency counts from when they should have started, so a server that stalls for a second shows
+that second in every request it kept waiting, and not in one.
+https://www.scylladb.com/2021/04/22/on-coordinated-omission/
+"""
+
+# /// script
+# requires-python = ">=3.11"
+# dependencies = [
+#     "click==8.5.1",
+#     "geventhttpclient==2.6.1",
+#     "hdrhistogram==0.10.8",
+#     "rich==15.0.0",
+# ]
+# ///
+
+import html
+import json
+import math
+import multiprocessing
+import os
+import re
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from pathlib import Path
+from string import Template
+from typing import Any, ClassVar, Self
+from urllib.parse import quote, urlsplit
+
+import click
+from hdrh.histogram import HdrHistogram
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+DEFAULT_REQUESTS = 1000
+DEFAULT_CONCURRENCY = 10
+# With a rate, enough connections for the server to stall a second without holding back the clock.
+MAX_DEFAULT_CONCURRENCY = 1000
+POLL_SECONDS = 0.25  # How exactly an upload's end is known.
+BLOCK_BYTES = 64 * 1024
+BUCKETS = 12  # Of the distribution on screen.
+
+EXIT_MISSED, EXIT_UNUSABLE = 1, 2
+
+# One microsecond to one hour, to three digits: what is called 512 ms lies within half of one.
+LONGEST_MICROSECONDS = 3600 * 1_000_000
+
+
+def new_histogram() -> HdrHistogram:
+    """An empty histogram of microseconds."""
+    return HdrHistogram(1, LONGEST_MICROSECONDS, 3)
+
+
+class UnusableError(click.ClickException):
+    """The run cannot begin. The message says why, in one sentence."""
+
+    exit_code = EXIT_UNUSABLE
+
+
+# ---- What is asked for ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where requests go. `path` includes the query."""
+
+    scheme: str
+    host: str
+    port: int
+    path: str
+
+    @classmethod
+    def parse(cls, url: str) -> Self:
+        """Read a URL.
+
+        Raises:
+            UnusableError: it is not one that can be asked.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise UnusableError(f"{url!r} is not a URL: {error}.") from error
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise UnusableError(f"{url!r} is not a URL that begins with http:// or https://.")
+        if parts.username or parts.password:
+            raise UnusableError("Leave the password out of the URL: send it with --header.")
+        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
+        if parts.query:
+            path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+        default_port = 443 if parts.scheme == "https" else 80
+        return cls(parts.scheme, parts.hostname, port or default_port, path)
+
+    @property
+    def url(self) -> str:
+        """The URL, whole."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default_port = 443 if self.scheme == "https" else 80
+        port = "" if self.port == default_port else f":{self.port}"
+        return f"{self.scheme}://{host}{port}{self.path}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to send, how much of it, and how."""
+
+    target: Target
+    num_requests: int | None  # None: until `duration_seconds` are over.
+    duration_seconds: float | None
+    concurrency: int
+    rate: float | None = None  # Requests a second that are begun; None: each after the last.
+    processes: int = 1
+    warm_up_seconds: float = 0
+    timeout_seconds: float = 30
+    keep_alive: bool = True
+    verify_tls: bool = True
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes = b""
+    uploads: tuple[Path, ...] = ()  # Files to send as images, round and round.
+    unique: bool = False
+    caption_timeout_seconds: float = 300
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A measurement, and where it must not go."""
+
+    text: str
+    name: str
+    is_above: bool
+    limit: float  # In milliseconds, a share of 1, or requests a second; as `name` says.
+
+    _UNITS: ClassVar = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001, "%": 0.01, "/s": 1.0}
+    _SHAPE: ClassVar = re.compile(r"^\s*([a-z0-9_.]+)\s*([<>])\s*([0-9.]+)\s*(ms|us|s|%|/s|)\s*$")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read `p95>500ms`, `errors>1%`, `errors>10`, `rate<100`.
+
+        Raises:
+            ValueError: it is not of that form.
+        """
+        match = cls._SHAPE.match(text.lower())
+        if match is None or match[1] not in MEASUREMENTS:
+            raise ValueError(
+                f"{text!r} is not of the form 'p95>500ms', 'errors>1%' or 'rate<100'; "
+                f"what can be held: {', '.join(MEASUREMENTS)}"
+            )
+        name, unit = match[1], match[4]
+        if (unit in ("ms", "us", "s")) != (name in LATENCIES) or (unit == "%" and name != "errors"):
+            raise ValueError(
+                f"{text!r}: latencies are given in us, ms or s, errors as a number or in %, "
+                "the rate as a number"
+            )
+        if name == "errors" and unit == "%":
+            name = "error_share"
+        return cls(text, name, match[2] == ">", float(match[3]) * cls._UNITS[unit])
+
+
+# ---- One process: requests and what they took ----------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What was measured in some stretch of the run."""
+
+    ended: int = 0  # Requests that came to an end, whichever.
+    failed: int = 0  # Of those; why stands in `errors`.
+    received_bytes: int = 0
+    status_codes: Counter[int] = field(default_factory=Counter)
+    errors: Counter[str] = field(default_factory=Counter)
+    latency: HdrHistogram = field(default_factory=new_histogram)
+    upload_latency: HdrHistogram = field(default_factory=new_histogram)
+
+    def add(self, other: "Tally") -> None:
+        """Take another stretch in."""
+        for name in ("ended", "failed", "received_bytes"):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.status_codes.update(other.status_codes)
+        self.errors.update(other.errors)
+        for name in ("latency", "upload_latency"):
+            # An empty one, decoded, takes its smallest value for 0.
+            if getattr(other, name).total_count:
+                getattr(self, name).add(getattr(other, name))
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A histogram is an array of C's; encoded, its empty stretches weigh nothing.
+        return {
+            name: value.encode() if isinstance(value, HdrHistogram) else value
+            for name, value in vars(self).items()
+        }
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.latency = HdrHistogram.decode(state["latency"])
+        self.upload_latency = HdrHistogram.decode(state["upload_latency"])
+
+
+class Recorder:
+    """Tallies the second that it is, and hands it over when the next one begins."""
+
+    def __init__(self, begins_at: float, hand_over: Callable[[tuple[int, Tally]], None]) -> None:
+        self._begins_at = begins_at
+        self._hand_over = hand_over
+        self._second = 0
+        self._tally = Tally()
+        self.last_end_at = begins_at
+
+    def current(self) -> Tally:
+        """The tally of this second, the one in which something ends."""
+        second = max(0, int(time.monotonic() - self._begins_at))
+        if second != self._second:
+            self.flush()
+            self._second = second
+        return self._tally
+
+    def flush(self) -> None:
+        """Hand over what there is."""
+        self._hand_over((self._second, self._tally))
+        self._tally = Tally()
+
+    def answer(self, status: int, received_bytes: int) -> None:
+        """An answer, which may not be the end yet."""
+        tally = self.current()
+        tally.status_codes[status] += 1
+        tally.received_bytes += received_bytes
+
+    def end(self, began_at: float, error: str | None = None) -> None:
+        """The end of a request that was answered, or that was given up when its time was over.
+
+        To leave out the latter's time would flatter: it took at least this long.
+        """
+        tally = self._ended()
+        _record(tally.latency, began_at)
+        if error:
+            tally.failed += 1
+            tally.errors[error] += 1
+
+    def fail(self, error: str) -> None:
+        """The end of a request without an answer, whose time says nothing."""
+        tally = self._ended()
+        tally.failed += 1
+        tally.errors[error] += 1
+
+    def _ended(self) -> Tally:
+        tally = self.current()
+        tally.ended += 1
+        self.last_end_at = time.monotonic()
+        return tally
+
+    def uploaded(self, began_at: float) -> None:
+        """An upload was taken in; what becomes of its image is not known yet."""
+        _record(self.current().upload_latency, began_at)
+
+
+def _record(histogram: HdrHistogram, began_at: float) -> None:
+    microseconds = round((time.monotonic() - began_at) * 1_000_000)
+    histogram.record_value(min(max(1, microseconds), LONGEST_MICROSECONDS))
+
+
+class NoAnswerError(Exception):
+    """A request got no answer. `kind` groups it with others of its kind."""
+
+    def __init__(self, kind: str, *, timed_out: bool = False) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.timed_out = timed_out
+
+
+class Connection:
+    """One connection to the target, opened anew when the server closes it."""
+
+    def __init__(self, plan: Plan) -> None:
+        # Only here, in the processes that send: the one that shows has no business with gevent.
+        import gevent
+        from geventhttpclient import HTTPClient
+
+        target = plan.target
+        self._timeout: Callable[[], Any] = lambda: gevent.Timeout(
+            plan.timeout_seconds, TimeoutError("timed out")
+        )
+        self._client: Any = HTTPClient(
+            target.host,
+            target.port,
+            headers={
+                "User-Agent": "load_tester",
+                **({} if plan.keep_alive else {"Connection": "close"}),
+                **dict(plan.headers),
+            },
+            block_size=BLOCK_BYTES,
+            connection_timeout=plan.timeout_seconds,
+            network_timeout=plan.timeout_seconds,
+            concurrency=1,
+            ssl=target.scheme == "https",
+            ssl_context_factory=lambda: _tls_context(verify=plan.verify_tls),
+            insecure=not plan.verify_tls,
+        )
+
+    def ask(
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes]:
+        """Send one request and read its answer whole: status and body.
+
+        Raises:
+            NoAnswerError: there was none.
+        """
+        try:
+            with self._timeout():
+                response = self._client.request(method, path, body, headers)
+                return response.status_code, bytes(response.read())
+        except (OSError, ValueError) as error:
+            raise _no_answer(error) from error
+        except Exception as error:
+            if type(error).__module__.startswith("geventhttpclient"):
+                raise _no_answer(error) from error
+            raise
+
+
+def _tls_context(*, verify: bool) -> ssl.SSLContext:
+    import gevent.ssl
+
+    # gevent's own class: the standard library's would hold up every other connection.
+    context: ssl.SSLContext = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if verify:
+        context.load_default_certs()
+    else:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _no_answer(error: Exception) -> NoAnswerError:
+    if isinstance(error, TimeoutError):
+        return NoAnswerError("timed out", timed_out=True)
+    if isinstance(error, ssl.SSLError):
+        return NoAnswerError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
+    if isinstance(error, socket.gaierror):
+        return NoAnswerError("the host name is not known")
+    if isinstance(error, ConnectionRefusedError):
+        return NoAnswerError("connection refused")
+    if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
+        return NoAnswerError("connection closed by the server")
+    if isinstance(error, OSError):
+        return NoAnswerError(error.strerror or type(error).__name__)
+    return NoAnswerError("the answer is not HTTP")
+
+
+def send_request(plan: Plan, connection: Connection, recorder: Recorder, began_at: float) -> None:
+    """One request, as the options describe it."""
+    try:
+        status, body = connection.ask(plan.method, plan.target.path, plan.body)
+    except NoAnswerError as error:
+        _record_no_answer(recorder, began_at, error)
+        return
+    recorder.answer(status, len(body))
+    recorder.end(began_at, None if status < 400 else f"HTTP {status}")
+
+
+def _record_no_answer(recorder: Recorder, began_at: float, error: NoAnswerError) -> None:
+    if error.timed_out:
+        recorder.end(began_at, error.kind)
+    else:
+        recorder.fail(error.kind)
+
+
+class Uploader:
+    """Sends images, and waits until each has its caption and its thumbnail."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._boundary = f"load-tester-{os.urandom(12).hex()}"
+        path = plan.target.path.rstrip("/")
+        self._path = path if path.endswith("/upload") else f"{path}/upload"
+        self._images = [(path.name, path.read_bytes()) for path in plan.uploads]
+        self._turn = count(os.getpid())  # Processes begin with different files.
+
+    def __call__(
+        self, plan: Plan, connection: Connection, recorder: Recorder, began_at: float
+    ) -> None:
+        """One upload, from its first byte to its image's last status."""
+        try:
+            status, body = connection.ask(
+                "POST",
+                self._path,
+                self._form(),
+                {
+                    "Accept": "application/json",
+                    "Content-Type": f"multipart/form-data; boundary={self._boundary}",
+                },
+            )
+        except NoAnswerError as error:
+            _record_no_answer(recorder, began_at, error)
+            return
+        recorder.answer(status, len(body))
+        result = _first_result(body)
+        if result is None:
+            recorder.fail(f"HTTP {status}" if status >= 400 else "the answer is not an upload's")
+            return
+        if result["outcome"] == "rejected":
+            recorder.fail(f"rejected: {result['error']['code']}")
+            return
+        recorder.uploaded(began_at)
+        # Whatever host the answer names, only this one is asked.
+        status_path = urlsplit(result["status_url"])._replace(scheme="", netloc="").geturl()
+        recorder.end(began_at, self._await_caption(connection, began_at, status_path))
+
+    def _await_caption(self, connection: Connection, began_at: float, path: str) -> str | None:
+        """Ask until the image is complete; if it will not be, say why."""
+        import gevent
+
+        while time.monotonic() - began_at < self._plan.caption_timeout_seconds:
+            gevent.sleep(POLL_SECONDS)
+            # A status that cannot be had now is asked for again: the image is on its way.
+            with suppress(NoAnswerError, ValueError, KeyError, TypeError):
+                status, body = connection.ask("GET", path, headers={"Accept": "application/json"})
+                image: dict[str, Any] = json.loads(body) if status == 200 else {"status": "pending"}
+                if image["status"] == "completed":
+                    return None
+                if image["status"] == "failed":
+                    errors = {half: image[f"{half}_error"] for half in ("annotation", "thumbnail")}
+                    return ", ".join(
+                        f"{half}: {error['code']}" for half, error in errors.items() if error
+                    )
+        return f"not complete after {self._plan.caption_timeout_seconds:g} s"
+
+    def _form(self) -> bytes:
+        name, data = self._images[next(self._turn) % len(self._images)]
+        # Bytes behind an image's end are nothing to who decodes it, and make another file of it:
+        # one with a hash of its own, which nobody has captioned yet.
+        end = os.urandom(16) if self._plan.unique else b""
+        quoted = quote(name, safe=" !#$&'()+,;=@[]^_`{}~.-")
+        head = (
+            f"--{self._boundary}\r\n"
+            f'Content-Disposition: form-data; name="image"; filename="{quoted}"\r\n'
+            "Content-Type: application/octet-stream\r\n\r\n"
+        )
+        return b"".join([head.encode(), data, end, f"\r\n--{self._boundary}--\r\n".encode()])
+
+
+def _first_result(body: bytes) -> dict[str, Any] | None:
+    try:
+        result: dict[str, Any] = json.loads(body)["results"][0]
+        known = result["outcome"] in ("accepted", "duplicate") and result["status_url"]
+        return result if known or result["error"]["code"] else None
+    except (ValueError, LookupError, TypeError):
+        return None
+
+
+Send = Callable[[Plan, Connection, Recorder, float], None]
+
+
+class Schedule:
+    """When one process begins its requests: those numbered `first`, `first + step`, …"""
+
+    def __init__(self, plan: Plan, begins_at: float, first: int, step: int) -> None:
+        self._plan = plan
+        self._begins_at = begins_at
+        self._ends_at = begins_at + (plan.duration_seconds or math.inf)
+        self._numbers = count(first, step)
+        self.is_stopped = False
+        self.begun = 0
+
+    def wait_for_turn(self, sleep: Callable[[float], None]) -> float | None:
+        """Wait until the next request is to begin. Each connection that is free takes one.
+
+        Returns:
+            When it should have begun, on the monotonic clock; None when there is no more to do.
+        """
+        number = next(self._numbers)
+        if self._plan.num_requests is not None and number >= self._plan.num_requests:
+            return None
+        intended = self._begins_at + (number / self._plan.rate if self._plan.rate else 0)
+        if intended >= self._ends_at:
+            return None
+        while (left := intended - time.monotonic()) > 0 and not self.is_stopped:
+            sleep(min(left, 0.2))
+        if self.is_stopped or time.monotonic() >= self._ends_at:
+            return None
+        self.begun += 1
+        return intended if self._plan.rate else time.monotonic()
+
+
+@dataclass(frozen=True)
+class Farewell:
+    """What a process knows when it is done: requests begun, and when the last one ended."""
+
+    begun: int
+    last_end_at: float
+
+
+def drive(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> None:
+    """What one process does: send, measure, and hand each second to who started it.
+
+    It says "ready", is told when to begin, and may be told to stop. Its last word is a `Farewell`.
+    """
+    import gevent
+
+    # Ctrl-C is for the process that shows: it asks this one to stop, and for what it has measured.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _allow_many_connections(connections)
+    send: Send = Uploader(plan) if plan.uploads else send_request
+    opened = [Connection(plan) for _ in range(connections)]
+    pipe.send("ready")
+    begins_at = pipe.recv()
+
+    def work(schedule: Schedule, connection: Connection, recorder: Recorder) -> None:
+        while (began_at := schedule.wait_for_turn(gevent.sleep)) is not None:
+            send(plan, connection, recorder, began_at)
+
+    def run(schedule: Schedule, recorder: Recorder) -> None:
+        workers = [gevent.spawn(work, schedule, connection, recorder) for connection in opened]
+        while not gevent.wait(workers, timeout=0.1, count=len(workers)) or not all(
+            worker.ready() for worker in workers
+        ):
+            recorder.current()
+            if pipe.poll():
+                schedule.is_stopped = True
+                gevent.killall(workers)
+        for worker in workers:
+            worker.get()
+
+    if plan.warm_up_seconds:
+        warm_up = replace(plan, num_requests=None, duration_seconds=plan.warm_up_seconds)
+        run(Schedule(warm_up, begins_at, first, step), Recorder(begins_at, lambda second: None))
+        begins_at += plan.warm_up_seconds
+    recorder = Recorder(begins_at, pipe.send)
+    schedule = Schedule(plan, begins_at, first, step)
+    run(schedule, recorder)
+    recorder.flush()
+    pipe.send(Farewell(schedule.begun, recorder.last_end_at))
+
+
+def _allow_many_connections(connections: int) -> None:
+    with suppress(ImportError, ValueError, OSError):
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        wanted = connections + 256
+        if soft != resource.RLIM_INFINITY and soft < wanted:
+            if hard != resource.RLIM_INFINITY:
+                wanted = min(wanted, hard)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+# ---- All processes together ----------------------------------------------------------------------
+
+
+class Timeline:
+    """The run in at most MAX_POINTS stretches of equal length, however long it takes."""
+
+    MAX_POINTS = 120
+
+    def __init__(self) -> None:
+        self.seconds_each = 1
+        self.points: dict[int, Tally] = {}
+
+    def add(self, second: int, tally: Tally) -> None:
+        """Take one second in."""
+        while second // self.seconds_each >= self.MAX_POINTS:
+            self._join_pairs()
+        self.points.setdefault(second // self.seconds_each, Tally()).add(tally)
+
+    def _join_pairs(self) -> None:
+        self.seconds_each *= 2
+        points, self.points = self.points, {}
+        for index, tally in points.items():
+            self.points.setdefault(index // 2, Tally()).add(tally)
+
+
+@dataclass
+class Measured:
+    """What all processes measured."""
+
+    started_at: datetime
+    seconds: float = 0.0
+    begun: int = 0
+    is_interrupted: bool = False
+    total: Tally = field(default_factory=Tally)
+    timeline: Timeline = field(default_factory=Timeline)
+
+
+def run(plan: Plan, show: Callable[[Measured], None]) -> Measured:
+    """Carry the plan out.
+
+    Args:
+        plan: what to do.
+        show: called several times a second with what is measured so far.
+    Returns:
+        All of it, also when Ctrl-C ended it early.
+    Raises:
+        UnusableError: a process could not do its part.
+    """
+    processes = min(plan.processes, plan.concurrency)
+    context = multiprocessing.get_context("spawn")
+    pipes: list[Pipe] = []
+    children = []
+    for index in range(processes):
+        here, there = context.Pipe()
+        connections = len(range(index, plan.concurrency, processes))
+        child = context.Process(
+            target=drive, args=(plan, index, processes, connections, there), daemon=True
+        )
+        child.start()
+        there.close()
+        pipes.append(here)
+        children.append(child)
+    try:
+        for pipe in pipes:
+            _receive(pipe)  # It is ready.
+        begins_at = time.monotonic() + 0.05
+        for pipe in pipes:
+            pipe.send(begins_at)
+        return _collect(plan, pipes, begins_at + plan.warm_up_seconds, show)
+    finally:
+        for child in children:
+            child.terminate()
+            child.join()
+
+
+def _collect(
+    plan: Plan,
+    pipes: Sequence[Pipe],
+    begins_at: float,
+    show: Callable[[Measured], None],
+) -> Measured:
+    measured = Measured(datetime.now(UTC))
+    working = list(pipes)
+    # Without a duration a run is over with its last answer, whenever word of that arrives.
+    last_end_at = begins_at + (0 if plan.duration_seconds is None else plan.duration_seconds)
+    while working:
+        try:
+            for pipe in wait(working, timeout=0.2):
+                assert isinstance(pipe, Pipe)
+                message = _receive(pipe)
+                if isinstance(message, Farewell):
+                    measured.begun += message.begun
+                    last_end_at = max(last_end_at, message.last_end_at)
+                    working.remove(pipe)
+                else:
+                    second, tally = message
+                    measured.total.add(tally)
+                    measured.timeline.add(second, tally)
+            measured.seconds = max(0.0, time.monotonic() - begins_at)
+            show(measured)
+        except KeyboardInterrupt:
+            if measured.is_interrupted:
+                raise
+            measured.is_interrupted = True
+            for pipe in working:
+                pipe.send("stop")
+    if not measured.is_interrupted:
+        measured.seconds = last_end_at - begins_at
+    return measured
+
+
+def _receive(pipe: Pipe) -> Any:
+    try:
+        return pipe.recv()
+    except EOFError as error:
+        raise UnusableError("A sending process stopped; what it said stands above.") from error
+
+
+# ---- What it amounts to --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Milliseconds. Percentiles are to three digits."""
+
+    min: float
+    mean: float
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    p99_9: float
+    max: float
+
+    @classmethod
+    def of(cls, histogram: HdrHistogram) -> Self | None:
+        """A histogram's numbers; None when it is empty."""
+        if not histogram.total_count:
+            return None
+        p50, p90, p95, p99, p99_9 = (
+            histogram.get_value_at_percentile(p) / 1000 for p in (50, 90, 95, 99, 99.9)
+        )
+        return cls(
+            min=histogram.get_min_value() / 1000,
+            mean=histogram.get_mean_value() / 1000,
+            p50=p50,
+            p90=p90,
+            p95=p95,
+            p99=p99,
+            p99_9=p99_9,
+            max=histogram.get_max_value() / 1000,
+        )
+
+
+_LATENCY_NAMES = [name.replace("_", ".") for name in Latency.__dataclass_fields__]
+UPLOAD_LATENCIES = [f"upload_{name}" for name in _LATENCY_NAMES]
+LATENCIES = [*_LATENCY_NAMES, *UPLOAD_LATENCIES]
+MEASUREMENTS = [*LATENCIES, "errors", "rate"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One stretch of the run; latencies in milliseconds, None where nothing was answered."""
+
+    second: int
+    per_second: float
+    failed: int
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """How many latencies lay between two, in milliseconds."""
+
+    above: float
+    up_to: float
+    count: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run amounts to.
+
+    Attributes:
+        requests: that came to an end; with uploads, images.
+        unsent: that the rate asked for, and for which no connection came free in time.
+        rate: requests, or images, that ended well in a second.
+        latency: with uploads, from the first byte sent to the caption and the thumbnail.
+        upload_latency: with uploads, until the upload was answered.
+    """
+
+    url: str
+    started_at: str
+    seconds: float
+    is_interrupted: bool
+    requests: int
+    failed: int
+    unsent: int
+    rate: float
+    received_bytes: int
+    status_codes: dict[str, int]
+    errors: dict[str, int]
+    latency: Latency | None
+    upload_latency: Latency | None
+    distribution: list[Bucket]
+    timeline: list[Point]
+
+    def measurement(self, name: str) -> float | None:
+        """A measurement by the name thresholds give it; None where there is none."""
+        if name == "errors":
+            return float(self.failed + self.unsent)
+        if name == "error_share":
+            asked = self.requests + self.unsent
+            return (self.failed + self.unsent) / asked if asked else None
+        if name == "rate":
+            return self.rate
+        latency = self.upload_latency if name in UPLOAD_LATENCIES else self.latency
+        field_name = name.removeprefix("upload_").replace(".", "_")
+        return getattr(latency, field_name) if latency else None
+
+
+def summarise(plan: Plan, measured: Measured) -> Summary:
+    """What was measured, in numbers a person reads. Reads no clock and shows nothing."""
+    total, seconds = measured.total, measured.seconds
+    return Summary(
+        url=plan.target.url,
+        started_at=measured.started_at.isoformat(timespec="seconds"),
+        seconds=seconds,
+        is_interrupted=measured.is_interrupted,
+        requests=total.ended,
+        failed=total.failed,
+        unsent=max(0, _asked_for(plan, seconds) - measured.begun),
+        rate=(total.ended - total.failed) / seconds if seconds else 0.0,
+        received_bytes=total.received_bytes,
+        status_codes={str(code): number for code, number in sorted(total.status_codes.items())},
+        errors=dict(total.errors.most_common()),
+        latency=Latency.of(total.latency),
+        upload_latency=Latency.of(total.upload_latency),
+        distribution=_distribution(total.latency),
+        timeline=_points(measured.timeline, seconds),
+    )
+
+
+def _asked_for(plan: Plan, seconds: float) -> int:
+    """How many requests the clock called for; 0 when no clock did."""
+    if plan.rate is None:
+        return 0
+    lasted = min(seconds, plan.duration_seconds or math.inf)
+    return min(math.floor(plan.rate * lasted), plan.num_requests or sys.maxsize)
+
+
+def _distribution(histogram: HdrHistogram) -> list[Bucket]:
+    """Equal buckets up to the 99th percentile, and one for the slowest hundredth."""
+    if not histogram.total_count:
+        return []
+    low, high = histogram.get_min_value(), histogram.get_value_at_percentile(99)
+    width = max(1.0, (high - low) / (BUCKETS - 1))
+    counts = [0] * BUCKETS
+    for item in histogram.get_recorded_iterator():
+        value = item.value_iterated_to
+        index = BUCKETS - 1 if value > high else min(int((value - low) / width), BUCKETS - 2)
+        counts[index] += item.count_at_value_iterated_to
+    edges = [low + width * index for index in range(BUCKETS)]
+    return [
+        Bucket(above / 1000, up_to / 1000, number)
+        for above, up_to, number in zip(
+            edges, [*edges[1:], histogram.get_max_value()], counts, strict=True
+        )
+        if up_to > above
+    ]
+
+
+def _points(timeline: Timeline, seconds: float) -> list[Point]:
+    def milliseconds(tally: Tally, percentile: float) -> float | None:
+        if not tally.latency.total_count:
+            return None
+        return float(tally.latency.get_value_at_percentile(percentile)) / 1000
+
+    points = []
+    for index in range(max(timeline.points, default=-1) + 1):
+        tally = timeline.points.get(index) or Tally()
+        second = index * timeline.seconds_each
+        lasted = max(0.001, min(timeline.seconds_each, seconds - second))
+        percentiles = (milliseconds(tally, p) for p in (50, 95, 99))
+        points.append(Point(second, tally.ended / lasted, tally.failed, *percentiles))
+    # What is left of the last second is too short to be a rate.
+    return points[:-1] if len(points) > 1 and seconds % timeline.seconds_each < 0.5 else points
+
+
+def missed(summary: Summary, thresholds: Sequence[Threshold]) -> list[str]:
+    """The thresholds that were crossed, each with what was measured."""
+    found = []
+    for threshold in thresholds:
+        value = summary.measurement(threshold.name)
+        if value is None:
+            found.append(f"{threshold.text}: nothing was measured")
+        elif value > threshold.limit if threshold.is_above else value < threshold.limit:
+            found.append(f"{threshold.text}: it was {_measurement_text(threshold.name, value)}")
+    return found
+
+
+def _measurement_text(name: str, value: float) -> str:
+    if name in LATENCIES:
+        return duration_text(value)
+    return f"{value:.2%}" if name == "error_share" else f"{value:,.4g}"
+
+
+def duration_text(milliseconds: float) -> str:
+    """`812 µs`, `51.2 ms`, `3.42 s`: three digits."""
+    if milliseconds < 1:
+        return f"{milliseconds * 1000:.0f} µs"
+    if milliseconds < 1000:
+        return f"{milliseconds:.3g} ms"
+    seconds = milliseconds / 1000
+    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
+
+
+def bytes_text(number: float) -> str:
+    """`512 B`, `1.5 MB`: three digits."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000 or unit == "GB":
+            return f"{number:.3g} {unit}"
+        number /= 1000
+    raise AssertionError
+
+
+# ---- Where it is shown ---------------------------------------------------------------------------
+
+
+def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
+    """The summary as tables."""
+    what = "images" if plan.uploads else "requests"
+    ended = "[yellow]interrupted after[/]" if summary.is_interrupted else "in"
+    console.print(
+        f"\n[bold]{summary.requests:,} {what}[/] {ended} {summary.seconds:.1f} s: "
+        f"[bold]{summary.rate:,.1f}[/] a second ended well, "
+        f"{bytes_text(summary.received_bytes)} received"
+    )
+    if plan.rate:
+        console.print(f"Begun at {plan.rate:g} a second; latencies count from then.")
+    _print_latencies(console, plan, summary)
+    _print_distribution(console, summary)
+    counts = Table("answer", "count", box=None, pad_edge=False)
+    for code, number in summary.status_codes.items():
+        counts.add_row(code, f"{number:,}")
+    if summary.status_codes:
+        console.print(counts)
+    if any(code.startswith("3") for code in summary.status_codes):
+        console.print("Redirects (3xx) are counted, not followed.")
+    if summary.unsent:
+        console.print(
+            f"[red]{summary.unsent:,} {what} were never sent:[/] all {plan.concurrency} "
+            "connections were waiting for the server. They count as errors."
+        )
+    if summary.errors:
+        errors = Table("error", "count", "share", box=None, pad_edge=False, style="red")
+        for kind, number in summary.errors.items():
+            errors.add_row(kind, f"{number:,}", f"{number / summary.requests:.2%}")
+        console.print(errors)
+
+
+def _print_latencies(console: Console, plan: Plan, summary: Summary) -> None:
+    rows = (
+        [("upload answered", summary.upload_latency), ("image complete", summary.latency)]
+        if plan.uploads
+        else [("latency", summary.latency)]
+    )
+    if not any(latency for _, latency in rows):
+        return
+    table = Table("", *_LATENCY_NAMES, box=None, pad_edge=False)
+    for name, latency in rows:
+        if latency:
+            table.add_row(name, *(duration_text(value) for value in vars(latency).values()))
+    console.print(table)
+    if plan.uploads:
+        console.print(f"Statuses are asked for every {POLL_SECONDS:g} s.", style="dim")
+
+
+def _print_distribution(console: Console, summary: Summary) -> None:
+    if not summary.distribution:
+        return
+    most = max(bucket.count for bucket in summary.distribution)
+    table = Table("up to", "count", "", box=None, pad_edge=False)
+    for bucket in summary.distribution:
+        bar = "█" * math.ceil(40 * bucket.count / most) if bucket.count else ""
+        table.add_row(duration_text(bucket.up_to), f"{bucket.count:,}", bar)
+    console.print(table)
+
+
+@contextmanager
+def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[Measured], None]]:
+    """A bar and the numbers so far, while the run lasts. Nothing where nobody looks."""
+    if not console.is_terminal:
+        yield lambda measured: None
+        return
+    counted = plan.num_requests is not None
+    progress = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn() if counted else TextColumn("{task.completed:.0f} s"),
+        TimeElapsedColumn(),
+        console=console,
+    )
+    task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
+    with Live(progress, console=console, transient=True, refresh_per_second=5):
+
+        def show(measured: Measured) -> None:
+            total = measured.total
+            latency = Latency.of(total.latency)
+            progress.update(
+                task,
+                completed=total.ended if counted else measured.seconds,
+                description=f"{total.ended:,} ended, {total.failed:,} failed"
+                + (
+                    f", p50 {duration_text(latency.p50)}, p99 {duration_text(latency.p99)}"
+                    if latency
+                    else ""
+                ),
+            )
+
+        yield show
+
+
+def write_json(path: Path, summary: Summary) -> None:
+    """The summary for a program. Latencies are in milliseconds."""
+    path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
+
+
+CHART_WIDTH, CHART_HEIGHT = 900, 240
+
+PAGE = Template("""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Load test of $url</title>
+<style>
+:root { color-scheme: light dark; --line: light-dark(#d5d9e0, #3a4150);
+  --fast: light-dark(#1a6fb5, #6db6f2); --slow: light-dark(#b35900, #f0a34d);
+  --slowest: light-dark(#b3261e, #f2847c); --text: light-dark(#1c2430, #e4e8ef); }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem;
+  color: var(--text); background: light-dark(#fff, #151a22); }
+h1 { font-size: 1.4rem; overflow-wrap: anywhere; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
+table { border-collapse: collapse; } .wide { overflow-x: auto; }
+th, td { text-align: right; padding: .25rem .75rem; border-bottom: 1px solid var(--line);
+  font-variant-numeric: tabular-nums; }
+th:first-child, td:first-child { text-align: left; padding-left: 0; }
+svg { width: 100%; height: auto; overflow: visible; }
+svg text { font-size: 13px; fill: var(--text); }
+.grid { stroke: var(--line); } .bar { fill: var(--fast); } .failed { fill: var(--slowest); }
+.p50, .p95, .p99 { fill: none; stroke-width: 2; } .p50 { stroke: var(--fast); }
+.p95 { stroke: var(--slow); } .p99 { stroke: var(--slowest); }
+text.p50 { fill: var(--fast); stroke: none; } text.p95 { fill: var(--slow); stroke: none; }
+text.p99 { fill: var(--slowest); stroke: none; }
+</style>
+<h1>Load test of $url</h1>
+<p>$started_at, $seconds$interrupted: <strong>$requests $what</strong>,
+<strong>$rate</strong> a second ended well, $failed failed, $received received.</p>
+<h2>Latency</h2><div class="wide">$latencies</div>
+<h2>Latency over time</h2>$latency_chart
+<h2>$What ended each second</h2>$rate_chart
+<h2>Distribution</h2>$distribution_chart
+<h2>Answers and errors</h2><div class="wide">$outcomes</div>
+</html>
+""")
+
+
+def write_html(path: Path, plan: Plan, summary: Summary) -> None:
+    """One page that needs nothing beside it: tables, latency over time, distribution."""
+    what = "images" if plan.uploads else "requests"
+    rows = [("Image complete" if plan.uploads else "Answer", summary.latency)]
+    rows += [("Upload answered", summary.upload_latency)] if plan.uploads else []
+    outcomes = [(f"answer {code}", n) for code, n in summary.status_codes.items()]
+    outcomes += [(kind, n) for kind, n in summary.errors.items()]
+    outcomes += [("never sent: no connection was free", summary.unsent)] if summary.unsent else []
+    page = PAGE.substitute(
+        url=html.escape(summary.url),
+        started_at=summary.started_at,
+        seconds=f"{summary.seconds:.1f} s",
+        interrupted=", interrupted" if summary.is_interrupted else "",
+        requests=f"{summary.requests:,}",
+        what=what,
+        What=what.title(),
+        rate=f"{summary.rate:,.1f}",
+        failed=f"{summary.failed:,}",
+        received=bytes_text(summary.received_bytes),
+        latencies=_html_table(
+            ["", *_LATENCY_NAMES],
+            [
+                [name, *map(duration_text, vars(latency).values())]
+                for name, latency in rows
+                if latency
+            ],
+        ),
+        latency_chart=_latency_chart(summary.timeline),
+        rate_chart=_bar_chart(
+            [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline],
+            lambda value: f"{value:,.0f}",
+        ),
+        distribution_chart=_bar_chart(
+            [(duration_text(b.up_to), b.count, 0) for b in summary.distribution],
+            lambda value: f"{value:,.0f}",
+        ),
+        outcomes=_html_table(["", "count"], [[name, f"{n:,}"] for name, n in outcomes]),
+    )
+    path.write_text(page, encoding="utf-8")
+
+
+def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    def line(tag: str, cells: Sequence[str]) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>"
+
+
+def _grid(top: float, text: Callable[[float], str]) -> str:
+    lines = []
+    for quarter in range(5):
+        y = CHART_HEIGHT * (1 - quarter / 4)
+        lines.append(f'<line class="grid" x1="0" x2="{CHART_WIDTH}" y1="{y}" y2="{y}"/>')
+        lines.append(f'<text x="{CHART_WIDTH + 8}" y="{y + 4}">{text(top * quarter / 4)}</text>')
+    return "".join(lines)
+
+
+def _svg(label: str, content: str) -> str:
+    box = f"-4 -14 {CHART_WIDTH + 84} {CHART_HEIGHT + 40}"
+    return f'<svg viewBox="{box}" role="img" aria-label="{label}">{content}</svg>'
+
+
+def _latency_chart(points: Sequence[Point]) -> str:
+    top = max((point.p99 or 0 for point in points), default=0) * 1.05 or 1.0
+    content = [_grid(top, duration_text)]
+    step = CHART_WIDTH / max(1, len(points) - 1)
+    for place, name in enumerate(("p50", "p95", "p99")):
+        path, pen = [], "M"
+        for index, point in enumerate(points):
+            value = getattr(point, name)
+            if value is None:
+                pen = "M"  # Nothing was answered; a line across would claim otherwise.
+                continue
+            path.append(f"{pen}{index * step:.1f} {CHART_HEIGHT * (1 - value / top):.1f}")
+            # One lonely point is a dot.
+            path.append("h0.1" if pen == "M" else "")
+            pen = "L"
+        content.append(f'<path class="{name}" stroke-linecap="round" d="{" ".join(path)}"/>')
+        content.append(
+            f'<text class="{name}" x="{place * 50}" y="{CHART_HEIGHT + 22}">{name}</text>'
+        )
+    if points:
+        content.append(
+            f'<text x="{CHART_WIDTH}" y="{CHART_HEIGHT + 22}" text-anchor="end">'
+            f"{points[0].second}–{points[-1].second} s</text>"
+        )
+    return _svg("p50, p95 and p99 over time", "".join(content))
+
+
+def _bar_chart(bars: Sequence[tuple[str, float, int]], text: Callable[[float], str]) -> str:
+    top = max((height for _, height, _ in bars), default=0) * 1.05 or 1.0
+    content = [_grid(top, text)]
+    width = CHART_WIDTH / max(1, len(bars))
+    every = math.ceil(len(bars) / 12)
+    for index, (label, value, failed) in enumerate(bars):
+        height = CHART_HEIGHT * value / top
+        content.append(
+            f'<rect class="{"failed" if failed else "bar"}" x="{index * width:.1f}" '
+            f'y="{CHART_HEIGHT - height:.1f}" width="{width * 0.85:.1f}" height="{height:.1f}">'
+            f"<title>{html.escape(label)}: {text(value)}"
+            f"{f', {failed:,} failed' if failed else ''}</title></rect>"
+        )
+        if index % every == 0:
+            content.append(
+                f'<text x="{(index + 0.42) * width:.1f}" y="{CHART_HEIGHT + 22}" '
+                f'text-anchor="middle">{html.escape(label)}</text>'
+            )
+    return _svg("bars", "".join(content))
+
+
+# ---- The command line ----------------------------------------------------------------------------
+
+
+class DurationType(click.ParamType[float]):
+    """`30`, `30s`, `500ms`, `2m`, `1h`, in seconds."""
+
+    name = "duration"
+    _SECONDS: ClassVar = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Read it."""
+        match = re.fullmatch(r"([0-9.]+)\s*(ms|s|m|h|)", str(value))
+        try:
+            if match is None:
+                raise ValueError
+            return float(match[1]) * self._SECONDS[match[2]]
+        except ValueError:
+            self.fail(f"{value!r} is not a duration such as 30s, 500ms or 2m.", param, ctx)
+
+
+class ThresholdType(click.ParamType[Threshold]):
+    """`p95>500ms`."""
+
+    name = "threshold"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Threshold:
+        """Read it."""
+        try:
+            return value if isinstance(value, Threshold) else Threshold.parse(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class HeaderType(click.ParamType[tuple[str, str]]):
+    """`Name: value`."""
+
+    name = "header"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[str, str]:
+        """Read it."""
+        name, colon, text = str(value).partition(":")
+        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or "\n" in text:
+            self.fail(f"{value!r} is not of the form 'Name: value'.", param, ctx)
+        return name, text.strip()
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option(
+    "--url", required=True, help="Where to send requests; with --upload, the system's address."
+)
+@click.option(
+    "-n",
+    "--num-requests",
+    type=click.IntRange(1),
+    help=f"How many. [default: {DEFAULT_REQUESTS}, or what --duration holds]",
+)
+@click.option(
+    "-c",
+    "--concurrency",
+    type=click.IntRange(1, 50_000),
+    help=f"Connections, each with one request at a time. [default: {DEFAULT_CONCURRENCY}; "
+    "with --rate, one for each request of a second]",
+)
+@click.option(
+    "-d", "--duration", "duration_seconds", type=DurationType(), help="For how long: 30s, 2m."
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Requests begun each second, whatever comes back.",
+)
+@click.option(
+    "--processes",
+    type=click.IntRange(1, 256),
+    default=1,
+    show_default=True,
+    help="Processes to send from. One fills about one core.",
+)
+@click.option(
+    "--warm-up",
+    "warm_up_seconds",
+    type=DurationType(),
+    default="0",
+    help="Send for this long before anything is measured.",
+)
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=DurationType(),
+    default="30s",
+    show_default=True,
+    help="How long one request may take.",
+)
+@click.option(
+    "--keep-alive/--no-keep-alive",
+    default=True,
+    show_default=True,
+    help="Keep connections, or open one for each request.",
+)
+@click.option("-k", "--insecure", is_flag=True, help="Accept any TLS certificate.")
+@click.option("-m", "--method", default=None, help="[default: GET, or POST with a body]")
+@click.option(
+    "-H", "--header", "headers", type=HeaderType(), multiple=True, help="'Name: value', repeatable."
+)
+@click.option("-b", "--body", help="What to send; @FILE reads it from a file.")
+@click.option(
+    "--upload",
+    type=click.Path(exists=True, path_type=Path),
+    help="An image, or a folder of images, to upload and follow until each is captioned. "
+    "Without -n or --duration: each once.",
+)
+@click.option(
+    "--unique",
+    is_flag=True,
+    help="Make every uploaded file a new one, by a few bytes behind its end. "
+    "The same file may be known already.",
+)
+@click.option(
+    "--caption-timeout",
+    "caption_timeout_seconds",
+    type=DurationType(),
+    default="5m",
+    show_default=True,
+    help="How long an image may take to be captioned.",
+)
+@click.option(
+    "--json",
+    "json_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the summary there.",
+)
+@click.option(
+    "--html",
+    "html_path",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write a page with charts there.",
+)
+@click.option(
+    "--fail-if",
+    "thresholds",
+    type=ThresholdType(),
+    multiple=True,
+    help="'p95>500ms', 'errors>1%', 'rate<100', repeatable: exit status 1 when it is so.",
+)
+def main(
+    *,
+    url: str,
+    duration_seconds: float | None,
+    upload: Path | None,
+    body: str | None,
+    method: str | None,
+    insecure: bool,
+    json_path: Path | None,
+    html_path: Path | None,
+    thresholds: tuple[Threshold, ...],
+    **options: Any,
+) -> None:  # fmt: skip
+    """Put a web server under load and measure how it answers.
+
+    Exit status: 0; 1 when a --fail-if came true; 2 when the run could not begin.
+    """
+    console = Console(width=None if sys.stdout.isatty() else 120)
+    uploads = _images(upload) if upload else ()
+    if upload and (body is not None or method):
+        raise click.UsageError("--upload sends its own requests; leave out --body and --method.")
+    if not upload and any(threshold.name in UPLOAD_LATENCIES for threshold in thresholds):
+        raise click.UsageError("upload_… is measured with --upload only.")
+    plan = Plan(
+        target=Target.parse(url),
+        duration_seconds=duration_seconds,
+        num_requests=_number(options.pop("num_requests"), duration_seconds, uploads),
+        concurrency=_concurrency(options.pop("concurrency"), options["rate"]),
+        verify_tls=not insecure,
+        method=(method or ("GET" if body is None else "POST")).upper(),
+        body=_body(body),
+        uploads=uploads,
+        **options,
+    )
+    _check_that_it_answers(plan)
+    for path in (json_path, html_path):
+        if path:
+            _check_writable(path)
+    with live_progress(console, plan) as show:
+        measured = run(plan, show)
+    summary = summarise(plan, measured)
+    if json_path:
+        write_json(json_path, summary)
+    if html_path:
+        write_html(html_path, plan, summary)
+    print_summary(console, plan, summary)
+    if crossed := missed(summary, thresholds):
+        for line in crossed:
+            console.print(f"[red]FAILED[/] {line}", highlight=False)
+        sys.exit(EXIT_MISSED)
+
+
+def _number(
+    num_requests: int | None, duration_seconds: float | None, uploads: Sequence[Path]
+) -> int | None:
+    if num_requests is None and duration_seconds is None:
+        return len(uploads) or DEFAULT_REQUESTS
+    return num_requests
+
+
+def _concurrency(concurrency: int | None, rate: float | None) -> int:
+    if concurrency is not None:
+        return concurrency
+    if rate is None:
+        return DEFAULT_CONCURRENCY
+    return min(MAX_DEFAULT_CONCURRENCY, max(DEFAULT_CONCURRENCY, math.ceil(rate)))
+
+
+def _body(body: str | None) -> bytes:
+    if body is None:
+        return b""
+    if not body.startswith("@"):
+        return body.encode()
+    try:
+        return Path(body[1:]).read_bytes()
+    except OSError as error:
+        raise UnusableError(
+            f"The body cannot be read from {body[1:]}: {error.strerror}."
+        ) from error
+
+
+def _images(path: Path) -> tuple[Path, ...]:
+    if path.is_file():
+        return (path,)
+    images = tuple(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
+    if not images:
+        raise UnusableError(f"There is no file in {path}.")
+    return images
+
+
+def _check_writable(path: Path) -> None:
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise UnusableError(f"{path} cannot be written.")
+
+
+def _check_that_it_answers(plan: Plan) -> None:
+    """Open one connection and close it: a wrong address is told in a sentence, not in errors."""
+    target = plan.target
+    where = f"{target.host} port {target.port}"
+    try:
+        with socket.create_connection((target.host, target.port), plan.timeout_seconds) as plain:
+            if target.scheme == "https":
+                context = ssl.create_default_context()
+                context.check_hostname = plan.verify_tls
+                context.verify_mode = ssl.CERT_REQUIRED if plan.verify_tls else ssl.CERT_NONE
+                with context.wrap_socket(plain, server_hostname=target.host):
+                    pass
+    except socket.gaierror as error:
+        raise UnusableError(f"There is no host named {target.host}.") from error
+    except ConnectionRefusedError as error:
+        raise UnusableError(f"Nothing listens on {where}.") from error
+    except TimeoutError as error:
+        raise UnusableError(f"{where} did not take a connection in time.") from error
+    except ssl.SSLCertVerificationError as error:
+        raise UnusableError(
+            f"The TLS certificate of {where} is not to be trusted ({error.verify_message}); "
+            "--insecure accepts it."
+        ) from error
+    except ssl.SSLError as error:
+        raise UnusableError(f"{where} does not speak TLS ({error.reason}).") from error
+    except OSError as error:
+        raise UnusableError(f"{where} cannot be reached: {error.strerror or error}.") from error
+
+
+if __name__ == "__main__":
+    main()

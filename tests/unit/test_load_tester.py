@@ -1,0 +1,243 @@
+import json
+import pickle
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+
+import load_tester
+from load_tester import (
+    Measured,
+    Plan,
+    Tally,
+    Target,
+    Threshold,
+    Timeline,
+    UnusableError,
+    missed,
+    summarise,
+    write_html,
+    write_json,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def make_plan(**overrides):
+    options = {"num_requests": 100, "duration_seconds": None, "concurrency": 10}
+    return Plan(**({"target": Target.parse("http://127.0.0.1/")} | options | overrides))
+
+
+def make_tally(*latencies_ms, status=200, **overrides):
+    tally = Tally(ended=len(latencies_ms), **overrides)
+    tally.status_codes[status] += len(latencies_ms)
+    for latency_ms in latencies_ms:
+        tally.latency.record_value(latency_ms * 1000)
+    return tally
+
+
+def make_measured(*tallies, seconds=None, begun=0, is_interrupted=False):
+    measured = Measured(datetime(2026, 1, 2, tzinfo=UTC), begun=begun)
+    for second, tally in enumerate(tallies):
+        measured.total.add(tally)
+        measured.timeline.add(second, tally)
+    measured.seconds = len(tallies) if seconds is None else seconds
+    measured.is_interrupted = is_interrupted
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://host", ("http", "host", 80, "/")),
+        ("https://host/a?b=c", ("https", "host", 443, "/a?b=c")),
+        ("http://[::1]:8000/x", ("http", "::1", 8000, "/x")),
+        ("http://host/katze ñ", ("http", "host", 80, "/katze%20%C3%B1")),
+        ("http://host/a%20b", ("http", "host", 80, "/a%20b")),
+    ],
+)
+def test_a_url_says_where_to_connect_and_what_to_ask_for(url, expected):
+    target = Target.parse(url)
+
+    assert (target.scheme, target.host, target.port, target.path) == expected
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "host", "ftp://host/", "http://", "http://host:port/", "http://[::1", "http://a:b@c/"],
+)
+def test_what_is_no_url_is_refused_in_a_sentence(url):
+    with pytest.raises(UnusableError) as caught:
+        Target.parse(url)
+
+    assert caught.value.message.endswith(".")
+    assert caught.value.exit_code == 2
+
+
+def test_percentiles_are_those_of_all_processes_and_seconds_together():
+    measured = make_measured(
+        make_tally(*range(1, 51)), make_tally(*range(51, 101)), make_tally(), seconds=3
+    )
+
+    summary = summarise(make_plan(), measured)
+
+    assert summary.requests == 100
+    assert summary.rate == pytest.approx(100 / 3)
+    assert summary.latency.p50 == pytest.approx(50, rel=0.002)
+    assert summary.latency.p99 == pytest.approx(99, rel=0.002)
+    assert summary.latency.max == pytest.approx(100, rel=0.002)
+
+
+def test_a_second_without_answers_changes_nothing_on_its_way_between_processes():
+    seconds = [make_tally(5, 9), Tally(), make_tally(7)]
+
+    summary = summarise(
+        make_plan(), make_measured(*(pickle.loads(pickle.dumps(tally)) for tally in seconds))
+    )
+
+    assert summary.latency.min == pytest.approx(5, rel=0.002)
+    assert summary.latency.max == pytest.approx(9, rel=0.002)
+
+
+def test_what_failed_is_counted_once_and_does_not_end_well():
+    failed = make_tally(5, 5, failed=2, status=503)
+    failed.errors["HTTP 503"] += 2
+
+    summary = summarise(make_plan(), make_measured(make_tally(5, 5, 5), failed))
+
+    assert (summary.requests, summary.failed) == (5, 2)
+    assert summary.rate == pytest.approx(1.5)
+    assert summary.status_codes == {"200": 3, "503": 2}
+    assert summary.measurement("error_share") == pytest.approx(0.4)
+
+
+def test_a_run_in_which_nothing_was_answered_has_no_latency():
+    nothing = Tally(ended=3, failed=3)
+    nothing.errors["connection refused"] += 3
+
+    summary = summarise(make_plan(), make_measured(nothing))
+
+    assert summary.latency is None
+    assert summary.distribution == []
+    assert missed(summary, [Threshold.parse("p95>1s")]) == ["p95>1s: nothing was measured"]
+
+
+def test_requests_that_the_clock_called_for_and_nobody_sent_are_errors():
+    plan = make_plan(num_requests=None, duration_seconds=10, rate=50)
+
+    summary = summarise(plan, make_measured(make_tally(1), seconds=12, begun=400))
+
+    assert summary.unsent == 100
+    assert summary.measurement("errors") == 100
+
+
+def test_an_interrupted_run_misses_only_what_was_called_for_until_then():
+    plan = make_plan(num_requests=None, duration_seconds=60, rate=50)
+
+    summary = summarise(
+        plan, make_measured(make_tally(1), seconds=2, begun=100, is_interrupted=True)
+    )
+
+    assert summary.unsent == 0
+    assert summary.is_interrupted
+
+
+def test_the_distribution_counts_every_request_once():
+    latencies = [1] * 50 + list(range(2, 200)) + [5000]
+
+    summary = summarise(make_plan(), make_measured(make_tally(*latencies)))
+
+    assert sum(bucket.count for bucket in summary.distribution) == len(latencies)
+    assert summary.distribution[-1].up_to == pytest.approx(5000, rel=0.002)
+    edges = [bucket.above for bucket in summary.distribution]
+    assert edges == sorted(edges)
+
+
+def test_a_long_run_keeps_few_points_and_every_request():
+    timeline = Timeline()
+
+    for second in range(3600):
+        timeline.add(second, make_tally(1))
+
+    assert len(timeline.points) <= Timeline.MAX_POINTS
+    assert sum(tally.ended for tally in timeline.points.values()) == 3600
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "limit"),
+    [
+        ("p95>500ms", "p95", 500),
+        ("p99.9 > 1.5s", "p99.9", 1500),
+        ("errors>1%", "error_share", 0.01),
+        ("errors>10", "errors", 10),
+        ("rate<100", "rate", 100),
+        ("rate<100/s", "rate", 100),
+        ("upload_p50>80ms", "upload_p50", 80),
+    ],
+)
+def test_a_threshold_is_read_with_its_unit(text, name, limit):
+    threshold = Threshold.parse(text)
+
+    assert (threshold.name, threshold.limit) == (name, pytest.approx(limit))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "p95", "p95>", "p95>x", "p95>5%", "rate<1s", "p42>1s", "errors>1s", "p95>=1s"]
+)
+def test_a_threshold_that_cannot_be_meant_is_refused(text):
+    with pytest.raises(ValueError, match=re.escape(repr(text))):
+        Threshold.parse(text)
+
+
+def test_only_thresholds_that_were_crossed_are_named():
+    summary = summarise(make_plan(), make_measured(make_tally(*range(1, 101)), seconds=1))
+    thresholds = [Threshold.parse(text) for text in ("p50>40ms", "p50>60ms", "rate<99", "rate<101")]
+
+    assert missed(summary, thresholds) == ["p50>40ms: it was 50 ms", "rate<101: it was 100"]
+
+
+@pytest.mark.parametrize(
+    ("milliseconds", "text"),
+    [(0.042, "42 µs"), (5.1, "5.1 ms"), (512.4, "512 ms"), (1500, "1.5 s"), (3_600_000, "3,600 s")],
+)
+def test_durations_read_as_people_write_them(milliseconds, text):
+    assert load_tester.duration_text(milliseconds) == text
+
+
+def test_the_json_file_holds_the_summary(tmp_path):
+    write_json(tmp_path / "r.json", summarise(make_plan(), make_measured(make_tally(1, 2, 3))))
+
+    written = json.loads((tmp_path / "r.json").read_text())
+    assert written["requests"] == 3
+    assert written["latency"]["p50"] == pytest.approx(2, rel=0.002)
+    assert written["timeline"][0]["per_second"] == 3
+
+
+def test_the_page_needs_nothing_beside_it_and_believes_no_url(tmp_path):
+    plan = make_plan(target=Target("http", "h", 80, "/<script>alert(1)</script>"))
+    tally = make_tally(1, 2, 3)
+    tally.errors["<img src=x>"] += 1
+
+    write_html(tmp_path / "r.html", plan, summarise(plan, make_measured(tally, make_tally())))
+
+    page = (tmp_path / "r.html").read_text()
+    assert "<script" not in page
+    assert "<img" not in page
+    assert not re.search(r"(href|url\(|@import|src)\s*=?\s*[\"'(]?(http|//)", page)
+    assert page.count("<svg") == 3
+
+
+def test_its_own_list_of_packages_agrees_with_the_whole_projects():
+    script = (ROOT / "load_tester.py").read_text()
+    block = re.search(r"# /// script\n(.*?)# ///", script, re.DOTALL)[1]
+    own = re.findall(r'"([\w-]+==[\w.]+)"', block)
+    every = {
+        str(Requirement(line))
+        for line in (ROOT / "requirements.txt").read_text().splitlines()
+        if line and not line.startswith("#")
+    }
+
+    assert len(own) == 4
+    assert set(own) <= every
