@@ -1,11 +1,13 @@
 """S3, as far as the functions need it: read an original, store a thumbnail, delete both."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
+import urllib3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
@@ -26,6 +28,11 @@ _CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 2},
     signature_version="s3v4",
 )
+
+# The largest upload at two megabytes a second. With both attempts at a connection this still ends
+# within the thumbnail function's time.
+MAX_READ_SECONDS = 10
+_CHUNK_BYTES = 256 * 1024
 
 # https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html
 _MISCONFIGURED = {
@@ -55,13 +62,30 @@ class ObjectStore:
         """An object's bytes, in memory: uploads are bounded, and decoders seek.
 
         Raises:
-            TransientError: it is not there yet, or S3 did not answer.
+            TransientError: it is not there yet, or S3 did not answer, or not to the end, or too
+                slowly.
             ConfigurationError: this function may not read it.
         """
         with _translated_errors():
             response = self._client.get_object(Bucket=self._bucket, Key=key)
-            with response["Body"] as body:
-                return BytesIO(body.read())
+            give_up_at = time.monotonic() + MAX_READ_SECONDS
+            data = BytesIO()
+            # As a context, the body is urllib3's response. Its read1 returns with what has come;
+            # read waits for all it was asked for, however slowly that drips.
+            body: Any = response["Body"]
+            with body as raw:
+                while chunk := raw.read1(_CHUNK_BYTES):
+                    data.write(chunk)
+                    if time.monotonic() > give_up_at:
+                        raise TransientError(
+                            "The image storage answers too slowly.", code="storage_unavailable"
+                        )
+            if data.tell() != response["ContentLength"]:
+                raise TransientError(
+                    "The image storage broke off in the middle.", code="storage_unavailable"
+                )
+            data.seek(0)
+            return data
 
     def put(self, key: str, data: bytes, *, content_type: str) -> None:
         """Store an object. Doing it twice leaves the same object.
@@ -115,7 +139,7 @@ def _translated_errors() -> Iterator[None]:
         raise _work_error(error.response["Error"].get("Code", "")) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
         raise ConfigurationError("This system has no access to its image storage.") from error
-    except BotoCoreError as error:
+    except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
         raise TransientError(
             "The image storage did not answer.", code="storage_unavailable"
         ) from error
