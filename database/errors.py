@@ -4,6 +4,7 @@ DatabaseError
 ├── ImageNotFoundError          no such row; an event may have overtaken it: try again
 ├── InvalidObjectKeyError       not a key this system writes; trying again won't help
 └── DatabaseUnavailableError    away, overloaded or deadlocked; try again
+    └── QueryTooSlowError       this question took too long; ask for less
 """
 
 
@@ -21,3 +22,7 @@ class InvalidObjectKeyError(DatabaseError):
 
 class DatabaseUnavailableError(DatabaseError):
     """The database did not answer, or gave up on the transaction. Trying again may succeed."""
+
+
+class QueryTooSlowError(DatabaseUnavailableError):
+    """The database gave up on a question that took longer than it may."""

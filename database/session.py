@@ -10,7 +10,7 @@ import sqlalchemy.exc
 from sqlalchemy import URL, Engine, QueuePool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.errors import DatabaseUnavailableError
+from database.errors import DatabaseUnavailableError, QueryTooSlowError
 from database.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -25,18 +25,21 @@ SQLITE_BUSY_TIMEOUT_SECONDS = 30
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_access_denied_error
 _MYSQL_ACCESS_DENIED = 1045
 
-# Cannot connect, went away, lost; too many connections; access denied while a password rotates;
-# lock wait timed out, deadlock; shutting down, interrupted; out of memory, disk or table full;
-# read-only after a failover.
+# https://dev.mysql.com/doc/refman/8.4/en/optimizer-hints.html#optimizer-hints-execution-time
+_MYSQL_QUERY_TIMEOUT = 3024
+
+# What passes by itself, or once somebody mends the server; everything else is a defect of ours.
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/
 _MYSQL_UNAVAILABLE = {
-    *(2002, 2003, 2006, 2013, 2014, 2055),
-    *(1040, 1203, 1226),
-    _MYSQL_ACCESS_DENIED,
-    *(1205, 1213, 3572),
-    *(1053, 1077, 1079, 1317, 3024),
-    *(1021, 1037, 1038, 1041, 1114),
-    *(1290, 1792, 1836),
+    *(2002, 2003, 2006, 2013, 2014, 2055),  # Cannot connect, went away, lost.
+    *(1158, 1159, 1160, 1161),  # The same, as the server noticed it.
+    *(1040, 1129, 1135, 1203, 1226),  # Too many connections, or errors of them.
+    _MYSQL_ACCESS_DENIED,  # While a password rotates.
+    *(1205, 1213, 3572),  # Waited too long for a lock; deadlock.
+    *(1053, 1077, 1079, 1317, 1927, 3032, 3168, 3169, 4031),  # Shutting down, offline, killed.
+    _MYSQL_QUERY_TIMEOUT,
+    *(1021, 1026, 1030, 1037, 1038, 1041, 1114),  # Out of disk, table space or memory.
+    *(1290, 1792, 1836),  # Read-only after a failover.
 }
 _SQLITE_UNAVAILABLE = (
     "database is locked",
@@ -153,6 +156,7 @@ def session_scope(session_factory: sessionmaker[Session]) -> Iterator[Session]:
 
     Raises:
         DatabaseUnavailableError: the database is away, or gave up on the transaction.
+        QueryTooSlowError: it gave up on one question, which took too long.
     """
     try:
         with session_factory.begin() as session:
@@ -160,6 +164,8 @@ def session_scope(session_factory: sessionmaker[Session]) -> Iterator[Session]:
     except sqlalchemy.exc.TimeoutError as error:  # No connection in the pool became free.
         raise DatabaseUnavailableError("no connection to the database was free") from error
     except sqlalchemy.exc.DBAPIError as error:
+        if _code(error) == _MYSQL_QUERY_TIMEOUT:
+            raise QueryTooSlowError("the database took too long over one question") from error
         if _is_unavailable(error):
             raise DatabaseUnavailableError("the database did not answer") from error
         raise
@@ -169,7 +175,12 @@ def _is_unavailable(error: sqlalchemy.exc.DBAPIError) -> bool:
     """Whether an error may pass by itself. Drivers file defects of ours under the same classes."""
     if error.connection_invalidated:
         return True
-    code = error.orig.args[0] if error.orig is not None and error.orig.args else None
+    code = _code(error)
     if isinstance(code, int):
         return code in _MYSQL_UNAVAILABLE
     return any(words in str(code) for words in _SQLITE_UNAVAILABLE)
+
+
+def _code(error: sqlalchemy.exc.DBAPIError) -> object:
+    """The first thing a driver says of an error: MySQL's number, or SQLite's sentence."""
+    return error.orig.args[0] if error.orig is not None and error.orig.args else None

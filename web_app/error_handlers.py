@@ -6,7 +6,7 @@ from flask import Flask, Response, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from web_app.errors import WebError
 from web_app.request import prefers_json
 
@@ -45,6 +45,12 @@ def register_error_handlers(app: Flask) -> None:
             "database_unavailable",
             503,
         )
+
+    @app.errorhandler(QueryTooSlowError)
+    def query_too_slow(error: QueryTooSlowError) -> ResponseReturnValue:
+        logger.warning("a search took too long", exc_info=error)
+        message = "That search took too long. Search for words that fewer images have."
+        return _answer(message, "search_too_slow", 503)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> ResponseReturnValue:

@@ -6,7 +6,7 @@ import threading
 import pytest
 from sqlalchemy import make_url, text
 
-from database.errors import DatabaseUnavailableError
+from database.errors import DatabaseUnavailableError, QueryTooSlowError
 from database.migrations import migrate
 from database.session import (
     POOL_SIZE,
@@ -40,16 +40,16 @@ def test_sqlite_connections_write_ahead_and_wait_for_one_another(sqlite_url, mak
 
 
 @pytest.fixture
-def rotating_password(tmp_path):
-    """A server of its own, whose account's password can be changed as RDS rotates one."""
+def own_server(tmp_path):
+    """A server of its own, to change what is for all of its users."""
     if not mysql_server.mysql_is_available() or mysql_server.find_mysqld() is None:
         pytest.skip(mysql_server.MYSQL_MISSING)
     with mysql_server.own_mysql(tmp_path) as server:
         yield server
 
 
-def test_a_rotated_password_is_read_again_when_the_server_refuses_the_old_one(rotating_password):
-    server = rotating_password
+def test_a_rotated_password_is_read_again_when_the_server_refuses_the_old_one(own_server):
+    server = own_server
     url = make_url(server.url)
     secret = {"password": url.password}
     reads = []
@@ -123,3 +123,130 @@ def test_migrations_that_start_together_run_one_after_the_other(mysql_url, make_
         thread.join()
 
     assert errors == []
+
+
+@pytest.fixture
+def mysql_factory(mysql_url, make_engine):
+    engine = make_engine(mysql_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE t (id INT PRIMARY KEY, n INT)"))
+        connection.execute(text("INSERT INTO t VALUES (1, 0), (2, 0)"))
+    return create_session_factory(engine)
+
+
+def lock(session, row):
+    session.execute(text(f"UPDATE t SET n = n + 1 WHERE id = {row}"))
+
+
+def unavailable_code(caught):
+    """MySQL's number of what was met."""
+    return caught.value.__cause__.orig.args[0]
+
+
+def test_of_two_that_deadlock_one_is_told_to_try_again_and_the_other_succeeds(mysql_factory):
+    both_hold_one, met = threading.Barrier(2), []
+
+    def cross(first, second):
+        try:
+            with session_scope(mysql_factory) as session:
+                lock(session, first)
+                both_hold_one.wait(10)
+                lock(session, second)
+        except DatabaseUnavailableError as error:
+            met.append(error.__cause__.orig.args[0])
+
+    threads = [threading.Thread(target=cross, args=order) for order in ((1, 2), (2, 1))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert met == [1213]
+    with session_scope(mysql_factory) as session:
+        assert session.execute(text("SELECT n FROM t")).scalars().all() == [1, 1]
+
+
+def test_who_waits_too_long_for_a_lock_is_told_to_try_again(mysql_factory):
+    with session_scope(mysql_factory) as holder:
+        lock(holder, 1)
+        with (
+            pytest.raises(DatabaseUnavailableError) as caught,
+            session_scope(mysql_factory) as session,
+        ):
+            session.execute(text("SET SESSION innodb_lock_wait_timeout = 1"))
+            lock(session, 1)
+
+    assert unavailable_code(caught) == 1205
+
+
+def kill(session_factory, what, connection_id):
+    with session_scope(session_factory) as session:
+        session.execute(text(f"KILL {what} {connection_id}"))
+
+
+def test_a_connection_killed_in_a_transaction_leaves_nothing_and_the_next_one_works(mysql_factory):
+    with pytest.raises(DatabaseUnavailableError), session_scope(mysql_factory) as session:
+        lock(session, 1)
+        kill(mysql_factory, "CONNECTION", session.scalar(text("SELECT CONNECTION_ID()")))
+        lock(session, 2)
+
+    with session_scope(mysql_factory) as session:
+        assert session.execute(text("SELECT n FROM t")).scalars().all() == [0, 0]
+
+
+def test_a_question_that_is_killed_may_be_asked_again(mysql_factory):
+    with session_scope(mysql_factory) as session:
+        victim = session.scalar(text("SELECT CONNECTION_ID()"))
+        killer = threading.Timer(0.5, kill, (mysql_factory, "QUERY", victim))
+        killer.start()
+        with pytest.raises(DatabaseUnavailableError) as caught, session_scope(mysql_factory):
+            try:
+                session.execute(
+                    text(
+                        "SELECT COUNT(*) FROM information_schema.columns a,"
+                        " information_schema.columns b, information_schema.columns c"
+                    )
+                )
+            finally:
+                killer.join()
+
+    assert unavailable_code(caught) == 1317
+
+
+def test_a_full_table_is_a_server_to_be_mended_not_a_defect_of_ours(mysql_factory):
+    with pytest.raises(DatabaseUnavailableError) as caught, session_scope(mysql_factory) as session:
+        session.execute(text("SET SESSION max_heap_table_size = 16384"))
+        session.execute(text("CREATE TEMPORARY TABLE full_one (c CHAR(255)) ENGINE = MEMORY"))
+        for _ in range(100):
+            session.execute(text("INSERT INTO full_one VALUES ('x')"))
+
+    assert unavailable_code(caught) == 1114
+
+
+def test_a_question_that_takes_longer_than_it_may_has_an_error_of_its_own(mysql_factory):
+    with pytest.raises(QueryTooSlowError), session_scope(mysql_factory) as session:
+        session.execute(
+            text(
+                "SELECT /*+ MAX_EXECUTION_TIME(100) */ COUNT(*) FROM information_schema.columns a,"
+                " information_schema.columns b, information_schema.columns c"
+            )
+        )
+
+
+def test_a_server_that_became_read_only_is_one_that_is_away(own_server, make_engine):
+    own_server.execute_as_root("CREATE DATABASE test_failover")
+    engine = make_engine(
+        make_url(own_server.url).set(database="test_failover").render_as_string(hide_password=False)
+    )
+    factory = create_session_factory(engine)
+    with session_scope(factory) as session:
+        session.execute(text("CREATE TABLE t (id INT PRIMARY KEY)"))
+    own_server.execute_as_root("SET GLOBAL read_only = ON")
+
+    with pytest.raises(DatabaseUnavailableError) as caught, session_scope(factory) as session:
+        session.execute(text("INSERT INTO t VALUES (1)"))
+    assert unavailable_code(caught) in (1290, 1836)
+
+    own_server.execute_as_root("SET GLOBAL read_only = OFF")
+    with session_scope(factory) as session:
+        session.execute(text("INSERT INTO t VALUES (1)"))
