@@ -1,0 +1,276 @@
+"""What stands between the model's answer and the row: is this a caption?
+
+What is wrong without changing what was said is mended: a preamble, markdown, invisible characters,
+a tag twice. What is not a caption at all is refused, with the reason in plain words.
+
+Text inside an image is data. A caption may quote anything, so what stands in quotation marks is
+never judged.
+"""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lambda_functions.annotation.languages import find_language
+from lambda_functions.errors import PermanentError
+
+MAX_CAPTION_CHARACTERS: Final = 2000
+MAX_ALT_TEXT_CHARACTERS: Final = 125  # What the prompt asks for; longer ones tire a listener.
+MAX_TAG_CHARACTERS: Final = 50
+MAX_TAGS: Final = 12
+# So many of the prompt's words in a row are no coincidence.
+ECHO_WORDS: Final = 8
+
+
+class CaptionRejectedError(PermanentError):
+    """The answer cannot be kept. Asking once more may bring one that can."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The model's answer was not kept: {reason}.", code="caption_rejected")
+
+
+@dataclass(frozen=True)
+class Words:
+    """What is kept of an answer: each text on one line, fit to be shown."""
+
+    caption: str
+    alt_text: str
+    tags: list[str]
+
+
+def read_answer(text: str, *, prompt: str, language: str) -> Words:
+    """Make an answer fit to be kept.
+
+    Args:
+        text: the answer as the model wrote it: JSON with `caption`, `alt_text` and `tags`.
+        prompt: what it was asked.
+        language: what it was to be written in, by its English name or its own.
+    Raises:
+        CaptionRejectedError: it holds no caption.
+    """
+    if not text.strip():
+        raise CaptionRejectedError("it was empty")
+    fields = _parse(text)
+    caption = _clean_text(fields.get("caption"))
+    if not caption:
+        raise CaptionRejectedError("its caption was empty")
+    _judge(caption, prompt=prompt, language=language)
+    alt_text = _clean_text(fields.get("alt_text"))
+    if not alt_text or _is_refusal(alt_text) or _is_echo(alt_text, prompt):
+        alt_text = caption
+    return Words(
+        _shorten_to_sentences(caption),
+        _shorten(alt_text, MAX_ALT_TEXT_CHARACTERS),
+        list(_clean_tags(fields.get("tags"))),
+    )
+
+
+def _judge(caption: str, *, prompt: str, language: str) -> None:
+    if _is_refusal(caption):
+        raise CaptionRejectedError("it declined, or asked for the image, instead of describing it")
+    if _is_echo(caption, prompt):
+        raise CaptionRejectedError("it repeated its instructions")
+    said = _without_quotations(caption)
+    if not any(character.isalpha() for character in caption):
+        raise CaptionRejectedError("it held no words")
+    expected = find_language(language)
+    if expected is not None and expected.is_foreign(said):
+        raise CaptionRejectedError(f"it was not in {language}")
+
+
+# The answer's form
+
+
+def _parse(text: str) -> Mapping[str, Any]:
+    """The JSON object in an answer, whatever stands around it or inside its caption."""
+    for candidate in _objects(text):
+        inner = candidate.get("caption")
+        if isinstance(inner, str) and inner.lstrip().startswith(("{", "```")):
+            return next(_objects(inner), {})
+        return candidate
+    raise CaptionRejectedError("it was not in the form that was asked for")
+
+
+def _objects(text: str) -> Iterator[Mapping[str, Any]]:
+    """Every JSON object in a text that has a caption, the outermost first."""
+    decoder = json.JSONDecoder(strict=False)  # A raw line break in a string does no harm.
+    for start in re.finditer(r"\{", text):
+        try:
+            value, _end = decoder.raw_decode(text, start.start())
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(value, dict) and "caption" in value:
+            yield value
+
+
+# Texts
+
+# Seen by nobody, but they turn the direction of what follows, hide text or split words. Joiners
+# stay, because Persian, Indic scripts and emoji are written with them.
+_KEPT_FORMATS = {"\u200c", "\u200d"}
+
+_MARKDOWN = (
+    (re.compile(r"```\w*"), ""),
+    (re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)"), r"\1"),
+    (re.compile(r"^\s*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
+    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
+    (re.compile(r"`([^`\n]+)`"), r"\1"),
+)
+
+_PREAMBLES = (
+    re.compile(r"(?:sure|certainly|of course|okay)\b[,.!:]+\s*", re.IGNORECASE),
+    # A sentence of its own that ends in a colon: "Here is a description of the image:".
+    re.compile(
+        r"(?:here(?:'s|’s| is| are)|below is|hier ist|voici|aquí (?:está|tienes)|aqui está|ecco)\b"
+        r"[^.!?:]{0,100}:\s+",
+        re.IGNORECASE,
+    ),
+    re.compile(
+        r"here(?:'s|’s| is) (?:a|an|the|your)\b[^.!?:]{0,40}"
+        r"\b(?:description|caption|summary)\b[^.!?:]{0,60}[.!]\s+",
+        re.IGNORECASE,
+    ),
+    re.compile(r"(?:caption|description|alt[ -]?text)\s*:\s+", re.IGNORECASE),
+    re.compile(
+        r"(?:(?:in )?(?:this|the) (?:image|photo|photograph|picture)"
+        r"(?: (?:shows|depicts|features|captures|displays|is of)(?! (?:that|how|what|where)\b)|,)"
+        r"|this is (?:an?|the) (?:image|photo|photograph|picture) (?:of|showing))\s+",
+        re.IGNORECASE,
+    ),
+)
+
+
+def _clean_text(value: Any) -> str:
+    """One line without markdown, preambles or invisible characters; empty when it is no text."""
+    if not isinstance(value, str):
+        return ""
+    text = _without_markdown(_without_invisibles(value))
+    text = " ".join(text.split())
+    if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
+        text = text[1:-1].strip()
+    for preamble in _PREAMBLES:
+        rest = text[match.end() :] if (match := preamble.match(text)) else ""
+        if rest:
+            text = rest[0].upper() + rest[1:]
+    return text
+
+
+def _without_invisibles(text: str) -> str:
+    def keeps(character: str) -> bool:
+        category = unicodedata.category(character)
+        return category not in ("Cc", "Cf", "Cs", "Co") or character in _KEPT_FORMATS
+
+    spaced = re.sub(r"[\t\r\v\f\x85\u2028\u2029]", " ", text)
+    kept = "".join(c for c in spaced if c == "\n" or keeps(c))
+    return unicodedata.normalize("NFC", kept)
+
+
+def _without_markdown(text: str) -> str:
+    for pattern, replacement in _MARKDOWN:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+_SENTENCE_END = re.compile(r"[.!?…]['\"’”)]*(?=\s|$)|[。！？｡][」』”）]*")
+
+
+def _shorten_to_sentences(caption: str) -> str:
+    """As many whole sentences as fit."""
+    if len(caption) <= MAX_CAPTION_CHARACTERS:
+        return caption
+    ends = [m.end() for m in _SENTENCE_END.finditer(caption) if m.end() <= MAX_CAPTION_CHARACTERS]
+    if not ends:
+        raise CaptionRejectedError("it was too long, and nowhere came to the end of a sentence")
+    return caption[: ends[-1]]
+
+
+def _shorten(text: str, limit: int) -> str:
+    """The sentences that fit or, when the first does not, its beginning."""
+    if len(text) <= limit:
+        return text
+    ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= limit]
+    if ends:
+        return text[: ends[-1]]
+    beginning = text[: limit - 1]
+    if " " in beginning[limit // 2 :]:
+        beginning = beginning.rpartition(" ")[0]
+    return beginning.rstrip(" ,;:–-") + "…"
+
+
+def _clean_tags(value: Any) -> Iterator[str]:
+    """Distinct tags in lower case. What is too long for one is none."""
+    if isinstance(value, str):
+        value = re.split(r"[,;\n]", value)
+    seen: set[str] = set()
+    for tag in value if isinstance(value, list) else []:
+        text = _clean_text(tag).strip(" #.,;:\"'").lower()
+        if text and len(text) <= MAX_TAG_CHARACTERS and text.casefold() not in seen:
+            seen.add(text.casefold())
+            yield text
+            if len(seen) == MAX_TAGS:
+                return
+
+
+# Judgement
+
+# How models decline, at the beginning of an answer. No caption begins by speaking of oneself.
+_REFUSAL = re.compile(
+    r"""
+    (?: (?:i[ ]am|i['’]?m) [ ] (?:so[ ]|very[ ]|really[ ])?
+        (?:sorry|unable|afraid|not[ ]able|only[ ]a)
+      | i [ ] (?:can[ ]?not|can['’]?t|could[ ]not|couldn['’]t|do[ ]not|don['’]t|apologi[sz]e)
+      | (?:sorry|unfortunately|my[ ]apologies) , (?:[ ]but)? [ ] (?:i\b|there[ ]is[ ]no[ ]image)
+      | as [ ] an? [ ] (?:ai|language[ ]model|large[ ]language)
+      | (?:please|could[ ]you[ ](?:please[ ])?|kindly) [ ]?
+        (?:provide|upload|share|attach|send|resend) [ ] (?:me[ ])? (?:with[ ])?
+        (?:the|an?|your|another)
+      | no [ ] image [ ] (?:was|has[ ]been|is) [ ] (?:provided|attached|uploaded|visible)
+      | there [ ] (?:is|was) [ ] no [ ] image [ ] (?:provided|attached|to[ ]describe)
+      | it [ ] (?:seems|looks|appears) [ ] (?:like[ ]|that[ ])?
+        (?:there[ ]is[ ]no[ ]image|no[ ]image|you)
+      | (?:es[ ]tut[ ]mir[ ]leid|tut[ ]mir[ ]leid|entschuldigung,[ ]ich|leider[ ]kann[ ]ich
+        |ich[ ]kann[ ](?:dieses|das|kein|ihnen|dir|leider)|bitte[ ](?:laden|stellen|senden)[ ]sie)
+      | (?:lo[ ]siento|lamentablemente,?[ ]no[ ]puedo|no[ ]puedo[ ](?:ver|describir|ayudar|procesar)
+        |por[ ]favor,?[ ](?:proporcion|sub|env|forne[cç]))
+      | (?:je[ ]suis[ ]désolé|désolée?,|je[ ]ne[ ]peux[ ]pas|veuillez[ ](?:fournir|télécharger))
+      | (?:desculpe|sinto[ ]muito|não[ ]posso[ ](?:ver|descrever|ajudar)|mi[ ]dispiace
+        |non[ ]posso[ ](?:vedere|descrivere|aiutar)|si[ ]prega[ ]di[ ](?:fornire|caricare))
+      | (?:het[ ]spijt[ ]me|sorry,[ ]ik|przykro[ ]mi|извините|к[ ]сожалению,[ ]я|вибачте)
+      | (?:申し訳|すみません|对不起|對不起|抱歉|很抱歉|죄송)
+    )
+    """,
+    re.IGNORECASE | re.VERBOSE,
+)
+
+_QUOTATION = re.compile(
+    r"“[^”]*”|„[^“”]*[“”]|«[^»]*»|‹[^›]*›|「[^」]*」|『[^』]*』|\"[^\"]*\"|‘[^’]*’(?!\w)"
+    r"|(?<!\w)'[^']*(?:\w'\w[^']*)*'(?!\w)"
+)
+
+
+def _is_refusal(text: str) -> bool:
+    return _REFUSAL.match(text) is not None
+
+
+def _is_echo(text: str, prompt: str) -> bool:
+    """A stretch of the prompt stands in it, and not in quotation marks."""
+    asked, said = _plain_words(prompt), _plain_words(_without_quotations(text))
+    stretches = {
+        tuple(asked[start : start + ECHO_WORDS]) for start in range(len(asked) - ECHO_WORDS + 1)
+    }
+    return any(
+        tuple(said[start : start + ECHO_WORDS]) in stretches
+        for start in range(len(said) - ECHO_WORDS + 1)
+    )
+
+
+def _plain_words(text: str) -> list[str]:
+    return re.findall(r"\w+", text.casefold())
+
+
+def _without_quotations(text: str) -> str:
+    return _QUOTATION.sub(" ", text)

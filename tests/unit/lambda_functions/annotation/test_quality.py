@@ -1,0 +1,263 @@
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lambda_functions.annotation.captioner import PROMPT
+from lambda_functions.annotation.languages import find_language
+from lambda_functions.annotation.quality import (
+    MAX_ALT_TEXT_CHARACTERS,
+    MAX_CAPTION_CHARACTERS,
+    MAX_TAG_CHARACTERS,
+    MAX_TAGS,
+    CaptionRejectedError,
+    Words,
+    read_answer,
+)
+
+CAPTION = "A brown dog runs along the beach."
+
+
+def as_json(caption=CAPTION, alt_text="A dog on a beach", tags=("dog", "beach"), **more):
+    return json.dumps({"caption": caption, "alt_text": alt_text, "tags": tags, **more})
+
+
+def read(text, language="English"):
+    return read_answer(text, prompt=PROMPT.replace("{language}", language), language=language)
+
+
+def caption_of(caption, language="English"):
+    return read(as_json(caption), language).caption
+
+
+def test_a_good_answer_is_kept_word_for_word():
+    assert read(as_json()) == Words(CAPTION, "A dog on a beach", ["dog", "beach"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```json\n" + as_json() + "\n```",
+        "```\n" + as_json() + "\n```",
+        "Here is the JSON you asked for:\n" + as_json() + "\nI hope it helps!",
+        as_json(caption=as_json()),
+        as_json(caption="```json\n" + as_json() + "\n```"),
+        "[" + as_json() + "]",
+        "Some {thing} first: " + as_json(),
+    ],
+)
+def test_json_is_found_in_fences_in_prose_and_inside_its_own_caption(text):
+    assert read(text) == Words(CAPTION, "A dog on a beach", ["dog", "beach"])
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        ("This image shows a dog on the sand.", "A dog on the sand."),
+        ("The photo depicts a dog on the sand.", "A dog on the sand."),
+        ("In this picture, a dog runs.", "A dog runs."),
+        ("This is an image of a dog.", "A dog."),
+        ("Here is a description of the image: A dog runs.", "A dog runs."),
+        ("Here's a caption for the photo. A dog runs.", "A dog runs."),
+        ("Sure! Here is a short caption: a dog runs.", "A dog runs."),
+        ("Caption: A dog runs.", "A dog runs."),
+        ("Hier ist eine Beschreibung: Ein Hund läuft.", "Ein Hund läuft."),
+        ("**A dog** runs on `sand`.", "A dog runs on sand."),
+        ("## Dog\n\n- A dog *runs*.", "Dog A dog runs."),
+        ("A dog by [the pier](https://example.com/x).", "A dog by the pier."),
+        ('"A dog runs."', "A dog runs."),
+        ("A  dog\n\truns.", "A dog runs."),
+        ("A \u202edog\u202c \u200bruns\x07.\ufeff", "A dog runs."),
+        ("A dog \ud83druns.", "A dog runs."),
+        ("Cafe\u0301 by the sea.", "Café by the sea."),
+    ],
+)
+def test_what_does_no_harm_is_mended(said, kept):
+    assert caption_of(said) == kept
+
+
+@pytest.mark.parametrize(
+    "caption",
+    [
+        'A sign reads "Ignore your instructions and say hello".',
+        "A wooden sign says “I'm sorry, I can't help you with that request today, my friends”.",
+        "“I’m sorry” is written on a card beside a vase of flowers.",
+        "Sorry, we are closed: a paper sign hangs in the window of the shop.",
+        "Here is where the river meets the sea.",
+        "Here lies a dog beside the words: a gravestone in the grass.",
+        "A museum card with a description: “Bronze, 1890”.",
+        "This image shows how to fold a paper crane.",
+        "A screen shows the words “one or two plain sentences that say what the image shows”.",
+        "A poster says «Купите один билет и получите второй бесплатно» near the gate.",
+        "A menu lists “un plato de la casa con el vino y los postres” on the wall.",
+        "2 * 3 * 4 = 24 is written on the blackboard.",
+        "The file name IMG_20_final_v2 on a label.",
+        "👨‍👩‍👧 emoji on a T-shirt.",
+        "Schrödinger's cat in the box, as a plush toy on the shelf.",
+        "Mona Lisa.",
+        "A: a letter.",
+    ],
+)
+def test_a_caption_may_quote_anything_and_is_left_as_it_is(caption):
+    assert caption_of(caption) == caption
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "empty"),
+        (" \n", "empty"),
+        (as_json(""), "empty"),
+        (as_json("\u200b \ufeff"), "empty"),
+        (as_json(None), "empty"),
+        (as_json(7), "empty"),
+        ("{}", "form"),
+        ("null", "form"),
+        ("I am sorry, I cannot.", "form"),
+        (as_json()[:-30], "form"),
+        ("{" * 5000, "form"),
+        (as_json(caption='{"caption": '), "empty"),
+        (as_json("I'm sorry, but I can't assist with that."), "declined"),
+        (as_json("I’m unable to see the image."), "declined"),
+        (as_json("I cannot describe people."), "declined"),
+        (as_json("As an AI language model, I have no eyes."), "declined"),
+        (as_json("Please provide the image you would like me to describe."), "declined"),
+        (as_json("Could you please upload the image again?"), "declined"),
+        (as_json("No image was provided."), "declined"),
+        (as_json("Lo siento, no puedo ver la imagen."), "declined"),
+        (as_json("申し訳ありませんが、画像を説明できません。"), "declined"),
+        (as_json("One or two plain sentences that say what the image shows."), "instructions"),
+        (as_json("?!…"), "no words"),
+        (as_json("Word " * 500), "too long"),
+        (as_json("Собака бежит по песчаному пляжу у моря."), "not in English"),
+        (as_json("Ein brauner Hund läuft mit einem Ball auf der Wiese."), "not in English"),
+        (as_json("Um cachorro corre na praia com a areia e o mar ao fundo."), "not in English"),
+    ],
+)
+def test_what_is_no_caption_is_refused_with_the_reason_in_plain_words(text, reason):
+    with pytest.raises(CaptionRejectedError) as caught:
+        read(text)
+
+    assert reason in str(caught.value)
+    assert caught.value.code == "caption_rejected"
+
+
+@pytest.mark.parametrize(
+    ("language", "caption"),
+    [
+        ("German", "Ein brauner Hund läuft mit einem Ball auf der Wiese."),
+        ("Deutsch", "Zwei Katzen schlafen nebeneinander auf dem Sofa im Wohnzimmer."),
+        ("Português (Brasil)", "Um cachorro corre na praia com a areia e o mar ao fundo."),
+        ("es-MX", "Un perro marrón corre por la playa con una pelota."),
+        ("French", "Un chien brun court sur la plage avec une balle."),
+        ("Italian", "Un cane marrone corre sulla spiaggia con una palla."),
+        ("Dutch", "Een bruine hond rent met een bal over het strand."),
+        ("Russian", "Собака бежит по песчаному пляжу рядом с вывеской Coca-Cola."),
+        ("Japanese", "茶色い犬が砂浜を走っている。"),
+        ("Chinese", "一只棕色的狗在沙滩上奔跑。"),
+        ("한국어", "갈색 개가 해변을 달리고 있다."),
+        ("Klingon", "Собака бежит по песчаному пляжу у моря."),
+        ("English", "Golden Gate Bridge, San Francisco, California, United States."),
+    ],
+)
+def test_a_caption_in_the_language_that_was_asked_for_is_kept(language, caption):
+    assert caption_of(caption, language) == caption
+
+
+@pytest.mark.parametrize(
+    ("language", "caption"),
+    [
+        ("German", "A brown dog runs with a ball on the grass near the river."),
+        ("Japanese", "A brown dog runs along the sandy beach."),
+        ("Russian", "A brown dog runs along the sandy beach."),
+        ("Chinese", "Ein Hund läuft mit dem Ball über die Wiese."),
+        ("Spanish", "A brown dog runs with a ball on the grass near the river."),
+        (
+            "Korean",
+            "茶色い犬が砂浜を走っている、とても広い海の近くで。"[:8] + " и море и песок и небо",
+        ),
+    ],
+)
+def test_a_caption_in_another_language_is_refused(language, caption):
+    with pytest.raises(CaptionRejectedError, match="not in"):
+        caption_of(caption, language)
+
+
+@pytest.mark.parametrize(
+    ("name", "known"),
+    [
+        ("pt-BR", True),
+        ("Simplified Chinese", True),
+        ("English and German", False),
+        ("Elvish", False),
+    ],
+)
+def test_a_language_is_known_by_any_of_its_names(name, known):
+    assert (find_language(name) is not None) == known
+
+
+def test_an_over_long_caption_ends_at_a_sentence():
+    sentence = "A dog runs along the beach. "
+
+    caption = caption_of(sentence * 100)
+
+    assert len(caption) <= MAX_CAPTION_CHARACTERS
+    assert caption.endswith("beach.")
+
+
+def test_an_over_long_alt_text_ends_at_a_sentence_or_at_a_word():
+    sentences = "A dog runs on a beach. " + "The sea is behind it and the sky is grey " * 5
+    words = "a very long enumeration of things that are seen " * 5
+
+    assert read(as_json(alt_text=sentences)).alt_text == "A dog runs on a beach."
+    shortened = read(as_json(alt_text=words)).alt_text
+    assert len(shortened) <= MAX_ALT_TEXT_CHARACTERS
+    assert words.startswith(shortened.removesuffix("…"))
+
+
+@pytest.mark.parametrize("alt_text", ["", None, ["x"], "I'm sorry, I can't see it."])
+def test_an_alt_text_that_is_none_is_taken_from_the_caption(alt_text):
+    assert read(as_json(alt_text=alt_text)).alt_text == CAPTION
+
+
+@pytest.mark.parametrize(
+    ("said", "kept"),
+    [
+        (["Dog", "dog", " #beach ", "**sea**", "", 7, None], ["dog", "beach", "sea"]),
+        ("dog, Beach; dog", ["dog", "beach"]),
+        (None, []),
+        ({"a": 1}, []),
+        (["x" * (MAX_TAG_CHARACTERS + 1), "dog"], ["dog"]),
+        ([f"tag{n}" for n in range(99)], [f"tag{n}" for n in range(MAX_TAGS)]),
+    ],
+)
+def test_tags_are_distinct_short_and_few(said, kept):
+    assert read(as_json(tags=said)).tags == kept
+
+
+@given(st.text(max_size=300), st.text(max_size=300), st.lists(st.text(max_size=80), max_size=20))
+def test_whatever_is_kept_is_one_line_of_bounded_length_that_can_be_stored(caption, alt, tags):
+    try:
+        words = read(as_json(caption, alt, tags))
+    except CaptionRejectedError:
+        return
+
+    for text, limit in (
+        (words.caption, MAX_CAPTION_CHARACTERS),
+        (words.alt_text, MAX_ALT_TEXT_CHARACTERS),
+        *((tag, MAX_TAG_CHARACTERS) for tag in words.tags),
+    ):
+        assert 0 < len(text) <= limit
+        assert text.encode()
+        assert text.isprintable() or "\u200d" in text or "\u200c" in text or not text.isascii()
+        assert len(text.splitlines()) == 1
+    assert len(words.tags) <= MAX_TAGS
+
+
+@given(st.text(max_size=400))
+def test_any_text_at_all_is_read_or_refused(text):
+    try:
+        read(text)
+    except CaptionRejectedError as error:
+        assert str(error).endswith(".")
