@@ -4,7 +4,7 @@ The same models serve MySQL 8.4 and SQLite. Two halves of the row, annotation an
 worked on independently; the columns named after a half belong to it alone.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any
 
@@ -12,6 +12,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Computed,
+    Date,
     DateTime,
     Dialect,
     Enum,
@@ -95,6 +96,23 @@ def _utc_now_sqlite(element: utc_now, compiler: SQLCompiler, **kwargs: Any) -> s
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset} || ' seconds')"
 
 
+class utc_today(FunctionElement[date]):
+    """The day it is in UTC, by the database's own clock."""
+
+    type = Date()
+    inherit_cache = True
+
+
+@compiles(utc_today, "mysql")
+def _utc_today_mysql(element: utc_today, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return "UTC_DATE()"
+
+
+@compiles(utc_today, "sqlite")
+def _utc_today_sqlite(element: utc_today, compiler: SQLCompiler, **kwargs: Any) -> str:
+    return "date('now')"
+
+
 def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
     """An enum stored as its text, with a CHECK: the same on both databases."""
     return Enum(
@@ -123,6 +141,13 @@ _OVERALL_STATUS = (
     " WHEN annotation_status = 'failed' OR thumbnail_status = 'failed' THEN 'failed'"
     " ELSE 'completed' END)"
 )
+
+
+_TABLE_OPTIONS = {
+    "mysql_engine": "InnoDB",
+    "mysql_charset": "utf8mb4",
+    "mysql_collate": "utf8mb4_0900_ai_ci",
+}
 
 
 class Base(DeclarativeBase):
@@ -159,6 +184,7 @@ class Image(Base):
     generated_alt_text: Mapped[str | None] = mapped_column(Text)
     generated_tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     annotation_model: Mapped[str | None] = mapped_column(String(128))
+    # What every question about this image took, also those whose answers were not kept.
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
 
@@ -199,9 +225,7 @@ class Image(Base):
         Index("images_overall_status", "overall_status"),
         Index("images_deleting", "deleting_at"),
         {
-            "mysql_engine": "InnoDB",
-            "mysql_charset": "utf8mb4",
-            "mysql_collate": "utf8mb4_0900_ai_ci",
+            **_TABLE_OPTIONS,
             # The address of an image that was deleted must never become another's.
             "sqlite_autoincrement": True,
         },
@@ -214,3 +238,31 @@ class Image(Base):
         if Status.PENDING in halves:
             return Status.PENDING
         return Status.FAILED if Status.FAILED in halves else Status.COMPLETED
+
+
+class AnnotationFingerprint(Base):
+    """Which bytes, model and prompt an image's generated words came from.
+
+    A table of its own, because MySQL copies a table with a full-text index to add a column to it.
+    """
+
+    __tablename__ = "annotation_fingerprints"
+
+    image_id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=False)
+    fingerprint: Mapped[str] = mapped_column(_exact_text(64))
+
+    __table_args__ = (
+        Index("annotation_fingerprints_fingerprint", "fingerprint"),
+        _TABLE_OPTIONS,
+    )
+
+
+class DailyTokens(Base):
+    """What was spent on captions on one day, and is set aside for questions under way."""
+
+    __tablename__ = "daily_tokens"
+
+    day: Mapped[date] = mapped_column(primary_key=True)  # In UTC.
+    tokens: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (_TABLE_OPTIONS,)

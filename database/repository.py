@@ -6,7 +6,7 @@ A half of a row moves like this:
 
     pending ──claim──► pending, claimed ──record_*──► completed | failed
        ▲                    │
-       └──── setback, or the claim ran out ────┘
+       └──── setback, postponement, or the claim ran out
 
 The claim's end time doubles as its token: a `record_*` whose claim is no longer the row's changes
 nothing, so a function that was thought dead cannot overwrite what came after it.
@@ -47,14 +47,41 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database import object_keys, search
 from database.errors import ImageNotFoundError
-from database.models import AnnotationSource, Half, Image, Status, utc_now
+from database.models import (
+    AnnotationFingerprint,
+    AnnotationSource,
+    Half,
+    Image,
+    Status,
+    utc_now,
+)
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
 # A row outlives its deletion by this, if work on it was not over: longer than any claim, and than
 # the web application waits for the storage, so that nothing can store an object behind its back.
 LINGER_SECONDS = 180
+# The longest that one search may keep MySQL busy. The embedded database is its user's own.
+MAX_SEARCH_SECONDS = 5
 # What has no words that an index could lead to is looked for among this many of the newest.
 MAX_SCANNED = 20_000
+
+# Why a half failed that may succeed later, untouched or once the system is mended: its class in
+# API_DOCUMENTATION.md is not "permanent". What was never stored is left to whoever sends it again.
+REDRIVABLE_CODES = frozenset(
+    {
+        "attempts_exhausted",
+        "budget_exhausted",
+        "configuration",
+        "database_unavailable",
+        "internal_error",
+        "model_busy",
+        "model_unavailable",
+        "original_missing",
+        "secrets_unavailable",
+        "storage_unavailable",
+        "timed_out",
+    }
+)
 
 _SQLITE_SEARCH = table("images_search", column("rowid"), column("search_text"))
 
@@ -91,18 +118,30 @@ class Claim:
     half: Half
     attempt: int  # 1 for the first
     claimed_until: datetime
+    sha256: str  # Of the original's bytes, in hex.
+    has_words: bool  # The model has described it before: somebody wants it done anew.
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What questions to a model took."""
+
+    input: int
+    output: int
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
 
 
 @dataclass(frozen=True)
 class GeneratedAnnotation:
-    """What the model said of an image, and what that took."""
+    """What the model said of an image."""
 
     annotation: str
     alt_text: str
     tags: Sequence[str]
     model: str
-    input_tokens: int
-    output_tokens: int
 
 
 @dataclass(frozen=True)
@@ -156,17 +195,26 @@ def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[
 def list_images(
     session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
 ) -> Sequence[Image]:
-    """Up to `limit` rows, newest first, older than the row `before_id`."""
-    statement = _matching(session, select(Image), where).order_by(Image.id.desc()).limit(limit)
+    """Up to `limit` rows, newest first, older than the row `before_id`.
+
+    Raises:
+        QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
+    """
+    statement = _matching(session, _limited(select(Image)), where)
+    statement = statement.order_by(Image.id.desc()).limit(limit)
     if before_id is not None:
         statement = statement.where(Image.id < before_id)
     return session.scalars(statement).all()
 
 
 def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int:
-    """How many images there are. Counting ends at `at_most`, whatever the size of the table."""
+    """How many images there are. Counting ends at `at_most`, whatever the size of the table.
+
+    Raises:
+        QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
+    """
     some = _matching(session, select(Image.id), where).limit(at_most).subquery()
-    return session.scalar(select(func.count()).select_from(some)) or 0
+    return session.scalar(_limited(select(func.count()).select_from(some))) or 0
 
 
 def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
@@ -224,7 +272,7 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
         for name, value in _failure(half, "upload_failed", message).items()
     }
     return bool(
-        _execute_update(
+        execute_update(
             session, update(Image).where(Image.id == image_id, *untouched).values(failure)
         )
     )
@@ -249,7 +297,7 @@ def claim_half(
     """
     free = [Image.original_key == original_key, _is_visible(), *_waiting(half)]
     attempts = _column(half, "attempts")
-    claimed = _execute_update(
+    claimed = execute_update(
         session,
         update(Image)
         .where(*free, attempts < max_attempts)
@@ -261,15 +309,27 @@ def claim_half(
         ),
     )
     row = session.execute(
-        select(Image.id, attempts, _column(half, "claimed_until")).where(
-            Image.original_key == original_key
-        )
+        select(
+            Image.id,
+            attempts,
+            _column(half, "claimed_until"),
+            Image.sha256,
+            Image.generated_annotation.is_not(None).label("has_words"),
+        ).where(Image.original_key == original_key)
     ).one_or_none()
     if row is None:
         raise ImageNotFoundError(f"no image has the key {original_key}")
     if claimed:
-        return Claim(row[0], original_key, half, attempt=row[1], claimed_until=row[2])
-    _execute_update(
+        return Claim(
+            row.id,
+            original_key,
+            half,
+            attempt=row[1],
+            claimed_until=row[2],
+            sha256=row.sha256,
+            has_words=bool(row.has_words),
+        )
+    execute_update(
         session,
         update(Image)
         .where(*free, attempts >= max_attempts)
@@ -284,11 +344,15 @@ def claim_half(
     return None
 
 
-def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
+def record_annotation(
+    session: Session, claim: Claim, result: GeneratedAnnotation, *, fingerprint: str | None = None
+) -> bool:
     """Complete the annotation. A person's words stay; the model's are kept beside them.
 
     Where a person wrote before the model's first words came, the model fills what they left empty.
 
+    Args:
+        fingerprint: which bytes, model and prompt the words came from, so that they can be found.
     Returns:
         False when the claim had been lost, and nothing was changed.
     """
@@ -301,7 +365,7 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
 
     # MySQL assigns one column after the other, in this order, and each sees those before it.
     # https://dev.mysql.com/doc/refman/8.4/en/update.html
-    return _record(
+    is_recorded = _record(
         session,
         claim,
         {
@@ -316,10 +380,47 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             "generated_alt_text": result.alt_text,
             "generated_tags": list(result.tags),
             "annotation_model": result.model,
-            "input_tokens": result.input_tokens,
-            "output_tokens": result.output_tokens,
             **_success(claim.half),
         },
+    )
+    if is_recorded and fingerprint is not None:
+        session.merge(AnnotationFingerprint(image_id=claim.image_id, fingerprint=fingerprint))
+    return is_recorded
+
+
+def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
+    """The model's own words of any image with the same bytes, asked for in the same way."""
+    image = session.scalar(
+        select(Image)
+        .join(AnnotationFingerprint, AnnotationFingerprint.image_id == Image.id)
+        .where(
+            AnnotationFingerprint.fingerprint == fingerprint,
+            _is_visible(),
+            Image.generated_annotation.is_not(None),
+        )
+        .order_by(Image.id)
+        .limit(1)
+    )
+    if image is None or image.generated_annotation is None:
+        return None
+    return GeneratedAnnotation(
+        image.generated_annotation,
+        image.generated_alt_text or "",
+        image.generated_tags or [],
+        image.annotation_model or "",
+    )
+
+
+def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
+    """Add what a question about an image took, whatever became of its answer."""
+    execute_update(
+        session,
+        update(Image)
+        .where(Image.id == image_id)
+        .values(
+            input_tokens=func.coalesce(Image.input_tokens, 0) + tokens.input,
+            output_tokens=func.coalesce(Image.output_tokens, 0) + tokens.output,
+        ),
     )
 
 
@@ -362,6 +463,27 @@ def record_setback(session: Session, claim: Claim, *, code: str, message: str) -
     )
 
 
+def record_postponement(
+    session: Session, claim: Claim, *, code: str, message: str, seconds: int
+) -> bool:
+    """Put the half off: still pending, not to be claimed for so many seconds, and the attempt does
+    not count. `take_idle` returns it when they are over.
+
+    Returns:
+        False when the claim had been lost, and nothing was changed.
+    """
+    return _record(
+        session,
+        claim,
+        {
+            **_failure(claim.half, code, message),
+            f"{claim.half}_status": Status.PENDING,
+            f"{claim.half}_attempts": _column(claim.half, "attempts") - 1,
+            f"{claim.half}_claimed_until": utc_now(seconds),
+        },
+    )
+
+
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
     """Put a person's words in the place of the model's.
 
@@ -397,7 +519,7 @@ def restore_annotation(session: Session, image_id: int) -> bool:
         False when the model has said nothing of this image, and nothing was changed.
     """
     return bool(
-        _execute_update(
+        execute_update(
             session,
             update(Image)
             .where(Image.id == image_id, _is_visible(), Image.generated_annotation.is_not(None))
@@ -424,7 +546,7 @@ def request_again(
     """
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
     return bool(
-        _execute_update(
+        execute_update(
             session,
             update(Image)
             .where(
@@ -433,16 +555,35 @@ def request_again(
                 _column(half, "status").in_(ended),
                 _was_stored(),
             )
-            .values(
-                {
-                    f"{half}_status": Status.PENDING,
-                    f"{half}_error_code": None,
-                    f"{half}_error_message": None,
-                    f"{half}_attempts": 0,
-                    f"{half}_claimed_until": None,
-                    f"{half}_requested_at": utc_now(),
-                }
-            ),
+            .values(_as_new(half)),
+        )
+    )
+
+
+def take_back(session: Session, half: Half, original_key: str, *, max_attempts: int) -> bool:
+    """Take a half back to pending, as new, if what ended its work may have passed or been mended:
+    it failed with one of `REDRIVABLE_CODES`, or its attempts are used up.
+
+    Returns:
+        False when there was no such half: it is done, failed for good, or waits for its turn.
+    """
+    return bool(
+        execute_update(
+            session,
+            update(Image)
+            .where(
+                Image.original_key == original_key,
+                _is_visible(),
+                _was_stored(),
+                or_(
+                    and_(
+                        _column(half, "status") == Status.FAILED,
+                        _column(half, "error_code").in_(REDRIVABLE_CODES),
+                    ),
+                    and_(*_waiting(half), _column(half, "attempts") >= max_attempts),
+                ),
+            )
+            .values(_as_new(half)),
         )
     )
 
@@ -477,14 +618,20 @@ def remove_deleted(session: Session, image_id: int) -> bool:
     Returns:
         False when it must stay for now: work on it was under way, and could still store an object.
     """
-    return bool(
-        _execute_update(
+    is_removed = bool(
+        execute_update(
             session,
             delete(Image).where(
                 Image.id == image_id, Image.deleting_at.is_not(None), _is_settled()
             ),
         )
     )
+    if is_removed:
+        execute_update(
+            session,
+            delete(AnnotationFingerprint).where(AnnotationFingerprint.image_id == image_id),
+        )
+    return is_removed
 
 
 def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> int:
@@ -493,7 +640,7 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> in
     Returns:
         How many were failed.
     """
-    return _execute_update(
+    return execute_update(
         session,
         update(Image)
         .where(
@@ -508,30 +655,42 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> in
 def take_idle(
     session: Session, *, idle_seconds: int, limit: int, restarts_deadline: bool = False
 ) -> list[tuple[Half, str]]:
-    """Halves, with their originals' keys, that wait although nothing happened for `idle_seconds`.
+    """Halves, with their originals' keys, that wait and that nobody will come back to by himself.
 
-    Their event was lost, or is late. At most `limit` of each half, the longest waiting first. Their
-    rows are marked as touched, so that each is returned once in `idle_seconds`. Their deadline
-    goes on, unless `restarts_deadline`: then it counts from now.
+    Nothing happened to them for `idle_seconds`, because their event was lost or is late; or the
+    time until which they were held is over, because they were put off or their function died. At
+    most `limit` of each half, the longest waiting first. Each is returned once, and again only
+    after `idle_seconds`. Their deadline goes on, unless `restarts_deadline`: then it counts from
+    now.
     """
     # One query for each half, because each has an index that leads straight to what is pending;
     # both before either is touched.
     idle = {
         half: session.execute(
             select(Image.id, Image.original_key)
-            .where(_is_visible(), *_waiting(half), Image.updated_at < utc_now(-idle_seconds))
+            .where(
+                _is_visible(),
+                *_waiting(half),
+                or_(
+                    Image.updated_at < utc_now(-idle_seconds),
+                    _column(half, "claimed_until").is_not(None),
+                ),
+            )
             .order_by(_column(half, "requested_at"))
             .limit(limit)
         ).all()
         for half in Half
     }
     for half, rows in idle.items():
-        touched = {"updated_at": utc_now()}
+        touched: dict[str, Any] = {"updated_at": utc_now(), f"{half}_claimed_until": None}
         if restarts_deadline:
             touched[f"{half}_requested_at"] = utc_now()
-        _execute_update(
+        execute_update(
             session,
-            update(Image).where(Image.id.in_([row.id for row in rows])).values(touched),
+            update(Image)
+            # Whoever claimed one in the meantime keeps it.
+            .where(Image.id.in_([row.id for row in rows]), *_waiting(half))
+            .values(touched),
         )
     return [(half, row.original_key) for half, rows in idle.items() for row in rows]
 
@@ -558,6 +717,12 @@ def _is_settled() -> ColumnElement[bool]:
 def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
     # The thumbnail's key follows from the original's, also where the row does not name it yet.
     return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))
+
+
+def _limited(statement: Select[Any]) -> Select[Any]:
+    """Have MySQL give up on a search that takes too long: its words may be in every row."""
+    hint = f"/*+ MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)}) */"
+    return statement.prefix_with(hint, dialect="mysql")
 
 
 def _matching(session: Session, statement: Select[Any], where: ImageFilter) -> Select[Any]:
@@ -628,6 +793,18 @@ def _waiting(half: Half) -> list[ColumnElement[bool]]:
     ]
 
 
+def _as_new(half: Half) -> dict[str, Any]:
+    """As if the original had just arrived."""
+    return {
+        f"{half}_status": Status.PENDING,
+        f"{half}_error_code": None,
+        f"{half}_error_message": None,
+        f"{half}_attempts": 0,
+        f"{half}_claimed_until": None,
+        f"{half}_requested_at": utc_now(),
+    }
+
+
 def _success(half: Half) -> dict[str, Any]:
     return {
         f"{half}_status": Status.COMPLETED,
@@ -649,7 +826,7 @@ def _failure(half: Half, code: str, message: str) -> dict[str, Any]:
 def _record(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
     """Write a result, if the claim is still the row's own."""
     return bool(
-        _execute_update(
+        execute_update(
             session,
             update(Image)
             .where(
@@ -662,7 +839,7 @@ def _record(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
     )
 
 
-def _execute_update(session: Session, statement: Update | Delete) -> int:
+def execute_update(session: Session, statement: Update | Delete) -> int:
     """Run a change and return how many rows its conditions matched."""
     # No session here holds rows that a change would have to be told to. Looking for them would
     # cost a SELECT of every matching id.

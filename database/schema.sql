@@ -2,6 +2,19 @@
 --   python -m pytest tests/integration/database/test_schema.py --write-schema
 -- and held to it by the same test; change the models and add a migration, then make it again.
 
+CREATE TABLE `annotation_fingerprints` (
+  `image_id` bigint NOT NULL,
+  `fingerprint` varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  PRIMARY KEY (`image_id`),
+  KEY `annotation_fingerprints_fingerprint` (`fingerprint`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `daily_tokens` (
+  `day` date NOT NULL,
+  `tokens` bigint NOT NULL,
+  PRIMARY KEY (`day`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `images` (
   `id` bigint NOT NULL AUTO_INCREMENT,
   `filename` varchar(255) NOT NULL,

@@ -1,7 +1,8 @@
 """The events a function receives, turned into one value on its first line.
 
-S3 announces a stored original; a person's retry and the sweep announce the same object again. All
-have the same shape: `detail.bucket.name` and `detail.object.key`.
+S3 announces a stored original; a person's retry and the sweep announce the same object again, and
+so does whoever puts back what the dead-letter queues kept, with `detail.redrive`. All have the same
+shape: `detail.bucket.name` and `detail.object.key`.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 
@@ -27,6 +28,7 @@ class OriginalReady:
 
     bucket: str
     key: str  # `originals/<uuid>.<ext>`; in EventBridge events keys are not URL-encoded.
+    is_redrive: bool = False  # Whoever runs the system wants a failed half tried again.
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self:
@@ -36,8 +38,10 @@ class OriginalReady:
             InvalidEventError: it lacks a bucket or a key, or the key is not one of ours.
         """
         try:
-            bucket, key = event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
+            detail = event["detail"]
+            bucket, key = detail["bucket"]["name"], detail["object"]["key"]
             object_keys.thumbnail_key(key)
-        except (KeyError, TypeError, InvalidObjectKeyError) as error:
+            is_redrive = detail.get("redrive") is True and event.get("source") == SOURCE
+        except (KeyError, TypeError, AttributeError, InvalidObjectKeyError) as error:
             raise InvalidEventError(f"this event names no original: {error}") from error
-        return cls(bucket, key)
+        return cls(bucket, key, is_redrive)

@@ -26,6 +26,7 @@ class AnnotationSettings(WorkSettings):
     gemini_model_name: str = "gemini-3.5-flash-lite"
     gemini_prompt: str | None = None
     caption_language: str = "English"
+    gemini_daily_token_budget: int = Field(0, ge=0)  # 0 for none.
 
     @model_validator(mode="after")
     def _names_a_key(self) -> Self:

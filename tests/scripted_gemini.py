@@ -1,9 +1,15 @@
-"""A Gemini that says what a test tells it to, over real HTTP, and remembers what it was asked."""
+"""A Gemini that says what a test tells it to, over real HTTP, and remembers what it was asked.
+
+What a script may hold: an answer; a status and an answer; a `Reply`; or a word:
+"disconnect" (no answer, an orderly end), "reset" (the connection breaks), "hang" (silence).
+"""
 
 import json
+import socket
+import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -39,6 +45,22 @@ def error(status: int, reason: str, message: str = "told to fail") -> tuple[int,
     return status, {"error": {"code": status, "status": reason, "message": message}}
 
 
+@dataclass(frozen=True)
+class Reply:
+    """An answer in every detail.
+
+    Attributes:
+        drips: "headers" or "body" come one byte at a time, four a second.
+        breaks_off: the connection ends in the middle of the body.
+    """
+
+    content: Any = field(default_factory=answer)
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    drips: str = ""
+    breaks_off: bool = False
+
+
 @dataclass
 class ScriptedGemini:
     """`script` holds what comes next; when it is empty, every answer is a good caption."""
@@ -47,6 +69,7 @@ class ScriptedGemini:
     script: list[Any] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     delay_seconds: float = 0
+    is_over: threading.Event = field(default_factory=threading.Event)
 
 
 @contextmanager
@@ -55,11 +78,12 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     gemini = ScriptedGemini(f"http://127.0.0.1:{server.server_port}")
     server.gemini = gemini  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield gemini
     finally:
+        gemini.is_over.set()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -74,20 +98,63 @@ class _Handler(BaseHTTPRequestHandler):
         )
         time.sleep(gemini.delay_seconds)
         step = gemini.script.pop(0) if gemini.script else answer()
-        if step == "disconnect":
-            self.close_connection = True
-            return
-        status, content = step if isinstance(step, tuple) else (200, step)
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
-        with suppress(BrokenPipeError):  # The client has given up, as it should.
-            self._send(status, data)
+        match step:
+            case "disconnect":
+                self.close_connection = True
+            case "reset":
+                self._reset()
+            case "hang":
+                gemini.is_over.wait()
+                self.close_connection = True
+            case Reply():
+                self._send(step)
+            case (status, content):
+                self._send(Reply(content, status))
+            case content:
+                self._send(Reply(content))
 
-    def _send(self, status: int, data: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        self.wfile.write(data)
+    def _send(self, reply: Reply) -> None:
+        content = reply.content
+        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        headers = {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(data)),
+            **reply.headers,
+        }
+        head = f"HTTP/1.1 {reply.status} Told\r\n" + "".join(
+            f"{name}: {value}\r\n" for name, value in headers.items()
+        )
+        if reply.breaks_off:
+            data, self.close_connection = data[: len(data) // 2], True
+        with suppress(OSError):  # The client has given up, as it should.
+            self._write(head.encode() + b"\r\n", drips=reply.drips == "headers")
+            self._write(data, drips=reply.drips == "body")
+
+    def _write(self, data: bytes, *, drips: bool) -> None:
+        if not drips:
+            self.wfile.write(data)
+            return
+        gemini: ScriptedGemini = self.server.gemini  # type: ignore[attr-defined]
+        for byte in data:
+            self.wfile.write(bytes([byte]))
+            if gemini.is_over.wait(0.25):
+                return
+
+    def _reset(self) -> None:
+        self.close_connection = True
+        # To linger for no time at all makes closing a reset.
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
+
+    def handle_one_request(self) -> None:
+        with suppress(OSError, ValueError):
+            super().handle_one_request()
+            return
+        self.close_connection = True
+
+    def finish(self) -> None:
+        with suppress(OSError, ValueError):
+            super().finish()
 
     def log_message(self, *_arguments: Any) -> None:
         pass

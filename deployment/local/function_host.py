@@ -156,10 +156,10 @@ class QueueReader:
         match answer.get("outcome"):
             case "skipped":
                 return
-            case "failed":
+            case "failed" | "postponed" as outcome:
                 error = answer.get("error") or {}
                 reason = error.get("message") or error.get("code") or "no reason given"
-                self._tell(event, f"failed: {reason}", "bad")
+                self._tell(event, f"{outcome}: {reason}", "bad")
             case outcome:
                 self._tell(event, f"{outcome or 'completed'}  {seconds:.2f} s", "good")
 

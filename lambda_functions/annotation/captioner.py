@@ -1,16 +1,23 @@
-"""Gemini, as far as this system needs it: one image in, one caption out."""
+"""Gemini, as far as this system needs it: one image in, one answer out."""
 
+import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from hashlib import sha256
 from json import JSONDecodeError
-from typing import Annotated, Final
+from typing import Final
 
 import httpx2
 from google import genai
 from google.genai import errors, types
 from pydantic import BaseModel, Field, ValidationError
 
+from database.repository import Tokens
 from lambda_functions.errors import (
+    BusyError,
     ConfigurationError,
     PermanentError,
     TransientError,
@@ -19,6 +26,9 @@ from lambda_functions.errors import (
 
 # More than any caption takes, thinking included; what is longer is no caption.
 MAX_OUTPUT_TOKENS: Final = 4096
+# More than any model counts for an image as small as the one it gets.
+# https://ai.google.dev/gemini-api/docs/media-resolution
+MAX_IMAGE_TOKENS: Final = 2600
 
 PROMPT: Final = """\
 Describe this image for a photo gallery, in {language}.
@@ -34,26 +44,34 @@ class KeyRefusedError(ConfigurationError):
     """The API key is wrong, or no longer right."""
 
 
-class Description(BaseModel):
-    """The answer's shape, which Gemini is held to by its JSON schema."""
+class NoAnswerError(TransientError):
+    """The service was asked and nothing was heard of it. What that cost is not known."""
 
-    caption: str = Field(min_length=1, max_length=2000)
-    alt_text: str = Field(min_length=1, max_length=1000)
-    tags: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(max_length=30)
+    def __init__(self) -> None:
+        super().__init__("The captioning service did not answer.", code="model_unavailable")
+
+
+class Description(BaseModel):
+    """The shape that the answer is asked for in. Models keep to it almost always."""
+
+    caption: str
+    alt_text: str
+    tags: list[str] = Field(max_length=30)
 
 
 @dataclass(frozen=True)
-class Caption:
+class Answer:
     """What the model said, and what it took to say it."""
 
-    description: Description
+    text: str  # As it was written; empty when nothing was.
     model: str  # As the service named the version that answered.
-    input_tokens: int
-    output_tokens: int  # Thinking included: it is billed as output.
+    tokens: Tokens
+    blocked_for: str | None = None  # What a safety filter objected to, in plain words.
+    stopped_by: str | None = None  # Why the answer is not whole, as the service calls it.
 
 
 class Captioner:
-    """Asks one model for captions."""
+    """Asks one model for captions. One thread at a time may."""
 
     def __init__(
         self,
@@ -75,53 +93,87 @@ class Captioner:
         self._read_api_key = read_api_key
         self._api_key = ""
         self._client: genai.Client | None = None
+        self._runner: asyncio.Runner | None = None
         self._model_name = model_name
-        self._prompt = (prompt or PROMPT).replace("{language}", language)
+        self._thinking = _least_thinking(model_name)
+        self.language = language
+        self.prompt = (prompt or PROMPT).replace("{language}", language)
 
-    def caption(self, jpeg: bytes, *, timeout_seconds: float) -> Caption:
+    @property
+    def most_tokens(self) -> int:
+        """No question takes more. A token of text is at least one byte of it."""
+        return MAX_IMAGE_TOKENS + len(self.prompt.encode()) + MAX_OUTPUT_TOKENS
+
+    def fingerprint(self, image_sha256: str) -> str:
+        """The same for the same bytes, asked of the same model with the same prompt."""
+        parts = (image_sha256, self._model_name, self.prompt)
+        return sha256("\0".join(parts).encode()).hexdigest()
+
+    def ask(self, jpeg: bytes, *, timeout_seconds: float) -> Answer:
         """Have one image described.
 
         Args:
             jpeg: the image.
-            timeout_seconds: how long the service may stay silent.
+            timeout_seconds: how long all of it may take, however slowly the service talks.
         Raises:
-            PermanentError: refused by a safety filter, or the answer is no caption.
-            TransientError: busy, away or too slow.
-            ConfigurationError: the key or the model is refused.
+            PermanentError: the service cannot work with this image.
+            BusyError: it asks to come back later.
+            NoAnswerError: too slow, or cut off.
+            TransientError: away.
+            ConfigurationError: the key, the model or the account is refused.
         """
+        if self._runner is None:
+            self._runner = asyncio.Runner()  # Kept, and with it the connection.
         try:
-            response = self._ask(jpeg, timeout_seconds)
-        except KeyRefusedError:
-            if self._read_api_key() == self._api_key:
-                raise
-            self._client = None
-            response = self._ask(jpeg, timeout_seconds)
-        usage = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
-        return Caption(
-            _description(response),
-            model=response.model_version or self._model_name,
-            input_tokens=usage.prompt_token_count or 0,
-            output_tokens=(usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
-        )
+            response = self._runner.run(self._ask_within(jpeg, timeout_seconds))
+        except TimeoutError as error:
+            raise NoAnswerError from error
+        return _answer(response, self._model_name)
 
-    def _ask(self, jpeg: bytes, timeout_seconds: float) -> types.GenerateContentResponse:
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._runner is not None:
+            if self._client is not None:
+                self._runner.run(self._client.aio.aclose())
+                self._client.close()
+            self._runner.close()
+        self._client = self._runner = None
+
+    async def _ask_within(
+        self, jpeg: bytes, timeout_seconds: float
+    ) -> types.GenerateContentResponse:
+        # A client's own time-outs begin anew with every byte. This one ends whatever is under way:
+        # looking up a name, shaking hands, waiting for headers, reading a body.
+        async with asyncio.timeout(timeout_seconds):
+            try:
+                return await self._ask(jpeg, timeout_seconds)
+            except KeyRefusedError:
+                if self._read_api_key() == self._api_key:
+                    raise
+                if self._client is not None:
+                    await self._client.aio.aclose()
+                self._client = None
+                return await self._ask(jpeg, timeout_seconds)
+
+    async def _ask(self, jpeg: bytes, timeout_seconds: float) -> types.GenerateContentResponse:
         if self._client is None:
             self._api_key = self._read_api_key()
             self._client = genai.Client(api_key=self._api_key)
         try:
-            return self._client.models.generate_content(
+            return await self._client.aio.models.generate_content(
                 model=self._model_name,
                 contents=types.Content(
                     role="user",
                     parts=[
                         types.Part.from_bytes(data=jpeg, mime_type="image/jpeg"),
-                        types.Part.from_text(text=self._prompt),
+                        types.Part.from_text(text=self.prompt),
                     ],
                 ),
                 config=types.GenerateContentConfig(
                     response_mime_type="application/json",
                     response_schema=Description,
                     max_output_tokens=MAX_OUTPUT_TOKENS,
+                    thinking_config=self._thinking,
                     # The platform tries again, and the row counts it; attempts inside one would
                     # hide it.
                     http_options=types.HttpOptions(
@@ -131,53 +183,99 @@ class Captioner:
                 ),
             )
         except errors.APIError as error:
+            if self._thinking is not None and _refuses_thinking(error):
+                self._thinking = None  # From now on: this model does not take the setting.
+                return await self._ask(jpeg, timeout_seconds)
             raise _work_error(error, self._model_name) from error
-        except (httpx2.TransportError, JSONDecodeError, errors.UnknownApiResponseError) as error:
-            raise TransientError(
-                "The captioning service did not answer.", code="model_unavailable"
-            ) from error
+        except (
+            httpx2.RequestError,
+            JSONDecodeError,
+            ValidationError,
+            errors.UnknownApiResponseError,
+        ) as error:
+            raise NoAnswerError from error
 
 
-def _description(response: types.GenerateContentResponse) -> Description:
-    """The answer itself.
+def _least_thinking(model_name: str) -> types.ThinkingConfig | None:
+    """As little as a model can do with: a caption needs none, and it is billed as output.
+
+    https://ai.google.dev/gemini-api/docs/thinking
+    """
+    if re.search(r"gemini-(1|2\.0)\b", model_name) or "gemini" not in model_name:
+        return None
+    if "gemini-2.5" in model_name:
+        return types.ThinkingConfig(thinking_budget=0)
+    return types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+
+
+def _refuses_thinking(error: errors.APIError) -> bool:
+    return error.code == 400 and "think" in str(error.message).lower()
+
+
+def _answer(response: types.GenerateContentResponse, model_name: str) -> Answer:
+    """What a response says, whatever that is.
 
     Raises:
-        PermanentError: there is none.
+        ConfigurationError: the account may not be served.
     """
+    usage = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
+    model = response.model_version or model_name
+    tokens = Tokens(
+        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
+        # Thinking included: it is billed as output.
+        (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
+    )
     feedback = response.prompt_feedback
     if feedback is not None and feedback.block_reason is not None:
-        raise _blocked(feedback.block_reason.value)
+        blocked_for = _objection(feedback.block_reason.value, feedback.safety_ratings)
+        return Answer("", model, tokens, blocked_for=blocked_for)
     if not response.candidates:
-        raise PermanentError("The model gave no answer.", code="caption_rejected")
-    reason = response.candidates[0].finish_reason
-    if reason in _BLOCKED:
-        raise _blocked(reason.value)
-    if reason not in (None, types.FinishReason.STOP):
-        raise PermanentError(
-            f"The model's answer was cut off ({reason.value}).", code="caption_rejected"
-        )
-    try:
-        return Description.model_validate_json(response.text or "")
-    except ValidationError as error:
-        raise PermanentError(
-            "The model's answer was not a caption.", code="caption_rejected"
-        ) from error
+        return Answer("", model, tokens)
+    candidate = response.candidates[0]
+    reason = candidate.finish_reason.value if candidate.finish_reason is not None else "STOP"
+    if reason == "PUP_LIMITED_DISABLED":
+        raise ConfigurationError("The captioning service does not serve this system's account.")
+    if reason in _OBJECTIONS:
+        blocked_for = _objection(reason, candidate.safety_ratings)
+        return Answer("", model, tokens, blocked_for=blocked_for)
+    parts = (candidate.content.parts if candidate.content is not None else None) or []
+    text = "".join(part.text for part in parts if part.text and not part.thought)
+    return Answer(text, model, tokens, stopped_by=None if reason == "STOP" else reason)
 
 
-_BLOCKED = {
-    types.FinishReason.SAFETY,
-    types.FinishReason.BLOCKLIST,
-    types.FinishReason.PROHIBITED_CONTENT,
-    types.FinishReason.SPII,
-    types.FinishReason.IMAGE_SAFETY,
-    types.FinishReason.IMAGE_PROHIBITED_CONTENT,
+# Why a prompt is blocked, or an answer ends, when a safety filter did it.
+_OBJECTIONS = {
+    "SAFETY": "unsafe content",
+    "BLOCKLIST": "a forbidden term",
+    "PROHIBITED_CONTENT": "prohibited content",
+    "SPII": "personal information",
+    "IMAGE_SAFETY": "unsafe content",
+    "IMAGE_PROHIBITED_CONTENT": "prohibited content",
+    "MODEL_ARMOR": "unsafe content",
+    "JAILBREAK": "an attempt to get round its rules",
+    "ESCALATION": "unsafe content",
+}
+_HARMS = {
+    "HARM_CATEGORY_HARASSMENT": "harassment",
+    "HARM_CATEGORY_HATE_SPEECH": "hate speech",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT": "sexually explicit content",
+    "HARM_CATEGORY_DANGEROUS_CONTENT": "dangerous content",
+    "HARM_CATEGORY_CIVIC_INTEGRITY": "elections",
 }
 
 
-def _blocked(category: str) -> PermanentError:
-    return PermanentError(
-        f"The model's safety filter refused this image ({category}).", code="blocked_by_safety"
-    )
+def _objection(reason: str, ratings: list[types.SafetyRating] | None) -> str:
+    """What a filter objected to: the harms it names, else what its reason says."""
+    harms = [
+        _HARMS.get(rating.category.value, "unsafe content")
+        for rating in ratings or []
+        if rating.category is not None and (rating.blocked or _is_likely(rating))
+    ]
+    return " and ".join(dict.fromkeys(harms)) or _OBJECTIONS.get(reason, "a reason it keeps")
+
+
+def _is_likely(rating: types.SafetyRating) -> bool:
+    return rating.probability is not None and rating.probability.value in ("HIGH", "MEDIUM")
 
 
 def _work_error(error: errors.APIError, model_name: str) -> WorkError:
@@ -186,7 +284,17 @@ def _work_error(error: errors.APIError, model_name: str) -> WorkError:
     https://ai.google.dev/gemini-api/docs/troubleshooting
     """
     if error.code == 429:
-        return TransientError("The captioning service is busy.", code="model_busy")
+        return BusyError(
+            "The captioning service is busy.",
+            code="model_busy",
+            retry_after_seconds=_retry_after_seconds(error),
+        )
+    if error.code == 503:  # "Overloaded, or down for a while": minutes, as experience has it.
+        return BusyError(
+            "The captioning service is overloaded.",
+            code="model_unavailable",
+            retry_after_seconds=_retry_after_seconds(error),
+        )
     if error.code in (408, 499) or error.code >= 500:
         return TransientError("The captioning service is unavailable.", code="model_unavailable")
     # A wrong key answers 400 with this reason, an expired or restricted one 401 or 403.
@@ -199,3 +307,18 @@ def _work_error(error: errors.APIError, model_name: str) -> WorkError:
     return PermanentError(
         "The captioning service could not work with this image.", code="model_refused_input"
     )
+
+
+def _retry_after_seconds(error: errors.APIError) -> float | None:
+    """When to come back, as the header says or, as Google's services do, the body."""
+    header = str(getattr(error.response, "headers", {}).get("Retry-After", "")).strip()
+    if re.fullmatch(r"\d{1,9}", header):
+        return float(header)
+    if header:
+        try:
+            return (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+        except (ValueError, TypeError):
+            pass
+    # {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.07s"}
+    found = re.search(r"'retryDelay': '(\d{1,9}(?:\.\d+)?)s'", str(error.details))
+    return float(found[1]) if found else None

@@ -1,4 +1,4 @@
-"""Original in; caption, alt text and tags out."""
+"""Lambda's way into `annotate`: its parts, made from the environment."""
 
 import time
 from dataclasses import dataclass
@@ -9,15 +9,12 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository
 from database.models import Half
-from database.repository import Claim, GeneratedAnnotation
 from database.session import create_database_engine, create_session_factory
+from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
-from lambda_functions.annotation.model_input import make_model_input
-from lambda_functions.attempt import Record, attempt, logger, metrics
+from lambda_functions.attempt import attempt, logger, metrics
 from lambda_functions.errors import ConfigurationError, TransientError
-from lambda_functions.events import OriginalReady
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import AnnotationSettings
@@ -33,50 +30,28 @@ class AnnotationFunction:
     settings: AnnotationSettings
     session_factory: sessionmaker[Session]
     originals: ObjectStore
-    captioner: Captioner
-
-    def annotate(self, claim: Claim, *, answer_by: float) -> Record:
-        """Read an original, have it described, and return what records the description.
-
-        Args:
-            claim: the right to work on it.
-            answer_by: until when Gemini may take, on the monotonic clock.
-        """
-        model_input = make_model_input(
-            self.originals.get(claim.original_key), max_pixels=self.settings.max_image_pixels
-        )
-        caption = self.captioner.caption(
-            model_input, timeout_seconds=max(1, answer_by - time.monotonic())
-        )
-        result = GeneratedAnnotation(
-            annotation=caption.description.caption,
-            alt_text=caption.description.alt_text,
-            tags=caption.description.tags,
-            model=caption.model,
-            input_tokens=caption.input_tokens,
-            output_tokens=caption.output_tokens,
-        )
-
-        def record(session: Session, claim: Claim) -> bool:
-            return repository.record_annotation(session, claim, result)
-
-        return record
+    annotator: Annotator
 
 
 @cache
 def _function() -> AnnotationFunction:
     settings = AnnotationSettings()
-    return AnnotationFunction(
-        settings,
-        create_session_factory(create_database_engine(settings, fetch_secret)),
-        ObjectStore(settings.s3_image_bucket),
-        Captioner(
-            partial(_read_api_key, settings),
-            model_name=settings.gemini_model_name,
-            language=settings.caption_language,
-            prompt=settings.gemini_prompt,
-        ),
+    session_factory = create_session_factory(create_database_engine(settings, fetch_secret))
+    originals = ObjectStore(settings.s3_image_bucket)
+    captioner = Captioner(
+        partial(_read_api_key, settings),
+        model_name=settings.gemini_model_name,
+        language=settings.caption_language,
+        prompt=settings.gemini_prompt,
     )
+    annotator = Annotator(
+        session_factory,
+        originals,
+        captioner,
+        max_image_pixels=settings.max_image_pixels,
+        daily_token_budget=settings.gemini_daily_token_budget,
+    )
+    return AnnotationFunction(settings, session_factory, originals, annotator)
 
 
 def _read_api_key(settings: AnnotationSettings) -> str:
@@ -107,8 +82,8 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     answer_by = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
         Half.ANNOTATION,
-        OriginalReady.from_event(event),
-        partial(function.annotate, answer_by=answer_by),
+        event,
+        partial(function.annotator.annotate, answer_by=answer_by),
         session_factory=function.session_factory,
         is_gone=function.originals.is_gone,
         remaining_ms=remaining_ms,

@@ -12,7 +12,6 @@ from database.models import Half
 from database.repository import Claim
 from database.session import create_database_engine, create_session_factory
 from lambda_functions.attempt import Record, attempt, logger, metrics
-from lambda_functions.events import OriginalReady
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import ThumbnailSettings
@@ -67,7 +66,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     function = _function()
     return attempt(
         Half.THUMBNAIL,
-        OriginalReady.from_event(event),
+        event,
         function.create_thumbnail,
         session_factory=function.session_factory,
         is_gone=function.originals.is_gone,

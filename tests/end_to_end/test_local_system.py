@@ -14,7 +14,7 @@ from PIL import Image
 
 from tests.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_photo, truncated
 from tests.local_system import ROOT, LocalSystem, environment, wait_until
-from tests.scripted_gemini import error, scripted_gemini
+from tests.scripted_gemini import Reply, error, scripted_gemini
 
 RED, GREEN, BLUE, YELLOW = (230, 25, 25), (25, 180, 25), (25, 25, 230), (230, 210, 50)
 SIZE = (640, 480)
@@ -306,11 +306,15 @@ def assert_nothing_waits(system):
 
 
 def test_a_busy_gemini_is_asked_again_and_the_caption_comes(start, gemini):
-    gemini.script += [error(429, "RESOURCE_EXHAUSTED"), error(503, "UNAVAILABLE")]
+    _, body = error(429, "RESOURCE_EXHAUSTED")
+    gemini.script += [Reply(body, 429, {"Retry-After": "1"}), error(500, "INTERNAL")]
     system = start()
 
     (result,) = system.upload(("later.jpg", make_jpeg()))
-    status = system.finished(result["id"])
+    wait_until(lambda: len(gemini.requests) == 1, seconds=20)
+    assert system.status(result["id"])["annotation_status"] == "pending"
+    # The sweep comes back to it, within its minute; the local queue after the second trouble.
+    status = system.finished(result["id"], seconds=100)
 
     assert status["status"] == "completed"
     assert status["annotation_error"] is None

@@ -9,6 +9,7 @@ from packaging.utils import canonicalize_name
 
 from database import object_keys, search
 from database.models import Half
+from database.repository import REDRIVABLE_CODES
 from database.settings import DatabaseSettings
 from deployment.local.template import Template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
@@ -161,6 +162,14 @@ def test_every_error_code_is_documented():
 
     assert codes
     assert not missing
+
+
+def test_what_a_redrive_takes_back_is_what_is_documented_as_not_permanent():
+    documentation = (ROOT / "API_DOCUMENTATION.md").read_text()
+    rows = re.findall(r"^\| (`[^|]+) \| (transient|budget|configuration) \|", documentation, re.M)
+    codes = {code for cell, _class in rows for code in re.findall(r"`([a-z_]+)`", cell)}
+
+    assert codes - {"upload_failed"} == REDRIVABLE_CODES
 
 
 def test_every_folder_and_dependency_has_its_line_in_the_design():

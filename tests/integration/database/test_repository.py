@@ -11,9 +11,10 @@ from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
 from database import repository
-from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
+from database.migrations import migrate
 from database.models import AnnotationSource, Half, Image, Status
-from database.repository import GeneratedAnnotation, NewImage, SameBytes
+from database.repository import GeneratedAnnotation, NewImage, SameBytes, Tokens
 from database.session import create_session_factory, session_scope
 
 CAPTION = GeneratedAnnotation(
@@ -21,8 +22,6 @@ CAPTION = GeneratedAnnotation(
     "Dog on beach",
     ["dog", "beach"],
     "gemini-x",
-    input_tokens=300,
-    output_tokens=40,
 )
 
 
@@ -219,11 +218,7 @@ def test_an_annotation_completes_its_half_once(session_factory):
     assert image.alt_text == image.generated_alt_text == "Dog on beach"
     assert image.tags == image.generated_tags == ["dog", "beach"]
     assert image.annotation_source is AnnotationSource.MODEL
-    assert (image.annotation_model, image.input_tokens, image.output_tokens) == (
-        "gemini-x",
-        300,
-        40,
-    )
+    assert image.annotation_model == "gemini-x"
     assert image.status is Status.PENDING
     assert image.updated_at > image.uploaded_at
     assert claim(session_factory, key) is None
@@ -333,7 +328,7 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
         Half.ANNOTATION,
         even_completed=True,
     )
-    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y", 1, 2)
+    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
 
     record(session_factory, repository.record_annotation, claim(session_factory, key), again)
 
@@ -503,6 +498,210 @@ def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(sessio
     assert claim(session_factory, key).attempt == 2
 
 
+def put_off(session_factory, key, seconds):
+    record(
+        session_factory,
+        repository.record_postponement,
+        claim(session_factory, key),
+        code="model_busy",
+        message="Busy.",
+        seconds=seconds,
+    )
+
+
+def test_a_half_that_is_put_off_waits_its_time_and_its_attempt_does_not_count(session_factory):
+    image_id, key = add(session_factory)
+
+    put_off(session_factory, key, seconds=60)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation_status, image.annotation_error_code) == (Status.PENDING, "model_busy")
+    assert image.annotation_attempts == 0
+    assert claim(session_factory, key) is None
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_claimed_until = '2020-01-01 00:00:00'"))
+    assert claim(session_factory, key).attempt == 1
+
+
+def test_whoever_lost_a_claim_can_put_nothing_off(session_factory):
+    _, key = add(session_factory)
+    dead = claim(session_factory, key, lease_seconds=0)
+    time.sleep(0.02)
+    claim(session_factory, key)
+
+    assert not record(
+        session_factory,
+        repository.record_postponement,
+        dead,
+        code="model_busy",
+        message="Busy.",
+        seconds=60,
+    )
+
+
+def test_what_was_put_off_is_taken_once_when_its_time_has_come(session_factory):
+    _, key = add(session_factory)
+    _, later_key = add(session_factory)
+    put_off(session_factory, key, seconds=0)
+    put_off(session_factory, later_key, seconds=60)
+    time.sleep(0.02)
+
+    first = record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
+    second = record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
+
+    assert (first, second) == ([(Half.ANNOTATION, key)], [])
+
+
+def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocker):
+    image_id, key = add(session_factory)
+    put_off(session_factory, key, seconds=0)
+    time.sleep(0.02)
+    held = []
+    really_update = repository.execute_update
+
+    def update_after_a_claim(session, statement):
+        if not held:
+            mocker.patch.object(repository, "execute_update", really_update)
+            held.append(claim(session_factory, key))
+        return really_update(session, statement)
+
+    mocker.patch.object(repository, "execute_update", update_after_a_claim)
+    record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
+
+    assert read(session_factory, image_id).annotation_claimed_until == held[0].claimed_until
+    assert record(session_factory, repository.record_annotation, held[0], CAPTION)
+
+
+def take_back(session_factory, key, half=Half.ANNOTATION):
+    return record(session_factory, repository.take_back, half, key, max_attempts=3)
+
+
+@pytest.mark.parametrize("half", list(Half))
+@pytest.mark.parametrize("code", sorted(repository.REDRIVABLE_CODES))
+def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, half, code):
+    image_id, key = failed(session_factory, half, code)
+
+    assert take_back(session_factory, key, half)
+    assert not take_back(session_factory, key, half)
+
+    image = read(session_factory, image_id)
+    assert (getattr(image, f"{half}_status"), getattr(image, f"{half}_attempts")) == (
+        Status.PENDING,
+        0,
+    )
+
+
+@pytest.mark.parametrize("code", ["blocked_by_safety", "caption_rejected", "invalid_image"])
+def test_what_failed_for_good_is_not_taken_back(session_factory, code):
+    _, key = failed(session_factory, code=code)
+
+    assert not take_back(session_factory, key)
+
+
+def test_nothing_else_is_taken_back_but_what_died_at_every_attempt(session_factory):
+    _, done_key = completed(session_factory)
+    _, waiting_key = add(session_factory)
+    never_stored, never_stored_key = add(session_factory)
+    record(session_factory, repository.record_upload_failed, never_stored, "Away.")
+    _, dead_key = add(session_factory)
+    for _ in range(3):
+        claim(session_factory, dead_key, lease_seconds=0)
+        time.sleep(0.02)
+
+    keys = (done_key, waiting_key, never_stored_key, dead_key)
+    assert [take_back(session_factory, key) for key in keys] == [False, False, False, True]
+
+
+def find(session_factory, fingerprint):
+    with session_scope(session_factory) as session:
+        return repository.find_generated(session, fingerprint)
+
+
+def fingerprinted(session_factory, fingerprint, caption=CAPTION):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    record(session_factory, repository.record_annotation, held, caption, fingerprint=fingerprint)
+    return image_id, key
+
+
+def test_the_models_words_are_found_by_where_they_came_from(session_factory):
+    image_id, key = fingerprinted(session_factory, "f" * 64)
+    edit(session_factory, image_id, annotation="Rex!", alt_text=None, tags=["rex"])
+
+    assert find(session_factory, "f" * 64) == CAPTION
+    assert find(session_factory, "F" * 64) is None
+
+    record(
+        session_factory, repository.request_again, image_id, Half.ANNOTATION, even_completed=True
+    )
+    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+    held = claim(session_factory, key)
+    assert held.has_words
+    record(session_factory, repository.record_annotation, held, again, fingerprint="e" * 64)
+    assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (None, again)
+
+
+def test_the_words_of_a_deleted_image_are_not_found_and_leave_nothing(session_factory):
+    image_id, key = fingerprinted(session_factory, "f" * 64)
+    held = claim(session_factory, key, Half.THUMBNAIL)
+    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+
+    record(session_factory, repository.mark_deleting, image_id)
+    assert find(session_factory, "f" * 64) is None
+
+    assert record(session_factory, repository.remove_deleted, image_id)
+    with session_scope(session_factory) as session:
+        assert session.scalar(text("SELECT COUNT(*) FROM annotation_fingerprints")) == 0
+
+
+def test_a_claim_carries_the_hash_of_the_original(session_factory):
+    _, key = add(session_factory, sha256="c" * 64)
+
+    held = claim(session_factory, key)
+
+    assert (held.sha256, held.has_words) == ("c" * 64, False)
+
+
+def test_what_questions_took_adds_up(session_factory):
+    image_id, _ = add(session_factory)
+    assert read(session_factory, image_id).input_tokens is None
+
+    for tokens in (Tokens(0, 0), Tokens(300, 40), Tokens(300, 5)):
+        record(session_factory, repository.record_tokens, image_id, tokens)
+
+    image = read(session_factory, image_id)
+    assert (image.input_tokens, image.output_tokens) == (600, 45)
+
+
+def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker):
+    engine = make_engine(mysql_url)
+    migrate(engine)
+    factory = create_session_factory(engine)
+    with session_scope(factory) as session:
+        session.add_all(Image(**vars(new_image(filename=f"dog {n}.jpg"))) for n in range(400))
+    with session_scope(factory) as session:
+        session.execute(
+            text(
+                "INSERT INTO images (filename, original_key, content_type, size_bytes,"
+                " width, height, sha256, owner_id, annotation_status, annotation_attempts,"
+                " annotation_requested_at, thumbnail_status, thumbnail_attempts,"
+                " thumbnail_requested_at, uploaded_at, updated_at)"
+                " SELECT a.filename, UUID(), a.content_type, 1, 1, 1, a.sha256, a.owner_id,"
+                " 'pending', 0, UTC_TIMESTAMP(6), 'pending', 0, UTC_TIMESTAMP(6), UTC_TIMESTAMP(6),"
+                " UTC_TIMESTAMP(6) FROM images a, (SELECT 1 UNION SELECT 2 UNION SELECT 3) b"
+            )
+        )
+    mocker.patch.object(repository, "MAX_SEARCH_SECONDS", 0.001)
+    tag = repository.ImageFilter(tag="🏖")
+
+    for search in (
+        lambda session: repository.count_images(session, at_most=10_000, where=tag),
+        lambda session: repository.list_images(session, limit=24, where=tag),
+    ):
+        with pytest.raises(QueryTooSlowError), session_scope(factory) as session:
+            search(session)
+
+
 def test_a_failure_is_final_and_says_why(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
@@ -603,7 +802,7 @@ def test_asking_again_can_begin_a_new_deadline(session_factory):
 def test_the_longest_texts_that_are_accepted_fit(session_factory):
     image_id, key = add(session_factory, filename="f" * 255)
     held = claim(session_factory, key)
-    longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128, 1, 1)
+    longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128)
 
     assert record(session_factory, repository.record_annotation, held, longest)
 

@@ -51,9 +51,12 @@ def test_schema_sql_is_what_the_migrations_give(mysql_url, make_engine, request)
     engine = make_engine(mysql_url)
     migrate(engine)
     with engine.connect() as connection:
-        created = connection.execute(text("SHOW CREATE TABLE images")).one()[1]
+        created = [
+            connection.execute(text(f"SHOW CREATE TABLE {table.name}")).one()[1]
+            for table in Base.metadata.sorted_tables
+        ]
 
-    schema = HEADER + re.sub(r" AUTO_INCREMENT=\d+", "", created) + ";\n"
+    schema = HEADER + re.sub(r" AUTO_INCREMENT=\d+", "", ";\n\n".join(created)) + ";\n"
     if request.config.getoption("--write-schema"):
         SCHEMA_SQL.write_text(schema)
 

@@ -1,3 +1,5 @@
+import io
+import json
 import uuid
 from types import SimpleNamespace
 
@@ -6,6 +8,7 @@ import pytest
 from database import repository
 from database.repository import NewImage
 from database.session import session_scope
+from lambda_functions.attempt import logger
 
 
 @pytest.fixture
@@ -28,6 +31,19 @@ def read_image(session_factory):
     def read(image_id):
         with session_scope(session_factory) as session:
             return repository.get_image(session, image_id)
+
+    return read
+
+
+@pytest.fixture
+def read_log(mocker):
+    """Reads what the functions logged since the test began: text, and one dictionary a line."""
+    stream = io.StringIO()
+    mocker.patch.object(logger.registered_handler, "stream", stream)
+
+    def read():
+        text = stream.getvalue()
+        return text, [json.loads(line) for line in text.splitlines()]
 
     return read
 

@@ -1,15 +1,24 @@
-import json
+import time
+from contextlib import suppress
 
 import pytest
+from sqlalchemy import text
 
 from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
 from database.models import Half, Status
 from database.session import session_scope
 from imaging.errors import InvalidImageError
-from lambda_functions.attempt import attempt, metrics
-from lambda_functions.errors import ConfigurationError, PermanentError, TransientError
-from lambda_functions.events import OriginalReady
+from lambda_functions import errors
+from lambda_functions.attempt import FAILURE_METRICS, MAX_POSTPONE_SECONDS, attempt, metrics
+from lambda_functions.errors import (
+    BudgetExhaustedError,
+    BusyError,
+    ConfigurationError,
+    InvalidEventError,
+    PermanentError,
+    TransientError,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -18,11 +27,27 @@ def _no_metrics_left():
     metrics.clear_metrics()
 
 
+def requested(key, *, redrive=False):
+    detail = {"bucket": {"name": "bucket"}, "object": {"key": key}}
+    return {
+        "source": "image-annotation",
+        "detail-type": "Thumbnail Requested",
+        "detail": {**detail, "redrive": True} if redrive else detail,
+    }
+
+
 @pytest.fixture
 def run(session_factory):
     """Runs one attempt at the thumbnail of a key; `work` counts how often it really ran."""
 
-    def run(key, work=None, half=Half.THUMBNAIL, max_attempts=3):
+    def run(
+        key,
+        work=None,
+        half=Half.THUMBNAIL,
+        max_attempts=3,
+        redrive=False,
+        remaining_ms=29_500,
+    ):
         def complete(claim):
             run.worked.append(claim)
             if work is not None:
@@ -33,11 +58,11 @@ def run(session_factory):
 
         return attempt(
             half,
-            OriginalReady("bucket", key),
+            requested(key, redrive=redrive),
             complete,
             session_factory=session_factory,
             is_gone=lambda key: run.is_gone,
-            remaining_ms=29_500,
+            remaining_ms=remaining_ms,
             max_attempts=max_attempts,
         )
 
@@ -101,6 +126,7 @@ def test_the_claim_outlasts_the_function_by_a_little(run, add_image, read_image)
         (PermanentError("Refused.", code="blocked_by_safety"), "blocked_by_safety"),
         (ConfigurationError("The key was refused."), "configuration"),
         (InvalidImageError("The image is damaged."), "invalid_image"),
+        (BudgetExhaustedError("Try it again after midnight UTC."), "budget_exhausted"),
     ],
 )
 def test_what_trying_again_cannot_mend_is_failed_and_not_raised(
@@ -189,17 +215,228 @@ def test_a_database_that_is_away_raises_before_any_work(run, add_image, session_
     assert run.worked == []
 
 
-def test_each_outcome_is_one_metric(run, add_image):
+def busy(retry_after_seconds=None):
+    return BusyError("Busy.", code="model_busy", retry_after_seconds=retry_after_seconds)
+
+
+def seconds_held(image):
+    return (image.thumbnail_claimed_until - image.updated_at).total_seconds()
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "least", "most"),
+    [(None, 60, 75), (7, 7, 9), (0, 1, 2), (-5, 1, 2), (86_400, 300, 375)],
+)
+def test_who_is_busy_is_left_alone_for_as_long_as_it_asked(
+    run, add_image, read_image, asked_for, least, most
+):
+    image_id, key = add_image()
+
+    outcome = run(key, work=fail_with(busy(asked_for)))
+
+    image = read_image(image_id)
+    error = {"code": "model_busy", "message": "Busy."}
+    assert outcome == {"outcome": "postponed", "image_id": image_id, "error": error}
+    assert (image.thumbnail_status, image.thumbnail_attempts) == (Status.PENDING, 0)
+    assert image.thumbnail_error_code == "model_busy"
+    assert least - 0.5 <= seconds_held(image) <= most + 0.5
+    assert most <= MAX_POSTPONE_SECONDS * 1.25
+    assert run(key)["outcome"] == "skipped"
+    assert len(run.worked) == 1
+
+
+def test_those_put_off_together_do_not_come_back_together(run, add_image, read_image):
+    ids = []
+    for _ in range(8):
+        image_id, key = add_image()
+        run(key, work=fail_with(busy(200)))
+        ids.append(image_id)
+
+    assert len({round(seconds_held(read_image(image_id))) for image_id in ids}) > 2
+
+
+def test_what_was_put_off_never_runs_out_of_attempts(run, add_image, read_image, session_factory):
+    image_id, key = add_image()
+
+    for _ in range(5):
+        assert run(key, work=fail_with(busy()))["outcome"] == "postponed"
+        with session_scope(session_factory) as session:
+            session.execute(text("UPDATE images SET thumbnail_claimed_until = '2020-01-01'"))
+
+    assert run(key)["outcome"] == "completed"
+    assert read_image(image_id).thumbnail_error_code is None
+
+
+def test_a_database_that_went_away_during_the_work_is_told_as_such(run, add_image, read_image):
+    image_id, key = add_image()
+
+    with pytest.raises(DatabaseUnavailableError):
+        run(key, work=fail_with(DatabaseUnavailableError("the database did not answer")))
+
+    image = read_image(image_id)
+    assert (image.thumbnail_status, image.thumbnail_error_code) == (
+        Status.PENDING,
+        "database_unavailable",
+    )
+
+
+def fail(run, key, error, max_attempts=1):
+    with suppress(TransientError):
+        run(key, work=fail_with(error), max_attempts=max_attempts)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        TransientError("Away.", code="storage_unavailable"),
+        ConfigurationError("The key was refused."),
+        BudgetExhaustedError("Try it again after midnight UTC."),
+    ],
+)
+def test_a_redrive_takes_back_what_may_have_passed_or_been_mended(
+    run, add_image, read_image, error
+):
+    image_id, key = add_image()
+    fail(run, key, error)
+    assert read_image(image_id).thumbnail_status is Status.FAILED
+    assert run(key)["outcome"] == "skipped"
+
+    assert run(key, redrive=True)["outcome"] == "completed"
+
+    image = read_image(image_id)
+    assert (image.thumbnail_status, image.thumbnail_attempts) == (Status.COMPLETED, 1)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermanentError("Refused.", code="blocked_by_safety"),
+        PermanentError("No caption.", code="caption_rejected"),
+        InvalidImageError("The image is damaged."),
+    ],
+)
+def test_a_redrive_leaves_what_failed_for_good(run, add_image, read_image, error):
+    image_id, key = add_image()
+    fail(run, key, error)
+    worked = len(run.worked)
+
+    assert run(key, redrive=True)["outcome"] == "skipped"
+
+    assert read_image(image_id).thumbnail_status is Status.FAILED
+    assert len(run.worked) == worked
+
+
+def test_a_redrive_that_comes_twice_does_the_work_once(run, add_image):
     _, key = add_image()
-    with pytest.raises(TransientError):
-        run(key, work=fail_with(TransientError("Busy.", code="model_busy")))
+    fail(run, key, TransientError("Away.", code="storage_unavailable"))
+    run.worked.clear()
+    nested = []
+
+    run(key, work=lambda _claim: nested.append(run(key, redrive=True)), redrive=True)
+    again = run(key, redrive=True)
+
+    assert [nested[0]["outcome"], again["outcome"]] == ["skipped", "skipped"]
+    assert len(run.worked) == 1
+
+
+def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, session_factory):
+    _, key = add_image()
+    for _ in range(3):
+        with session_scope(session_factory) as session:
+            repository.claim_half(session, Half.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+        time.sleep(0.02)
+
+    assert run(key, redrive=True)["outcome"] == "completed"
+
+
+def emitted_metrics():
+    return [
+        (name, emitted["half"])
+        for emitted in [metrics.serialize_metric_set()]
+        for name in FAILURE_METRICS.values()
+        if name in emitted
+    ]
+
+
+@pytest.mark.parametrize(
+    ("error", "metric"),
+    [
+        (PermanentError("Refused.", code="blocked_by_safety"), "PermanentFailure"),
+        (InvalidImageError("Damaged."), "PermanentFailure"),
+        (ConfigurationError("The key was refused."), "ConfigurationFailure"),
+        (BudgetExhaustedError("Tomorrow."), "BudgetExhausted"),
+        (busy(), "Postponed"),
+        (TransientError("Away.", code="storage_unavailable"), "TransientFailure"),
+        (DatabaseUnavailableError("away"), "DatabaseUnavailable"),
+        (ZeroDivisionError("a defect"), "InternalError"),
+    ],
+)
+def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_cause(
+    run, add_image, read_log, error, metric
+):
+    image_id, key = add_image()
+    error.__cause__ = OSError("the connection was reset")
+
+    try:
+        run(key, work=fail_with(error))
+    except Exception as raised:
+        assert raised is error
+
+    _, lines = read_log()
+    told = [line for line in lines if "cause" in line]
+    assert set(emitted_metrics()) == {(metric, "thumbnail")}
+    assert len(told) == 1
+    assert (told[0]["image_id"], told[0]["object_key"]) == (image_id, key)
+    assert told[0]["cause"].endswith("← OSError: the connection was reset")
+    assert told[0]["code"] and told[0]["reason"]
+    assert ("exception" in told[0]) == (metric == "InternalError")
+
+
+@pytest.mark.parametrize(
+    ("event", "kind", "metric"),
+    [
+        ({"detail": {}}, InvalidEventError, "InvalidEvent"),
+        (
+            requested("originals/00000000-0000-0000-0000-000000000000.jpg"),
+            ImageNotFoundError,
+            "MissingRow",
+        ),
+    ],
+)
+def test_so_is_what_cannot_even_begin(session_factory, read_log, event, kind, metric):
+    with pytest.raises(kind):
+        attempt(
+            Half.THUMBNAIL,
+            event,
+            lambda claim: None,
+            session_factory=session_factory,
+            is_gone=lambda key: False,
+            remaining_ms=30_000,
+            max_attempts=3,
+        )
+
+    assert set(emitted_metrics()) == {(metric, "thumbnail")}
+    assert kind.__name__ in read_log()[1][-1]["cause"]
+
+
+def test_no_class_of_failure_is_without_a_metric_of_its_own():
+    classes = {
+        kind
+        for kind in vars(errors).values()
+        if isinstance(kind, type) and issubclass(kind, errors.FunctionError)
+    } - {errors.FunctionError, errors.WorkError}
+
+    assert classes <= set(FAILURE_METRICS)
+
+
+def test_a_success_is_a_metric_too(run, add_image):
+    _, key = add_image()
+
     run(key)
 
-    emitted = json.dumps(metrics.serialize_metric_set())
-
-    assert '"ImageAnnotation"' in emitted
-    assert "TransientFailure" in emitted
-    assert "Completed" in emitted
+    emitted = metrics.serialize_metric_set()
+    assert emitted["Completed"] == [1.0]
+    assert emitted["half"] == "thumbnail"
 
 
 def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_image, mocker):
@@ -220,6 +457,27 @@ def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_imag
     assert outcome["outcome"] == "completed"
     assert len(run.worked) == 1
     assert read_image(image_id).thumbnail_status is Status.COMPLETED
+
+
+def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
+    run, add_image, read_log, mocker
+):
+    _, key = add_image()
+    mocker.patch("lambda_functions.attempt.time.sleep")
+    record = mocker.patch.object(
+        repository, "record_thumbnail", side_effect=DatabaseUnavailableError("away")
+    )
+
+    with pytest.raises(DatabaseUnavailableError):
+        run(key)
+    assert record.call_count == 6
+
+    record.reset_mock()
+    with pytest.raises(DatabaseUnavailableError):
+        run(add_image()[1], remaining_ms=2_000)
+    assert record.call_count == 2
+    assert set(emitted_metrics()) == {("DatabaseUnavailable", "thumbnail")}
+    assert read_log()[1][-1]["message"] == "could not be written down"
 
 
 def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, read_image, mocker):

@@ -24,6 +24,7 @@ def test_every_shape_of_event_names_the_same_original(name):
     [
         {},
         {"detail": None},
+        {"detail": ["bucket"]},
         {"detail": {"bucket": {"name": "b"}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": None}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": 7}}},
@@ -35,3 +36,14 @@ def test_every_shape_of_event_names_the_same_original(name):
 def test_an_event_that_names_no_original_of_ours_is_refused(event):
     with pytest.raises(InvalidEventError):
         OriginalReady.from_event(event)
+
+
+def test_only_an_event_of_our_own_can_be_a_redrive():
+    event = json.loads((EVENTS / "annotation_requested.json").read_text())
+    assert not OriginalReady.from_event(event).is_redrive
+
+    event["detail"]["redrive"] = True
+    assert OriginalReady.from_event(event).is_redrive
+
+    event["source"] = "aws.s3"
+    assert not OriginalReady.from_event(event).is_redrive

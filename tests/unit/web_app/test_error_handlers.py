@@ -3,6 +3,8 @@
 import pytest
 from flask import abort
 
+from database.errors import QueryTooSlowError
+
 JSON = {"Accept": "application/json"}
 PAGE = {"Accept": "text/html"}
 SECRET = "mysql://app:hunter2@db.internal/images"
@@ -15,6 +17,10 @@ def failing_client(app):
     @app.get("/fails")
     def fail():
         raise RuntimeError(SECRET)
+
+    @app.get("/searches-too-long")
+    def search():
+        raise QueryTooSlowError(SECRET)
 
     @app.get("/aborts/<int:status>")
     def abort_with(status):
@@ -116,3 +122,11 @@ def test_neither_may_what_comes_of_a_form(client, send_page):
 @pytest.mark.parametrize("path", ["/", "/gallery", "/health"])
 def test_pages_are_for_one_persons_cache_and_asked_for_again(client, path):
     assert client.get(path).headers["Cache-Control"] == "private, no-cache"
+
+
+def test_a_search_that_took_too_long_says_what_to_do(failing_client):
+    response = failing_client.get("/searches-too-long", headers=JSON)
+
+    assert (response.status_code, response.json["code"]) == (503, "search_too_slow")
+    assert "fewer images" in response.json["error"]
+    assert response.headers["Retry-After"]

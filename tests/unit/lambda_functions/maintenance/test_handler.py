@@ -78,6 +78,40 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
     assert sweep.sweep()["requested_again"] == 0
 
 
+def held_until(session_factory, key, seconds):
+    """Leaves a half as a function does that was told to come back later, or died."""
+    with session_scope(session_factory) as session:
+        repository.claim_half(session, Half.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
+
+
+def test_what_was_put_off_or_whose_function_died_is_asked_for_once_its_time_has_come(
+    sweep, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+    _, later_key = add_image()
+    held_until(session_factory, key, seconds=0)
+    held_until(session_factory, later_key, seconds=60)
+    time.sleep(0.02)
+
+    first, second = sweep.sweep(), sweep.sweep()
+
+    assert [first["requested_again"], second["requested_again"]] == [1, 0]
+    assert sweep.event_bus.requested == [(Half.ANNOTATION, OriginalReady("originals-bucket", key))]
+    assert read_image(image_id).annotation_claimed_until is None
+
+
+def test_what_was_put_off_past_its_deadline_is_failed(
+    sweep, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+    held_until(session_factory, key, seconds=0)
+    age(session_factory, key, "annotation_requested_at", 901)
+    time.sleep(0.02)
+
+    assert sweep.sweep()["timed_out"] == 1
+    assert read_image(image_id).annotation_error_code == "timed_out"
+
+
 def test_the_schedule_sweeps(lambda_context, mocker, sweep):
     mocker.patch.object(handler, "_sweep_function", return_value=sweep)
 

@@ -1,0 +1,154 @@
+"""Original in; caption, alt text and tags out, and what they took written down."""
+
+import time
+from dataclasses import dataclass
+from functools import partial
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from database import repository, token_budget
+from database.repository import Claim, GeneratedAnnotation, Tokens
+from database.session import session_scope
+from database.token_budget import Reservation
+from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerError
+from lambda_functions.annotation.model_input import make_model_input
+from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
+from lambda_functions.attempt import Record, Recorder, logger
+from lambda_functions.errors import BudgetExhaustedError, PermanentError, WorkError
+from lambda_functions.object_store import ObjectStore
+
+# An answer that cannot be kept is asked for once more while this much of the time is left.
+SECOND_QUESTION_SECONDS = 10
+# How long after the last answer the database may still be asked to write down what it took; what
+# it said comes after that.
+SETTLING_SECONDS = 4
+
+_NOTHING = Tokens(0, 0)
+
+
+@dataclass(frozen=True)
+class Annotator:
+    """Has originals described.
+
+    Attributes:
+        daily_token_budget: how many tokens all functions together may spend in a day; 0 for no
+            limit.
+    """
+
+    session_factory: sessionmaker[Session]
+    originals: ObjectStore
+    captioner: Captioner
+    max_image_pixels: int
+    daily_token_budget: int = 0
+
+    def annotate(self, claim: Claim, *, answer_by: float) -> Record:
+        """Have an original described, and return what records the description.
+
+        Args:
+            claim: the right to work on it.
+            answer_by: until when the model may take, on the monotonic clock.
+        Raises:
+            WorkError: there is no description. What was spent is recorded nevertheless.
+        """
+        # Before anything else, also before known words are used again: a half is completed only
+        # when its original was read.
+        model_input = make_model_input(
+            self.originals.get(claim.original_key), max_pixels=self.max_image_pixels
+        )
+        fingerprint = self.captioner.fingerprint(claim.sha256)
+        result = self._find_words(claim, fingerprint) or self._generate(
+            claim, model_input, answer_by
+        )
+
+        def record(session: Session, claim: Claim) -> bool:
+            return repository.record_annotation(session, claim, result, fingerprint=fingerprint)
+
+        return record
+
+    def _find_words(self, claim: Claim, fingerprint: str) -> GeneratedAnnotation | None:
+        """What the model already said of the same bytes, unless somebody wants this one anew."""
+        if claim.has_words:
+            return None
+        with session_scope(self.session_factory) as session:
+            known = repository.find_generated(session, fingerprint)
+            if known is not None:
+                repository.record_tokens(session, claim.image_id, _NOTHING)
+        if known is not None:
+            logger.info("the model described the same bytes before; its words are used again")
+        return known
+
+    def _generate(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:
+        try:
+            return self._ask_for_words(claim, jpeg, answer_by)
+        except CaptionRejectedError as rejection:
+            if time.monotonic() > answer_by - SECOND_QUESTION_SECONDS:
+                raise
+            logger.warning("asking once more", extra={"reason": str(rejection)})
+            try:
+                return self._ask_for_words(claim, jpeg, answer_by)
+            except BudgetExhaustedError:
+                raise rejection from None
+
+    def _ask_for_words(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:
+        answer = self._ask(claim, jpeg, answer_by)
+        words = self._words_of(answer)
+        return GeneratedAnnotation(words.caption, words.alt_text, words.tags, answer.model)
+
+    def _words_of(self, answer: Answer) -> Words:
+        if answer.blocked_for is not None:
+            raise PermanentError(
+                "The model's safety filter refused this image. It objected to"
+                f" {answer.blocked_for}.",
+                code="blocked_by_safety",
+            )
+        if answer.stopped_by is not None:
+            raise CaptionRejectedError(f"it was cut off ({answer.stopped_by})")
+        return read_answer(
+            answer.text, prompt=self.captioner.prompt, language=self.captioner.language
+        )
+
+    def _ask(self, claim: Claim, jpeg: bytes, answer_by: float) -> Answer:
+        """Ask the model, within the budget, and write down what that took."""
+        reservation = self._reserve()
+        recorder = Recorder(self.session_factory, claim, answer_by + SETTLING_SECONDS)
+        settle = partial(_settle, recorder, reservation)
+        timeout_seconds = max(1, answer_by - time.monotonic())
+        try:
+            answer = self.captioner.ask(jpeg, timeout_seconds=timeout_seconds)
+        except NoAnswerError:
+            raise  # It may have been billed: what was set aside stays so.
+        except WorkError:
+            settle(_NOTHING)  # The service refused; that costs nothing.
+            raise
+        settle(answer.tokens)
+        return answer
+
+    def _reserve(self) -> Reservation | None:
+        """Set aside what one question can take at most, if there is a budget.
+
+        Raises:
+            BudgetExhaustedError: so much is not left.
+        """
+        if self.daily_token_budget == 0:
+            return None
+        with session_scope(self.session_factory) as session:
+            reservation = token_budget.reserve(
+                session, self.captioner.most_tokens, budget=self.daily_token_budget
+            )
+        if reservation is None:
+            raise BudgetExhaustedError(
+                "Today's budget for captions is used up. Try it again after midnight UTC."
+            )
+        return reservation
+
+
+def _settle(recorder: Recorder, reservation: Reservation | None, tokens: Tokens) -> None:
+    if reservation is None and tokens == _NOTHING:
+        return
+
+    def settle(session: Session) -> None:
+        repository.record_tokens(session, recorder.claim.image_id, tokens)
+        if reservation is not None:
+            token_budget.settle(session, reservation, spent=tokens.total)
+
+    recorder.write(settle)
