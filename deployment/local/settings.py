@@ -185,6 +185,7 @@ class Settings:
             "GEMINI_API_KEY": "local",
             "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.stand_in_port}",
             "GEMINI_MODEL_NAME": STAND_IN_MODEL,
+            "CAPTION_LANGUAGE": "English",  # It knows no other, and others would be refused.
         }
 
     def _database_environment(self) -> dict[str, str]:

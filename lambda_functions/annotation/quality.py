@@ -12,6 +12,7 @@ import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 from lambda_functions.annotation.languages import find_language
@@ -84,6 +85,10 @@ def _judge(caption: str, *, prompt: str, language: str) -> None:
 # The answer's form
 
 
+# An answer holds one, perhaps within another; nothing but braces must not take for ever.
+_MOST_OBJECTS = 50
+
+
 def _parse(text: str) -> Mapping[str, Any]:
     """The JSON object in an answer, whatever stands around it or inside its caption."""
     for candidate in _objects(text):
@@ -97,7 +102,7 @@ def _parse(text: str) -> Mapping[str, Any]:
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:
     """Every JSON object in a text that has a caption, the outermost first."""
     decoder = json.JSONDecoder(strict=False)  # A raw line break in a string does no harm.
-    for start in re.finditer(r"\{", text):
+    for start in islice(re.finditer(r"\{", text), _MOST_OBJECTS):
         try:
             value, _end = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
@@ -114,12 +119,15 @@ _KEPT_FORMATS = {"\u200c", "\u200d"}
 
 _MARKDOWN = (
     (re.compile(r"```\w*"), ""),
-    (re.compile(r"!?\[([^\]\n]*)\]\([^)\s]*\)"), r"\1"),
-    (re.compile(r"^\s*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
-    (re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"!?\[([^\]\[\n]{0,300})\]\([^)\s]{0,2000}\)"), r"\1"),
+    (re.compile(r"^[ \t]*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
+    (re.compile(r"(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1"), r"\2"),
     (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`([^`\n]+)`"), r"\1"),
 )
+
+# Of a text this much is read: enough to find where a caption of the greatest length may end.
+_MOST_CHARACTERS = 4 * MAX_CAPTION_CHARACTERS
 
 _PREAMBLES = (
     re.compile(r"(?:sure|certainly|of course|okay)\b[,.!:]+\s*", re.IGNORECASE),
@@ -148,7 +156,7 @@ def _clean_text(value: Any) -> str:
     """One line without markdown, preambles or invisible characters; empty when it is no text."""
     if not isinstance(value, str):
         return ""
-    text = _without_markdown(_without_invisibles(value))
+    text = _without_markdown(_without_invisibles(value[:_MOST_CHARACTERS]))
     text = " ".join(text.split())
     if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
         text = text[1:-1].strip()

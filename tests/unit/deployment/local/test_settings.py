@@ -51,11 +51,14 @@ def test_a_function_gets_only_the_variables_its_template_names(tmp_path, annotat
 
 
 def test_without_a_key_captions_come_from_the_stand_in_and_the_pages_say_so(tmp_path, annotation):
-    settings = Settings.read({"GEMINI_MODEL_NAME": "gemini-x"}, tmp_path)
+    settings = Settings.read(
+        {"GEMINI_MODEL_NAME": "gemini-x", "CAPTION_LANGUAGE": "Japanese"}, tmp_path
+    )
 
     environment = settings.function_environment(annotation)
 
     assert environment["GEMINI_API_KEY"] == "local"
+    assert environment["CAPTION_LANGUAGE"] == "English"
     assert environment["GEMINI_MODEL_NAME"] == "local-stand-in"
     assert environment["GOOGLE_GEMINI_BASE_URL"].startswith("http://127.0.0.1:")
     assert "local stand-in" in settings.web_environment("key")["SITE_NOTICE"]

@@ -1,4 +1,6 @@
 import json
+import time
+from contextlib import suppress
 
 import pytest
 from hypothesis import given
@@ -253,6 +255,17 @@ def test_whatever_is_kept_is_one_line_of_bounded_length_that_can_be_stored(capti
         assert text.isprintable() or "\u200d" in text or "\u200c" in text or not text.isascii()
         assert len(text.splitlines()) == 1
     assert len(words.tags) <= MAX_TAGS
+
+
+@pytest.mark.parametrize("piece", ["**a ", "[", "[a](", "\n", "“", "{", '{"caption":', '"', "'a "])
+def test_what_is_the_same_over_and_over_is_judged_at_once(piece):
+    started_at = time.process_time()
+
+    for text in (piece * 4000, as_json(caption=piece * 4000)):
+        with suppress(CaptionRejectedError):
+            read(text)
+
+    assert time.process_time() - started_at < 2
 
 
 @given(st.text(max_size=400))
