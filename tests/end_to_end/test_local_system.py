@@ -335,15 +335,15 @@ def test_a_refused_key_is_told_at_once_and_not_tried_again(start, gemini):
 
 def test_a_function_killed_at_work_loses_nothing(start, gemini):
     gemini.delay_seconds = 3
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
+    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="20")
     (result,) = system.upload(("killed.jpg", make_jpeg()))
-    wait_until(lambda: len(gemini.requests) == 1, seconds=15)
+    wait_until(lambda: len(gemini.requests) == 1, seconds=40)
 
     victims = system.processes_of("awslambdaric", "annotation")
     for victim in victims:
         victim.kill()
     gemini.delay_seconds = 0
-    status = system.finished(result["id"], seconds=40)
+    status = system.finished(result["id"], seconds=80)
 
     assert victims
     assert status["status"] == "completed"
