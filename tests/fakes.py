@@ -46,7 +46,7 @@ class FakeObjectStore:
             raise StorageUnavailableError
         return key in self.objects
 
-    def presigned_original_url(self, key: str, *, content_type: str) -> str:
+    def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
         return f"https://images.test/{key}?type={quote(content_type, safe='')}"
 
     def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str:
@@ -65,9 +65,12 @@ class FakeObjectStore:
     def origins(self) -> tuple[str, ...]:
         return "https://images.test", "https://thumbnails.test"
 
-    def check(self) -> None:
+    def check_originals(self) -> None:
         if self.is_away:
             raise StorageUnavailableError
+
+    def check_thumbnails(self) -> None:
+        self.check_originals()
 
 
 class FakeEventBus:

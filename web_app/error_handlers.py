@@ -2,7 +2,7 @@
 
 import logging
 
-from flask import Flask, Response, jsonify, render_template
+from flask import Flask, Response, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
@@ -21,7 +21,8 @@ _REFUSALS = {
     415: ("unsupported_media_type", "Send the body as JSON, with Content-Type application/json."),
     413: (
         "request_too_large",
-        "That is more than can be sent at once. Send fewer or smaller files.",
+        "That is more than can be sent at once. Send fewer or smaller files, together at most "
+        "{max_megabytes} MB.",
     ),
 }
 
@@ -31,7 +32,9 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(WebError)
     def refuse(error: WebError) -> ResponseReturnValue:
-        return _answer(str(error), error.code, error.http_status)
+        seconds = error.retry_after_seconds
+        headers = {"Retry-After": str(seconds)} if seconds is not None else {}
+        return *_answer(str(error), error.code, error.http_status), headers
 
     @app.errorhandler(ImageNotFoundError)
     def image_not_found(error: ImageNotFoundError) -> ResponseReturnValue:
@@ -60,6 +63,9 @@ def register_error_handlers(app: Flask) -> None:
         # Werkzeug's names, because Python renamed some of its own between 3.12 and 3.13.
         phrase = error.name
         code, message = _REFUSALS.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
+        if status == 413:
+            limit_bytes = current_app.config["MAX_CONTENT_LENGTH"]
+            message = message.format(max_megabytes=limit_bytes // 1024**2)
         if status == 422 and (problem := _validation_problem(error)):
             code, message, status = problem
         # What belongs to the status, such as the methods that a 405 must name.

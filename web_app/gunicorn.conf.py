@@ -11,6 +11,13 @@ threads = 16
 # not have, and two servers of one account would share it.
 control_socket_disable = True
 
+# Who the client is and how it came, the application asks its proxies itself (TRUSTED_PROXY_COUNT).
+# Left alone, gunicorn would believe X-Forwarded-Proto from whoever asks from this machine.
+forwarded_allow_ips = ""
+secure_scheme_headers: dict[str, str] = {}
+# Whom the load balancer has let sign in, it says in a header of up to 11 kB.
+limit_request_field_size = 16 * 1024 - 1
+
 # A thread that reads a slow upload does not block its worker's heartbeat, so this bounds a hung
 # process and nothing else.
 timeout = 60

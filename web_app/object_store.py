@@ -20,6 +20,7 @@ from botocore.config import Config
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from imaging.formats import ACCEPTED_FORMATS
 from web_app.errors import StorageUnavailableError
 
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ if TYPE_CHECKING:
 _CONFIG = Config(
     signature_version="s3v4",
     s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    # All three tries end within the minute for which a load balancer waits.
     connect_timeout=3,
-    read_timeout=20,
+    read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
     # One connection for each thread of a worker.
     max_pool_connections=32,
@@ -52,7 +54,7 @@ class ObjectStore(Protocol):
 
     def has_original(self, key: str) -> bool: ...
 
-    def presigned_original_url(self, key: str, *, content_type: str) -> str: ...
+    def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str: ...
 
     def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str: ...
 
@@ -60,7 +62,9 @@ class ObjectStore(Protocol):
 
     def delete(self, original_key: str, thumbnail_key: str) -> None: ...
 
-    def check(self) -> None: ...
+    def check_originals(self) -> None: ...
+
+    def check_thumbnails(self) -> None: ...
 
     @property
     def origins(self) -> tuple[str, ...]: ...
@@ -82,6 +86,8 @@ class _AuthAsOf(S3SigV4QueryAuth):
         )
 
 
+# As what a link may have its bytes shown.
+_IMAGE_TYPES = {image_format.content_type for image_format in ACCEPTED_FORMATS}
 # Links of this many objects are kept, signed once in a window.
 _MAX_KEPT_LINKS = 4096
 
@@ -152,31 +158,29 @@ class S3ObjectStore:
             raise StorageUnavailableError from error
         return True
 
-    def presigned_original_url(self, key: str, *, content_type: str) -> str:
+    def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
         """A link to an original that a browser shows as an image and as nothing else."""
-        return self._presign(self._image_bucket, key, content_type)
+        return self._presign(self._image_bucket, key, content_type, "inline", filename)
 
     def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str:
         """A link to an original that a browser keeps as a file of that name."""
-        # https://datatracker.ietf.org/doc/html/rfc6266#section-4
-        disposition = f"attachment; filename*=UTF-8''{quote(filename, safe='')}"
-        return self._presign(self._image_bucket, key, content_type, disposition)
+        return self._presign(self._image_bucket, key, content_type, "attachment", filename)
 
     def presigned_thumbnail_url(self, key: str) -> str:
         """A link to a thumbnail."""
-        return self._presign(self._thumbnail_bucket, key, "image/webp")
+        return self._presign(self._thumbnail_bucket, key, "image/webp", "inline", "thumbnail.webp")
 
-    def check(self) -> None:
-        """Ask whether the buckets are there and may be used.
+    def check_originals(self) -> None:
+        """Ask whether the originals' bucket is there and may be used.
 
         Raises:
             StorageUnavailableError: no, or no answer.
         """
-        try:
-            for bucket in (self._image_bucket, self._thumbnail_bucket):
-                self._probe.head_bucket(Bucket=bucket)
-        except (BotoCoreError, ClientError) as error:
-            raise StorageUnavailableError from error
+        self._check(self._image_bucket)
+
+    def check_thumbnails(self) -> None:
+        """The same of the thumbnails' bucket."""
+        self._check(self._thumbnail_bucket)
 
     def delete(self, original_key: str, thumbnail_key: str) -> None:
         """Delete both objects of an image. One that is not there counts as deleted.
@@ -196,7 +200,20 @@ class S3ObjectStore:
         parts = [urlsplit(url) for url in self._bucket_urls.values()]
         return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
 
-    def _presign(self, bucket: str, key: str, content_type: str, disposition: str = "") -> str:
+    def _check(self, bucket: str) -> None:
+        try:
+            self._probe.head_bucket(Bucket=bucket)
+        except (BotoCoreError, ClientError) as error:
+            raise StorageUnavailableError from error
+
+    def _presign(
+        self, bucket: str, key: str, content_type: str, disposition: str, filename: str
+    ) -> str:
+        if content_type not in _IMAGE_TYPES:
+            # Whatever a row may say: what is no image is a file to keep, and never a page.
+            content_type, disposition = "application/octet-stream", "attachment"
+        # https://datatracker.ietf.org/doc/html/rfc6266#section-4
+        disposition = f"{disposition}; filename*=UTF-8''{quote(filename, safe='')}"
         try:
             if self._credentials is None:
                 raise NoCredentialsError
@@ -218,9 +235,10 @@ class S3ObjectStore:
         signed_at: int,
     ) -> str:
         url = f"{self._bucket_urls[bucket]}{quote(key)}"
-        answered_as = {"response-content-type": content_type}
-        if disposition:
-            answered_as["response-content-disposition"] = disposition
+        answered_as = {
+            "response-content-type": content_type,
+            "response-content-disposition": disposition,
+        }
         request = AWSRequest("GET", url, params=answered_as)
         _AuthAsOf(
             credentials,

@@ -32,12 +32,13 @@ _RETRY_AFTER = {
 }
 _REFUSALS = {
     400: "The request makes no sense, or a cookie came without the page's token",
-    401: "The owner token was not signed here",
+    401: "The owner token was not signed here, or people sign in here and nobody did",
     403: "The image is somebody else's",
     404: "There is no such image",
     409: "The image is not in a state for that",
     415: "The body is no JSON",
     422: "A value is not of the kind described here",
+    429: "One client asks too often",
     503: "The database did not answer",
 }
 
@@ -57,7 +58,7 @@ def refuses(blueprint: Blueprint, *statuses: int) -> Decorator:
     """Document with which statuses a route can refuse, all in the one shape of errors."""
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
-        for status in (*statuses, 500):
+        for status in (*statuses, 429, 500):
             view = blueprint.alt_response(
                 status,
                 schema=ErrorSchema,
@@ -198,10 +199,13 @@ _UPLOAD: dict[str, Any] = {
                 (502, "The image storage did not take it"),
             )
         },
-        "503": {
-            "description": _REFUSALS[503],
-            "content": _REJECTED,
-            "headers": _RETRY_AFTER,
+        **{
+            str(status): {
+                "description": _REFUSALS[status],
+                "content": _REJECTED,
+                "headers": _RETRY_AFTER,
+            }
+            for status in (429, 503)
         },
     },
 }

@@ -1,16 +1,20 @@
 """Who is asking: a random owner id, signed, in a cookie or as a bearer token.
 
 Anyone may look; only the owner of an image may change it. The cookie and the token hold the same
-signed value, so a program can act for the owner it uploaded as.
+signed value, so a program can act for the owner it uploaded as. Where people sign in at the load
+balancer, the owner is whom it names, and cookie and token count for nothing.
 """
 
 import secrets
 from dataclasses import dataclass, field
 
-from flask import Request, Response, current_app, g, request
+from flask import Flask, Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from web_app.errors import InvalidOwnerTokenError
+from web_app.health import health
+from web_app.services import current_services
+from web_app.sign_in import HEADER as SIGN_IN_HEADER
 
 COOKIE_NAME = "owner"
 COOKIE_SECONDS = 400 * 24 * 60 * 60  # The longest that browsers keep one.
@@ -22,7 +26,8 @@ class Owner:
 
     id: str
     is_new: bool  # The request named nobody, so this id was made up for it.
-    is_named_by_cookie: bool = field(default=False, compare=False)  # Which a browser adds itself.
+    # Which a browser adds itself: ours, or the one by which the load balancer knows who signed in.
+    is_named_by_cookie: bool = field(default=False, compare=False)
 
     @property
     def known_id(self) -> str | None:
@@ -77,6 +82,15 @@ class Owners:
         return owner_id if isinstance(owner_id, str) else None
 
 
+def require_sign_in(app: Flask) -> None:
+    """Answer nobody who has not signed in, but load balancers that ask for health."""
+
+    @app.before_request
+    def check() -> None:
+        if current_services().sign_in is not None and request.blueprint != health.name:
+            current_owner()
+
+
 def current_owners() -> Owners:
     """What signs and recognises owners in this application."""
     return Owners(str(current_app.secret_key))
@@ -87,8 +101,15 @@ def current_owner() -> Owner:
 
     Raises:
         InvalidOwnerTokenError: it sends a bearer token that was not signed here.
+        NotSignedInError: people sign in at the load balancer, and this one has not.
+        SignInUnavailableError: whether they have cannot be told now.
     """
     if "owner" not in g:
-        g.owner = current_owners().identify(request)
+        sign_in = current_services().sign_in
+        if sign_in is None:
+            g.owner = current_owners().identify(request)
+        else:
+            owner_id = sign_in.owner_id(request.headers.get(SIGN_IN_HEADER))
+            g.owner = Owner(owner_id, is_new=False, is_named_by_cookie=True)
     owner: Owner = g.owner
     return owner

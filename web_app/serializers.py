@@ -113,7 +113,9 @@ def original_url(image: Image, object_store: ObjectStore) -> str | None:
     """A presigned link, unless the original was never stored."""
     if image.annotation_error_code == "upload_failed":
         return None
-    return object_store.presigned_original_url(image.original_key, content_type=image.content_type)
+    return object_store.presigned_original_url(
+        image.original_key, content_type=image.content_type, filename=image.filename
+    )
 
 
 def encode_cursor(last_id: int) -> str:

@@ -8,7 +8,9 @@ from sqlalchemy.orm import Session, sessionmaker
 from web_app.changes import OwnerDesk
 from web_app.event_bus import EventBus
 from web_app.object_store import ObjectStore
+from web_app.readiness import Readiness
 from web_app.settings import Settings
+from web_app.sign_in import SignIn
 
 EXTENSION = "image_annotation"
 
@@ -21,6 +23,8 @@ class Services:
     object_store: ObjectStore
     event_bus: EventBus
     session_factory: sessionmaker[Session]
+    readiness: Readiness
+    sign_in: SignIn | None  # None: everybody is whom their cookie or token names.
 
 
 def current_services() -> Services:

@@ -31,7 +31,9 @@ _MACHINE_VARIABLES = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 # Only a deployed function has secrets in Secrets Manager.
-_SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN")
+_SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN", "FLASK_SECRET_ARN")
+# Whoever loads this machine with requests is its owner, so nobody is told to wait.
+_LIMITS = ("UPLOADS_PER_MINUTE", "CHANGES_PER_MINUTE", "READS_PER_MINUTE")
 _DATABASE_PARTS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 
 
@@ -118,6 +120,7 @@ class Settings:
         notice = STAND_IN_NOTICE if self.stand_in_port else ""
         return {
             **inherited,
+            **{name: self.environment.get(name) or "0" for name in _LIMITS},
             "SITE_NOTICE": self.environment.get("SITE_NOTICE") or notice,
             **self._local_values(),
             **self._database_environment(),

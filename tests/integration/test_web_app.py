@@ -39,7 +39,7 @@ from tests import factories, mysql_server
 PROJECT = Path(__file__).parents[2]
 SECRET_KEY = "a key that only the tests know"
 JSON = {"Accept": "application/json"}
-START_TIMEOUT_SECONDS = 30
+START_TIMEOUT_SECONDS = 60
 MEBIBYTE = 1024 * 1024
 
 
@@ -68,7 +68,7 @@ class RunningWebApp:
     def answers(self, path="/health/ready"):
         try:
             return requests.get(self.url + path, timeout=10).ok
-        except requests.ConnectionError:
+        except (requests.ConnectionError, requests.Timeout):
             return False
 
     @contextmanager
@@ -83,7 +83,7 @@ class RunningWebApp:
 
 
 @contextmanager
-def _serve(database_url, s3_url, aws, folder):
+def _serve(database_url, s3_url, aws, folder, arguments, environment):
     """A gunicorn that answers; ended when the block ends."""
     port = _free_port()
     log = folder / "web_app.log"
@@ -94,7 +94,7 @@ def _serve(database_url, s3_url, aws, folder):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
-                *("--bind", f"127.0.0.1:{port}", "web_app.wsgi:app"),
+                *("--bind", f"127.0.0.1:{port}", *arguments, "web_app.wsgi:app"),
             ],
             cwd=PROJECT,
             env={
@@ -105,6 +105,7 @@ def _serve(database_url, s3_url, aws, folder):
                 "FLASK_SECRET_KEY": SECRET_KEY,
                 "SITE_NOTICE": "These are only tests.",
                 "PYTHONWARNINGS": "error",
+                **environment,
             },
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -117,7 +118,9 @@ def _serve(database_url, s3_url, aws, folder):
 
 
 @contextmanager
-def _running(database_url, aws, make_gate, folder, *, with_database_gate):
+def _running(
+    database_url, aws, make_gate, folder, *, with_database_gate, arguments=(), **environment
+):
     engine = create_database_engine(DatabaseSettings(database_url=database_url))
     migrate(engine)
     s3_gate, s3_url = make_gate(aws.endpoint_url)
@@ -125,7 +128,8 @@ def _running(database_url, aws, make_gate, folder, *, with_database_gate):
     if with_database_gate:
         database_gate, database_url = make_gate(database_url)
     try:
-        with _serve(database_url, s3_url, aws, folder) as (url, process, log):
+        served = _serve(database_url, s3_url, aws, folder, arguments, environment)
+        with served as (url, process, log):
             sessions = create_session_factory(engine)
             web_app = RunningWebApp(url, process, log, sessions, s3_gate, database_gate)
             web_app.wait_until(web_app.answers)
@@ -163,6 +167,25 @@ def mysql_web_app(aws, make_gate, tmp_path_factory, mysql_server_url):
         mysql_server.fresh_database(mysql_server_url) as url,
         _running(url, aws, make_gate, folder, with_database_gate=True) as web_app,
     ):
+        yield web_app
+
+
+@pytest.fixture
+def guarded_web_app(aws, make_gate, tmp_path):
+    """The application as it stands behind a load balancer; one process, so that it counts alone."""
+    with _running(
+        f"sqlite:///{tmp_path / 'images.sqlite3'}",
+        aws,
+        make_gate,
+        tmp_path,
+        with_database_gate=False,
+        arguments=("--workers", "1"),
+        TRUSTED_PROXY_COUNT="1",
+        ALLOWED_HOSTS="images.test",
+        UPLOADS_PER_MINUTE="2",
+        READS_PER_MINUTE="3",
+        TMPDIR=str(tmp_path),
+    ) as web_app:
         yield web_app
 
 
@@ -390,18 +413,142 @@ def test_an_invalid_token_is_refused_without_breaking_the_connection(sqlite_web_
     assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
 
 
-@pytest.mark.parametrize(("scheme", "is_secure"), [("http", False), ("https", True)])
-def test_the_owner_cookie_is_secure_behind_a_proxy_that_speaks_https(
-    sqlite_web_app, browser, scheme, is_secure
-):
-    response = send(
-        sqlite_web_app, browser, ("a.jpg", new_jpeg()), headers={"X-Forwarded-Proto": scheme}
-    )
+# The front door
 
-    [cookie] = [c for c in response.headers["Set-Cookie"].split(", owner=") if "owner=" in c]
-    attributes = {word.strip().lower() for word in cookie.split(";")}
-    assert {"httponly", "samesite=lax", "path=/"} <= attributes
-    assert ("secure" in attributes) == is_secure
+
+def from_load_balancer(**headers):
+    """What an application load balancer adds to a request, and what a client may have made up."""
+    return {
+        "Host": "images.test",
+        "X-Forwarded-For": "203.0.113.1",
+        "X-Forwarded-Proto": "https",
+        **headers,
+    }
+
+
+def is_told_https(response):
+    cookies = response.headers["Set-Cookie"].lower()
+    assert ("; secure" in cookies) == ("Strict-Transport-Security" in response.headers)
+    return "; secure" in cookies
+
+
+def test_a_proxy_is_believed_that_a_client_came_by_https_when_there_is_one(
+    guarded_web_app, sqlite_web_app, browser
+):
+    behind_proxy = send(
+        guarded_web_app, browser, ("a.jpg", new_jpeg()), headers=from_load_balancer()
+    )
+    by_http = requests.get(
+        guarded_web_app.url, headers=from_load_balancer(**{"X-Forwarded-Proto": "http"}), timeout=10
+    )
+    without_proxy = [
+        requests.get(sqlite_web_app.url, headers={name: value}, timeout=10)
+        for name, value in (
+            ("X-Forwarded-Proto", "https"),
+            ("X-Forwarded-Ssl", "on"),
+            ("X-Forwarded-Protocol", "ssl"),
+            ("X_Forwarded_Proto", "https"),
+        )
+    ]
+
+    assert is_told_https(behind_proxy)
+    assert not any(is_told_https(response) for response in (by_http, *without_proxy))
+
+
+def test_what_a_client_puts_into_x_forwarded_for_does_not_make_it_another(guarded_web_app):
+    def ask(forwarded_for, **headers):
+        return requests.get(
+            f"{guarded_web_app.url}/api/images",
+            headers=from_load_balancer(**{"X-Forwarded-For": forwarded_for, **headers}),
+            timeout=10,
+        ).status_code
+
+    spoofed = [
+        ask("203.0.113.1"),
+        ask("198.51.100.1, 203.0.113.1"),
+        ask("127.0.0.1, 10.0.0.1,203.0.113.1", **{"X-Real-IP": "10.0.0.2"}),
+        ask("::1, unknown, 203.0.113.1", Forwarded="for=10.0.0.3", X_Forwarded_For="1"),
+    ]
+
+    assert spoofed == [200, 200, 200, 429]
+    assert ask("203.0.113.1, 203.0.113.2") == 200
+
+
+def test_another_host_is_refused_and_health_is_told_to_any(guarded_web_app):
+    def ask(path, host):
+        headers = {**from_load_balancer(Host=host), **JSON}
+        return requests.get(guarded_web_app.url + path, headers=headers, timeout=10)
+
+    refused = ask("/gallery", "evil.com")
+
+    assert (refused.status_code, refused.json()["code"]) == (400, "host_not_allowed")
+    assert ask("/gallery", "images.test").status_code == 200
+    assert ask("/health", "10.0.3.17").status_code == 200
+    assert ask("/health/ready", "10.0.3.17").status_code == 200
+
+
+def test_an_upload_beyond_the_limit_is_refused_unread_and_the_connection_lives(
+    guarded_web_app, browser, tmp_path
+):
+    large = new_jpeg() + bytes(18 * MEBIBYTE)
+    headers = from_load_balancer()
+    written_bytes = 0
+
+    def watch():
+        nonlocal written_bytes
+        while not is_over.wait(0.005):
+            [worker] = guarded_web_app.process.children()
+            written_bytes = max(written_bytes, worker.io_counters().write_bytes - before)
+
+    for _ in range(2):
+        requests.post(f"{guarded_web_app.url}/upload", headers=headers, timeout=10)
+    [worker] = guarded_web_app.process.children()
+    before, is_over = worker.io_counters().write_bytes, threading.Event()
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    response = browser.post(
+        f"{guarded_web_app.url}/upload",
+        files=[("image", ("large.jpg", large)), ("image", ("larger.jpg", large))],
+        headers={**headers, **JSON},
+        timeout=30,
+    )
+    is_over.set()
+    watcher.join()
+
+    assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert written_bytes < MEBIBYTE
+    assert browser.get(f"{guarded_web_app.url}/health", timeout=10).ok
+
+
+def test_what_a_client_sends_cannot_start_a_line_of_the_log(sqlite_web_app):
+    address = urlsplit(sqlite_web_app.url)
+    forged = b'{"levelname": "ERROR", "message": "forged"}'
+    before = len(sqlite_web_app.log.read_bytes())
+
+    for request in (
+        b"GET /\x1b[2J\r" + forged + b" HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET /%0a" + forged.replace(b" ", b"") + b"%1b[31m HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\x1b[31m\r\nUser-Agent: \x1b[2J\xe2\x80\xa8x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: a\r\nX: a\n" + forged + b"\r\n\r\n",
+        b"\x1b[31m\n" + forged + b"\r\n\r\n",
+    ):
+        with socket.create_connection((address.hostname, address.port), 10) as connection:
+            connection.sendall(request)
+            connection.settimeout(5)
+            assert connection.recv(100)
+    with requests.Session() as browser:
+        send(sqlite_web_app, browser, ("\x1b[2J\u2028\u0085forged.jpg", b"text"))
+
+    written = sqlite_web_app.log.read_bytes()[before:]
+    assert b"\x1b" not in written
+    assert b"\r" not in written
+    for line in written.decode().splitlines():
+        assert line.isprintable()
+        assert line.startswith(("{", "["))  # Ours, or gunicorn's own, which begin with the time.
+        assert not line.startswith(forged.decode())
+        if line.startswith("{"):
+            assert json.loads(line)["message"] != "forged"
 
 
 # What owners change, through S3, the bus and the functions
@@ -669,7 +816,11 @@ def test_a_storage_that_is_away_is_told_and_recorded_and_comes_back(web_app, bro
     assert (refused.status_code, result["error"]["code"]) == (502, "upload_failed")
     assert (alive.status_code, gallery.status_code) == (200, 200)
     assert ready.status_code == 503
-    assert ready.json()["dependencies"] == {"database": "ok", "image_storage": "unavailable"}
+    assert ready.json()["dependencies"] == {
+        "database": "ok",
+        "image_bucket": "unavailable",
+        "thumbnail_bucket": "unavailable",
+    }
     assert (status["annotation_status"], status["thumbnail_status"]) == ("failed", "failed")
     assert status["annotation_error"]["code"] == status["thumbnail_error"]["code"]
     assert status["thumbnail_error"]["code"] == "upload_failed"
@@ -691,7 +842,11 @@ def test_a_database_that_is_away_is_told_everywhere_and_comes_back(mysql_web_app
     assert upload.json()["code"] == status.json()["code"] == "database_unavailable"
     assert "text/html" in page.headers["Content-Type"]
     assert "try again" in page.text
-    assert ready.json()["dependencies"] == {"database": "unavailable", "image_storage": "ok"}
+    assert ready.json()["dependencies"] == {
+        "database": "unavailable",
+        "image_bucket": "ok",
+        "thumbnail_bucket": "ok",
+    }
     assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
     assert send(mysql_web_app, browser, ("a.jpg", new_jpeg())).status_code == 201
 
@@ -729,5 +884,31 @@ def test_without_a_secret_key_gunicorn_refuses_to_start_and_says_why(aws):
     )
 
     assert started.returncode != 0
-    assert "FLASK_SECRET_KEY" in started.stderr.upper()
+    assert "set FLASK_SECRET_KEY, or FLASK_SECRET_ARN" in started.stderr
     assert "hunter2" not in started.stderr + started.stdout
+
+
+def read_secret_key(aws, arn):
+    return subprocess.run(
+        [sys.executable, "-c", "from web_app.wsgi import app; print(app.secret_key)"],
+        cwd=PROJECT,
+        env={**aws.environment, "DATABASE_URL": "sqlite://", "FLASK_SECRET_ARN": arn},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_secret_key_is_read_from_the_store_of_secrets(aws):
+    secrets = aws.client("secretsmanager")
+    arn = secrets.create_secret(Name="flask", SecretString="a key out of the store")["ARN"]
+    short = secrets.create_secret(Name="flask-short", SecretString="too-short")["ARN"]
+    secrets.close()
+
+    assert read_secret_key(aws, arn).stdout.splitlines()[-1] == "a key out of the store"
+    refused = read_secret_key(aws, short)
+    assert refused.returncode != 0
+    assert "FLASK_SECRET_ARN names is too short" in refused.stderr
+    assert "too-short" not in refused.stderr
+    assert read_secret_key(aws, f"{arn[:-6]}absent").returncode != 0

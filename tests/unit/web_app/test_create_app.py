@@ -5,6 +5,8 @@ import socket
 import subprocess
 import sys
 
+import pytest
+
 import web_app
 from web_app import create_app
 from web_app.services import EXTENSION
@@ -64,8 +66,45 @@ def test_it_is_built_from_what_it_is_given_and_connects_to_nothing(
     assert app.test_client().get("/gallery").status_code == 200
 
 
-def test_one_request_may_hold_100_of_the_largest_files(app, settings):
-    assert app.config["MAX_CONTENT_LENGTH"] > 100 * settings.max_upload_bytes
+def test_one_request_may_hold_five_of_the_largest_files(app, settings):
+    limit_bytes = app.config["MAX_CONTENT_LENGTH"]
+
+    assert 5 * settings.max_upload_bytes < limit_bytes < 6 * settings.max_upload_bytes
+
+
+def test_what_signs_cookies_may_come_from_the_store_of_secrets_and_is_read_once(
+    settings, object_store, event_bus, session_factory, mocker
+):
+    fetch = mocker.patch("web_app.fetch_secret", return_value="a key out of the store")
+    app = create_app(
+        settings.model_copy(update={"flask_secret_key": None, "flask_secret_arn": "arn:the-key"}),
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
+
+    assert app.secret_key == "a key out of the store"
+    app.test_client().get("/")
+    fetch.assert_called_once_with("arn:the-key")
+
+
+@pytest.mark.parametrize("secret", ["", "too-short"])
+def test_a_secret_that_is_too_short_stops_the_start_and_is_not_repeated(
+    settings, object_store, event_bus, session_factory, mocker, secret
+):
+    mocker.patch("web_app.fetch_secret", return_value=secret)
+
+    with pytest.raises(ValueError, match="FLASK_SECRET_ARN names is too short") as error:
+        create_app(
+            settings.model_copy(
+                update={"flask_secret_key": None, "flask_secret_arn": "arn:the-key"}
+            ),
+            object_store=object_store,
+            event_bus=event_bus,
+            session_factory=session_factory,
+        )
+
+    assert not secret or secret not in str(error.value)
 
 
 def test_two_applications_share_nothing(settings, object_store, event_bus, session_factory):

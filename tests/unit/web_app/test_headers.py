@@ -5,6 +5,7 @@ import re
 import brotli
 import pytest
 
+from tests.factories import make_jpeg
 from web_app.assets import folder_hash
 
 POLICY = (
@@ -28,6 +29,29 @@ def test_no_answer_is_guessed_at_or_told_to_other_sites(client, path):
     with client.get(path) as response:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Referrer-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize("path", ["/", "/api/images", "/health", "/nowhere"])
+def test_who_came_by_https_is_told_to_stay_and_nobody_else(client, path):
+    secure = client.get(path, base_url="https://images.test")
+    plain = client.get(path)
+
+    assert secure.headers["Strict-Transport-Security"] == "max-age=31536000"
+    assert "Strict-Transport-Security" not in plain.headers
+
+
+@pytest.mark.parametrize(("scheme", "is_secure"), [("https", True), ("http", False)])
+def test_every_cookie_is_closed_to_scripts_and_other_sites_and_over_https_to_http(
+    client, send, scheme, is_secure
+):
+    response = send(("a.jpg", make_jpeg()), base_url=f"{scheme}://images.test", accept="text/html")
+
+    cookies = response.headers.getlist("Set-Cookie")
+    assert {cookie.partition("=")[0] for cookie in cookies} == {"owner", "session"}
+    for cookie in cookies:
+        attributes = {word.strip().lower() for word in cookie.split(";")}
+        assert {"httponly", "samesite=lax", "path=/"} <= attributes
+        assert ("secure" in attributes) == is_secure
 
 
 def asset(client, name="app.css"):

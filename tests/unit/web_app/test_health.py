@@ -17,7 +17,7 @@ def test_with_everything_there_it_is_ready(client):
     assert response.status_code == 200
     assert response.json == {
         "status": "ok",
-        "dependencies": {"database": "ok", "image_storage": "ok"},
+        "dependencies": {"database": "ok", "image_bucket": "ok", "thumbnail_bucket": "ok"},
     }
 
 
@@ -25,7 +25,11 @@ def test_a_database_that_is_away_is_named(away_client):
     response = away_client.get("/health/ready")
 
     assert response.status_code == 503
-    assert response.json["dependencies"] == {"database": "unavailable", "image_storage": "ok"}
+    assert response.json["dependencies"] == {
+        "database": "unavailable",
+        "image_bucket": "ok",
+        "thumbnail_bucket": "ok",
+    }
     assert response.json["error"] == "Not ready: database unavailable."
     assert response.json["code"] == "not_ready"
     assert response.headers["Cache-Control"] == "no-store"
@@ -37,10 +41,15 @@ def test_a_storage_that_is_away_is_named(client, object_store):
     response = client.get("/health/ready")
 
     assert response.status_code == 503
-    assert response.json["dependencies"] == {"database": "ok", "image_storage": "unavailable"}
+    assert response.json["dependencies"] == {
+        "database": "ok",
+        "image_bucket": "unavailable",
+        "thumbnail_bucket": "unavailable",
+    }
+    assert response.json["error"] == "Not ready: image bucket and thumbnail bucket unavailable."
 
 
-def test_both_are_named_when_both_are_away(settings, object_store, event_bus, away_session_factory):
+def test_all_are_named_when_all_are_away(settings, object_store, event_bus, away_session_factory):
     object_store.is_away = True
     app = create_app(
         settings,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 
 import pytest
 
@@ -28,6 +29,29 @@ def test_a_record_is_one_line_with_its_extra_fields(logger, capsys):
     assert record["upload_filename"] == "a\n{}\u2028🏖.jpg"
     assert (record["levelname"], record["name"]) == ("INFO", "web_app.test")
     assert record["time"]
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        'a\n{"levelname": "ERROR", "message": "forged"}',
+        "a\r\nforged",
+        "\x1b[2J\x1b[31mforged",
+        "\x9b31mforged",
+        "a\u2028forged\u2029\x85\x0b\x0c\x1c\x1d\x1e",
+        "\u202egpj.exe",
+        "\0\x07\x08",
+        "\ud800",
+    ],
+)
+def test_nothing_starts_a_line_of_its_own_or_speaks_to_a_terminal(logger, capsys, hostile):
+    configure_logging("info")
+
+    logger.info("rejected %s", hostile, extra={"upload_filename": hostile})
+
+    output = capsys.readouterr().out
+    assert re.fullmatch(r"[\x20-\x7e]+\n", output)
+    assert json.loads(output)["upload_filename"] == hostile
 
 
 def test_a_traceback_stays_on_the_line_of_its_record(logger, capsys):

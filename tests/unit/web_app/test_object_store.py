@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -15,10 +16,22 @@ from web_app.object_store import S3ObjectStore
 
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
+SIGNING_PARAMETERS = (
+    "Algorithm", "Credential", "Date", "Expires", "SignedHeaders", "Signature",
+)  # fmt: skip
+HOSTILE_NAMES = [
+    'a".html',
+    "a; filename=b.html",
+    "a\r\nContent-Type: text/html",
+    "\u202egpj.exe",
+    "../../etc/passwd",
+    "%0d%0aX: y",
+    "🏖 \u2028.jpg",
+]
 
 
-def sign(url, secret_key):
-    """The signature that S3 would compute for a presigned GET.
+def sign(url, secret_key, method="GET"):
+    """The signature that S3 would compute for a presigned request.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
     """
@@ -27,7 +40,7 @@ def sign(url, secret_key):
     values = {name: values[0] for name, values in parse_qs(parts.query).items()}
     request = "\n".join(
         [
-            "GET",
+            method,
             parts.path,
             "&".join(sorted(query)),
             f"host:{parts.netloc}\n",
@@ -83,7 +96,9 @@ def make_store(monkeypatch):
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
 def test_a_link_is_signed_for_the_regional_endpoint_in_virtual_hosted_style(make_store, region):
-    url = make_store(region).presigned_original_url(KEY, content_type="image/jpeg")
+    url = make_store(region).presigned_original_url(
+        KEY, content_type="image/jpeg", filename="a.jpg"
+    )
 
     parts, query = urlsplit(url), query_of(url)
     assert (parts.scheme, parts.netloc) == ("https", f"the-images.s3.{region}.amazonaws.com")
@@ -151,11 +166,18 @@ def test_it_signs_as_the_client_itself_would(make_store, mocker):
 
     expected = store._client.generate_presigned_url(
         "get_object",
-        Params={"Bucket": "the-images", "Key": KEY, "ResponseContentType": "image/jpeg"},
+        Params={
+            "Bucket": "the-images",
+            "Key": KEY,
+            "ResponseContentType": "image/jpeg",
+            "ResponseContentDisposition": "inline; filename*=UTF-8''a.jpg",
+        },
         ExpiresIn=123,
     )
 
-    assert store.presigned_original_url(KEY, content_type="image/jpeg") == expected
+    assert (
+        store.presigned_original_url(KEY, content_type="image/jpeg", filename="a.jpg") == expected
+    )
 
 
 def test_the_links_origins_are_told(make_store):
@@ -171,20 +193,77 @@ def test_the_links_origins_are_told(make_store):
 def test_a_link_says_as_what_a_browser_must_take_the_bytes(make_store):
     store = make_store()
 
-    original = store.presigned_original_url(KEY, content_type="image/heic")
+    original = store.presigned_original_url(KEY, content_type="image/heic", filename="a.heic")
     thumbnail = store.presigned_thumbnail_url("thumbnails/t.webp")
 
     assert query_of(original)["response-content-type"] == "image/heic"
+    assert query_of(original)["response-content-disposition"] == "inline; filename*=UTF-8''a.heic"
     assert query_of(thumbnail)["response-content-type"] == "image/webp"
+    assert query_of(thumbnail)["response-content-disposition"].startswith("inline; ")
+
+
+@pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/pdf", ""])
+def test_what_is_no_image_is_linked_as_a_file_to_keep_whatever_its_row_says(
+    make_store, content_type
+):
+    store = make_store()
+
+    for url in (
+        store.presigned_original_url(KEY, content_type=content_type, filename="a.html"),
+        store.presigned_download_url(KEY, content_type=content_type, filename="a.html"),
+    ):
+        assert query_of(url)["response-content-type"] == "application/octet-stream"
+        assert query_of(url)["response-content-disposition"].startswith("attachment; ")
+
+
+@pytest.mark.parametrize("filename", HOSTILE_NAMES)
+def test_a_file_name_adds_nothing_to_a_links_headers(make_store, filename):
+    url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename=filename)
+
+    disposition = query_of(url)["response-content-disposition"]
+    assert re.fullmatch(r"inline; filename\*=UTF-8''[A-Za-z0-9._~%-]+", disposition)
+    assert unquote(disposition.partition("UTF-8''")[2]) == filename
+
+
+def test_a_link_fetches_from_its_own_bucket_and_does_nothing_else(make_store):
+    store = make_store()
+    links = {
+        "the-images": store.presigned_original_url(
+            KEY, content_type="image/jpeg", filename="a.jpg"
+        ),
+        "the-thumbnails": store.presigned_thumbnail_url("thumbnails/t.webp"),
+    }
+
+    for bucket, url in links.items():
+        assert urlsplit(url).netloc.startswith(f"{bucket}.s3.")
+        assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
+        for method in ("PUT", "DELETE", "POST", "HEAD"):
+            assert query_of(url)["X-Amz-Signature"] != sign(url, SECRET_KEY, method)
+        elsewhere = url.replace(bucket, "another-bucket")
+        assert query_of(elsewhere)["X-Amz-Signature"] != sign(elsewhere, SECRET_KEY)
+
+
+@pytest.mark.parametrize("key", ["../../other/secret", "originals/a b?x=1&y#z", "ö/é"])
+def test_no_key_leads_out_of_its_bucket_or_adds_to_the_question(make_store, key):
+    url = make_store().presigned_original_url(key, content_type="image/jpeg", filename="a.jpg")
+
+    parts = urlsplit(url)
+    assert parts.netloc == "the-images.s3.eu-west-1.amazonaws.com"
+    assert unquote(parts.path) == f"/{key}"
+    assert set(query_of(url)) == {
+        "response-content-type",
+        "response-content-disposition",
+        *(f"X-Amz-{name}" for name in SIGNING_PARAMETERS),
+    }
 
 
 def test_what_a_link_says_cannot_be_changed_without_breaking_its_signature(make_store):
-    url = make_store().presigned_original_url(KEY, content_type="image/jpeg")
+    url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename="a.jpg")
 
-    changed = url.replace("image%2Fjpeg", "text%2Fhtml")
-
-    assert changed != url
-    assert query_of(changed)["X-Amz-Signature"] != sign(changed, SECRET_KEY)
+    for said, wanted in (("image%2Fjpeg", "text%2Fhtml"), ("inline", "attachment")):
+        changed = url.replace(said, wanted)
+        assert changed != url
+        assert query_of(changed)["X-Amz-Signature"] != sign(changed, SECRET_KEY)
 
 
 def test_temporary_credentials_send_their_token_along_and_sign_it(make_store):
@@ -195,7 +274,7 @@ def test_temporary_credentials_send_their_token_along_and_sign_it(make_store):
 
 
 def test_no_link_holds_the_secret(make_store):
-    url = make_store().presigned_original_url(KEY, content_type="image/jpeg")
+    url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename="a.jpg")
 
     assert SECRET_KEY not in unquote(url)
 

@@ -23,6 +23,14 @@ OPTIONAL = (
     "MAX_IMAGE_PIXELS",
     "PRESIGNED_URL_SECONDS",
     "SITE_NOTICE",
+    "FLASK_SECRET_ARN",
+    "TRUSTED_PROXY_COUNT",
+    "ALLOWED_HOSTS",
+    "UPLOADS_PER_MINUTE",
+    "CHANGES_PER_MINUTE",
+    "READS_PER_MINUTE",
+    "SIGN_IN_LOAD_BALANCER_ARN",
+    "SIGN_IN_PUBLIC_KEYS_URL",
     "LOG_LEVEL",
     "THUMBNAIL_WIDTH",
     "THUMBNAIL_HEIGHT",
@@ -53,6 +61,73 @@ def test_the_required_variables_are_enough(read_settings):
     assert (settings.s3_image_bucket, settings.s3_thumbnail_bucket) == ("images", "thumbnails")
     assert settings.max_upload_bytes == 20 * 1024 * 1024
     assert settings.site_notice is None
+
+
+def test_the_secret_may_be_named_instead(read_settings):
+    settings = read_settings(FLASK_SECRET_KEY=None, FLASK_SECRET_ARN="arn:aws:secretsmanager:x")
+
+    assert settings.flask_secret_key is None
+    assert settings.flask_secret_arn == "arn:aws:secretsmanager:x"
+
+
+def test_without_a_secret_nothing_starts_and_both_ways_are_named(read_settings):
+    with pytest.raises(ValidationError, match="set FLASK_SECRET_KEY, or FLASK_SECRET_ARN"):
+        read_settings(FLASK_SECRET_KEY=None)
+
+
+@pytest.mark.parametrize(
+    ("text", "hosts"),
+    [
+        (None, ()),
+        ("images.example.org", ("images.example.org",)),
+        (" Images.example.org, .example.net ,", ("images.example.org", ".example.net")),
+    ],
+)
+def test_hosts_are_listed_with_commas(read_settings, text, hosts):
+    changes = {} if text is None else {"ALLOWED_HOSTS": text}
+
+    assert read_settings(**changes).allowed_hosts == hosts
+
+
+ARN = "arn:{}:elasticloadbalancing:{}:123456789012:loadbalancer/app/site/50dc6c495c0c9188"
+
+
+@pytest.mark.parametrize(
+    ("arn", "url", "keys_url"),
+    [
+        (
+            ARN.format("aws", "eu-west-1"),
+            None,
+            "https://public-keys.auth.elb.eu-west-1.amazonaws.com",
+        ),
+        (ARN.format("aws-us-gov", "us-gov-west-1"), "https://keys.test/a/", "https://keys.test/a"),
+    ],
+)
+def test_the_load_balancers_keys_are_in_its_region_or_where_it_is_said(
+    read_settings, arn, url, keys_url
+):
+    changes = {} if url is None else {"SIGN_IN_PUBLIC_KEYS_URL": url}
+
+    settings = read_settings(SIGN_IN_LOAD_BALANCER_ARN=arn, **changes)
+
+    assert settings.public_keys_url() == keys_url
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"SIGN_IN_LOAD_BALANCER_ARN": "the-load-balancer"},
+        {"SIGN_IN_LOAD_BALANCER_ARN": ARN.format("aws", "evil.com/")},
+        {"SIGN_IN_PUBLIC_KEYS_URL": "http://keys.test"},
+        {"SIGN_IN_PUBLIC_KEYS_URL": "http://127.0.0.1.evil.com"},
+        {"SIGN_IN_PUBLIC_KEYS_URL": "file:///etc"},
+        {"TRUSTED_PROXY_COUNT": "-1"},
+        {"UPLOADS_PER_MINUTE": "many"},
+    ],
+)
+def test_a_setting_of_the_front_door_that_makes_no_sense_is_named(read_settings, changes):
+    with pytest.raises(ValidationError, match=next(iter(changes))):
+        read_settings(**changes)
 
 
 @pytest.mark.parametrize("name", ["FLASK_SECRET_KEY", "S3_IMAGE_BUCKET", "S3_THUMBNAIL_BUCKET"])

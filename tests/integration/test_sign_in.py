@@ -1,0 +1,412 @@
+"""Sign-in at the load balancer, with real keys, and a real server that gives them out."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import threading
+import time
+import uuid
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tests import factories
+from tests.unit.web_app.conftest import encode_form
+from web_app import create_app
+from web_app.owners import Owner, Owners
+
+ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/site/50dc6c495c0c9188"
+ISSUER = "https://idp.example.org"
+JSON = {"Accept": "application/json"}
+
+
+class KeyServer:
+    """Gives out public keys by name, as AWS does.
+
+    Attributes:
+        keys: name → PEM.
+        status: what it answers instead, when it is not None.
+        asked: how often each path was asked for.
+    """
+
+    def __init__(self):
+        self.keys, self.status, self.asked = {}, None, Counter()
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                outer.asked[self.path] += 1
+                pem = outer.keys.get(self.path.removeprefix("/keys/"))
+                self.send_response(outer.status or (200 if pem else 404))
+                self.end_headers()
+                self.wfile.write(pem or b"<Error/>")
+
+            def log_message(self, *arguments):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
+        self.thread.start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server.server_port}/keys"
+
+    def add(self, private_key):
+        name = str(uuid.uuid4())
+        self.keys[name] = private_key.public_key().public_bytes(
+            Encoding.PEM, PublicFormat.SubjectPublicKeyInfo
+        )
+        return name
+
+    def stop(self):
+        if not self.thread.is_alive():
+            return
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
+@pytest.fixture
+def key_server():
+    server = KeyServer()
+    yield server
+    server.stop()
+
+
+PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())
+
+
+@pytest.fixture
+def key_id(key_server):
+    """The name under which the load balancer's key is given out."""
+    return key_server.add(PRIVATE_KEY)
+
+
+@pytest.fixture
+def app(settings, key_server, object_store, event_bus, session_factory):
+    """The application behind a load balancer at which people sign in."""
+    return create_app(
+        settings.model_copy(
+            update={
+                "sign_in_load_balancer_arn": ARN,
+                "sign_in_public_keys_url": key_server.url,
+            }
+        ),
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
+
+
+def encode(part, *, padded=True):
+    data = part if isinstance(part, bytes) else json.dumps(part).encode()
+    text = base64.urlsafe_b64encode(data).decode()
+    return text if padded else text.rstrip("=")
+
+
+def sign_es256(data, private_key=PRIVATE_KEY):
+    r, s = decode_dss_signature(private_key.sign(data, ec.ECDSA(hashes.SHA256())))
+    return r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+@pytest.fixture
+def make_token(key_id):
+    """Makes what the load balancer sends, byte by byte as it does: with padding."""
+
+    def make(sub="mary", *, sign=sign_es256, padded=True, claims=(), **header):
+        header = {
+            "typ": "JWT",
+            "kid": key_id,
+            "alg": "ES256",
+            "iss": ISSUER,
+            "client": "the-client",
+            "signer": ARN,
+            "exp": int(time.time()) + 120,
+            **header,
+        }
+        header = {name: value for name, value in header.items() if value is not ...}
+        payload = {"sub": sub, "email": "mary@example.org", "exp": header.get("exp", 0)}
+        payload |= {"iss": ISSUER, **dict(claims)}
+        payload = {name: value for name, value in payload.items() if value is not ...}
+        signed = f"{encode(header, padded=padded)}.{encode(payload, padded=padded)}"
+        return f"{signed}.{encode(sign(signed.encode()), padded=padded)}"
+
+    return make
+
+
+def signed_in(token):
+    return {**JSON, "x-amzn-oidc-data": token}
+
+
+def upload(client, token, **headers):
+    """Uploads as a page of ours does: with its token."""
+    page = client.get("/", headers={"x-amzn-oidc-data": token}).get_data(as_text=True)
+    csrf_token = re.search(r'name="csrf-token" content="([^"]+)"', page)[1]
+    body, content_type = encode_form([("beach.jpg", factories.make_jpeg())])
+    return client.post(
+        "/upload",
+        data=body,
+        content_type=content_type,
+        headers={**signed_in(token), "X-CSRFToken": csrf_token, **headers},
+    )
+
+
+@pytest.mark.parametrize("padded", [True, False])
+@pytest.mark.parametrize("sub", ["mary", "mary1", "mary12"])
+def test_whoever_the_load_balancer_has_signed_is_let_in(app, make_token, sub, padded):
+    token = make_token(sub, padded=padded)
+
+    assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 200
+    assert ("=" in token) <= padded
+
+
+def test_the_same_person_is_the_same_owner_from_any_browser_and_nobody_else_is(
+    app, make_token, session_factory
+):
+    sent = upload(app.test_client(), make_token("mary")).json
+    [result] = sent["results"]
+    url = f"/api/images/{result['id']}"
+
+    def is_mine(token):
+        return app.test_client().get(url, headers=signed_in(token)).json["is_mine"]
+
+    assert result["outcome"] == "accepted"
+    assert is_mine(make_token("mary"))
+    assert not is_mine(make_token("john"))
+    other_issuer = make_token("mary", iss="https://other.example", claims={"iss": ...})
+    assert not is_mine(other_issuer)
+
+
+def test_neither_cookie_nor_bearer_token_names_the_owner_any_more(app, make_token, settings):
+    client = app.test_client()
+    sent = upload(client, make_token("mary"))
+    [result] = sent.json["results"]
+    owner_id = app.extensions["image_annotation"].sign_in.owner_id(make_token("mary"))
+    stolen = Owners(settings.flask_secret_key.get_secret_value()).token(
+        Owner(owner_id, is_new=False)
+    )
+
+    assert "owner_token" not in sent.json
+    assert not any("owner=" in cookie for cookie in sent.headers.getlist("Set-Cookie"))
+    stranger = app.test_client()
+    stranger.set_cookie("owner", stolen)
+    for headers in ({}, {"Authorization": f"Bearer {stolen}"}):
+        assert stranger.get("/api/images", headers={**JSON, **headers}).status_code == 401
+        answer = stranger.get(
+            f"/api/images/{result['id']}",
+            headers={**signed_in(make_token("john")), **headers},
+        )
+        assert answer.json["is_mine"] is False
+
+
+def test_an_owner_id_fits_and_no_random_one_is_like_it(app, make_token):
+    sign_in = app.extensions["image_annotation"].sign_in
+
+    owner_id = sign_in.owner_id(make_token("x" * 2000))
+
+    assert re.fullmatch(r"sign-in:[0-9a-f]{64}", owner_id)
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [("POST", "/upload"), ("DELETE", "/api/images/1"), ("POST", "/api/images/retry")],
+)
+def test_a_page_of_somebody_elses_cannot_use_the_sign_in(app, make_token, method, path):
+    """The browser adds the load balancer's cookie to whatever makes it ask."""
+    answer = app.test_client().open(
+        path,
+        method=method,
+        headers={**signed_in(make_token()), "Authorization": "Bearer made-up"},
+    )
+
+    assert (answer.status_code, answer.json["code"]) == (400, "csrf_failed")
+
+
+# What is refused
+
+PUBLIC_PEM = PRIVATE_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+FORGERIES = {
+    "another key": {"sign": lambda data: sign_es256(data, ec.generate_private_key(ec.SECP256R1()))},
+    "a signature of nothing": {"sign": lambda data: bytes(64)},
+    "no signature": {"sign": lambda data: b""},
+    "alg none": {"alg": "none", "sign": lambda data: b""},
+    "HS256 with the public key": {
+        "alg": "HS256",
+        "sign": lambda data: hmac.digest(PUBLIC_PEM, data, hashlib.sha256),
+    },
+    "HS256 signed as ES256": {"sign": lambda data: hmac.digest(PUBLIC_PEM, data, "sha256")},
+    "another algorithm of the same kind": {"alg": "ES384"},
+    "another signer": {"signer": ARN.replace("site", "evil")},
+    "no signer": {"signer": ...},
+    "expired": {"exp": int(time.time()) - 3600},
+    "never expires": {"exp": ...},
+    "expires in words": {"exp": "tomorrow"},
+    "no issuer": {"iss": ...},
+    "two issuers": {"claims": {"iss": "https://other.example"}},
+    "nobody": {"claims": {"sub": ...}},
+    "an empty name": {"claims": {"sub": ""}},
+    "a name that is a number": {"claims": {"sub": 7}},
+    "payload expired": {"claims": {"exp": int(time.time()) - 3600}},
+    "unknown key": {"kid": "00000000-0000-0000-0000-000000000000"},
+    "no key": {"kid": ...},
+    "a path for a key": {"kid": "../../../etc/passwd"},
+    "a host for a key": {"kid": "@evil.com/key"},
+    "an address for a key": {"kid": "http://169.254.169.254/latest/meta-data"},
+    "a uuid and more": {"kid": "00000000-0000-0000-0000-000000000000/../x"},
+    "a uuid in braces": {"kid": "{00000000-0000-0000-0000-000000000000}"},
+    "a number for a key": {"kid": 7},
+    "critical": {"crit": ["exp"]},
+}
+
+
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_refused_with_a_sentence(app, make_token, name):
+    answer = app.test_client().get("/api/images", headers=signed_in(make_token(**FORGERIES[name])))
+
+    assert (answer.status_code, answer.json["code"]) == (401, "not_signed_in")
+    assert answer.json["error"].endswith(".")
+    assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("token", ["", "x", "a.b.c", "..", "é.€.ü", "=" * 5000, "e30=.e30=.e30="])
+def test_what_is_no_token_is_refused_like_none(app, token):
+    assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 401
+
+
+@pytest.mark.parametrize(
+    "name", ["a path for a key", "a host for a key", "an address for a key", "a uuid in braces"]
+)
+def test_the_name_of_a_key_cannot_steer_where_it_is_fetched(app, make_token, key_server, name):
+    app.test_client().get("/api/images", headers=signed_in(make_token(**FORGERIES[name])))
+
+    assert not key_server.asked
+
+
+def test_nothing_is_fetched_for_what_another_load_balancer_signed(app, make_token, key_server):
+    token = make_token(signer=ARN.replace("site", "evil"))
+
+    app.test_client().get("/api/images", headers=signed_in(token))
+
+    assert not key_server.asked
+
+
+def test_a_tampered_name_is_refused(app, make_token):
+    header, _payload, signature = make_token("mary").split(".")
+    payload = encode({"sub": "john", "iss": ISSUER})
+
+    answer = app.test_client().get(
+        "/api/images", headers=signed_in(f"{header}.{payload}.{signature}")
+    )
+
+    assert answer.status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/gallery", "/images/1", "/api/images", "/api/openapi.json", "/nowhere"]
+)
+def test_whoever_has_not_signed_in_sees_nothing(app, path):
+    assert app.test_client().get(path).status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+def test_a_load_balancer_asks_after_health_without_signing_in(app, path):
+    assert app.test_client().get(path).status_code == 200
+
+
+def test_a_person_is_told_so_on_a_page(app):
+    answer = app.test_client().get("/gallery", headers={"Accept": "text/html"})
+
+    assert answer.mimetype == "text/html"
+    assert "You are not signed in" in answer.get_data(as_text=True)
+
+
+# The keys
+
+
+def test_a_key_is_fetched_once(app, make_token, key_server, key_id):
+    for name in ("mary", "john", "mary"):
+        app.test_client().get("/api/images", headers=signed_in(make_token(name)))
+
+    assert key_server.asked == {f"/keys/{key_id}": 1}
+
+
+def test_a_new_key_is_fetched_when_it_is_used(app, make_token, key_server):
+    new_key = ec.generate_private_key(ec.SECP256R1())
+    app.test_client().get("/api/images", headers=signed_in(make_token()))
+
+    answer = app.test_client().get(
+        "/api/images",
+        headers=signed_in(
+            make_token(kid=key_server.add(new_key), sign=lambda data: sign_es256(data, new_key))
+        ),
+    )
+
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize("status", [500, 503, 301])
+def test_a_key_server_that_fails_is_no_fault_of_whoever_asks(app, make_token, key_server, status):
+    key_server.status = status
+
+    answer = app.test_client().get("/api/images", headers=signed_in(make_token()))
+
+    assert (answer.status_code, answer.json["code"]) == (503, "sign_in_unavailable")
+    assert answer.headers["Retry-After"]
+
+
+def test_a_key_server_that_is_away_lets_nobody_new_in_and_those_it_knows_go_on(
+    app, make_token, key_server
+):
+    known = make_token()
+    app.test_client().get("/api/images", headers=signed_in(known))
+    key_server.stop()
+
+    with_known = app.test_client().get("/api/images", headers=signed_in(make_token("john")))
+    with_new = app.test_client().get(
+        "/api/images", headers=signed_in(make_token(kid=str(uuid.uuid4())))
+    )
+
+    assert (with_known.status_code, with_new.status_code) == (200, 503)
+
+
+def test_a_key_of_another_kind_is_trouble_of_ours(app, make_token, key_server):
+    rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+    answer = app.test_client().get(
+        "/api/images", headers=signed_in(make_token(kid=key_server.add(rsa_key)))
+    )
+
+    assert answer.status_code == 503
+
+
+def test_whoever_signed_in_is_limited_wherever_they_ask_from(
+    settings, key_server, object_store, event_bus, session_factory, make_token
+):
+    app = create_app(
+        settings.model_copy(
+            update={
+                "sign_in_load_balancer_arn": ARN,
+                "sign_in_public_keys_url": key_server.url,
+                "trusted_proxy_count": 1,
+                "reads_per_minute": 1,
+            }
+        ),
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
+
+    def ask(name, address):
+        headers = {**signed_in(make_token(name)), "X-Forwarded-For": address}
+        return app.test_client().get("/api/images", headers=headers).status_code
+
+    assert [ask("mary", "203.0.113.1"), ask("mary", "203.0.113.2")] == [200, 429]
+    assert ask("john", "203.0.113.1") == 200
