@@ -1,6 +1,8 @@
 // Requests to our own API, with the token that proves they come from our own page.
 
 const TOKEN = 'meta[name="csrf-token"]';
+const MAX_WAITS = 3;
+const DEFAULT_WAIT_SECONDS = 5;
 
 /** What the server refused, in its own words. */
 export class APIError extends Error {
@@ -74,7 +76,19 @@ export function parseRetryAfter(header) {
   return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 1), 300) : null;
 }
 
-async function send(url, { headers = {}, ...options }) {
+/** Ask, and again when the server asks for patience: a page that is only read is worth a wait. */
+async function send(url, options) {
+  for (let waits = 0; ; waits += 1) {
+    const response = await ask(url, options);
+    if (response.status !== 429 || options.method || waits === MAX_WAITS) {
+      return response;
+    }
+    const seconds = parseRetryAfter(response.headers.get("Retry-After")) ?? DEFAULT_WAIT_SECONDS;
+    await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
+  }
+}
+
+async function ask(url, { headers = {}, ...options }) {
   try {
     return await fetch(url, { headers: { Accept: "application/json", ...headers }, ...options });
   } catch {
