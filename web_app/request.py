@@ -1,5 +1,6 @@
 """How this application reads requests: bounded files, ids in paths, JSON or pages."""
 
+import logging
 from typing import IO, Any
 
 from flask import Request, current_app, request
@@ -9,6 +10,8 @@ from werkzeug.routing import BaseConverter
 from web_app.errors import BadRequestError, WebError
 from web_app.services import EXTENSION, Services
 from web_app.uploads import MAX_FILES, BoundedFile
+
+logger = logging.getLogger(__name__)
 
 
 class StrictFormDataParser(FormDataParser):
@@ -30,6 +33,7 @@ class StrictFormDataParser(FormDataParser):
                 code="malformed_form",
             ) from error
         except OSError as error:  # The disk is full, or the connection broke.
+            logger.exception("could not take in a form")
             raise WebError(
                 "The upload could not be taken in just now. Please try again in a moment.",
                 code="upload_interrupted",

@@ -21,7 +21,7 @@ from database.repository import NewImage
 from database.session import session_scope
 from imaging.decoding import ImageHeader, read_header
 from imaging.errors import ImageError, UnsupportedFormatError
-from web_app.errors import StorageUnavailableError, UploadRejectedError, WebError
+from web_app.errors import UploadRejectedError, WebError
 from web_app.object_store import ObjectStore
 
 MAX_FILES = 100
@@ -189,10 +189,12 @@ class UploadDesk:
                 content_type=new.content_type,
                 sha256=file.sha256,
             )
-        except StorageUnavailableError as error:
+        except Exception as error:
+            # Whatever it was, the row has no original and must say so.
             logger.exception("could not store an original", extra={"image_id": image_id})
             failure = UploadRejectedError(
-                "The image storage did not answer, so this image was not saved. Please try again.",
+                "The image storage did not take this image, so it was not saved. Please try again "
+                "in a moment.",
                 code="upload_failed",
                 http_status=502,
             )

@@ -1,5 +1,10 @@
 """How requests are read: ids, and files that do not outlive them."""
 
+import errno
+import io
+import tempfile
+from pathlib import Path
+
 import pytest
 from flask import request as current_request
 
@@ -46,3 +51,49 @@ def test_files_are_closed_when_their_request_ends(app, end):
 
     assert len(begun) == 1
     assert begun[0].closed
+
+
+HEAD = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+FORM = {
+    "content_type": "multipart/form-data; boundary=x",
+    "headers": {"Accept": "application/json"},
+}
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_asks_for_patience_says_so_in_the_log_and_takes_nothing_in(
+    client, read_rows, monkeypatch, caplog
+):
+    """The kernel itself answers each write to this device with ENOSPC."""
+
+    def open_full_file(*_, **__):
+        return Path("/dev/full").open("w+b", buffering=0)
+
+    monkeypatch.setattr(tempfile, "TemporaryFile", open_full_file)
+
+    answer = client.post(
+        "/upload", data=HEAD + factories.make_jpeg() + bytes(300_000) + b"\r\n--x--\r\n", **FORM
+    )
+
+    assert (answer.status_code, answer.json["code"]) == (503, "upload_interrupted")
+    assert answer.json["error"].endswith("Please try again in a moment.")
+    assert answer.headers["Retry-After"]
+    assert read_rows() == []
+    [record] = [record for record in caplog.records if record.message == "could not take in a form"]
+    assert record.exc_info[1].errno == errno.ENOSPC
+
+
+def test_what_is_sent_at_once_is_bounded_also_where_its_length_is_not_told(app, read_rows):
+    app.config["MAX_CONTENT_LENGTH"] = 3 * 1024**2
+    part = HEAD + bytes(1024**2) + b"\r\n"
+
+    answer = app.test_client().post(
+        "/upload",
+        input_stream=io.BytesIO(part * 4 + b"--x--\r\n"),
+        environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
+        **FORM,
+    )
+
+    assert (answer.status_code, answer.json["code"]) == (413, "request_too_large")
+    assert answer.json["error"].endswith("together at most 3 MB.")
+    assert read_rows() == []

@@ -420,7 +420,7 @@ def test_trouble_that_nobody_foresaw_harms_only_its_own_file(desk, object_store,
     results = desk.accept_all([upload(distinct_jpeg(n)) for n in range(2)], owner_id="me")
 
     assert [result.outcome for result in results] == ["rejected", "accepted"]
-    assert results[0].error.code == "internal_error"
+    assert results[0].error.code == "upload_failed"
 
 
 def test_nothing_of_a_file_over_the_limit_is_kept():
