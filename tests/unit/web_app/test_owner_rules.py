@@ -1,0 +1,220 @@
+"""Whoever adds a route that changes something adds it here too, or these tests fail."""
+
+import itertools
+
+import pytest
+
+from database import object_keys
+from database.models import Status
+from tests.unit.web_app.conftest import BROWSER, csrf_headers
+from web_app.owners import Owner, Owners
+
+SAFE = {"GET", "HEAD", "OPTIONS"}
+# Routes that change one image, with a body that would.
+CHANGES_AN_IMAGE = {
+    ("PATCH", "/api/images/{image_id}"): {"json": {"annotation": "Mine now."}},
+    ("DELETE", "/api/images/{image_id}"): {},
+    ("POST", "/api/images/{image_id}/retry"): {"json": {"regenerate": True}},
+    ("POST", "/images/{image_id}/edit"): {"data": {"annotation": "Mine now."}},
+    ("POST", "/images/{image_id}/restore"): {"data": {}},
+    ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
+    ("POST", "/images/{image_id}/delete"): {"data": {}},
+}
+# Routes that change only what belongs to whoever asks.
+CHANGES_ONES_OWN = {("POST", "/upload"), ("POST", "/api/images/retry")}
+
+
+def changing_routes(app):
+    return {
+        (method, rule.rule.replace("<image_id:image_id>", "{image_id}"))
+        for rule in app.url_map.iter_rules()
+        for method in rule.methods - SAFE
+    }
+
+
+def test_every_route_that_changes_something_is_tried_here(app):
+    assert changing_routes(app) == set(CHANGES_AN_IMAGE) | CHANGES_ONES_OWN
+
+
+def test_no_route_changes_anything_when_asked_to_read(app, client, add_row, read_rows):
+    image_id = add_row(owner_id="me", **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+    bearer = {"Authorization": f"Bearer {token(app, 'me')}"}
+
+    for rule in app.url_map.iter_rules():
+        if "GET" in rule.methods and rule.endpoint != "static":
+            client.get(rule.rule.replace("<image_id:image_id>", str(image_id)), headers=bearer)
+
+    assert [snapshot(row) for row in read_rows()] == before
+
+
+CAPTIONED = {
+    "annotation": "A dog.",
+    "generated_annotation": "A dog on a beach.",
+    "annotation_status": Status.FAILED,
+    "annotation_error_code": "model_busy",
+    "annotation_error_message": "Busy.",
+    "thumbnail_status": Status.FAILED,
+    "thumbnail_error_code": "storage_unavailable",
+    "thumbnail_error_message": "Away.",
+}
+
+
+def snapshot(row):
+    return {name: value for name, value in vars(row).items() if not name.startswith("_")}
+
+
+def token(app, owner_id):
+    return Owners(app.secret_key).token(Owner(owner_id, is_new=False))
+
+
+@pytest.fixture
+def strangers(app):
+    """Browsers and programs that are not the owner, and the headers they send."""
+
+    def with_cookie(value):
+        client = app.test_client()
+        if value is not None:
+            client.set_cookie("owner", value)
+        return client
+
+    somebody = token(app, "somebody else")
+    forged = Owners("another key than the right one").token(Owner("me", is_new=False))
+    return {
+        "nobody": (with_cookie(None), {}),
+        "another cookie": (with_cookie(somebody), {}),
+        "a forged cookie": (with_cookie(forged), {}),
+        "an unsigned cookie": (with_cookie("me"), {}),
+        "another bearer": (with_cookie(None), {"Authorization": f"Bearer {somebody}"}),
+        "a forged bearer": (with_cookie(None), {"Authorization": f"Bearer {forged}"}),
+        "another bearer beside the owner's cookie": (
+            with_cookie(token(app, "me")),
+            {"Authorization": f"Bearer {somebody}"},
+        ),
+    }
+
+
+STRANGERS = [
+    "nobody",
+    "another cookie",
+    "a forged cookie",
+    "an unsigned cookie",
+    "another bearer",
+    "a forged bearer",
+    "another bearer beside the owner's cookie",
+]
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
+def test_a_stranger_changes_nothing_with_the_pages_token_or_without(
+    strangers, add_row, read_rows, event_bus, method, path, stranger
+):
+    image_id = add_row(owner_id="me", **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+    browser, headers = strangers[stranger]
+    csrf_token = csrf_headers(browser) or page_token(browser)
+
+    for token_headers, accept in itertools.product(({}, csrf_token), ("application/json", BROWSER)):
+        response = browser.open(
+            path.format(image_id=image_id),
+            method=method,
+            headers={"Accept": accept, **headers, **token_headers},
+            **CHANGES_AN_IMAGE[method, path],
+        )
+        assert response.status_code in (400, 401, 403)
+
+    assert [snapshot(row) for row in read_rows()] == before
+    assert event_bus.requested == []
+
+
+def page_token(browser):
+    """The token of a page that was shown to somebody without a cookie."""
+    browser.get("/")
+    return csrf_headers(browser)
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
+def test_the_owners_own_cookie_changes_nothing_without_the_pages_token(
+    app, add_row, read_rows, event_bus, method, path
+):
+    image_id = add_row(owner_id="me", **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+    browser = app.test_client()
+    browser.set_cookie("owner", token(app, "me"))
+
+    response = browser.open(
+        path.format(image_id=image_id), method=method, **CHANGES_AN_IMAGE[method, path]
+    )
+
+    assert response.status_code == 400
+    assert [snapshot(row) for row in read_rows()] == before
+    assert event_bus.requested == []
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
+def test_the_owner_may(app, client, add_row, read_rows, event_bus, method, path):
+    """Else the tests above would prove nothing."""
+    image_id = add_row(owner_id="me", **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+
+    response = client.open(
+        path.format(image_id=image_id),
+        method=method,
+        headers={"Authorization": f"Bearer {token(app, 'me')}"},
+        **CHANGES_AN_IMAGE[method, path],
+    )
+
+    assert response.status_code in (200, 202, 204, 303)
+    assert [snapshot(row) for row in read_rows()] != before
+
+
+def test_retrying_all_of_ones_own_leaves_everybody_elses_alone(
+    strangers, add_row, read_rows, event_bus
+):
+    add_row(owner_id="me", **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+
+    for browser, headers in strangers.values():
+        browser.post("/api/images/retry", headers={**headers, **(csrf_headers(browser) or {})})
+
+    assert [snapshot(row) for row in read_rows()] == before
+    assert event_bus.requested == []
+
+
+def test_no_route_takes_a_key_of_an_object(app):
+    """Ids lead to rows, rows to keys: whoever asks cannot name an object."""
+    arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
+
+    assert arguments == {"image_id", "filename"}  # The latter of static files.
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"original_key": "originals/theirs.jpg"},
+        {"thumbnail_key": "thumbnails/theirs.webp"},
+        {"owner_id": "me too"},
+        {"id": 1},
+        {"annotation": "A dog.", "sha256": "0" * 64},
+    ],
+)
+def test_an_edit_names_words_and_nothing_else_of_a_row(app, client, add_row, read_rows, body):
+    image_id = add_row(owner_id="me")
+    before = [snapshot(row) for row in read_rows()]
+
+    response = client.patch(
+        f"/api/images/{image_id}",
+        json=body,
+        headers={"Authorization": f"Bearer {token(app, 'me')}"},
+    )
+
+    assert (response.status_code, response.json["code"]) == (422, "invalid_edit")
+    assert [snapshot(row) for row in read_rows()] == before
+
+
+def test_a_key_cannot_be_guessed_from_an_id_or_another_key():
+    keys = {object_keys.new_original_key("jpg") for _ in range(1000)}
+
+    assert len(keys) == 1000
+    assert all(len(key) >= len("originals/") + 32 for key in keys)
