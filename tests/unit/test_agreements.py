@@ -172,6 +172,30 @@ def test_what_a_redrive_takes_back_is_what_is_documented_as_not_permanent():
     assert codes - {"upload_failed"} == REDRIVABLE_CODES
 
 
+def threats():
+    """The rows of the design's table: threat → the tests it names, as (path, function)."""
+    section = (ROOT / "Project_Design.md").read_text().split("\n## Threats\n")[1].split("\n## ")[0]
+    lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
+    found = {}
+    for line in lines:
+        threat, answer, tests = (cell.strip() for cell in line.strip("|").split(" | "))
+        assert answer
+        path, found[threat] = None, []
+        for named, function in re.findall(r"`([\w./]*)::(\w+)`", tests):
+            path = named or path
+            found[threat].append((path, function))
+    return found
+
+
+def test_every_threat_in_the_design_has_an_answer_and_tests_that_exist():
+    table = threats()
+
+    assert len(table) >= 20
+    assert [threat for threat, tests in table.items() if not tests] == []
+    for path, function in {test for tests in table.values() for test in tests}:
+        assert f"\ndef {function}(" in (ROOT / path).read_text(), f"{path}::{function}"
+
+
 def test_every_folder_and_dependency_has_its_line_in_the_design():
     design = (ROOT / "Project_Design.md").read_text()
     direct = (ROOT / "requirements.txt").read_text().split("# What these bring")[0]
