@@ -61,6 +61,33 @@ def test_polling_names_all_pending_images_at_once_and_ends_when_all_is_final(per
     assert len(asked) == seen
 
 
+def test_a_gallery_that_is_told_to_wait_waits_and_shows_the_caption_all_the_same(
+    person, page, gemini
+):
+    gemini.delay_seconds = 3
+    person.choose(("patient.jpg", new_jpeg()))
+    image_id = person.id_of(person.expect_state("patient.jpg", "accepted"))
+    refused = []
+
+    def refuse_once(route):
+        kind = re.search("card|image_status", route.request.url)[0]
+        if kind in refused:
+            route.continue_()
+        else:
+            refused.append(kind)
+            route.fulfill(
+                status=429,
+                headers={"Retry-After": "1"},
+                json={"error": "That was a lot at once.", "code": "rate_limited"},
+            )
+
+    page.route(re.compile("/card$|/api/image_status"), refuse_once)
+    page.goto("/gallery")
+
+    expect(person.card(image_id)).to_contain_text("A dog runs on a beach.", timeout=30_000)
+    assert set(refused) == {"card", "image_status"}
+
+
 def test_polling_pauses_in_a_hidden_tab(person, page, gemini):
     gemini.delay_seconds = 6
     person.choose(("hidden.jpg", new_jpeg()))
