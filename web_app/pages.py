@@ -7,6 +7,7 @@ from typing import Any
 from flask import (
     Blueprint,
     Response,
+    current_app,
     flash,
     get_flashed_messages,
     jsonify,
@@ -59,6 +60,7 @@ def show_upload_page() -> str:
         accepted_sentence=ACCEPTED_FORMATS_SENTENCE,
         max_files=MAX_FILES,
         max_upload_bytes=current_services().settings.max_upload_bytes,
+        max_request_bytes=current_app.config["MAX_CONTENT_LENGTH"],
         is_known_owner=not current_owner().is_new,
     )
 

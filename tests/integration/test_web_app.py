@@ -838,6 +838,7 @@ def test_a_database_that_is_away_is_told_everywhere_and_comes_back(mysql_web_app
 
     for response in (upload, page, status, ready):
         assert response.status_code == 503
+        assert response.headers["Retry-After"]
         assert response.headers["Cache-Control"] == "no-store"
     assert upload.json()["code"] == status.json()["code"] == "database_unavailable"
     assert "text/html" in page.headers["Content-Type"]

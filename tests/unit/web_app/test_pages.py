@@ -561,7 +561,9 @@ def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
     assert (chooser["name"], "multiple" in chooser) == ("image", True)
     assert "image/jpeg" in chooser["accept"]
     assert page.all("label", **{"for": chooser["id"]})
-    assert "Up to 100 at once" in " ".join(" ".join(page.texts).split())
+    text = " ".join(" ".join(page.texts).split())
+    assert "Up to 100 at once" in text
+    assert "Together they may have 101 MB." in text  # Where no script sends each by itself.
 
 
 def test_an_empty_gallery_says_what_to_do(client):
