@@ -43,7 +43,7 @@ class Settings(DatabaseSettings):
     # hundreds of images that change, stays far below.
     uploads_per_minute: int = Field(1200, ge=0)
     changes_per_minute: int = Field(600, ge=0)
-    reads_per_minute: int = Field(3000, ge=0)
+    reads_per_minute: int = Field(6000, ge=0)
     # The load balancer at which people sign in; without one, everybody is whom their cookie names.
     sign_in_load_balancer_arn: str | None = None
     # Where its public keys are, by name.
