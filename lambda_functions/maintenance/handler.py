@@ -16,6 +16,7 @@ from database.settings import DatabaseSettings
 from lambda_functions.errors import WorkError
 from lambda_functions.event_bus import EventBus
 from lambda_functions.events import OriginalReady
+from lambda_functions.maintenance import custom_resource
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
@@ -135,7 +136,30 @@ def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 @logger.inject_lambda_context(clear_state=True)
 def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Lambda's entry point at deploy: bring the schema up to date."""
+    """Lambda's entry point at deploy: bring the schema up to date.
+
+    CloudFormation asks when its stack is made, changed or deleted, and is told of the end; anybody
+    else is answered as usual.
+    """
+    if not custom_resource.is_request(event):
+        return _migrate()
+    if event["RequestType"] == "Delete":
+        # The rows outlive the functions.
+        custom_resource.succeed(event)
+        return {"outcome": "left"}
+    try:
+        outcome = _migrate()
+    except Exception as error:
+        # Raising would only have Lambda try again, while CloudFormation waited for an answer.
+        logger.exception("the migration failed")
+        reason = f"The database could not be migrated. {type(error).__name__}: {error}"
+        custom_resource.fail(event, reason)
+        return {"outcome": "failed"}
+    custom_resource.succeed(event)
+    return outcome
+
+
+def _migrate() -> dict[str, Any]:
     engine = create_database_engine(
         DatabaseSettings(), fetch_secret, read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS
     )

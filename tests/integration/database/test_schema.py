@@ -28,6 +28,18 @@ def test_migrating_twice_changes_nothing(database_url, make_engine):
     assert set(inspect(engine).get_table_names()) >= {"alembic_version", "images"}
 
 
+def test_a_database_that_a_later_version_has_migrated_is_left_as_it_is(database_url, make_engine):
+    engine = make_engine(database_url)
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+
+    migrate(engine)
+
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
+
+
 def test_the_migrations_give_what_the_models_describe(database_url, make_engine):
     engine = make_engine(database_url)
     migrate(engine)

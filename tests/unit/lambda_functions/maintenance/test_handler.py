@@ -1,4 +1,7 @@
+import json
+import threading
 import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
@@ -9,7 +12,7 @@ from database.models import Half, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
 from lambda_functions.events import OriginalReady
-from lambda_functions.maintenance import handler
+from lambda_functions.maintenance import custom_resource, handler
 from lambda_functions.maintenance.handler import SweepFunction
 
 
@@ -196,3 +199,133 @@ def test_migrate_brings_an_empty_database_up_to_date(
 
     assert outcome == {"outcome": "migrated"}
     assert "images" in inspect(make_engine(sqlite_url)).get_table_names()
+
+
+@pytest.fixture
+def cloudformation(mocker):
+    """Takes answers over HTTP, as the address does that CloudFormation signs."""
+    mocker.patch.object(custom_resource, "ANSWER_PAUSES_SECONDS", (0, 0, 0))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), AnswerHandler)
+    server.answers, server.statuses = [], []
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+class AnswerHandler(BaseHTTPRequestHandler):
+    def do_PUT(self):
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        status = self.server.statuses.pop(0) if self.server.statuses else 200
+        if status == 200:
+            self.server.answers.append((self.path, self.headers["Content-Type"], json.loads(body)))
+        self.send_response(status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_):
+        pass
+
+
+def request_of(cloudformation, request_type, **fields):
+    return {
+        "RequestType": request_type,
+        "ResponseURL": f"http://127.0.0.1:{cloudformation.server_port}/answer?X-Amz-Signature=abc",
+        "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/dev-03/1",
+        "RequestId": "request-1",
+        "LogicalResourceId": "Migration",
+        "ResourceType": "Custom::Migration",
+        "ResourceProperties": {"ImageUri": "…@sha256:…"},
+        **fields,
+    }
+
+
+@pytest.mark.parametrize("request_type", ["Create", "Update"])
+def test_cloudformation_has_the_database_migrated_and_is_told(
+    request_type, cloudformation, sqlite_url, make_engine, monkeypatch, lambda_context
+):
+    monkeypatch.setenv("DATABASE_URL", sqlite_url)
+    request = request_of(cloudformation, request_type)
+
+    handler.migrate(request, lambda_context)
+
+    assert "images" in inspect(make_engine(sqlite_url)).get_table_names()
+    [(path, content_type, answer)] = cloudformation.answers
+    assert path == "/answer?X-Amz-Signature=abc"
+    assert content_type == ""
+    assert answer == {
+        "Status": "SUCCESS",
+        "Reason": "",
+        "PhysicalResourceId": "database-schema",
+        "StackId": request["StackId"],
+        "RequestId": "request-1",
+        "LogicalResourceId": "Migration",
+    }
+
+
+def test_cloudformation_is_told_why_a_migration_failed(
+    cloudformation, unused_tcp_port, monkeypatch, lambda_context
+):
+    monkeypatch.setenv("DATABASE_URL", f"mysql://me:secret@127.0.0.1:{unused_tcp_port}/images")
+
+    outcome = handler.migrate(request_of(cloudformation, "Update"), lambda_context)
+
+    [(_path, _type, answer)] = cloudformation.answers
+    assert outcome == {"outcome": "failed"}
+    assert answer["Status"] == "FAILED"
+    assert "could not be migrated. OperationalError" in answer["Reason"]
+    assert "Can't connect" in answer["Reason"]
+    assert "secret" not in answer["Reason"]
+
+
+def test_settings_that_name_no_database_are_a_reason_too(
+    cloudformation, monkeypatch, lambda_context
+):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+
+    handler.migrate(request_of(cloudformation, "Create"), lambda_context)
+
+    [(_path, _type, answer)] = cloudformation.answers
+    assert answer["Status"] == "FAILED"
+    assert "DATABASE_URL" in answer["Reason"]
+
+
+def test_a_long_reason_is_cut_to_what_cloudformation_takes(cloudformation):
+    custom_resource.fail(request_of(cloudformation, "Create"), "🖼" * 5000)
+
+    [(_path, _type, answer)] = cloudformation.answers
+    assert answer["Reason"] == "🖼" * custom_resource.MAX_REASON_CHARACTERS
+    assert len(json.dumps(answer, ensure_ascii=False).encode()) <= 4096
+
+
+def test_deleting_the_stack_leaves_the_database_alone_and_needs_none(
+    cloudformation, monkeypatch, lambda_context
+):
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    request = request_of(cloudformation, "Delete", PhysicalResourceId="made-long-ago")
+
+    handler.migrate(request, lambda_context)
+
+    [(_path, _type, answer)] = cloudformation.answers
+    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "made-long-ago")
+
+
+def test_an_answer_that_does_not_arrive_is_sent_again(cloudformation, lambda_context):
+    cloudformation.statuses = [503, 500]
+
+    handler.migrate(request_of(cloudformation, "Delete"), lambda_context)
+
+    assert len(cloudformation.answers) == 1
+
+
+def test_an_answer_that_never_arrives_is_an_error_so_that_lambda_runs_the_function_again(
+    cloudformation, lambda_context
+):
+    cloudformation.statuses = [403] * 4
+
+    with pytest.raises(OSError, match="403"):
+        handler.migrate(request_of(cloudformation, "Delete"), lambda_context)
+
+    assert cloudformation.answers == []
