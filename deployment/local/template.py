@@ -59,27 +59,27 @@ class Schedule:
 
 
 class Template:
-    """A CloudFormation template with the parameters of a local run.
+    """A CloudFormation template as a local run sees it: its parameters have their defaults.
 
     Args:
         document: the template, its short tags (`!Ref`, `!Sub`, …) as their long forms.
-        parameters: the values of parameters; the others have their defaults.
+        imports: what other stacks would export, as `ImageBucketName`, without the environment
+            that begins the exported name.
     """
 
-    def __init__(self, document: Mapping[str, Any], parameters: Mapping[str, str]) -> None:
+    def __init__(self, document: Mapping[str, Any], imports: Mapping[str, str]) -> None:
         self._resources: Mapping[str, Any] = document["Resources"]
-        defaults = {
+        self._parameters = {
             name: parameter["Default"]
             for name, parameter in document.get("Parameters", {}).items()
             if "Default" in parameter
         }
-        self._parameters = {**defaults, **parameters}
+        self._imports = imports
 
     @classmethod
-    def read(cls, parameters: Mapping[str, str], path: Path = LAMBDA_TEMPLATE) -> "Template":
+    def read(cls, imports: Mapping[str, str], path: Path = LAMBDA_TEMPLATE) -> "Template":
         """Read a template file."""
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-        return cls(document, parameters)
+        return cls(load_template(path), imports)
 
     @cached_property
     def functions(self) -> dict[str, Function]:
@@ -108,7 +108,7 @@ class Template:
         ]
 
     def resolve(self, value: Any) -> Any:
-        """Replace references to parameters by their values.
+        """Replace references to parameters and to other stacks by their values.
 
         Raises:
             UnresolvedError: a part of it is known only to a deployed stack.
@@ -116,6 +116,8 @@ class Template:
         match value:
             case {"Ref": name}:
                 return self._parameter(name)
+            case {"Fn::ImportValue": name}:
+                return self._import(self.resolve(name))
             case {"Fn::Sub": str(text)}:
                 return re.sub(r"\$\{([^!}]+)\}", lambda m: str(self._parameter(m[1])), text)
             case dict() if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Condition")):
@@ -156,6 +158,18 @@ class Template:
             return self._parameters[name]
         except KeyError:
             raise UnresolvedError(name) from None
+
+    def _import(self, name: str) -> str:
+        output = name.removeprefix(f"{self._parameters['Environment']}-")
+        try:
+            return self._imports[output]
+        except KeyError:
+            raise UnresolvedError(output) from None
+
+
+def load_template(path: Path) -> Any:
+    """A template's document, with CloudFormation's short tags as their long forms."""
+    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
 
 
 def _function_id(target: Mapping[str, Any]) -> str:

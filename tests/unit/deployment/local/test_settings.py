@@ -3,12 +3,12 @@ import pytest
 from deployment.local.settings import SettingError, Settings
 from deployment.local.template import Template
 
-ALL_PARAMETERS = {"ImageBucketName": "a-bucket", "ThumbnailBucketName": "b-bucket"}
+IMPORTS = {"ImageBucketName": "a-bucket", "ThumbnailBucketName": "b-bucket"}
 
 
 @pytest.fixture
 def annotation():
-    return Template.read(ALL_PARAMETERS).functions["AnnotationFunction"]
+    return Template.read(IMPORTS).functions["AnnotationFunction"]
 
 
 def test_no_key_address_or_profile_of_a_real_account_reaches_a_program(tmp_path, annotation):

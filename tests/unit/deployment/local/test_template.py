@@ -2,12 +2,12 @@ import pytest
 
 from deployment.local.template import Template, UnresolvedError
 
-PARAMETERS = {"ImageBucketName": "originals-here", "ThumbnailBucketName": "thumbnails-here"}
+IMPORTS = {"ImageBucketName": "originals-here", "ThumbnailBucketName": "thumbnails-here"}
 
 
 @pytest.fixture(scope="module")
 def template():
-    return Template.read(PARAMETERS)
+    return Template.read(IMPORTS)
 
 
 def test_every_function_has_the_handler_time_and_memory_of_the_template(template):
@@ -83,5 +83,15 @@ def test_the_short_tags_of_cloudformation_are_resolved(tmp_path):
 
 
 def test_an_unknown_parameter_is_reported_by_name(template):
+    with pytest.raises(UnresolvedError, match="AnnotationImageUri"):
+        template.resolve({"Ref": "AnnotationImageUri"})
+
+
+def test_what_another_stack_exports_is_found_by_its_name_or_reported_by_it(template):
+    assert template.resolve(imported("ImageBucketName")) == "originals-here"
     with pytest.raises(UnresolvedError, match="DatabaseHost"):
-        template.resolve({"Ref": "DatabaseHost"})
+        template.resolve(imported("DatabaseHost"))
+
+
+def imported(name):
+    return {"Fn::ImportValue": {"Fn::Sub": f"${{Environment}}-{name}"}}
