@@ -6,6 +6,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
+# checkov and the project disagree about boto3, so it has an environment of its own.
+CHECKOV = $(VENV)/checkov
+CHECKOV_INSTALLED = $(CHECKOV)/.installed
 .PHONY: run test lint mysql chromium clean help
 
 help:  ## what each word does
@@ -19,11 +22,13 @@ run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT
 test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-lint: $(INSTALLED)  ## ruff, mypy, cfn-lint, shellcheck
+lint: $(INSTALLED) $(CHECKOV_INSTALLED)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/cfn-lint deployment/*.yaml
+	$(BIN)/cfn-lint --include-checks I -- deployment/*.yaml
+	$(CHECKOV)/bin/checkov --directory deployment --framework cloudformation --skip-download --quiet --compact
+	git ls-files '*Dockerfile' | xargs -r $(BIN)/hadolint
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
@@ -42,4 +47,10 @@ $(INSTALLED): requirements.txt
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "This Python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@touch $@
+
+$(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(INSTALLED)
+	@echo "Installing checkov into $(CHECKOV), once …"
+	@$(BIN)/python -m venv $(CHECKOV)
+	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

@@ -29,7 +29,7 @@ def requirements(path):
 
 
 def test_every_dependency_is_pinned_exactly():
-    for path in [ROOT / "requirements.txt", *ROOT.glob("*/**/requirements.txt")]:
+    for path in [ROOT / "requirements.txt", *ROOT.glob("*/**/*requirements.txt")]:
         if ".venv" in path.parts:
             continue
         for requirement in requirements(path).values():
