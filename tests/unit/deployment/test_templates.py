@@ -1,0 +1,472 @@
+"""The stacks as a contract, resolved in their order as each kind of environment makes them."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+from moto.events.models import EventPattern
+
+from tests.cloudformation import (
+    DATA,
+    FUNCTIONS,
+    NETWORK,
+    PROFILES,
+    STACKS,
+    WEB,
+    TemplateError,
+    deploy,
+    document,
+    merged,
+    walk,
+)
+
+EVENTS = Path(__file__).parents[2] / "events"
+
+
+@pytest.fixture(params=PROFILES, scope="module")
+def stacks(request):
+    return deploy(PROFILES[request.param])
+
+
+@pytest.fixture(params=STACKS)
+def template(request):
+    return document(request.param)
+
+
+def of_type(stacks, *types):
+    return {
+        f"{stack.name}.{logical_id}": properties
+        for stack in stacks.values()
+        for logical_id, properties in stack.of_type(*types).items()
+    }
+
+
+# ---- References ---------------------------------------------------------------------------------
+
+
+def test_whatever_a_stack_names_is_made_by_it_or_exported_before_it(stacks):
+    for stack in stacks.values():
+        assert stack.resources
+        assert stack.outputs
+
+
+def test_a_stack_imports_only_what_another_exports_and_every_export_is_imported(stacks):
+    exported = {name for stack in stacks.values() for name in stack.exports}
+    imported = {
+        name
+        for stack in stacks.values()
+        if stack.resources or stack.outputs
+        for name in stack.imports
+    }
+
+    assert imported - exported == set()
+    assert exported - imported == set()
+
+
+def test_resources_can_be_made_one_after_another(stacks):
+    for stack in stacks.values():
+        assert set(stack.creation_order()) == stack.resources.keys()
+
+
+# ---- Parameters and rules -----------------------------------------------------------------------
+
+
+def test_the_rules_accept_every_profile(stacks):
+    assert {stack.name: stack.refusals() for stack in stacks.values()} == {
+        name: [] for name in STACKS
+    }
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "because"),
+    [
+        (NETWORK, {"NatMode": "none"}, "unless CreateInterfaceEndpoints"),
+        (
+            NETWORK,
+            {
+                "NatMode": "none",
+                "CreateInterfaceEndpoints": "true",
+                "AllowLoadBalancerSignIn": "true",
+            },
+            "signing in needs a NatMode",
+        ),
+        (NETWORK, {"FirstZone": "eu-west-1a"}, "two different zones"),
+        (NETWORK, {"SecondZone": "eu-west-1a"}, "two different zones"),
+        (NETWORK, {"FirstZone": "eu-west-1a", "SecondZone": "eu-west-1a"}, "two different zones"),
+        (
+            DATA,
+            {"DatabaseStorageInGiB": "100", "DatabaseMaxStorageInGiB": "100"},
+            "more than DatabaseStorageInGiB",
+        ),
+        (
+            DATA,
+            {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "100"},
+            "more than DatabaseStorageInGiB",
+        ),
+        (
+            DATA,
+            {
+                "AlarmEmail": "someone@example.com",
+                "ExistingAlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
+            },
+            "either AlarmEmail or ExistingAlarmTopicArn",
+        ),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, because):
+    stacks = deploy(merged(PROFILES["default"], {name: given}))
+
+    [refusal] = stacks[name].refusals()
+
+    assert because in refusal
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        (NETWORK, {"FirstZone": "eu-west-1b", "SecondZone": "eu-west-1c"}),
+        (NETWORK, {"NatMode": "none", "CreateInterfaceEndpoints": "true"}),
+        (NETWORK, {"AllowLoadBalancerSignIn": "true"}),
+        (DATA, {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "500"}),
+        (DATA, {"AlarmEmail": "someone@example.com"}),
+        (DATA, {"AllowedOrigins": "https://example.com, https://example.org:8443"}),
+    ],
+)
+def test_parameters_that_go_together_make_stacks_without_a_loose_end(name, given):
+    stacks = deploy(merged(PROFILES["default"], {name: given}))
+
+    for stack in stacks.values():
+        assert stack.refusals() == []
+        assert set(stack.creation_order()) == stack.resources.keys()
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        (NETWORK, {"Environment": "Prod"}),
+        (NETWORK, {"VpcCidr": "10.20.0.0"}),
+        (DATA, {"DatabaseEngineVersion": "8.0.40"}),
+        (DATA, {"AllowedOrigins": "https://example.com/page"}),
+        (
+            FUNCTIONS,
+            {"AnnotationImageUri": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/a:latest"},
+        ),
+        (WEB, {"WebImageUri": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/w:latest"}),
+    ],
+)
+def test_a_parameter_out_of_its_bounds_is_refused(name, given):
+    with pytest.raises(TemplateError, match=next(iter(given))):
+        deploy(merged(PROFILES["default"], {name: given}))
+
+
+def test_every_parameter_is_described_and_constrained(template):
+    for name, parameter in template["Parameters"].items():
+        assert len(parameter["Description"]) > 20, name
+        constraints = parameter.keys() & {"AllowedValues", "AllowedPattern", "MaxLength"}
+        bounded = parameter.keys() >= {"MinValue", "MaxValue"}
+        checked_by_aws = parameter["Type"].startswith(("AWS::", "List<AWS::"))
+        assert constraints or bounded or checked_by_aws, name
+        if "AllowedPattern" in parameter:
+            assert "ConstraintDescription" in parameter, name
+
+
+def test_every_parameter_stands_in_one_group(template):
+    interface = template["Metadata"]["AWS::CloudFormation::Interface"]
+    grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+
+    assert sorted(grouped) == sorted(template["Parameters"])
+    assert interface["ParameterLabels"].keys() <= template["Parameters"].keys()
+
+
+def test_every_environment_has_a_name_of_the_same_form():
+    environments = [document(name)["Parameters"]["Environment"] for name in STACKS]
+
+    assert {(each["Default"], each["AllowedPattern"]) for each in environments} == {
+        ("dev", "^[a-z][a-z0-9-]{0,19}$")
+    }
+
+
+# ---- Permissions and secrets --------------------------------------------------------------------
+
+
+def test_an_account_that_forbids_making_roles_needs_none():
+    stacks = deploy(PROFILES["lab"])
+
+    types = {resource["Type"] for stack in stacks.values() for resource in stack.resources.values()}
+
+    assert [name for name in types if name.startswith("AWS::IAM::")] == []
+
+
+def test_no_template_holds_or_asks_for_a_secret(template):
+    for value in walk(template):
+        if isinstance(value, dict):
+            assert not value.keys() & {"SecretString", "MasterUserPassword", "NoEcho"}
+            assert not value.keys() & {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
+            assert "FLASK_SECRET_KEY" not in value
+        if isinstance(value, str):
+            assert not re.search(r"AKIA[0-9A-Z]{16}|AIza[\w-]{35}", value)
+            assert not re.search(r"\b(DATABASE_URL|DB_PASSWORD|GEMINI_API_KEY)=", value)
+
+
+def test_no_arn_takes_the_partition_for_granted(template):
+    # The patterns of parameters accept ARNs of every partition.
+    made = [template["Resources"], template["Outputs"]]
+
+    assert [text for text in walk(made) if isinstance(text, str) and "arn:aws" in text] == []
+
+
+# ---- What is made -------------------------------------------------------------------------------
+
+
+def test_nothing_has_a_name_that_a_second_environment_would_want(template):
+    names = {
+        "AWS::AutoScaling::AutoScalingGroup": "AutoScalingGroupName",
+        "AWS::CloudWatch::Alarm": "AlarmName",
+        "AWS::CloudWatch::Dashboard": "DashboardName",
+        "AWS::EC2::LaunchTemplate": "LaunchTemplateName",
+        "AWS::EC2::SecurityGroup": "GroupName",
+        "AWS::ECR::Repository": "RepositoryName",
+        "AWS::ElasticLoadBalancingV2::LoadBalancer": "Name",
+        "AWS::ElasticLoadBalancingV2::TargetGroup": "Name",
+        "AWS::Events::Rule": "Name",
+        "AWS::IAM::InstanceProfile": "InstanceProfileName",
+        "AWS::IAM::Role": "RoleName",
+        "AWS::Lambda::Function": "FunctionName",
+        "AWS::Logs::LogGroup": "LogGroupName",
+        "AWS::RDS::DBInstance": "DBInstanceIdentifier",
+        "AWS::S3::Bucket": "BucketName",
+        "AWS::SNS::Topic": "TopicName",
+        "AWS::SQS::Queue": "QueueName",
+        "AWS::SecretsManager::Secret": "Name",
+    }
+
+    for logical_id, resource in template["Resources"].items():
+        name = resource.get("Properties", {}).get(names.get(resource["Type"]))
+        assert name is None or "${Environment}" in name["Fn::Sub"], logical_id
+
+
+def test_only_what_lives_long_is_exported():
+    exported = {
+        name.removeprefix("dev-")
+        for stack in deploy(PROFILES["default"]).values()
+        for name in stack.exports
+    }
+
+    network = {"VpcId", "PublicSubnetIds", "PrivateSubnetIds", "DatabaseSubnetIds"}
+    groups = {f"{who}SecurityGroupId" for who in ("LoadBalancer", "Web", "Function", "Database")}
+    buckets = {"ImageBucketName", "ThumbnailBucketName", "LogsBucketName"}
+    database = {f"Database{what}" for what in ("Host", "Port", "Name", "User", "SecretArn")}
+    others = {"FlaskSecretArn", "GeminiSecretArn", "AlarmTopicArn"}
+    assert exported == network | groups | buckets | database | others
+
+
+def test_what_holds_state_says_what_becomes_of_it(template):
+    holds_data = {
+        "AWS::S3::Bucket": "RetainExceptOnCreate",
+        "AWS::SecretsManager::Secret": "RetainExceptOnCreate",
+        "AWS::RDS::DBInstance": "Snapshot",
+    }
+    can_be_made_again = {"AWS::ECR::Repository", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+
+    for logical_id, resource in template["Resources"].items():
+        if resource["Type"] in holds_data:
+            assert resource["DeletionPolicy"] == holds_data[resource["Type"]], logical_id
+            assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot"), logical_id
+        elif resource["Type"] in can_be_made_again:
+            assert resource.keys() >= {"DeletionPolicy", "UpdateReplacePolicy"}, logical_id
+
+
+def test_every_bucket_speaks_only_tls(stacks):
+    buckets = {f"<{name}>" for name in of_type(stacks, "AWS::S3::Bucket")}
+    tls_only = {
+        policy["Bucket"]
+        for policy in of_type(stacks, "AWS::S3::BucketPolicy").values()
+        for statement in policy["PolicyDocument"]["Statement"]
+        if (statement["Effect"], statement["Principal"], statement["Action"])
+        == ("Deny", "*", "s3:*")
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        and len(statement["Resource"]) == 2
+    }
+
+    assert tls_only == buckets
+
+
+def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(stacks):
+    topic = stacks[DATA].outputs["AlarmTopicArn"]
+    alarms = of_type(stacks, "AWS::CloudWatch::Alarm")
+
+    assert alarms
+    for name, alarm in alarms.items():
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [topic], name
+        assert "TreatMissingData" in alarm, name
+        assert len(alarm["AlarmDescription"]) > 20, name
+
+
+def test_alarms_go_to_a_topic_that_exists_already():
+    arn = "arn:aws:sns:eu-west-1:111122223333:alarms"
+    stacks = deploy(merged(PROFILES["default"], {DATA: {"ExistingAlarmTopicArn": arn}}))
+
+    assert of_type(stacks, "AWS::SNS::Topic", "AWS::SNS::Subscription") == {}
+    for alarm in of_type(stacks, "AWS::CloudWatch::Alarm").values():
+        assert alarm["AlarmActions"] == [arn]
+
+
+def test_a_restored_snapshot_keeps_its_own_database_and_user():
+    [fresh] = deploy(PROFILES["default"])[DATA].of_type("AWS::RDS::DBInstance").values()
+    [restored] = deploy(PROFILES["snapshot"])[DATA].of_type("AWS::RDS::DBInstance").values()
+
+    assert fresh.keys() - restored.keys() == {"DBName", "MasterUsername"}
+    assert restored.keys() - fresh.keys() == {"DBSnapshotIdentifier"}
+
+
+# ---- The network --------------------------------------------------------------------------------
+
+
+def security_rules(stacks, kind):
+    """(group, other side, port) of every rule, as `Web`, `Database` or an address range."""
+    key = {"Ingress": "SourceSecurityGroupId", "Egress": "DestinationSecurityGroupId"}[kind]
+
+    def name(group):
+        return re.sub(r"^<.*\.(\w+)SecurityGroup\.GroupId>$", r"\1", group)
+
+    rules = stacks[NETWORK].of_type(f"AWS::EC2::SecurityGroup{kind}").values()
+    assert all(rule["Description"] and rule["FromPort"] == rule["ToPort"] for rule in rules)
+    return {
+        (name(rule["GroupId"]), name(rule.get(key) or rule["CidrIp"]), int(rule["FromPort"]))
+        for rule in rules
+    }
+
+
+def test_only_the_load_balancer_is_open_to_the_world(stacks):
+    rules = security_rules(stacks, "Ingress")
+
+    assert {rule for rule in rules if "/" in rule[1]} == {
+        ("LoadBalancer", "0.0.0.0/0", 80),
+        ("LoadBalancer", "0.0.0.0/0", 443),
+    }
+
+
+def test_only_web_servers_and_functions_reach_the_database(stacks):
+    database = {rule for rule in security_rules(stacks, "Ingress") if rule[0] == "Database"}
+
+    assert database == {("Database", "Web", 3306), ("Database", "Function", 3306)}
+
+
+def test_only_the_load_balancer_reaches_web_servers_and_nothing_reaches_functions(stacks):
+    rules = security_rules(stacks, "Ingress")
+
+    assert {rule for rule in rules if rule[0] in ("Web", "Function")} == {
+        ("Web", "LoadBalancer", 8000)
+    }
+
+
+def test_whoever_may_be_reached_inside_is_allowed_to_be_called_from_there(stacks):
+    way_in = {
+        (caller, called, port)
+        for called, caller, port in security_rules(stacks, "Ingress")
+        if "/" not in caller
+    }
+    way_out = {rule for rule in security_rules(stacks, "Egress") if "/" not in rule[1]}
+
+    assert way_out == way_in
+
+
+def test_a_security_group_lets_out_only_what_its_rules_say(stacks):
+    for stack in stacks.values():
+        for group in stack.of_type("AWS::EC2::SecurityGroup").values():
+            assert [rule["CidrIp"] for rule in group["SecurityGroupEgress"]] == ["127.0.0.1/32"]
+            assert "SecurityGroupIngress" not in group
+    assert [name for name in STACKS if stacks[name].of_type("AWS::EC2::SecurityGroup")] == [NETWORK]
+
+
+def gateways(nat_mode):
+    """For each route table that leads to the internet, by what."""
+    given = {"NatMode": nat_mode, "CreateInterfaceEndpoints": "true"}
+    network = deploy(merged(PROFILES["default"], {NETWORK: given}))[NETWORK]
+    return {
+        re.sub(r"^<.*\.(\w+)RouteTable(\w*)>$", r"\1\2", route["RouteTableId"]): re.sub(
+            r"^<.*\.(\w+)>$", r"\1", route.get("NatGatewayId") or route["GatewayId"]
+        )
+        for route in network.of_type("AWS::EC2::Route").values()
+    }
+
+
+@pytest.mark.parametrize(
+    ("nat_mode", "private"),
+    [
+        ("single", {"PrivateA": "NatGatewayA", "PrivateB": "NatGatewayA"}),
+        ("perAZ", {"PrivateA": "NatGatewayA", "PrivateB": "NatGatewayB"}),
+        ("none", {}),
+    ],
+)
+def test_the_internet_is_reached_by_nat_as_asked_and_never_from_the_database(nat_mode, private):
+    assert gateways(nat_mode) == {"Public": "InternetGateway", **private}
+
+
+# ---- Events -------------------------------------------------------------------------------------
+
+
+def woken_by(stacks, event):
+    """The rules that an event on the bus matches."""
+    return {
+        name.partition(".")[2]
+        for name, rule in of_type(stacks, "AWS::Events::Rule").items()
+        if "EventPattern" in rule
+        and EventPattern.load(json.dumps(rule["EventPattern"])).matches_event(event)
+    }
+
+
+def event(file, bucket, **changes):
+    loaded = json.loads((EVENTS / file).read_text())
+    loaded["detail"]["bucket"]["name"] = bucket
+    loaded["detail"]["object"]["key"] = changes.pop("key", loaded["detail"]["object"]["key"])
+    return loaded | {name.replace("_", "-"): value for name, value in changes.items()}
+
+
+def test_an_original_wakes_both_functions(stacks):
+    bucket = stacks[DATA].outputs["ImageBucketName"]
+
+    assert woken_by(stacks, event("s3_object_created.json", bucket)) == {
+        "AnnotationRule",
+        "ThumbnailRule",
+    }
+
+
+@pytest.mark.parametrize("half", ["Annotation", "Thumbnail"])
+def test_asking_for_one_half_again_wakes_that_half(stacks, half):
+    bucket = stacks[DATA].outputs["ImageBucketName"]
+    asked = event("annotation_requested.json", bucket, detail_type=f"{half} Requested")
+
+    assert woken_by(stacks, asked) == {f"{half}Rule"}
+
+
+def test_nothing_else_wakes_anything(stacks):
+    originals = stacks[DATA].outputs["ImageBucketName"]
+    thumbnails = stacks[DATA].outputs["ThumbnailBucketName"]
+    s3, own = "s3_object_created.json", "annotation_requested.json"
+
+    for quiet in [
+        event(s3, thumbnails, key="thumbnails/5b1f2a3c.webp"),
+        event(s3, thumbnails, key="originals/5b1f2a3c.jpg"),
+        event(s3, "somebody-elses-bucket"),
+        event(s3, originals, key="thumbnails/5b1f2a3c.webp"),
+        event(s3, originals, key="not-originals/5b1f2a3c.jpg"),
+        event(s3, originals, detail_type="Object Deleted"),
+        event(s3, originals, source="aws.ec2"),
+        event(own, thumbnails),
+        event(own, originals, key="thumbnails/5b1f2a3c.webp"),
+        event(own, originals, source="somebody-else"),
+        event(own, originals, detail_type="Deletion Requested"),
+    ]:
+        assert woken_by(stacks, quiet) == set(), quiet
+
+
+def test_only_the_bucket_of_originals_announces_what_arrives(stacks):
+    announcing = {
+        name.partition(".")[2]
+        for name, bucket in of_type(stacks, "AWS::S3::Bucket").items()
+        if "NotificationConfiguration" in bucket
+    }
+
+    assert announcing == {"ImageBucket"}
