@@ -9,6 +9,7 @@ from moto.events.models import EventPattern
 
 from tests.cloudformation import (
     DATA,
+    DEPLOYMENT,
     FUNCTIONS,
     NETWORK,
     PROFILES,
@@ -22,6 +23,21 @@ from tests.cloudformation import (
 )
 
 EVENTS = Path(__file__).parents[2] / "events"
+COGNITO = {
+    "SignIn": "cognito",
+    "CognitoUserPoolArn": "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_a1",
+    "CognitoUserPoolClientId": "0d1e2f3a",
+    "CognitoUserPoolDomain": "people",
+}
+OIDC = {
+    "SignIn": "oidc",
+    "OidcIssuer": "https://id.example.org",
+    "OidcAuthorizationEndpoint": "https://id.example.org/authorize",
+    "OidcTokenEndpoint": "https://id.example.org/token",
+    "OidcUserInfoEndpoint": "https://id.example.org/userinfo",
+    "OidcClientId": "image-annotation",
+    "OidcClientSecretArn": "arn:aws:secretsmanager:eu-west-1:111122223333:secret:oidc",
+}
 
 
 @pytest.fixture(params=PROFILES, scope="module")
@@ -40,6 +56,11 @@ def of_type(stacks, *types):
         for stack in stacks.values()
         for logical_id, properties in stack.of_type(*types).items()
     }
+
+
+def test_every_template_is_small_enough_to_be_sent_without_a_bucket():
+    for name in STACKS:
+        assert (DEPLOYMENT / f"{name}.yaml").stat().st_size <= 51_200, name
 
 
 # ---- References ---------------------------------------------------------------------------------
@@ -112,6 +133,33 @@ def test_the_rules_accept_every_profile(stacks):
             },
             "either AlarmEmail or ExistingAlarmTopicArn",
         ),
+        (
+            FUNCTIONS,
+            {
+                "ExistingLambdaRoleArn": "arn:aws:iam::111122223333:role/LabRole",
+                "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
+            },
+            "bounds roles made here",
+        ),
+        (
+            WEB,
+            {
+                "ExistingInstanceProfileName": "LabInstanceProfile",
+                "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
+            },
+            "bounds a role made here",
+        ),
+        (WEB, {"AllowedHosts": ""}, "Give them as AllowedHosts"),
+        (
+            WEB,
+            {**COGNITO, "CertificateArn": "", "AllowedHosts": ""},
+            "signs people in over HTTPS only",
+        ),
+        (WEB, {**COGNITO, "CognitoUserPoolDomain": ""}, "needs a CognitoUserPoolDomain"),
+        (WEB, {**OIDC, "OidcClientSecretArn": ""}, "needs an OidcClientSecretArn"),
+        (WEB, {"MinInstances": "2", "MaxInstances": "2"}, "more than MinInstances"),
+        (WEB, {"MinInstances": "3", "MaxInstances": "2"}, "more than MinInstances"),
+        (WEB, {"MinInstances": "4", "MaxInstances": "4"}, "more than MinInstances"),
     ],
 )
 def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, because):
@@ -131,6 +179,9 @@ def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, bec
         (DATA, {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "500"}),
         (DATA, {"AlarmEmail": "someone@example.com"}),
         (DATA, {"AllowedOrigins": "https://example.com, https://example.org:8443"}),
+        (WEB, COGNITO),
+        (WEB, OIDC),
+        (WEB, {"MinInstances": "4", "MaxInstances": "6"}),
     ],
 )
 def test_parameters_that_go_together_make_stacks_without_a_loose_end(name, given):
@@ -216,6 +267,18 @@ def test_no_arn_takes_the_partition_for_granted(template):
     assert [text for text in walk(made) if isinstance(text, str) and "arn:aws" in text] == []
 
 
+def test_every_role_made_here_stays_within_the_boundary_that_is_given():
+    boundary = {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary"}
+    stacks = deploy(merged(PROFILES["default"], {FUNCTIONS: boundary, WEB: boundary}))
+
+    roles = of_type(stacks, "AWS::IAM::Role")
+
+    assert len(roles) >= 4
+    for name, role in roles.items():
+        assert role["PermissionsBoundary"] == boundary["PermissionsBoundaryArn"], name
+    assert of_type(stacks, "AWS::IAM::User", "AWS::IAM::AccessKey", "AWS::IAM::Group") == {}
+
+
 # ---- What is made -------------------------------------------------------------------------------
 
 
@@ -275,6 +338,28 @@ def test_what_holds_state_says_what_becomes_of_it(template):
             assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot"), logical_id
         elif resource["Type"] in can_be_made_again:
             assert resource.keys() >= {"DeletionPolicy", "UpdateReplacePolicy"}, logical_id
+
+
+def test_what_costs_money_or_holds_data_says_whose_it_is(stacks):
+    billed = {
+        "AWS::AutoScaling::AutoScalingGroup",
+        "AWS::EC2::EIP",
+        "AWS::EC2::NatGateway",
+        "AWS::EC2::VPC",
+        "AWS::EC2::VPCEndpoint",
+        "AWS::ECR::Repository",
+        "AWS::ElasticLoadBalancingV2::LoadBalancer",
+        "AWS::Lambda::Function",
+        "AWS::Logs::LogGroup",
+        "AWS::RDS::DBInstance",
+        "AWS::S3::Bucket",
+        "AWS::SQS::Queue",
+        "AWS::SecretsManager::Secret",
+    }
+
+    for name, properties in of_type(stacks, *billed).items():
+        tags = {tag["Key"]: tag["Value"] for tag in properties["Tags"]}
+        assert tags["Environment"] == "dev", name
 
 
 def test_every_bucket_speaks_only_tls(stacks):
