@@ -8,11 +8,13 @@ import pytest
 from moto.events.models import EventPattern
 
 from tests.cloudformation import (
+    ACCOUNT,
     DATA,
     DEPLOYMENT,
     FUNCTIONS,
     NETWORK,
     PROFILES,
+    REGION,
     STACKS,
     WEB,
     TemplateError,
@@ -21,6 +23,7 @@ from tests.cloudformation import (
     merged,
     walk,
 )
+from web_app.settings import Settings
 
 EVENTS = Path(__file__).parents[2] / "events"
 COGNITO = {
@@ -555,3 +558,46 @@ def test_only_the_bucket_of_originals_announces_what_arrives(stacks):
     }
 
     assert announcing == {"ImageBucket"}
+
+
+# ---- Environments -------------------------------------------------------------------------------
+
+
+def web_variables(stacks):
+    """What the web application's container finds in its environment."""
+    [launch] = stacks[WEB].of_type("AWS::EC2::LaunchTemplate").values()
+    written = re.search(
+        r"<<'END'\n(.*?)^END$", launch["LaunchTemplateData"]["UserData"], re.DOTALL | re.MULTILINE
+    )
+    return dict(line.split("=", 1) for line in written[1].splitlines())
+
+
+def test_the_web_application_finds_every_variable_it_reads_and_no_other(stacks):
+    # A deployed server has its passwords in Secrets Manager, and the load balancer's keys are
+    # where AWS keeps them.
+    only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "FLASK_SECRET_KEY", "SIGN_IN_PUBLIC_KEYS_URL"}
+    of_the_sdk = {"AWS_DEFAULT_REGION"}
+
+    read = {name.upper() for name in Settings.model_fields}
+
+    assert web_variables(stacks).keys() - of_the_sdk == read - only_elsewhere
+
+
+@pytest.mark.parametrize("sign_in", [{}, COGNITO, OIDC])
+def test_the_web_application_starts_with_what_it_finds(monkeypatch, sign_in):
+    stacks = deploy(merged(PROFILES["default"], {WEB: sign_in}))
+    only_aws_knows = {
+        stacks[DATA].outputs["DatabasePort"]: "3306",
+        f"<{WEB}.LoadBalancer>": f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:"
+        "loadbalancer/app/web/0d1e2f3a4b5c6d7e",
+    }
+    for name, value in web_variables(stacks).items():
+        monkeypatch.setenv(name, only_aws_knows.get(value, value))
+
+    settings = Settings()
+
+    assert settings.db_secret_arn == stacks[DATA].outputs["DatabaseSecretArn"]
+    assert settings.s3_image_bucket == stacks[DATA].outputs["ImageBucketName"]
+    assert settings.s3_thumbnail_bucket == stacks[DATA].outputs["ThumbnailBucketName"]
+    assert settings.trusted_proxy_count == 1
+    assert (settings.sign_in_load_balancer_arn is not None) == bool(sign_in)
