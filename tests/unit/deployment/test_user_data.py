@@ -1,0 +1,250 @@
+"""What a new web server runs first, run for real: in a root of its own, with stand-ins for AWS."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests.cloudformation import IMAGES, PROFILES, WEB, deploy
+
+IMAGE = IMAGES[WEB]["WebImageUri"]
+REGISTRY = IMAGE.partition("/")[0]
+# No unit test waits as long as the script may: curl is a stand-in, and gives up at once.
+RUN_SECONDS = 20
+
+# What the script finds on Amazon Linux 2023, as far as it is not a stand-in.
+PROGRAMS = ("bash", "cat", "tail", "timeout")
+STAND_INS = {
+    "usr/bin/dnf": "",
+    "usr/bin/docker": """
+        case $1 in
+          login) [[ $(cat) == the-password ]] ;;
+          pull) [[ ! -e /not-there ]] || { echo "manifest for $3 not found" >&2; exit 1; } ;;
+          run) : >/running ;;
+          container) [[ -e /running ]] ;;
+          logs) echo "ValidationError: S3_IMAGE_BUCKET is missing" >&2 ;;
+        esac""",
+    "usr/bin/systemctl": """
+        unit=/etc/systemd/system/${!#}.service
+        [[ -e $unit ]] || exit 0
+        while IFS= read -r line; do
+          if [[ $line == ExecStart=* ]]; then ${line#*=}; fi
+        done <"$unit" """,
+    "usr/bin/aws": """
+        case $1 in
+          ecr) echo the-password ;;
+          elbv2) [[ ! -e /unhealthy ]] || { echo "Waiter TargetInService failed" >&2; exit 255; } ;;
+        esac""",
+    "usr/bin/curl": """
+        if [[ -e /running && ! -e /sick ]]; then echo '{"status": "ok"}'; exit 0; fi
+        echo "curl: (7) Failed to connect to 127.0.0.1 port 8000" >&2
+        exit 7""",
+    "opt/aws/bin/cfn-signal": """printf '%s\\n' "${@: -1}" >/reason""",
+}
+
+
+class Server:
+    """A root folder with what the script needs and no more."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for folder in ("dev", "var/log", "var/lib/cloud/data", "etc/systemd/system"):
+            (root / folder).mkdir(parents=True)
+        (root / "dev/null").touch()
+        (root / "var/lib/cloud/data/instance-id").write_text("i-0123456789abcdef0\n")
+        for program in PROGRAMS:
+            self._copy(Path(shutil.which(program)))
+        for path, body in STAND_INS.items():
+            self._add_stand_in(path, body)
+
+    def run(self, script: str) -> None:
+        """Run a script as the server's root, and keep its exit status."""
+        (self.root / "user-data").write_text(script)
+        done = subprocess.run(
+            [*_CHROOT, self.root, "/usr/bin/bash", "/user-data"],
+            env={"PATH": "/usr/bin:/usr/sbin"},
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+        self.status, self.output = done.returncode, done.stdout + done.stderr
+
+    def read(self, path: str) -> str:
+        """A file of the server."""
+        return (self.root / path).read_text()
+
+    def calls_of(self, program: str) -> list[str]:
+        """What a program was asked, in order."""
+        return [
+            line.removeprefix(f"{program} ")
+            for line in self.read("calls").splitlines()
+            if line.startswith(f"{program} ")
+        ]
+
+    def _copy(self, program: Path) -> None:
+        """Copy a program and the libraries it is linked with."""
+        target = self.root / "usr/bin" / program.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(program, target)
+        linked = subprocess.run(["ldd", program], capture_output=True, text=True, check=True).stdout
+        for library in re.findall(r"/\S+", linked):
+            place = self.root / library.removeprefix("/")
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, place)
+
+    def _add_stand_in(self, path: str, body: str) -> None:
+        place = self.root / path
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_text(f'#!/usr/bin/bash\necho "${{0##*/}} $*" >>/calls\n{body}\n')
+        place.chmod(0o755)
+
+
+# Only root may change its root; anybody may be root of a namespace of their own, where the kernel
+# allows these.
+_CHROOT = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
+CANNOT_RUN = (
+    "user data is run in a root of its own: run the tests as root, or allow user namespaces"
+)
+
+
+@pytest.fixture
+def server(tmp_path):
+    if subprocess.run([*_CHROOT, "/", "true"], capture_output=True).returncode != 0:
+        if os.environ.get("REQUIRE_REAL_PARTS"):
+            pytest.fail(CANNOT_RUN)
+        pytest.skip(CANNOT_RUN)
+    return Server(tmp_path / "server")
+
+
+@cache
+def user_data_of(profile):
+    launch = deploy(PROFILES[profile])[WEB].of_type("AWS::EC2::LaunchTemplate")["LaunchTemplate"]
+    script = launch["LaunchTemplateData"]["UserData"]
+    # What only AWS knows stands in brackets, which a shell would read as redirections.
+    return re.sub(r"<(0\d-[\w.-]+)>", r"\1", script)
+
+
+@pytest.fixture
+def user_data():
+    return user_data_of("default")
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_user_data_is_clean_to_bash_and_to_shellcheck_in_every_profile(profile, tmp_path):
+    script = tmp_path / "user-data.sh"
+    script.write_text(user_data_of(profile))
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+
+    for command in (["bash", "-n", script], [shellcheck, script]):
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert checked.returncode == 0, checked.stdout + checked.stderr
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_user_data_fits_into_what_ec2_takes(profile):
+    assert len(user_data_of(profile).encode()) < 16 * 1024
+
+
+def test_a_server_that_is_well_signals_success(server, user_data):
+    server.run(user_data)
+
+    assert server.status == 0, server.read("var/log/image-annotation-start.log")
+    [signal] = server.calls_of("cfn-signal")
+    assert f"--stack {WEB} --resource WebGroup --success true" in signal
+    assert server.calls_of("docker")[:2] == [
+        f"login --username AWS --password-stdin {REGISTRY}",
+        f"pull --quiet {IMAGE}",
+    ]
+    [waited] = server.calls_of("aws")[1:]
+    assert waited.startswith("elbv2 wait target-in-service")
+    assert "--targets Id=i-0123456789abcdef0" in waited
+
+
+def test_the_container_runs_with_no_more_than_it_needs(server, user_data):
+    server.run(user_data)
+
+    [run] = [call for call in server.calls_of("docker") if call.startswith("run ")]
+    assert run.endswith(f" {IMAGE}")
+    assert "--user 10001:10001 --read-only --mount type=volume,destination=/tmp" in run
+    assert "--cap-drop ALL --security-opt no-new-privileges" in run
+    assert "--log-driver awslogs --log-opt mode=non-blocking" in run
+    assert "awslogs-stream=i-0123456789abcdef0" in run
+
+
+def test_the_container_is_told_plain_values(server, user_data):
+    server.run(user_data)
+
+    values = dict(
+        line.split("=", 1) for line in server.read("etc/image-annotation.env").splitlines()
+    )
+    assert values["TRUSTED_PROXY_COUNT"] == "1"
+    # Docker takes such a file as it is: quotes would become part of a value.
+    assert not any(value.startswith(('"', "'")) for value in values.values())
+
+
+def test_a_container_that_never_becomes_healthy_signals_failure_with_what_it_last_said(
+    server, user_data
+):
+    (server.root / "sick").touch()
+
+    server.run(user_data)
+
+    assert server.status == 1
+    [signal] = server.calls_of("cfn-signal")
+    assert "--success false --reason" in signal
+    reason = server.read("reason")
+    assert "Failed to connect" in reason
+    assert "S3_IMAGE_BUCKET is missing" in reason
+    assert len(reason) <= 900 + 1
+    # Long before CloudFormation would give up by itself, after 15 minutes.
+    [health] = server.calls_of("curl")
+    retries, delay_seconds = map(int, re.findall(r"--retry(?:-delay)? (\d+)", health))
+    assert retries * delay_seconds <= 120
+
+
+def test_an_image_that_cannot_be_pulled_signals_failure_with_the_cause(server, user_data):
+    (server.root / "not-there").touch()
+
+    server.run(user_data)
+
+    assert server.status == 1
+    assert f"manifest for {IMAGE} not found" in server.read("reason")
+    assert "S3_IMAGE_BUCKET" not in server.read("reason")
+    assert server.calls_of("curl") == []
+
+
+def test_a_server_that_the_load_balancer_does_not_find_well_signals_failure(server, user_data):
+    (server.root / "unhealthy").touch()
+
+    server.run(user_data)
+
+    assert server.status == 1
+    assert "The load balancer does not find this server well." in server.read("reason")
+
+
+@pytest.mark.parametrize("program", ["dnf", "systemctl"])
+def test_whatever_fails_on_the_way_signals_failure(program, server, user_data):
+    server._add_stand_in(f"usr/bin/{program}", "echo 'No match for argument' >&2; exit 1")
+
+    server.run(user_data)
+
+    assert server.status == 1
+    assert "No match for argument" in server.read("reason")
+    assert len(server.calls_of("cfn-signal")) == 1
+
+
+def test_a_server_added_by_the_load_alone_is_not_hurt_that_nobody_waits_for_its_signal(
+    server, user_data
+):
+    refused = "echo 'ValidationError: Stack is in CREATE_COMPLETE state' >&2; exit 1"
+    server._add_stand_in("opt/aws/bin/cfn-signal", refused)
+
+    server.run(user_data)
+
+    assert server.status == 0
+    assert len(server.calls_of("cfn-signal")) == 1
