@@ -540,6 +540,7 @@ def test_nothing_else_wakes_anything(stacks):
         event(s3, "somebody-elses-bucket"),
         event(s3, originals, key="thumbnails/5b1f2a3c.webp"),
         event(s3, originals, key="not-originals/5b1f2a3c.jpg"),
+        event(s3, originals, key="originals-of-old/5b1f2a3c.jpg"),
         event(s3, originals, detail_type="Object Deleted"),
         event(s3, originals, source="aws.ec2"),
         event(own, thumbnails),
