@@ -9,10 +9,10 @@ INSTALLED = $(VENV)/.installed
 # checkov and the project disagree about boto3, so it has an environment of its own.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
-.PHONY: run test lint mysql chromium clean help
+.PHONY: run test lint images-check mysql chromium clean help
 
 help:  ## what each word does
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
 	@exec $(BIN)/python -m deployment.local
@@ -30,6 +30,9 @@ lint: $(INSTALLED) $(CHECKOV_INSTALLED)  ## ruff, mypy, cfn-lint, checkov, hadol
 	$(CHECKOV)/bin/checkov --directory deployment --framework cloudformation --skip-download --quiet --compact
 	git ls-files '*Dockerfile' | xargs -r $(BIN)/hadolint
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
+
+images-check: $(INSTALLED)  ## build the three images without a daemon, start and try them (as root on Debian)
+	$(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
 	@bash tests/install_mysql.sh
