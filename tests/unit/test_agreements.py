@@ -11,7 +11,7 @@ from database import object_keys, search
 from database.models import Half
 from database.repository import REDRIVABLE_CODES
 from database.settings import DatabaseSettings
-from deployment.local.template import Template
+from deployment.local.template import Template, load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
@@ -86,6 +86,26 @@ def test_a_template_sets_what_its_function_reads(template, function_id, settings
         variables_of(settings) - only_elsewhere
         == template.functions[function_id].variables - powertools
     )
+
+
+@pytest.mark.parametrize(
+    "settings", [AnnotationSettings, ThumbnailSettings, SweepSettings, Settings]
+)
+def test_a_template_and_the_code_have_the_same_defaults(settings):
+    parameters = {
+        name.lower(): str(parameter["Default"])
+        for path in (ROOT / "deployment").glob("0[34]-*.yaml")
+        for name, parameter in load_template(path)["Parameters"].items()
+        if parameter.get("Default")
+    }
+    defaults = {
+        name.replace("_", ""): str(field.default) for name, field in settings.model_fields.items()
+    }
+
+    shared = parameters.keys() & defaults.keys()
+
+    assert shared
+    assert {name: parameters[name] for name in shared} == {name: defaults[name] for name in shared}
 
 
 @pytest.mark.parametrize("function_id", ["AnnotationFunction", "ThumbnailFunction"])
