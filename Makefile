@@ -9,7 +9,7 @@ INSTALLED = $(VENV)/.installed
 # checkov and the project disagree about boto3, so it has an environment of its own.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
-.PHONY: run test lint images-check mysql chromium clean help
+.PHONY: run test lint fuzz images-check mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -33,6 +33,14 @@ lint: $(INSTALLED) $(CHECKOV_INSTALLED)  ## ruff, mypy, cfn-lint, checkov, hadol
 
 images-check: $(INSTALLED)  ## build the three images without a daemon, start and try them (as root on Debian)
 	$(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
+
+FUZZ_SECONDS ?= 300
+fuzz: $(INSTALLED)  ## fuzzers on what strangers send, FUZZ_SECONDS each (TARGETS=… names some)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/fuzz \
+		--requirement tests/fuzz/requirements.txt || { \
+		echo "The fuzzers need atheris, which has no wheel for this Python. Linux with CPython 3.11 to 3.14 has one:"; \
+		echo "make fuzz PYTHON=/path/to/python3.11 VENV=.venv-fuzz"; exit 1; }
+	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
 	@bash tests/install_mysql.sh

@@ -41,6 +41,8 @@ class OriginalReady:
             detail = event["detail"]
             bucket, key = detail["bucket"]["name"], detail["object"]["key"]
             object_keys.thumbnail_key(key)
+            if not isinstance(bucket, str):
+                raise TypeError(f"not the name of a bucket: {bucket!r}")
             is_redrive = detail.get("redrive") is True and event.get("source") == SOURCE
         except (KeyError, TypeError, AttributeError, InvalidObjectKeyError) as error:
             raise InvalidEventError(f"this event names no original: {error}") from error

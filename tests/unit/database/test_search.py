@@ -1,5 +1,8 @@
 """A question, as words. What the databases make of them: tests/integration/database."""
 
+import re
+import sqlite3
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,3 +42,16 @@ def test_no_question_is_too_long_or_escapes_its_quotes(question):
     for word in words:
         assert 0 < len(word.letters) <= len(word.text) <= 64
         assert not set(word.text) & set("\"'*+-()<>~@\\ \0")
+
+
+@given(st.text(max_size=80) | st.text('"*+-():^~<>@ aA1é浜\u0301\0', max_size=40))
+def test_no_question_means_anything_but_its_words_to_either_database(question):
+    words = parse_words(question)
+
+    terms = re.findall(r'\+"[^"]*"|\S+', mysql_query(words))
+    assert all(re.fullmatch(r'\+(zz[^\W_]+\*?|"zz[^\W_]( zz[^\W_])*")', term) for term in terms)
+    table = sqlite3.connect(":memory:")
+    table.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
+    if query := sqlite_query(words):
+        table.execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
+    table.close()

@@ -2,6 +2,8 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from lambda_functions.errors import InvalidEventError
 from lambda_functions.events import OriginalReady
@@ -27,6 +29,8 @@ def test_every_shape_of_event_names_the_same_original(name):
         {"detail": ["bucket"]},
         {"detail": {"bucket": {"name": "b"}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": None}}},
+        {"detail": {"bucket": {"name": None}, "object": {"key": KEY}}},
+        {"detail": {"bucket": {"name": ["b"]}, "object": {"key": KEY}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": 7}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": "thumbnails/x.webp"}}},
         {"detail": {"bucket": {"name": "b"}, "object": {"key": "originals/../secret.jpg"}}},
@@ -47,3 +51,34 @@ def test_only_an_event_of_our_own_can_be_a_redrive():
 
     event["source"] = "aws.s3"
     assert not OriginalReady.from_event(event).is_redrive
+
+
+_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(KEY)
+_WORDS = st.sampled_from(["detail", "bucket", "object", "name", "key"]) | st.text(max_size=5)
+_JSON = st.recursive(
+    _SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(
+    _JSON
+    | st.fixed_dictionaries(
+        {
+            "detail": _JSON
+            | st.fixed_dictionaries(
+                {
+                    "bucket": _JSON | st.fixed_dictionaries({"name": _JSON}),
+                    "object": _JSON | st.fixed_dictionaries({"key": _JSON}),
+                }
+            )
+        }
+    )
+)
+def test_whatever_json_comes_it_names_an_original_of_ours_or_is_refused(event):
+    try:
+        original = OriginalReady.from_event(event)
+    except InvalidEventError:
+        return
+    assert (type(original.bucket), original.key) == (str, KEY)

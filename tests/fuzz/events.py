@@ -1,0 +1,30 @@
+"""What wakes a function. Its queue takes events from whoever may put them on the bus."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from database.object_keys import thumbnail_key
+from lambda_functions.errors import InvalidEventError
+from lambda_functions.events import OriginalReady
+
+_EVENTS = Path(__file__).parents[1] / "events"
+
+
+def seeds() -> Iterator[bytes]:
+    for path in sorted(_EVENTS.glob("*.json")):
+        yield path.read_bytes()
+
+
+def check(data: bytes) -> None:
+    """An original with a key of ours, or an InvalidEventError."""
+    try:
+        event = json.loads(data)
+    except (ValueError, RecursionError):
+        return  # Lambda hands over JSON and nothing else.
+    try:
+        original = OriginalReady.from_event(event)
+    except InvalidEventError:
+        return
+    assert isinstance(original.bucket, str)
+    assert thumbnail_key(original.key)

@@ -1,0 +1,53 @@
+"""One fuzzer, guided by what its target covers: `python -m tests.fuzz.fuzzer <target> <folder> …`.
+
+The folder holds what is found: the corpus that covers more, and the input of a failure. Further
+arguments are libFuzzer's own. https://llvm.org/docs/LibFuzzer.html#options
+"""
+
+import importlib
+import sys
+from pathlib import Path
+
+import atheris
+
+# The Python on the way of a stranger's bytes. Pillow's and libheif's C code cannot be instrumented,
+# and more of the application would take a minute to prepare.
+INSTRUMENTED = [
+    "PIL",
+    "database.object_keys",
+    "database.search",
+    "imaging",
+    "lambda_functions.events",
+    "web_app.request",
+    "web_app.serializers",
+    "web_app.uploads",
+    "werkzeug.formparser",
+    "werkzeug.http",
+    "werkzeug.sansio",
+]
+
+
+def main(target_name: str, folder: Path, options: list[str]) -> None:
+    with atheris.instrument_imports(include=INSTRUMENTED, enable_loader_override=False):
+        target = importlib.import_module(f"tests.fuzz.{target_name}")
+    corpus = folder / "corpus"
+    corpus.mkdir(parents=True, exist_ok=True)
+    for number, seed in enumerate(target.seeds()):
+        (corpus / f"seed-{number}").write_bytes(seed)
+    atheris.Setup(
+        [
+            sys.argv[0],
+            f"-artifact_prefix={folder}/",
+            "-timeout=25",
+            "-rss_limit_mb=1024",
+            "-close_fd_mask=0",
+            *options,
+            str(corpus),
+        ],
+        target.check,
+    )
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])

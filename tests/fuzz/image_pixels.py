@@ -1,0 +1,43 @@
+"""What the functions do with a file from a stranger, in the child process that may die of it.
+
+Here it is done in the fuzzer's own process: a native decoder that crashes ends the run, which is a
+finding. The decoders are not instrumented, so only the Python around them guides the search.
+"""
+
+import io
+from collections.abc import Iterator
+
+from PIL import Image
+
+from imaging.errors import ImageError
+from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from tests.factories import encode, make_icc_profile_with_swapped_colors, make_image
+from tests.fuzz import image_header
+
+SIZE = (16, 16)
+
+
+def seeds() -> Iterator[bytes]:
+    yield from image_header.seeds()
+    image = make_image((24, 16))
+    for mode in ("L", "LA", "P", "RGBA", "1"):
+        yield encode(image.convert(mode), "PNG")
+    yield encode(
+        image, "JPEG", progressive=True, icc_profile=make_icc_profile_with_swapped_colors()
+    )
+    yield encode(image.convert("CMYK"), "JPEG")
+    yield encode(image, "WebP", lossless=True)
+    for compression in ("tiff_adobe_deflate", "jpeg", "packbits"):
+        yield encode(image, "TIFF", compression=compression)
+
+
+def check(data: bytes) -> None:
+    """A thumbnail of exactly the size, or an ImageError with a sentence."""
+    try:
+        thumbnail = make_thumbnail(io.BytesIO(data), size=SIZE, max_pixels=image_header.MAX_PIXELS)
+    except ImageError as error:
+        assert str(error)
+        return
+    with Image.open(io.BytesIO(thumbnail.data)) as image:
+        assert (image.format, image.size) == ("WEBP", SIZE)
+    assert len(thumbnail.dominant_color) == 7

@@ -1,0 +1,41 @@
+"""Keys come from a UUID; nothing else passes for one."""
+
+import re
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from database.errors import InvalidObjectKeyError
+from database.object_keys import new_original_key, thumbnail_key
+
+KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
+
+
+@given(st.text(string.ascii_lowercase + string.digits, min_size=2, max_size=5))
+def test_every_new_key_has_a_thumbnail_key_and_needs_no_encoding(extension):
+    key = new_original_key(extension)
+
+    for each in (key, thumbnail_key(key)):
+        assert re.fullmatch(r"[a-z0-9/.-]+", each)
+
+
+@given(st.text() | st.text().map(lambda text: KEY + text) | st.text().map(lambda text: text + KEY))
+def test_text_that_is_no_key_of_ours_is_refused(text):
+    if re.fullmatch(r"originals/[0-9a-f-]{36}\.[a-z0-9]{2,5}", text):
+        return
+    with pytest.raises(InvalidObjectKeyError):
+        thumbnail_key(text)
+
+
+@given(st.data())
+def test_a_key_with_one_character_changed_stays_a_key_or_is_refused(data):
+    position = data.draw(st.integers(0, len(KEY) - 1))
+    changed = KEY[:position] + data.draw(st.characters()) + KEY[position + 1 :]
+
+    try:
+        thumbnail = thumbnail_key(changed)
+    except InvalidObjectKeyError:
+        return
+    assert re.fullmatch(r"thumbnails/[0-9a-f-]{36}\.webp", thumbnail)
