@@ -10,10 +10,10 @@ to 100 MB):
     PNG, GIF      4 (RGB), 2 (16-bit grey), 1 (palette, grey)
     BMP, TIFF     the same, and in TIFF the largest strip or tile
     HEIC, AVIF    7 to 14, by chroma, depth and alpha
-    WebP          17 to 19
+    WebP          12 to 13
 
-so that within MAX_DECODE_BYTES a 100-megapixel JPEG, PNG, GIF, BMP or (in strips) TIFF opens, a
-48-megapixel HEIC or AVIF does, and a WebP of 25.
+so that within MAX_DECODE_BYTES a JPEG of 100 megapixels opens, a PNG, BMP or (in strips) TIFF of
+88, a HEIC of 48, an AVIF of 37 and a WebP of 27.
 """
 
 import re
@@ -26,7 +26,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from pi_heif import HeifImageFile
-from PIL import Image
+from pi_heif import options as heif_options
+from PIL import AvifImagePlugin, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -37,13 +38,18 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from imaging.containers import bmp, gif, isobmff, jpeg, png, tiff, webp
-from imaging.containers.outline import Outline, bytes_per_pixel, exif_orientation
+from imaging.containers.exif import orientation_in
+from imaging.containers.outline import Outline, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.formats import ImageFormat, identify
+from imaging.isolation import MAX_CHILD_BYTES
 from imaging.pixels import to_rgb, turn_upright
 
-# With the process's own 40 to 60 MB, what keeps a decode under 512 MB.
-MAX_DECODE_BYTES = 450 * 1024 * 1024
+# What a decode may take beside the strips, the threads' stacks and the encoder of the result.
+MAX_DECODE_BYTES = MAX_CHILD_BYTES - 24 * 1024 * 1024
+
+# More would be faster only on machines that a function does not get, and each costs memory.
+_DECODER_THREADS = 2
 
 # The box that read_header assumes will be asked for later; decode() is told the true one.
 _USUAL_BOX = (1024, 1024)
@@ -56,6 +62,16 @@ _FULL_QUALITY_GAP = 2
 _SHORT_OF_MEMORY_GAP = 1
 _MAX_REDUCTION = 32  # bounds the strips, each of which is that many rows high
 
+
+class _WebPDecoder(WebPImageFile):
+    """Lets go of libwebp's two canvases once it has the frame, before Pillow makes its own copy."""
+
+    def _get_next(self) -> tuple[bytes, int, int]:
+        frame = super()._get_next()
+        self._decoder = None
+        return frame
+
+
 # The decoders themselves, rather than Image.open(): it would look in a registry that other code
 # in the process may have added to, import every plugin to fill it, and apply its own global limit
 # on pixels instead of the caller's.
@@ -63,7 +79,7 @@ _DECODERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
     "GIF": GifImageFile,
-    "WEBP": WebPImageFile,
+    "WEBP": _WebPDecoder,
     "AVIF": AvifImageFile,
     "HEIF": HeifImageFile,
     "TIFF": TiffImageFile,
@@ -101,6 +117,9 @@ _DECODER_ERRORS = (
     struct.error,
     zlib.error,
 )
+
+AvifImagePlugin.DEFAULT_MAX_THREADS = _DECODER_THREADS
+heif_options.DECODE_THREADS = _DECODER_THREADS
 
 _LIBRARY_MODULES = re.compile(r"(PIL|pi_heif)\.")
 
@@ -207,11 +226,8 @@ def _fill_frame(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
 def _remaining_orientation(image: Image.Image, image_format: ImageFormat) -> int:
     if image_format.pillow_name in _TURNED_BY_DECODER:
         return 1
-    if image_format.pillow_name == "AVIF":
-        # Pillow puts the container's own turn into the EXIF. What XMP says counts for nothing
-        # beside it: https://aomediacodec.github.io/av1-avif/ (irot, imir).
-        image.info.pop("xmp", None)
-    return exif_orientation(image)
+    # Pillow puts the turn of an AVIF's container there too.
+    return orientation_in(image.info.get("exif"))
 
 
 def _choose_reduction(
@@ -235,7 +251,7 @@ def _choose_reduction(
 
 
 def _is_left_as_it_is(image: Image.Image) -> bool:
-    return not image.has_transparency_data and exif_orientation(image) == 1
+    return not image.has_transparency_data and orientation_in(image.info.get("exif")) == 1
 
 
 def _reduction(size: tuple[int, int], box: tuple[int, int], gap: int) -> int:
@@ -271,7 +287,9 @@ def _decoder_errors_translated() -> Iterator[None]:
         yield
     except ImageError:
         raise
-    except (Image.DecompressionBombError, MemoryError) as exc:
+    except MemoryError as exc:
+        raise InvalidImageError.out_of_memory() from exc
+    except Image.DecompressionBombError as exc:
         raise TooManyPixelsError(
             "This image is too large to open. Make it smaller and upload it again."
         ) from exc

@@ -2,7 +2,8 @@
 
     ImageError
     ├── UnsupportedFormatError    not one of the accepted formats
-    ├── InvalidImageError         damaged, cut short or otherwise undecodable
+    ├── InvalidImageError         damaged, cut short or otherwise undecodable; or its decoder
+    │                             crashed, or needed more memory or time than it may
     └── TooManyPixelsError        more pixels, or more memory to decode them, than is allowed
 
 Every one is permanent: the same bytes fail the same way each time, so nobody should retry.
@@ -38,6 +39,30 @@ class InvalidImageError(ImageError):
         ),
     ) -> None:
         super().__init__(message)
+
+    @classmethod
+    def crashed(cls) -> "InvalidImageError":
+        """The decoder came down over it."""
+        return cls(
+            "This image is damaged in a way that stops the program which opens it. "
+            "Open it in an image editor, save it again and upload the new copy."
+        )
+
+    @classmethod
+    def out_of_memory(cls) -> "InvalidImageError":
+        """It asked for more memory than its header announced."""
+        return cls(
+            "This image needs too much memory to open. "
+            "Save it again as a plain JPEG, or make it smaller, and upload the new copy."
+        )
+
+    @classmethod
+    def too_slow(cls) -> "InvalidImageError":
+        """It kept the decoder busy for longer than any image should."""
+        return cls(
+            "This image takes too long to open. "
+            "Save it again as a plain JPEG, or make it smaller, and upload the new copy."
+        )
 
 
 class TooManyPixelsError(ImageError):

@@ -185,13 +185,13 @@ def make_png_bomb(size: tuple[int, int] = (60_000, 60_000)) -> bytes:
     width, height = size
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     row_bytes = 1 + (width + 7) // 8
-    data = _deflate_zeros(row_bytes * height)
+    data = deflate_zeros(row_bytes * height)
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         (png_chunk(b"IHDR", header), png_chunk(b"IDAT", data), png_chunk(b"IEND", b""))
     )
 
 
-def _deflate_zeros(length: int) -> bytes:
+def deflate_zeros(length: int) -> bytes:
     """What zlib would make of that many zeros, by repeating what it makes of a million."""
     blocks, rest = divmod(length, _DEFLATED_AT_ONCE)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)

@@ -21,10 +21,11 @@ from imaging.containers.outline import Outline
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
-_MAX_BOXES = 100_000
+# More than the properties and items that a file can number.
+_MAX_BOXES = 1 << 15
 
 # Far more than the properties of a photo in thousands of tiles take.
-_MAX_META_BYTES = 16 * 1024 * 1024
+_MAX_META_BYTES = 4 * 1024 * 1024
 
 _ALPHA = b":alpha"
 
@@ -130,12 +131,15 @@ def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
 
 def _boxes(data: bytes) -> Iterator[_Box]:
     position = 0
-    while position + 8 <= len(data):
+    for _ in range(_MAX_BOXES):
+        if position + 8 > len(data):
+            return
         length = int.from_bytes(data[position : position + 4], "big")
         if length < 8:  # neither a 64-bit length nor "to the end" has a place inside `meta`
             raise InvalidImageError
         yield _Box(data[position + 4 : position + 8], data[position + 8 : position + length])
         position += length
+    raise InvalidImageError
 
 
 def _require_readable_items(iinf: bytes) -> None:
@@ -161,7 +165,9 @@ def _associations(ipma: bytes, wanted_item: int) -> Iterator[int]:
     index_width = 2 if flags and flags[0] & 1 else 1
     is_essential = 1 << (8 * index_width - 1)  # the top bit is a flag
     position = 8
-    while position + item_width < len(ipma):
+    for _ in range(_MAX_BOXES):
+        if position + item_width >= len(ipma):
+            return
         item = int.from_bytes(ipma[position : position + item_width], "big")
         count = ipma[position + item_width]
         position += item_width + 1
@@ -170,6 +176,7 @@ def _associations(ipma: bytes, wanted_item: int) -> Iterator[int]:
             for start in range(position, min(end, len(ipma)), index_width):
                 yield int.from_bytes(ipma[start : start + index_width], "big") & ~is_essential
         position = end
+    raise InvalidImageError
 
 
 def _upright_size(properties: list[_Box], *, applies_clap: bool) -> tuple[tuple[int, int], bool]:

@@ -1,56 +1,93 @@
 """JPEG: segments up to the start of the scan, then entropy-coded data up to the end marker."""
 
+from dataclasses import dataclass
 from typing import BinaryIO
 
-from PIL.JpegImagePlugin import JpegImageFile
-
-from imaging.containers.outline import Outline, from_pillow
+from imaging.containers.exif import is_sideways, orientation_in
+from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
 _START_OF_SCAN = 0xDA
+_APP1 = 0xE1
 _WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
+# SOF0 to SOF15; three markers in their midst mean other things (DHT, JPG, DAC).
+_FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _END_OF_IMAGE = b"\xff\xd9"
+_EXIF = b"Exif\0\0"
 
-# Decoders skip what is no segment. Pillow does so a byte at a time, which on megabytes of it is a
-# way to keep a worker busy.
+# Decoders skip what is no segment, a byte at a time. Megabytes of that, or of segments with
+# nothing in them, are a way to keep a process busy. The largest real headers have hundreds.
 _MAX_JUNK_BYTES = 64 * 1024
+_MAX_SEGMENTS = 20_000
 _CHUNK_BYTES = 256 * 1024
 
 _COEFFICIENT_BYTES = 2
+_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+
+
+@dataclass
+class _Header:
+    """What the segments before the scan say."""
+
+    frame: bytes = b""  # Depth, height, width, number of components, three bytes for each.
+    is_progressive: bool = False
+    exif: bytes | None = None
 
 
 def outline(source: BinaryIO) -> Outline:
     """Read the header and see whether the image data reaches its end marker."""
-    is_complete = _has_end_marker(source, after=_find_scan(source))
-    source.seek(0)
-    image = JpegImageFile(source)
-    return from_pillow(
-        image, is_complete=is_complete, codec_bytes_per_pixel=_codec_bytes_per_pixel(image)
+    header = _read_header(source)
+    is_complete = _has_end_marker(source, after=source.tell())
+    depth, components = header.frame[0], header.frame[5]
+    if depth != 8 or components not in _MODES:  # Pillow reads no others.
+        raise InvalidImageError
+    size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
+    orientation = orientation_in(header.exif)
+    return Outline(
+        upright_size(size, orientation),
+        is_complete,
+        is_sideways(orientation),
+        bytes_per_pixel(_MODES[components]),
+        _coefficient_bytes_per_pixel(header.frame) if header.is_progressive else 0.0,
     )
 
 
-def _find_scan(source: BinaryIO) -> int:
-    """Where the first scan begins, past every segment (and so past an EXIF thumbnail's end)."""
+def _read_header(source: BinaryIO) -> _Header:
+    """Walk the segments (and so past an EXIF thumbnail) to where the first scan begins."""
+    header = _Header()
     source.seek(2)
-    junk_bytes = 0
-    while junk_bytes <= _MAX_JUNK_BYTES:
-        if read_exactly(source, 1) != b"\xff":
-            junk_bytes += 1
-            continue
-        marker = read_exactly(source, 1)[0]
-        if marker in (0x00, 0xFF):  # an escaped byte, or padding before the marker itself
-            source.seek(-1 if marker == 0xFF else 0, 1)
-            junk_bytes += 1
-            continue
+    for _ in range(_MAX_SEGMENTS):
+        marker = _next_marker(source)
         if marker in _WITHOUT_LENGTH:
             continue
-        length = int.from_bytes(read_exactly(source, 2), "big")
-        if length < 2:
+        length = int.from_bytes(read_exactly(source, 2), "big") - 2
+        if length < 0:
             raise InvalidImageError
-        source.seek(length - 2, 1)
+        end = source.tell() + length
+        if marker in _FRAME_HEADERS:
+            header.frame = read_exactly(source, length)
+            header.is_progressive = marker in _PROGRESSIVE
+        elif marker == _APP1 and header.exif is None:
+            payload = read_exactly(source, length)
+            header.exif = payload if payload.startswith(_EXIF) else None
+        source.seek(end)
         if marker == _START_OF_SCAN:
-            return source.tell()
+            if len(header.frame) < 6:
+                raise InvalidImageError
+            return header
+    raise InvalidImageError
+
+
+def _next_marker(source: BinaryIO) -> int:
+    """The second byte of the next marker, past any junk and padding before it."""
+    previous = 0
+    for _ in range(_MAX_JUNK_BYTES):
+        byte = read_exactly(source, 1)[0]
+        if previous == 0xFF and byte not in (0x00, 0xFF):
+            return byte
+        previous = byte
     raise InvalidImageError
 
 
@@ -71,16 +108,11 @@ def _has_end_marker(source: BinaryIO, *, after: int) -> bool:
     return False
 
 
-def _codec_bytes_per_pixel(image: JpegImageFile) -> float:
+def _coefficient_bytes_per_pixel(frame: bytes) -> float:
     """A progressive file keeps all its coefficients in memory until its last scan."""
-    if not image.info.get("progressive"):
-        return 0.0
-    samplings = [vertical * horizontal for _, vertical, horizontal, _ in image.layer]
-    most = max((v * h for v in _column(image, 1) for h in _column(image, 2)), default=0)
-    if not most:
+    samplings = [(sampling >> 4, sampling & 15) for sampling in frame[7::3]]
+    across = max((horizontal for horizontal, _ in samplings), default=0)
+    down = max((vertical for _, vertical in samplings), default=0)
+    if not across * down:
         raise InvalidImageError
-    return _COEFFICIENT_BYTES * sum(samplings) / most
-
-
-def _column(image: JpegImageFile, index: int) -> list[int]:
-    return [component[index] for component in image.layer]
+    return _COEFFICIENT_BYTES * sum(h * v for h, v in samplings) / (across * down)

@@ -1,10 +1,8 @@
-"""The value every container module returns, and how to get it from Pillow's own header."""
+"""The value every container module returns."""
 
 from dataclasses import dataclass
 
-from PIL import ExifTags, Image
-
-_TURNED_ON_ITS_SIDE = (5, 6, 7, 8)
+from imaging.containers.exif import is_sideways
 
 
 @dataclass(frozen=True)
@@ -33,20 +31,6 @@ class Outline:
         return max(self.size[0] * self.size[1], self.cropped_pixels)
 
 
-def from_pillow(
-    image: Image.Image, *, is_complete: bool, codec_bytes_per_pixel: float = 0.0
-) -> Outline:
-    """Describe an image that Pillow opened and did not load."""
-    orientation = exif_orientation(image)
-    return Outline(
-        upright_size(image.size, orientation),
-        is_complete,
-        is_sideways(orientation),
-        bytes_per_pixel(image.mode),
-        codec_bytes_per_pixel,
-    )
-
-
 def bytes_per_pixel(mode: str) -> int:
     """What Pillow spends on a pixel of that mode."""
     if mode in ("1", "L", "P"):
@@ -54,32 +38,6 @@ def bytes_per_pixel(mode: str) -> int:
     return 2 if mode.startswith("I;16") else 4
 
 
-def is_sideways(orientation: int) -> bool:
-    """Whether an EXIF orientation turns the image by a quarter."""
-    return orientation in _TURNED_ON_ITS_SIDE
-
-
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
     """The size of a stored image once its EXIF orientation is applied."""
     return size[::-1] if is_sideways(orientation) else size
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; 1 where there is none or where the EXIF is damaged.
-
-    A photo with broken EXIF is still a photo, so nothing is raised.
-    """
-    try:
-        # Not image.getexif(): that of PNG decodes the whole image to look for late chunks.
-        orientation = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except (ArithmeticError, EOFError, LookupError, OSError, SyntaxError, TypeError, ValueError):
-        return 1
-    return orientation if orientation in range(1, 9) else 1
-
-
-def orientation_in(exif: bytes | None) -> int:
-    """The orientation in an EXIF block that no image carries yet."""
-    bearer = Image.Image()
-    if exif:
-        bearer.info["exif"] = exif
-    return exif_orientation(bearer)

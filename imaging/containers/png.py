@@ -2,28 +2,43 @@
 
 from typing import BinaryIO
 
-from PIL.PngImagePlugin import PngImageFile
-
-from imaging.containers.outline import Outline, from_pillow
-from imaging.containers.reading import file_size
+from imaging.containers.exif import is_sideways, orientation_in
+from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
+from imaging.containers.reading import file_size, read_exactly
+from imaging.errors import InvalidImageError
 
 _SIGNATURE_BYTES = 8
 _CHUNK_HEADER_BYTES = 8
 _CRC_BYTES = 4
 _MAX_EXIF_BYTES = 1024 * 1024
 
+# A file of twenty megabytes in the small pieces that libpng writes has a few thousand.
+_MAX_CHUNKS = 50_000
+
 # The check sum at the end of the compressed data, which a decoder has no need of.
 _ADLER_BYTES = 4
+
+# The mode that Pillow decodes each color type to, which is followed by that of sixteen bits.
+_MODES = {0: ("L", "I;16"), 2: ("RGB", "RGB"), 3: ("P", ""), 4: ("LA", "RGBA"), 6: ("RGBA", "RGBA")}
+_DEPTHS = (1, 2, 4, 8, 16)
 
 
 def outline(source: BinaryIO) -> Outline:
     """Read the header and see whether image data is missing."""
+    source.seek(_SIGNATURE_BYTES)
+    header = read_exactly(source, _CHUNK_HEADER_BYTES + 13)
+    depth, color_type = header[16], header[17]
+    if header[4:8] != b"IHDR" or depth not in _DEPTHS or color_type not in _MODES:
+        raise InvalidImageError
     is_complete, exif = _walk_chunks(source)
-    source.seek(0)
-    image = PngImageFile(source)
-    if exif:  # it may stand behind the image data, where Pillow has not looked yet
-        image.info.setdefault("exif", exif)
-    return from_pillow(image, is_complete=is_complete)
+    size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
+    orientation = orientation_in(exif)
+    return Outline(
+        upright_size(size, orientation),
+        is_complete,
+        is_sideways(orientation),
+        bytes_per_pixel(_MODES[color_type][depth == 16]),
+    )
 
 
 def _walk_chunks(source: BinaryIO) -> tuple[bool, bytes | None]:
@@ -35,16 +50,18 @@ def _walk_chunks(source: BinaryIO) -> tuple[bool, bytes | None]:
     is_complete = False
     size = file_size(source)
     position = _SIGNATURE_BYTES
-    while position + _CHUNK_HEADER_BYTES <= size:
+    for _ in range(_MAX_CHUNKS):
+        if position + _CHUNK_HEADER_BYTES > size:
+            return is_complete, exif
         source.seek(position)
         header = source.read(_CHUNK_HEADER_BYTES)
         length, kind = int.from_bytes(header[:4], "big"), header[4:]
         end = position + _CHUNK_HEADER_BYTES + length
         if kind == b"IEND":
-            break
+            return is_complete, exif
         if kind == b"IDAT":
             is_complete = end - _ADLER_BYTES <= size
         if kind == b"eXIf" and length <= _MAX_EXIF_BYTES:
             exif = source.read(length)
         position = end + _CRC_BYTES
-    return is_complete, exif
+    raise InvalidImageError

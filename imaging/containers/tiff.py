@@ -1,12 +1,13 @@
 """TIFF: directories of tags, of which the first one's strips or tiles hold the image."""
 
+from collections.abc import Callable
 from math import ceil
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from PIL import ExifTags
-from PIL.TiffImagePlugin import TiffImageFile
 
-from imaging.containers.outline import Outline, bytes_per_pixel
+from imaging.containers.directory import read_directory
+from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size
 from imaging.errors import InvalidImageError
 
@@ -14,82 +15,122 @@ _Tag = ExifTags.Base
 _UNCOMPRESSED = 1
 _YCBCR = 6
 _SEPARATE_PLANES = 2
+_UNSIGNED = 1
 
-# A file with more pieces than this is checked in part; the decoder sees the rest.
-_MAX_PIECES_CHECKED = 100_000
+_WANTED = frozenset(
+    {
+        _Tag.ImageWidth,
+        _Tag.ImageLength,
+        _Tag.BitsPerSample,
+        _Tag.Compression,
+        _Tag.PhotometricInterpretation,
+        _Tag.StripOffsets,
+        _Tag.Orientation,
+        _Tag.SamplesPerPixel,
+        _Tag.RowsPerStrip,
+        _Tag.StripByteCounts,
+        _Tag.PlanarConfiguration,
+        _Tag.TileWidth,
+        _Tag.TileLength,
+        _Tag.TileOffsets,
+        _Tag.TileByteCounts,
+        _Tag.SampleFormat,
+    }
+)
+
+_Tags = dict[int, tuple[int, ...]]
 
 
 def outline(source: BinaryIO) -> Outline:
     """Read the first directory and see whether its strips or tiles lie inside the file."""
-    source.seek(0)
-    image = TiffImageFile(source)
-    # Pillow's TIFF reader already turns the image, and gives its size, upright.
+    tags = read_directory(source, _WANTED)
+    orientation = _first(tags, _Tag.Orientation, 1)
+    size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     return Outline(
-        image.size,
-        _has_all_pieces(image, file_size(source)),
-        bytes_per_pixel=bytes_per_pixel(image.mode),
-        codec_bytes_per_pixel=_codec_bytes_per_pixel(image),
+        upright_size(size, orientation),
+        _has_all_pieces(tags, file_size(source)),
+        # Not sideways: Pillow's TIFF reader turns the image itself, and gives its size upright.
+        bytes_per_pixel=_decoded_bytes_per_pixel(tags),
+        codec_bytes_per_pixel=_codec_bytes_per_pixel(tags),
     )
 
 
-def _has_all_pieces(image: TiffImageFile, size: int) -> bool:
-    tags = image.tag_v2
+def _has_all_pieces(tags: _Tags, size: int) -> bool:
     offsets = tags.get(_Tag.StripOffsets) or tags.get(_Tag.TileOffsets) or ()
     counts = tags.get(_Tag.StripByteCounts) or tags.get(_Tag.TileByteCounts) or ()
-    for index, offset in enumerate(offsets[:_MAX_PIECES_CHECKED]):
+    piece_bytes = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
+    for index, offset in enumerate(offsets):
         # Software that writes no counts, or too large ones, for rows that need none is common.
-        expected = _uncompressed_bytes(tags, index) if _is_uncompressed(tags) else None
+        expected = piece_bytes(index) if piece_bytes else None
         counted = counts[index] if index < len(counts) else expected or 0
         if offset + min(counted, expected or counted) > size:
             return False
     return bool(offsets)
 
 
-def _uncompressed_bytes(tags: Any, index: int) -> int:
-    """How many bytes a strip (the last one may be lower) or tile takes."""
+def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
+    """How many bytes the strip (the last one may be lower) or tile of an index takes."""
     width, rows = _piece_size(tags)
-    samples = _number(tags, _Tag.SamplesPerPixel, 1)
-    if _Tag.TileOffsets not in tags:
-        height = _number(tags, _Tag.ImageLength, 0)
-        rows = min(rows, height - index % ceil(height / rows) * rows)
-    if tags.get(_Tag.PlanarConfiguration) == _SEPARATE_PLANES:
+    samples = _first(tags, _Tag.SamplesPerPixel, 1)
+    if _first(tags, _Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
         samples = 1
-    return rows * ceil(width * samples * _deepest(tags) / 8)
+    row_bytes = ceil(width * samples * _deepest(tags) / 8)
+    if _Tag.TileOffsets in tags:
+        return lambda index: rows * row_bytes
+    height = _required(tags, _Tag.ImageLength)
+    strips = ceil(height / rows)
+    return lambda index: min(rows, height - index % strips * rows) * row_bytes
 
 
-def _codec_bytes_per_pixel(image: TiffImageFile) -> float:
+def _codec_bytes_per_pixel(tags: _Tags) -> float:
     """libtiff decodes a whole strip or tile at once, and a file may be one single strip."""
-    tags = image.tag_v2
-    pixels = _number(tags, _Tag.ImageWidth, 0) * _number(tags, _Tag.ImageLength, 0)
-    turning = bytes_per_pixel(image.mode) if tags.get(_Tag.Orientation, 1) != 1 else 0
+    pixels = _required(tags, _Tag.ImageWidth) * _required(tags, _Tag.ImageLength)
+    turning = _decoded_bytes_per_pixel(tags) if _first(tags, _Tag.Orientation, 1) != 1 else 0
     if _is_uncompressed(tags):
         return turning
     width, rows = _piece_size(tags)
-    sample_bytes = ceil(_deepest(tags) * _number(tags, _Tag.SamplesPerPixel, 1) / 8)
-    if tags.get(_Tag.PhotometricInterpretation) == _YCBCR:
+    sample_bytes = ceil(_deepest(tags) * _first(tags, _Tag.SamplesPerPixel, 1) / 8)
+    if _first(tags, _Tag.PhotometricInterpretation, 0) == _YCBCR:
         sample_bytes = 4  # libtiff widens it
     return turning + width * rows * sample_bytes / pixels
 
 
-def _is_uncompressed(tags: Any) -> bool:
-    return bool(tags.get(_Tag.Compression, _UNCOMPRESSED) == _UNCOMPRESSED)
+def _decoded_bytes_per_pixel(tags: _Tags) -> int:
+    """Of the mode that Pillow chooses, as far as that can be told."""
+    depth = _deepest(tags)
+    if _first(tags, _Tag.SamplesPerPixel, 1) > 1 or depth > 16:
+        return bytes_per_pixel("RGB")
+    if depth <= 8:
+        return bytes_per_pixel("L")
+    return bytes_per_pixel("I;16" if _first(tags, _Tag.SampleFormat, 1) == _UNSIGNED else "I")
 
 
-def _piece_size(tags: Any) -> tuple[int, int]:
+def _is_uncompressed(tags: _Tags) -> bool:
+    return _first(tags, _Tag.Compression, _UNCOMPRESSED) == _UNCOMPRESSED
+
+
+def _piece_size(tags: _Tags) -> tuple[int, int]:
     """Width and rows of a tile, or of a full strip."""
-    width, height = _number(tags, _Tag.ImageWidth, 0), _number(tags, _Tag.ImageLength, 0)
+    width, height = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     if _Tag.TileOffsets in tags:
-        return _number(tags, _Tag.TileWidth, width), _number(tags, _Tag.TileLength, height)
-    return width, min(_number(tags, _Tag.RowsPerStrip, height), height)
+        return _positive(tags, _Tag.TileWidth, width), _positive(tags, _Tag.TileLength, height)
+    return width, min(_positive(tags, _Tag.RowsPerStrip, height), height)
 
 
-def _deepest(tags: Any) -> int:
-    bits = tags.get(_Tag.BitsPerSample, (1,))
-    return max(bits) if bits else 1
+def _deepest(tags: _Tags) -> int:
+    return max(tags.get(_Tag.BitsPerSample, (1,)))
 
 
-def _number(tags: Any, tag: int, default: int) -> int:
-    value = tags.get(tag, default)
-    if not isinstance(value, int) or value <= 0:
+def _first(tags: _Tags, tag: int, default: int) -> int:
+    return tags.get(tag, (default,))[0]
+
+
+def _positive(tags: _Tags, tag: int, default: int) -> int:
+    value = _first(tags, tag, default)
+    if value <= 0:
         raise InvalidImageError
     return value
+
+
+def _required(tags: _Tags, tag: int) -> int:
+    return _positive(tags, tag, 0)

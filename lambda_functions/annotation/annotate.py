@@ -10,6 +10,7 @@ from database import repository, token_budget
 from database.repository import Claim, GeneratedAnnotation, Tokens
 from database.session import session_scope
 from database.token_budget import Reservation
+from imaging.isolation import run_isolated
 from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerError
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
@@ -52,9 +53,12 @@ class Annotator:
         """
         # Before anything else, also before known words are used again: a half is completed only
         # when its original was read.
-        model_input = make_model_input(
-            self.originals.get(claim.original_key), max_pixels=self.max_image_pixels
+        make = partial(
+            make_model_input,
+            self.originals.get(claim.original_key),
+            max_pixels=self.max_image_pixels,
         )
+        model_input = run_isolated(make, seconds=answer_by - time.monotonic())
         fingerprint = self.captioner.fingerprint(claim.sha256)
         result = self._find_words(claim, fingerprint) or self._generate(
             claim, model_input, answer_by

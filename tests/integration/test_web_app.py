@@ -14,6 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -601,7 +602,7 @@ def make_thumbnail(web_app, aws, event):
         return attempt(
             Half.THUMBNAIL,
             OriginalReady.from_event(event),
-            function.create_thumbnail,
+            partial(function.create_thumbnail, made_by=time.monotonic() + 60),
             session_factory=web_app.session_factory,
             is_gone=originals.is_gone,
             remaining_ms=30_000,

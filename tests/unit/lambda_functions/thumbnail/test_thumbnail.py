@@ -1,6 +1,8 @@
 import io
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
@@ -143,3 +145,19 @@ class TestDominantColor:
 def test_what_is_no_image_raises_its_permanent_error(data, error):
     with pytest.raises(error):
         thumbnail_of(data)
+
+
+_SIDES = st.integers(1, 90)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.sampled_from(FORMAT_NAMES),
+    original=st.tuples(_SIDES, _SIDES),
+    size=st.tuples(_SIDES, _SIDES),
+)
+def test_a_thumbnail_has_exactly_its_size_whatever_the_original_has(name, original, size):
+    thumbnail = thumbnail_of(make_encoded(name, original), size=size)
+
+    assert opened(thumbnail).size == size
+    assert len(rgb(thumbnail.dominant_color)) == 3

@@ -1,0 +1,116 @@
+"""The thumbnail function in AWS's own runtime client: what a hostile file does to its process."""
+
+import os
+import uuid
+
+import pytest
+
+from database.models import Image, Status
+from database.session import session_scope
+from deployment.local.function_process import FunctionProcess, Success
+from deployment.local.logs import Log
+from deployment.local.processes import PROJECT
+from deployment.local.template import Function
+from tests.factories import make_encoded, make_jpeg
+
+# The real handler, on originals in a folder, with GIF's decoder as a bad one would be.
+HANDLER = """
+import ctypes, io, os, pathlib
+from imaging import decoding, isolation
+from lambda_functions.thumbnail import handler as function
+
+FOLDER = pathlib.Path(os.environ["FOLDER"])
+isolation.MAX_CPU_SECONDS = 1
+
+class Folder:
+    def __init__(self, bucket): pass
+    def get(self, key): return io.BytesIO((FOLDER / key.replace("/", "_")).read_bytes())
+    def put(self, key, data, *, content_type): pass
+    def is_gone(self, key): return False
+
+class BadGIF(decoding.GifImageFile):
+    def load(self):
+        match (FOLDER / "crash").read_text():
+            case "segfault": ctypes.string_at(0)
+            case "abort": ctypes.CDLL(None).abort()
+            case "memory": bytearray(1 << 40)
+            case "loop":
+                while True: pass
+
+decoding._DECODERS["GIF"] = BadGIF
+function.ObjectStore = Folder
+handler = function.handler
+"""
+
+
+@pytest.fixture
+def function(tmp_path, sqlite_url):
+    (tmp_path / "bad_decoder.py").write_text(HANDLER)
+    environment = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}",
+        "FOLDER": str(tmp_path),
+        "DATABASE_URL": sqlite_url,
+        "S3_IMAGE_BUCKET": "images",
+        "S3_THUMBNAIL_BUCKET": "thumbnails",
+        "POWERTOOLS_SERVICE_NAME": "thumbnail",
+    }
+    description = Function("Thumbnail", "bad_decoder.handler", 30, 1024, {}, frozenset())
+    process = FunctionProcess(description, environment, "us-east-1", Log(tmp_path / "log"))
+    process.start()
+    yield process
+    process.stop()
+
+
+@pytest.fixture
+def add_original(session_factory, tmp_path):
+    """Adds a row and its original; returns its id and the event that announces it."""
+
+    def add(data):
+        key = f"originals/{uuid.uuid4()}.gif"
+        (tmp_path / key.replace("/", "_")).write_bytes(data)
+        with session_scope(session_factory) as session:
+            image = Image(
+                filename="a.gif",
+                original_key=key,
+                content_type="image/gif",
+                size_bytes=len(data),
+                width=64,
+                height=48,
+                sha256="0" * 64,
+                owner_id="somebody",
+            )
+            session.add(image)
+            session.flush()
+            return image.id, {"detail": {"bucket": {"name": "images"}, "object": {"key": key}}}
+
+    return add
+
+
+@pytest.mark.parametrize("crash", ["segfault", "abort", "memory", "loop"])
+def test_a_file_that_takes_a_decoder_down_fails_its_row_and_the_next_event_is_served(
+    function, add_original, session_factory, tmp_path, crash
+):
+    (tmp_path / "crash").write_text(crash)
+    bad_id, bad = add_original(make_encoded("GIF"))
+    good_id, good = add_original(make_jpeg())
+    pid = function.pid
+
+    outcomes = [function.invoke("1", bad), function.invoke("2", good)]
+
+    assert [type(outcome) for outcome in outcomes] == [Success, Success]
+    assert function.pid == pid
+    assert outcomes[0].response["error"]["code"] == "invalid_image"
+    assert outcomes[1].response["outcome"] == "completed"
+    with session_scope(session_factory) as session:
+        bad_image, good_image = session.get(Image, bad_id), session.get(Image, good_id)
+        assert bad_image.thumbnail_status == Status.FAILED
+        assert (bad_image.thumbnail_error_code, bad_image.thumbnail_attempts) == (
+            "invalid_image",
+            1,
+        )
+        assert good_image.thumbnail_status == Status.COMPLETED
+    # One line of log for each thing that happened, all of it ours.
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert lines
+    assert all(line.startswith("{") for line in lines), lines
