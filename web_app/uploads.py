@@ -244,17 +244,18 @@ def clean_filename(filename: str) -> str:
 
     At most 255 characters, with the extension kept when the rest is cut.
     """
-    name = unicodedata.normalize("NFC", filename).replace("\\", "/").rsplit("/", 1)[-1]
     name = "".join(
         character
-        for character in name
+        for character in filename.replace("\\", "/").rsplit("/", 1)[-1]
         # Controls, lone surrogates, line and paragraph separators. Of the format characters (Cf)
         # only the joiner that holds emoji together stays: the others can turn a line around.
         if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp", "Cf")
         or character == "\u200d"
-    ).strip()
+    )
+    # Only now: what was just taken out may have kept a letter from its accent.
+    name = unicodedata.normalize("NFC", name).strip()
     if len(name) > MAX_FILENAME_CHARACTERS:
         stem, dot, extension = name.rpartition(".")
         ending = dot + extension if stem and len(extension) <= 10 else ""
-        name = name[: MAX_FILENAME_CHARACTERS - len(ending)] + ending
+        name = (name[: MAX_FILENAME_CHARACTERS - len(ending)] + ending).strip()
     return name or "unnamed"

@@ -157,6 +157,19 @@ def test_every_file_name_becomes_text_that_any_database_and_page_can_hold(sent):
     assert not {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Zl", "Zp"}
 
 
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param("a" * 254 + " " + "b" * 100, id="cut at a space"),
+        pytest.param("e\u200b\u0301.jpg", id="a letter kept from its accent"),
+    ],
+)
+def test_a_clean_file_name_stays_as_it_is(sent):
+    name = clean_filename(sent)
+
+    assert clean_filename(name) == name
+
+
 # Accepting
 
 
