@@ -2,10 +2,12 @@
 
 import json
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deployment.local.function_process import ACCOUNT_ID
+from deployment.local.wiring import FAILED_INVOCATIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
@@ -37,6 +39,7 @@ class EventQueue:
 
     def __init__(self, name: str, endpoint_url: str) -> None:
         self._url = f"{endpoint_url}/{ACCOUNT_ID}/{name}"
+        self._failed_url = f"{endpoint_url}/{ACCOUNT_ID}/{FAILED_INVOCATIONS}"
         self._sqs = _sqs_client(endpoint_url)
         # Moto may give one message to two who ask at once.
         self._receiving = threading.Lock()
@@ -76,7 +79,7 @@ class EventQueue:
         self._ask("delete_message", ReceiptHandle=delivery.receipt)
 
     def deliver_again(self, delivery: Delivery, pause_seconds: int) -> None:
-        """Deliver it again after a pause; what was delivered too often goes to the dead letters.
+        """Deliver it again after a pause.
 
         Raises:
             QueueUnavailableError: AWS does not answer, or has forgotten the event in a restart.
@@ -87,11 +90,21 @@ class EventQueue:
             VisibilityTimeout=pause_seconds,
         )
 
-    def _ask(self, action: str, **arguments: Any) -> Any:
+    def give_up(self, delivery: Delivery, record: Mapping[str, Any]) -> None:
+        """Never deliver it again; the record of its failure is kept for whoever wants to.
+
+        Raises:
+            QueueUnavailableError: AWS does not answer, or has forgotten the event in a restart.
+        """
+        # In this order: a record too many does no harm.
+        self._ask("send_message", self._failed_url, MessageBody=json.dumps(record))
+        self.delete(delivery)
+
+    def _ask(self, action: str, url: str | None = None, **arguments: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(self._sqs, action)(QueueUrl=self._url, **arguments)
+            return getattr(self._sqs, action)(QueueUrl=url or self._url, **arguments)
         except (BotoCoreError, ClientError) as error:
             raise QueueUnavailableError(str(error)) from error
 

@@ -1,7 +1,8 @@
 """Lambda's asynchronous invocations: takes events from queues, runs functions, tries again.
 
-A function that fails is tried again after a pause; one that fails `max_attempts` times leaves its
-event in a dead-letter queue. The queue itself counts, by its redrive policy.
+A function that fails is tried again after a pause. When it fails `max_attempts` times, the record
+of that goes where Lambda sends it, in Lambda's own shape, so that `python -m deployment redrive`
+reads one cloud like the other.
 """
 
 import threading
@@ -25,11 +26,13 @@ from deployment.local.function_process import (
     Success,
 )
 from deployment.local.processes import Backoff
-from deployment.local.template import Schedule
+from deployment.local.settings import REGION
+from deployment.local.template import Function, Schedule
 
 # A function that was cut off leaves its claim behind, which ends 5 s after its time.
 CLAIM_MARGIN_SECONDS = 6
 
+_HOST_DIED = Failure("Runtime.ExitError", "the host ended before it did", was_cut_off=True)
 _DATABASE_AWAY = "DatabaseUnavailableError"
 _AWAY_SECONDS = 0.5  # Between tries to reach an AWS that is being started again.
 
@@ -124,6 +127,10 @@ class QueueReader:
             self.process.stop()
 
     def _handle(self, delivery: Delivery) -> None:
+        if delivery.attempt > self._retry_policy.max_attempts:
+            with suppress(QueueUnavailableError):
+                self._give_up(delivery, _HOST_DIED, delivery.attempt - 1)
+            return
         started_at = time.monotonic()
         outcome = self.process.invoke(delivery.request_id, delivery.event)
         seconds = time.monotonic() - started_at
@@ -137,18 +144,18 @@ class QueueReader:
 
     def _try_again(self, delivery: Delivery, failure: Failure, ran_seconds: float) -> None:
         if delivery.attempt >= self._retry_policy.max_attempts:
-            self._tell(
-                delivery.event,
-                f"given up after {delivery.attempt} attempts: {_reason(failure)}",
-                "bad",
-            )
-            self._queue.deliver_again(delivery, pause_seconds=0)
+            self._give_up(delivery, failure, delivery.attempt)
             return
         pause = self._retry_policy.pause_seconds(
             delivery.attempt, failure, ran_seconds, self.process.function.timeout_seconds
         )
         self._tell(delivery.event, f"will be retried in {pause} s: {_reason(failure)}", "bad")
         self._queue.deliver_again(delivery, pause)
+
+    def _give_up(self, delivery: Delivery, failure: Failure, attempts: int) -> None:
+        self._tell(delivery.event, f"given up after {attempts} attempts: {_reason(failure)}", "bad")
+        record = failure_record(self.process.function, delivery, failure, attempts)
+        self._queue.give_up(delivery, record)
 
     def _tell_result(self, event: Any, success: Success, seconds: float) -> None:
         """Print an answer such as `{"outcome": "failed", "error": {"code": …, "message": …}}`."""
@@ -278,6 +285,38 @@ def invoke_once(process: FunctionProcess, event: Mapping[str, Any]) -> Outcome:
         return Failure("Runtime.InitError", str(error), was_cut_off=False)
     finally:
         process.stop()
+
+
+def failure_record(
+    function: Function, delivery: Delivery, failure: Failure, attempts: int
+) -> dict[str, Any]:
+    """What Lambda sends to the failure destination of a function.
+
+    https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
+    """
+    return {
+        "version": "1.0",
+        "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "requestContext": {
+            "requestId": delivery.request_id,
+            # The logical id is part of the name that CloudFormation makes of it.
+            "functionArn": (
+                f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function.logical_id}:$LATEST"
+            ),
+            "condition": "RetriesExhausted",
+            "approximateInvokeCount": attempts,
+        },
+        "requestPayload": delivery.event,
+        "responseContext": {
+            "statusCode": 200,
+            "executedVersion": "$LATEST",
+            "functionError": "Unhandled",
+        },
+        "responsePayload": {
+            "errorType": failure.error_type,
+            "errorMessage": failure.error_message,
+        },
+    }
 
 
 def _reason(failure: Failure) -> str:

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-DEAD_LETTER_RETENTION_SECONDS = 14 * 86400
+# What functions gave up on, as Lambda's failure destination has it.
+FAILED_INVOCATIONS = "failed-invocations"
+_FAILED_INVOCATIONS_RETENTION_SECONDS = 14 * 86400
 
 
 @dataclass(frozen=True)
@@ -22,11 +24,6 @@ class Queue:
     name: str
     visibility_seconds: int
     max_attempts: int
-
-    @property
-    def dead_letters(self) -> str:
-        """The name of the queue of what failed too often."""
-        return f"{self.name}-dead-letters"
 
 
 @dataclass(frozen=True)
@@ -59,6 +56,10 @@ def connect(wiring: Wiring, s3: "S3Client", sqs: "SQSClient", events: "EventBrid
 
     The buckets exist already. Events go to queues: to a function of its own Moto cannot deliver.
     """
+    sqs.create_queue(
+        QueueName=FAILED_INVOCATIONS,
+        Attributes={"MessageRetentionPeriod": str(_FAILED_INVOCATIONS_RETENTION_SECONDS)},
+    )
     arns = {logical_id: _create_queue(sqs, queue) for logical_id, queue in wiring.queues.items()}
     for rule in wiring.rules:
         events.put_rule(Name=rule.name, EventPattern=json.dumps(rule.event_pattern))
@@ -71,25 +72,10 @@ def connect(wiring: Wiring, s3: "S3Client", sqs: "SQSClient", events: "EventBrid
 
 
 def _create_queue(sqs: "SQSClient", queue: Queue) -> str:
-    """Create a queue and the queue of its dead letters, and return its ARN."""
-    dead_letters = sqs.create_queue(
-        QueueName=queue.dead_letters,
-        Attributes={"MessageRetentionPeriod": str(DEAD_LETTER_RETENTION_SECONDS)},
-    )["QueueUrl"]
-    redrive_policy = {
-        "deadLetterTargetArn": _queue_arn(sqs, dead_letters),
-        "maxReceiveCount": queue.max_attempts,
-    }
+    """Create a queue, and return its ARN."""
     url = sqs.create_queue(
         QueueName=queue.name,
-        Attributes={
-            "VisibilityTimeout": str(queue.visibility_seconds),
-            "RedrivePolicy": json.dumps(redrive_policy),
-        },
+        Attributes={"VisibilityTimeout": str(queue.visibility_seconds)},
     )["QueueUrl"]
-    return _queue_arn(sqs, url)
-
-
-def _queue_arn(sqs: "SQSClient", url: str) -> str:
     attributes = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
     return attributes["Attributes"]["QueueArn"]

@@ -194,10 +194,11 @@ class FakeQueue:
     waiting: queue.Queue = field(default_factory=queue.Queue)
     pauses: list[int] = field(default_factory=list)
     deleted: threading.Event = field(default_factory=threading.Event)
+    records: list[dict] = field(default_factory=list)
 
-    def send(self, event: dict) -> None:
+    def send(self, event: dict, attempt: int = 1) -> None:
         detail = {"object": {"key": "originals/0123456789abcdef.jpg"}}
-        self.waiting.put(Delivery("id", {"detail": detail, **event}, 1, "receipt"))
+        self.waiting.put(Delivery("id", {"detail": detail, **event}, attempt, "receipt"))
 
     def receive(self) -> Delivery | None:
         try:
@@ -211,10 +212,11 @@ class FakeQueue:
     def deliver_again(self, delivery: Delivery, pause_seconds: int) -> None:
         self.pauses.append(pause_seconds)
         again = Delivery(delivery.request_id, delivery.event, delivery.attempt + 1, "receipt")
-        if delivery.attempt < 3:
-            self.waiting.put(again)
-        else:
-            self.deleted.set()
+        self.waiting.put(again)
+
+    def give_up(self, delivery: Delivery, record: dict) -> None:
+        self.records.append(record)
+        self.deleted.set()
 
 
 @pytest.fixture
@@ -259,10 +261,31 @@ def test_an_event_with_nothing_to_do_is_not_told(host, make_process):
 def test_a_failing_event_is_tried_three_times_after_growing_pauses(host, make_process):
     fake_queue = run_reader(host, make_process("toys.refuse"), {})
 
-    assert fake_queue.pauses == [5, 10, 0]
+    assert fake_queue.pauses == [5, 10]
     told = host.printed.getvalue()
     assert "will be retried in 5 s: ValueError: not today" in told
     assert "given up after 3 attempts: ValueError: not today" in told
+    [record] = fake_queue.records
+    assert record["requestPayload"]["detail"]["object"]["key"] == "originals/0123456789abcdef.jpg"
+    assert record["requestContext"]["functionArn"].endswith(":function:ToyFunction:$LATEST")
+    assert record["requestContext"]["approximateInvokeCount"] == 3
+    assert record["responsePayload"] == {"errorType": "ValueError", "errorMessage": "not today"}
+
+
+def test_an_event_that_outlived_its_hosts_too_often_is_given_up_unseen(host, make_process):
+    console = Console(host.printed)
+    fake_queue = FakeQueue()
+    fake_queue.send({}, attempt=4)
+    process = make_process("toys.answer")
+
+    host.start(
+        QueueReader(process, fake_queue, RetryPolicy(3, 5), Starter("toy", console), console)
+    )
+
+    assert fake_queue.deleted.wait(20), host.printed.getvalue()
+    [record] = fake_queue.records
+    assert record["requestContext"]["approximateInvokeCount"] == 3
+    assert "completed" not in host.printed.getvalue()
 
 
 def test_after_a_crash_the_event_waits_for_its_claim_to_end_and_then_succeeds(
