@@ -9,7 +9,7 @@ INSTALLED = $(VENV)/.installed
 # checkov and the project disagree about boto3, so it has an environment of its own.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
-.PHONY: run test lint fuzz images-check mysql chromium clean help
+.PHONY: run test lint deploy fuzz images-check mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -41,6 +41,9 @@ fuzz: $(INSTALLED)  ## fuzzers on what strangers send, FUZZ_SECONDS each (TARGET
 		echo "The fuzzers need atheris, which has no wheel for this Python. Linux with CPython 3.11 to 3.14 has one:"; \
 		echo "make fuzz PYTHON=/path/to/python3.11 VENV=.venv-fuzz"; exit 1; }
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+deploy: $(INSTALLED)  ## the whole system on AWS (ARGS=… is another command than up; deployment/README.md)
+	@$(BIN)/python -m deployment $(or $(ARGS),up)
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
 	@bash tests/install_mysql.sh

@@ -1,0 +1,246 @@
+"""The three images: built by whatever builds images here, pushed, and known by their digests.
+
+An image's tag is the hash of the files it is built from. Tags cannot be changed in these
+repositories, so a tag that is there already is this very image, and nothing is built.
+"""
+
+import base64
+import hashlib
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deployment.console import Console
+from deployment.errors import DeploymentError
+
+if TYPE_CHECKING:
+    from mypy_boto3_ecr import ECRClient
+
+PROJECT = Path(__file__).parents[1]
+
+# Lambda and the instances run on x86-64, whatever the machine that builds.
+_PLATFORM = "linux/amd64"
+_TAIL_LINES = 20
+
+# What every image is made with.
+SHARED_SOURCES = (".dockerignore", "deployment/image_layer.py")
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image and what it is made of."""
+
+    name: str
+    dockerfile: str
+    folders: tuple[str, ...]  # Of the project: what the Dockerfile may copy from.
+    repository_output: str  # Of the repositories' stack.
+    parameter: str  # Of the stack that runs it.
+
+
+IMAGES = (
+    Image(
+        "web",
+        "web_app/Dockerfile",
+        ("web_app", "database", "imaging"),
+        "WebRepositoryUri",
+        "WebImageUri",
+    ),
+    Image(
+        "annotation",
+        "lambda_functions/annotation/Dockerfile",
+        ("lambda_functions", "database", "imaging"),
+        "AnnotationRepositoryUri",
+        "AnnotationImageUri",
+    ),
+    Image(
+        "thumbnail",
+        "lambda_functions/thumbnail/Dockerfile",
+        ("lambda_functions", "database", "imaging"),
+        "ThumbnailRepositoryUri",
+        "ThumbnailImageUri",
+    ),
+)
+
+
+def content_tag(image: Image, project: Path = PROJECT) -> str:
+    """The tag of an image: the hash of every file it may be built from.
+
+    Raises:
+        DeploymentError: its Dockerfile is not there.
+    """
+    if not (project / image.dockerfile).is_file():
+        raise DeploymentError(f"{image.dockerfile} is missing: is this clone complete?")
+    digest = hashlib.sha256(image.dockerfile.encode())
+    for path in _sources(image, project):
+        content = hashlib.sha256(path.read_bytes()).hexdigest()
+        digest.update(f"{path.relative_to(project).as_posix()}\0{content}\n".encode())
+    return digest.hexdigest()[:20]
+
+
+def _sources(image: Image, project: Path) -> Iterator[Path]:
+    for name in SHARED_SOURCES:
+        if (project / name).is_file():
+            yield project / name
+    for folder in image.folders:
+        for path in sorted((project / folder).rglob("*")):
+            if path.is_file() and "__pycache__" not in path.parts:
+                yield path
+
+
+class Builder:
+    """docker, podman or buildah: the first that works.
+
+    Args:
+        console: hears what is built.
+        project: where the Dockerfiles are.
+    """
+
+    def __init__(self, console: Console, project: Path = PROJECT) -> None:
+        self._console = console
+        self._project = project
+        self._tool: str | None = None
+
+    def build_and_push(self, image: Image, reference: str, credentials: tuple[str, str]) -> None:
+        """Build an image and push it.
+
+        Args:
+            image: which.
+            reference: `<repository>:<tag>`.
+            credentials: user and password of the registry.
+        Raises:
+            DeploymentError: no tool works here, or it failed; the message holds its last words.
+        """
+        tool = self._tool = self._tool or _working_tool()
+        user, password = credentials
+        registry = reference.partition("/")[0]
+        login = [tool, "login", "--username", user, "--password-stdin", registry]
+        self._run(login, "sign in to the registry", password)
+        self._console.step(image.name, f"is being built by {tool}")
+        self._run(_build_command(tool, image, reference), f"build the {image.name} image")
+        self._console.step(image.name, "is being pushed")
+        self._run(_push_command(tool, reference), f"push the {image.name} image")
+
+    def _run(self, command: list[str], purpose: str, answer: str = "") -> None:
+        done = subprocess.run(
+            command,
+            cwd=self._project,
+            input=answer,
+            text=True,
+            errors="replace",
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        if done.returncode != 0:
+            tail = "\n".join(done.stdout.splitlines()[-_TAIL_LINES:])
+            raise DeploymentError(
+                f"{command[0]} could not {purpose}. Its last words:\n{tail}\n"
+                "Mend that and run the same command again; what is done stays done."
+            )
+
+
+def _build_command(tool: str, image: Image, reference: str) -> list[str]:
+    # Lambda reads one manifest for one platform, without attestations beside it.
+    plain = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
+    names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
+    return [tool, "build", *names, *plain, "."]
+
+
+def _push_command(tool: str, reference: str) -> list[str]:
+    if tool == "buildah":
+        return [tool, "push", reference, f"docker://{reference}"]
+    return [tool, "push", reference]
+
+
+def _working_tool() -> str:
+    """The first of the tools that is there and answers.
+
+    Raises:
+        DeploymentError: none does.
+    """
+    complaints = []
+    for tool in ("docker", "podman", "buildah"):
+        if shutil.which(tool) is None:
+            complaints.append(f"{tool}: not installed")
+            continue
+        done = subprocess.run([tool, "version"], capture_output=True, text=True, check=False)
+        if done.returncode == 0:
+            return tool
+        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
+        complaints.append(f"{tool}: {''.join(last) or 'does not run'}")
+    raise DeploymentError(
+        "Nothing here can build images. Install docker, podman or buildah, or start its service "
+        f"({'; '.join(complaints)})."
+    )
+
+
+BuildAndPush = Callable[[Image, str, tuple[str, str]], None]
+
+
+class Registry:
+    """The images in the account's repositories.
+
+    Args:
+        client: the service.
+        build_and_push: called for an image that is not there yet.
+        console: hears what happens to each.
+        project: where the images' sources are.
+    """
+
+    def __init__(
+        self,
+        client: "ECRClient",
+        build_and_push: BuildAndPush,
+        console: Console,
+        project: Path = PROJECT,
+    ) -> None:
+        self._client = client
+        self._build_and_push = build_and_push
+        self._console = console
+        self._project = project
+
+    def publish(self, image: Image, repository_uri: str) -> str:
+        """Have an image in its repository.
+
+        Returns:
+            `<repository>@sha256:…`.
+        Raises:
+            DeploymentError: it could not be built or pushed.
+        """
+        tag = content_tag(image, self._project)
+        digest = self.find_digest(repository_uri, tag)
+        if digest is not None:
+            self._console.step(image.name, f"is pushed already ({tag})", "dim")
+        else:
+            self._build_and_push(image, f"{repository_uri}:{tag}", self._credentials())
+            digest = self.find_digest(repository_uri, tag)
+            if digest is None:
+                raise DeploymentError(
+                    f"The {image.name} image was pushed, and {repository_uri} does not have it."
+                )
+            self._console.step(image.name, f"is pushed ({tag}, {digest[:19]}…)", "good")
+        return f"{repository_uri}@{digest}"
+
+    def find(self, image: Image, repository_uri: str) -> str | None:
+        """`<repository>@sha256:…` of the image as its sources are now, if it was pushed."""
+        digest = self.find_digest(repository_uri, content_tag(image, self._project))
+        return f"{repository_uri}@{digest}" if digest else None
+
+    def find_digest(self, repository_uri: str, tag: str) -> str | None:
+        """The digest under a tag, or None."""
+        try:
+            answer = self._client.describe_images(
+                repositoryName=repository_uri.partition("/")[2], imageIds=[{"imageTag": tag}]
+            )
+        except self._client.exceptions.ImageNotFoundException:
+            return None
+        return answer["imageDetails"][0]["imageDigest"]
+
+    def _credentials(self) -> tuple[str, str]:
+        data = self._client.get_authorization_token()["authorizationData"][0]
+        token = base64.b64decode(data["authorizationToken"]).decode()
+        user, _, password = token.partition(":")
+        return user, password

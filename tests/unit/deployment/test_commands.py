@@ -1,0 +1,103 @@
+"""The commands as a person types them, where no account answers."""
+
+import re
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deployment import __main__ as command_line
+from deployment.__main__ import cli, main
+from deployment.aws import AWS, Account
+
+
+@pytest.fixture
+def nobody(monkeypatch, tmp_path):
+    """A machine without credentials or a region."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "down"]
+
+
+@pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
+def test_missing_credentials_are_one_sentence_and_no_traceback(nobody, capsys, command):
+    code = main([command, "--region", "eu-west-1"])
+
+    printed = capsys.readouterr()
+    assert code == 1
+    assert printed.err.startswith("No AWS credentials were found")
+    assert "Traceback" not in printed.err
+
+
+def test_a_region_that_nobody_named_is_asked_for(nobody, capsys):
+    assert main(["status"]) == 2
+    assert "--region eu-central-1" in capsys.readouterr().err
+
+
+def test_a_region_that_does_not_exist_has_a_neighbour(nobody, capsys):
+    assert main(["up", "--region", "eu-wst-1"]) == 2
+    assert capsys.readouterr().err == (
+        "There is no AWS region “eu-wst-1”. Did you mean eu-west-1?\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["Prod", "9lives", "a" * 21, "dev_1"])
+def test_an_environment_has_a_name_the_templates_take(nobody, capsys, name):
+    assert main(["up", "--environment", name, "--region", "eu-west-1"]) == 2
+    assert "must begin with a letter" in capsys.readouterr().err
+
+
+def test_a_command_that_does_not_exist_is_a_mistake_of_usage(capsys):
+    assert main(["destroy"]) == 2
+    assert "No such command" in capsys.readouterr().err
+
+
+def test_a_quota_that_is_used_up_says_where_to_ask_for_more(nobody, capsys, mocker):
+    error = {"Error": {"Code": "LimitExceededException", "Message": "Limit for stack exceeded"}}
+    mocker.patch.object(command_line, "_open", side_effect=ClientError(error, "CreateStack"))
+
+    assert main(["up"]) == 1
+    assert "Service Quotas" in capsys.readouterr().err
+
+
+def test_ctrl_c_leaves_a_way_to_go_on(nobody, capsys, mocker):
+    mocker.patch.object(command_line, "_open", side_effect=KeyboardInterrupt)
+
+    assert main(["up"]) == 130
+    assert "run the same command again" in capsys.readouterr().err
+
+
+def test_clients_are_made_in_one_place():
+    folder = Path(command_line.__file__).parent
+    makers = [
+        path.name
+        for path in folder.glob("*.py")
+        if re.search(r"boto3\.client|\.client\(|Session\(", path.read_text())
+    ]
+
+    assert makers == ["aws.py"]
+
+
+def test_an_account_knows_its_partition(nobody, monkeypatch, mocker):
+    identity = {"Account": "111122223333", "Arn": "arn:aws-cn:iam::111122223333:user/me"}
+    client = mocker.Mock()
+    client.get_caller_identity.return_value = identity
+    mocker.patch.object(boto3.Session, "client", return_value=client)
+
+    assert AWS("cn-north-1").account == Account("111122223333", "aws-cn", "cn-north-1")
+
+
+def test_every_command_explains_itself():
+    for command in cli.commands.values():
+        assert command.help
+        for option in command.params:
+            if option.param_type_name == "option":
+                assert option.help, option

@@ -1,0 +1,106 @@
+"""deployment/README.md and the code, held together."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from deployment import costs, down, errors
+from deployment.__main__ import cli
+from deployment.images import IMAGES
+from deployment.redrive import QUEUE_OUTPUTS
+from deployment.stacks import ORDER, Templates
+
+README = (Path(__file__).parents[3] / "deployment" / "README.md").read_text()
+NAME = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]*)+)`")
+
+
+@pytest.fixture(scope="module")
+def templates():
+    return Templates.read()
+
+
+@pytest.fixture(scope="module")
+def parameters(templates):
+    return {name for stack in ORDER for name in templates[stack].parameters}
+
+
+@pytest.fixture(scope="module")
+def outputs(templates):
+    return {name for stack in ORDER for name in templates[stack].outputs}
+
+
+def section(title):
+    return README.partition(f"### {title}\n")[2].partition("\n### ")[0]
+
+
+def test_every_command_and_option_is_described_and_every_described_one_exists():
+    described = section("Commands")
+    rows = re.findall(r"^\| `(\w+)", described, re.MULTILINE)
+    options = {
+        option
+        for command in cli.commands.values()
+        for parameter in command.params
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+
+    assert sorted(rows) == sorted(cli.commands)
+    assert set(re.findall(r"`(--[a-z-]+)`", described)) == options
+
+
+def test_each_command_has_the_options_its_row_names():
+    for row in re.findall(r"^\| `.*\|$", section("Commands"), re.MULTILINE):
+        command = cli.commands[re.match(r"\| `(\w+)", row)[1]]
+        own = {
+            option
+            for parameter in command.params
+            for option in parameter.opts
+            if option.startswith("--") and option not in ("--environment", "--region")
+        }
+        assert set(re.findall(r"`(--[a-z-]+)`", row)) == own, command.name
+
+
+def test_every_stack_is_described():
+    assert re.findall(r"^\| `(\d\d-[a-z0-9-]+)\.yaml`", README, re.MULTILINE) == list(ORDER)
+
+
+def test_every_parameter_that_is_named_exists(parameters):
+    named = set(NAME.findall(README.partition("### What the operator")[0]))
+    advice = Path(errors.__file__).read_text().partition("_ADVICE")[2].partition("def ")[0]
+    advised = set(re.findall(r"\b(?:NatMode|InstanceType|Database[A-Z]\w+)", advice))
+    protections = set(re.findall(r'"(\w+DeletionProtection)"', Path(down.__file__).read_text()))
+
+    assert named
+    assert advised
+    assert protections
+    assert named | advised | protections <= parameters | {"GeminiSecretArn"}
+
+
+def test_the_outputs_the_commands_read_exist(outputs):
+    read = {image.repository_output for image in IMAGES} | set(QUEUE_OUTPUTS)
+    read |= {"GeminiSecretArn", "LoadBalancerArn", "Address"}
+
+    assert read <= outputs
+
+
+def test_the_images_are_parameters_of_the_stacks(parameters):
+    assert {image.parameter for image in IMAGES} <= parameters
+
+
+def test_the_costs_are_those_the_command_prints():
+    for line in costs.report().splitlines():
+        assert line in README, f"{line}: write what `python -m deployment costs` prints"
+
+
+def test_every_size_that_a_profile_names_has_a_price():
+    for profile in costs.PROFILES:
+        for line in costs.idle_month(profile, costs.Prices(), costs.Assumptions()):
+            assert line.dollars > 0, line
+
+
+def test_a_thousand_images_are_the_sum_of_their_lines():
+    prices = costs.Prices(gemini_million_in=1.0, gemini_million_out=10.0)
+    lines = costs.thousand_images(prices, costs.Assumptions(tokens_in=1000, tokens_out=100))
+
+    assert [line.dollars for line in lines[:2]] == pytest.approx([1.0, 1.0])

@@ -1,0 +1,197 @@
+"""Which images are built, by what, and what is said when that does not work."""
+
+import base64
+import io
+import json
+import sys
+
+import boto3
+import pytest
+from botocore.stub import Stubber
+
+from deployment.console import Console
+from deployment.errors import DeploymentError
+from deployment.images import IMAGES, PROJECT, SHARED_SOURCES, Builder, Registry, content_tag
+
+REPOSITORY = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/dev/web"
+DIGEST = f"sha256:{'a' * 64}"
+WEB = IMAGES[0]
+
+# A builder that notes what it was asked, and fails where it is told to.
+TOOL = """#!{python}
+import json, sys
+words = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    print(json.dumps([{name!r}, *words]), file=calls)
+if words[0] == "login":
+    print("got", len(sys.stdin.read()), "characters")
+if words[0] == {fails!r}:
+    sys.exit("no space left on device")
+"""
+
+
+@pytest.fixture
+def project(tmp_path):
+    for image in IMAGES:
+        for folder in image.folders:
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / "code.py").write_text(folder)
+        dockerfile = tmp_path / image.dockerfile
+        dockerfile.parent.mkdir(exist_ok=True)
+        dockerfile.write_text("FROM scratch\n")
+    return tmp_path
+
+
+@pytest.fixture
+def path(tmp_path, monkeypatch):
+    """An empty PATH, on which tools may be put."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+
+    def put(name, fails=""):
+        tool = folder / name
+        calls = str(folder / "calls")
+        tool.write_text(TOOL.format(python=sys.executable, calls=calls, name=name, fails=fails))
+        tool.chmod(0o755)
+
+    put.calls = lambda: [json.loads(line) for line in (folder / "calls").read_text().splitlines()]
+    return put
+
+
+@pytest.fixture
+def builder(project):
+    return Builder(Console(io.StringIO()), project)
+
+
+@pytest.mark.parametrize(
+    ("tool", "build", "push"),
+    [
+        ("docker", "--provenance=false", ["docker", "push", f"{REPOSITORY}:tag"]),
+        ("podman", "docker", ["podman", "push", f"{REPOSITORY}:tag"]),
+        (
+            "buildah",
+            "docker",
+            ["buildah", "push", f"{REPOSITORY}:tag", f"docker://{REPOSITORY}:tag"],
+        ),
+    ],
+)
+def test_whichever_tool_is_there_builds_for_lambda(path, builder, tool, build, push):
+    path(tool)
+
+    builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
+
+    _version, login, built, pushed = path.calls()
+    assert login == [
+        *(tool, "login", "--username", "AWS", "--password-stdin"),
+        "111122223333.dkr.ecr.eu-west-1.amazonaws.com",
+    ]
+    assert built[:4] == [tool, "build", "--platform", "linux/amd64"]
+    assert build in built
+    assert built[-1] == "."
+    assert pushed == push
+
+
+def test_a_tool_whose_service_is_away_gives_way_to_the_next(path, builder):
+    path("docker", fails="version")
+    path("podman")
+
+    builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
+
+    assert path.calls()[-1][0] == "podman"
+
+
+def test_no_tool_at_all_is_said_with_the_reason_of_each(path, builder):
+    path("docker", fails="version")
+
+    with pytest.raises(DeploymentError, match="Nothing here can build images") as error:
+        builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
+
+    assert "docker: no space left on device; podman: not installed" in str(error.value)
+
+
+def test_a_build_that_fails_ends_with_its_last_words(path, builder):
+    path("docker", fails="build")
+
+    with pytest.raises(DeploymentError, match="could not build the web image") as error:
+        builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
+
+    assert "no space left on device" in str(error.value)
+    assert "secret" not in str(error.value)
+
+
+@pytest.fixture
+def ecr():
+    client = boto3.client(
+        "ecr", region_name="eu-west-1", aws_access_key_id="a", aws_secret_access_key="b"
+    )
+    with Stubber(client) as stubber:
+        yield client, stubber
+        stubber.assert_no_pending_responses()
+
+
+def is_pushed(stubber):
+    stubber.add_response("describe_images", {"imageDetails": [{"imageDigest": DIGEST}]})
+
+
+def is_not_pushed(stubber):
+    stubber.add_client_error("describe_images", "ImageNotFoundException", "no image", 400)
+
+
+def test_an_image_that_is_pushed_already_is_not_built(ecr, project):
+    client, stubber = ecr
+    is_pushed(stubber)
+    built = []
+    registry = Registry(client, lambda *call: built.append(call), Console(io.StringIO()), project)
+
+    assert registry.publish(WEB, REPOSITORY) == f"{REPOSITORY}@{DIGEST}"
+    assert built == []
+
+
+def test_an_image_that_is_missing_is_built_and_pushed_once(ecr, project):
+    client, stubber = ecr
+    token = base64.b64encode(b"AWS:secret").decode()
+    is_not_pushed(stubber)
+    data = {"authorizationData": [{"authorizationToken": token}]}
+    stubber.add_response("get_authorization_token", data)
+    is_pushed(stubber)
+    built = []
+    registry = Registry(client, lambda *call: built.append(call), Console(io.StringIO()), project)
+
+    assert registry.publish(WEB, REPOSITORY) == f"{REPOSITORY}@{DIGEST}"
+    assert built == [(WEB, f"{REPOSITORY}:{content_tag(WEB, project)}", ("AWS", "secret"))]
+
+
+def test_a_tag_follows_the_content_and_only_of_its_own_image(project):
+    before = {image.name: content_tag(image, project) for image in IMAGES}
+    (project / "web_app" / "code.py").write_text("changed")
+    (project / "web_app" / "__pycache__").mkdir()
+    (project / "web_app" / "__pycache__" / "code.pyc").write_bytes(b"compiled")
+
+    after = {image.name: content_tag(image, project) for image in IMAGES}
+
+    assert after["web"] != before["web"]
+    assert after["annotation"] == before["annotation"]
+    (project / "web_app" / "__pycache__" / "code.pyc").write_bytes(b"compiled anew")
+    assert content_tag(WEB, project) == after["web"]
+
+
+def test_a_clone_without_dockerfiles_says_so(project):
+    (project / WEB.dockerfile).unlink()
+
+    with pytest.raises(DeploymentError, match="web_app/Dockerfile is missing"):
+        content_tag(WEB, project)
+
+
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_a_dockerfile_copies_nothing_the_tag_does_not_know(image):
+    copied = [
+        source
+        for line in (PROJECT / image.dockerfile).read_text().splitlines()
+        if line.startswith("COPY ") and "--from=" not in line
+        for source in line.split()[1:-1]
+    ]
+
+    assert copied
+    for source in copied:
+        assert source in SHARED_SOURCES or source.split("/")[0] in image.folders, source
