@@ -1,0 +1,362 @@
+"""`python -m deployment` against an account that Moto plays: the same code, the same commands."""
+
+import io
+import json
+import os
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout, suppress
+from pathlib import Path
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from deployment import stacks
+from deployment.__main__ import main
+from deployment.images import IMAGES, content_tag
+from deployment.stacks import APPLICATION, FUNCTIONS, ORDER, WEB, stack_name
+from tests.moto_account import REGION, moto_account, relieve_templates
+
+# What Moto's CloudFormation leaves out of the five stacks. A type that is new here, or gone,
+# changes what these tests prove.
+DROPPED_TYPES = {
+    "AWS::AutoScaling::ScalingPolicy",
+    "AWS::CloudWatch::Alarm",
+    "AWS::EC2::SecurityGroupEgress",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SecretsManager::Secret",
+}
+# What it leaves out of a bucket.
+DROPPED_BUCKET_PROPERTIES = {
+    "get_bucket_lifecycle_configuration",
+    "get_bucket_logging",
+    "get_bucket_notification_configuration",
+    "get_bucket_ownership_controls",
+    "get_bucket_versioning",
+    "get_public_access_block",
+}
+
+# A `docker` that builds nothing, and pushes by telling the registry that it did.
+DOCKER = """#!{python}
+import hashlib, json, sys
+words = sys.argv[1:]
+with open({calls!r}, "a") as calls:
+    print(json.dumps(words), file=calls)
+if words[0] == "login":
+    sys.exit(0 if sys.stdin.read() else 1)
+if words[0] == "push":
+    import boto3
+    repository, tag = words[1].partition("/")[2].split(":")
+    part = {{"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1,
+            "digest": "sha256:" + hashlib.sha256(tag.encode()).hexdigest()}}
+    manifest = {{"schemaVersion": 2, "config": part, "layers": [part],
+                "mediaType": "application/vnd.docker.distribution.manifest.v2+json"}}
+    boto3.client("ecr").put_image(
+        repositoryName=repository, imageTag=tag, imageManifest=json.dumps(manifest)
+    )
+"""
+
+
+class Operator:
+    """Somebody at a terminal, with credentials and a `docker`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._calls = folder / "docker-calls"
+
+    def run(self, *words: str, types: str = "") -> tuple[int, str]:
+        """Run one command; returns its exit code and all that it printed."""
+        printed, stdin = io.StringIO(), sys.stdin
+        sys.stdin = io.StringIO(types)
+        try:
+            with redirect_stdout(printed), redirect_stderr(printed):
+                code = main(list(words))
+        finally:
+            sys.stdin = stdin
+        return code, printed.getvalue()
+
+    def docker_calls(self) -> list[list[str]]:
+        lines = self._calls.read_text().splitlines() if self._calls.exists() else []
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture(scope="module")
+def account(tmp_path_factory):
+    with moto_account(tmp_path_factory.mktemp("moto")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def operator(account, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("operator")
+    docker = folder / "docker"
+    docker.write_text(DOCKER.format(python=sys.executable, calls=str(folder / "docker-calls")))
+    docker.chmod(0o755)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("AWS_")]:
+            patch.delenv(name)
+        patch.setenv("AWS_ENDPOINT_URL", account.url)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("AWS_REGION", REGION)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        patch.delenv("GEMINI_API_KEY", raising=False)
+        templates = tmp_path_factory.mktemp("templates")
+        relieve_templates(templates)
+        patch.setattr(stacks, "FOLDER", templates)
+        yield Operator(folder)
+
+
+@pytest.fixture(scope="module")
+def first_up(operator):
+    """All that the first `up` printed."""
+    code, printed = operator.run("up")
+    assert code == 0, printed
+    return printed
+
+
+def stack(name, environment="dev"):
+    found = boto3.client("cloudformation").describe_stacks(StackName=stack_name(environment, name))
+    return found["Stacks"][0]
+
+
+def outputs(name, environment="dev"):
+    return {o["OutputKey"]: o["OutputValue"] for o in stack(name, environment)["Outputs"]}
+
+
+def thumbnail_timeout_seconds():
+    name = outputs(FUNCTIONS)["ThumbnailFunctionName"]
+    return boto3.client("lambda").get_function_configuration(FunctionName=name)["Timeout"]
+
+
+def stack_resources(name, environment="dev"):
+    """Physical ids by logical id."""
+    client = boto3.client("cloudformation")
+    answer = client.list_stack_resources(StackName=stack_name(environment, name))
+    return {
+        found["LogicalResourceId"]: found["PhysicalResourceId"]
+        for found in answer["StackResourceSummaries"]
+    }
+
+
+def test_all_five_stacks_are_created_in_order_with_images_between(first_up):
+    steps = ["00-ecr-repositories", "is pushed", *ORDER[1:], "healthy", "runs at http://"]
+
+    assert [stack(name)["StackStatus"] for name in ORDER] == ["CREATE_COMPLETE"] * 5
+    places = [first_up.index(step) for step in steps]
+    assert places == sorted(places)
+
+
+def test_images_are_built_for_lambda_and_handed_on_by_digest(first_up, operator):
+    builds = [call for call in operator.docker_calls() if call[0] == "build"]
+    parameters = {
+        parameter["ParameterKey"]: parameter["ParameterValue"]
+        for name in ORDER
+        for parameter in stack(name)["Parameters"]
+    }
+
+    assert len(builds) == len(IMAGES)
+    for build in builds:
+        assert build[1:3] == ["--platform", "linux/amd64"]
+        assert "--provenance=false" in build
+    for image in IMAGES:
+        assert parameters[image.parameter].partition("@")[2].startswith("sha256:")
+
+
+def test_no_password_is_an_argument(first_up, operator):
+    [login, *_] = [call for call in operator.docker_calls() if call[0] == "login"]
+
+    assert login[:4] == ["login", "--username", "AWS", "--password-stdin"]
+
+
+def test_moto_leaves_out_exactly_what_is_written_down(first_up, account):
+    s3 = boto3.client("s3")
+    bucket = outputs(APPLICATION)["ImageBucketName"]
+    silent = set()
+    for question in sorted(
+        DROPPED_BUCKET_PROPERTIES | {"get_bucket_encryption", "get_bucket_tagging"}
+    ):
+        answer = {}
+        with suppress(ClientError):
+            answer = getattr(s3, question)(Bucket=bucket)
+        if set(answer) <= {"ResponseMetadata"}:
+            silent.add(question)
+
+    assert account.dropped_types() == DROPPED_TYPES
+    assert silent == DROPPED_BUCKET_PROPERTIES
+
+
+def test_a_second_up_builds_nothing_and_remembers_what_it_was_told(first_up, operator, tmp_path):
+    parameters = tmp_path / "mine.json"
+    parameters.write_text(json.dumps({FUNCTIONS: {"ThumbnailTimeoutInSeconds": 20}}))
+    calls = operator.docker_calls()
+
+    told = operator.run("up", "--parameters", str(parameters))
+    again = operator.run("up")
+
+    assert (told[0], again[0]) == (0, 0), told[1] + again[1]
+    assert "web                      is pushed already" in again[1]
+    assert operator.docker_calls() == calls
+    assert stack(FUNCTIONS)["StackStatus"] == "UPDATE_COMPLETE"
+    assert thumbnail_timeout_seconds() == 20
+
+
+def test_a_gemini_key_goes_into_its_secret_and_nowhere_else(first_up, operator, monkeypatch):
+    arn = outputs(APPLICATION)["GeminiSecretArn"]
+    client = boto3.client("secretsmanager")
+    client.create_secret(Name=arn.rpartition(":")[2])
+    monkeypatch.setenv("GEMINI_API_KEY", "a-very-secret-key")
+
+    code, printed = operator.run("up")
+    _, again = operator.run("up")
+
+    assert code == 0, printed
+    assert client.get_secret_value(SecretId="GeminiSecret")["SecretString"] == "a-very-secret-key"
+    assert "is stored already" in again
+    assert "a-very-secret-key" not in printed + again
+    told = json.dumps([stack(name)["Parameters"] for name in ORDER])
+    assert "a-very-secret-key" not in told
+
+
+def test_status_shows_stacks_images_health_dead_letters_and_the_address(first_up, operator):
+    code, printed = operator.run("status")
+
+    assert code == 0, printed
+    for name in ORDER:
+        assert name in printed
+    assert printed.count("as the code here") == len(IMAGES)
+    assert "healthy" in printed
+    assert "UndeliveredEventsQueue" in printed
+    assert printed.rstrip().endswith(".elb.amazonaws.com")
+
+
+def test_outputs_are_lines_a_shell_can_read(first_up, operator):
+    code, printed = operator.run("outputs")
+
+    lines = dict(line.split("=", 1) for line in printed.splitlines())
+    assert code == 0
+    assert lines["ImageBucketName"] == outputs(APPLICATION)["ImageBucketName"]
+
+
+def test_logs_of_a_part_are_shown_in_order(first_up, operator):
+    group = stack_resources(FUNCTIONS)["ThumbnailLogs"]
+    client = boto3.client("logs")
+    client.create_log_stream(logGroupName=group, logStreamName="one")
+    now_ms = int(time.time() * 1000)
+    events = [
+        {"timestamp": now_ms - 2000, "message": "first"},
+        {"timestamp": now_ms - 1000, "message": "second"},
+    ]
+    client.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
+
+    code, printed = operator.run("logs", "thumbnail", "--since", "1h")
+    nobody, complaint = operator.run("logs", "database")
+
+    assert code == 0
+    assert [line.split()[-1] for line in printed.splitlines()] == ["first", "second"]
+    assert nobody == 2
+    assert "annotation, migrate, sweep, thumbnail, web" in complaint
+
+
+def test_a_plan_says_what_would_change_and_changes_nothing(
+    first_up, operator, tmp_path, monkeypatch
+):
+    before = [stack(name)["StackStatus"] for name in ORDER]
+    # Moto compares templates, not the values of their parameters.
+    relieve_templates(tmp_path)
+    path = tmp_path / f"{FUNCTIONS}.yaml"
+    document = json.loads(path.read_text())
+    del document["Resources"]["SweepSchedulePermission"]
+    document["Resources"]["Another"] = {"Type": "AWS::SQS::Queue"}
+    document["Resources"]["SweepFunction"]["Properties"]["MemorySize"] = 1024
+    path.write_text(json.dumps(document))
+    monkeypatch.setattr(stacks, "FOLDER", tmp_path)
+
+    code, printed = operator.run("plan")
+
+    assert code == 0, printed
+    assert "03-lambda-stack would change:" in printed
+    assert "creates Another (AWS::SQS::Queue)" in printed
+    assert "changes SweepFunction (AWS::Lambda::Function)" in printed
+    assert "deletes SweepSchedulePermission (AWS::Lambda::Permission)" in printed
+    assert "02-application-stack is as it should be" in printed
+    assert [stack(name)["StackStatus"] for name in ORDER] == before
+    client = boto3.client("cloudformation")
+    for name in ORDER:
+        assert not client.list_change_sets(StackName=stack_name("dev", name))["Summaries"]
+
+
+def test_a_plan_of_a_new_environment_reads_the_templates(operator):
+    code, printed = operator.run("plan", "--environment", "new")
+
+    assert code == 0, printed
+    assert printed.count("would be created:") == len(ORDER)
+    assert "1 × AWS::RDS::DBInstance" in printed
+    assert printed.count("would be built and pushed") == len(IMAGES)
+
+
+def test_down_keeps_the_data_until_it_is_told_twice(first_up, operator):
+    code, printed = operator.run("up", "--environment", "short-lived")
+    assert code == 0, printed
+    s3 = boto3.client("s3")
+    bucket = outputs(APPLICATION, "short-lived")["ImageBucketName"]
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_object(Bucket=bucket, Key="originals/a.jpg", Body=b"one")
+    s3.put_object(Bucket=bucket, Key="originals/a.jpg", Body=b"two")
+    s3.delete_object(Bucket=bucket, Key="originals/a.jpg")
+
+    def there():
+        found = []
+        for name in ORDER:
+            with suppress(ClientError):
+                found.append(stack(name, "short-lived")["StackName"])
+        return [name.removeprefix("short-lived-") for name in found]
+
+    wrong = operator.run("down", "--environment", "short-lived", "--delete-data", types="dev\n")
+    all_there = there()
+    careful = operator.run("down", "--environment", "short-lived")
+    kept = there()
+    everything = operator.run(
+        "down", "--environment", "short-lived", "--delete-data", types="short-lived\n"
+    )
+
+    assert wrong[0] == 1
+    assert "nothing was deleted" in wrong[1]
+    assert all_there == list(ORDER)
+    assert careful[0] == 0, careful[1]
+    assert kept == list(ORDER[:3])
+    assert everything[0] == 0, everything[1]
+    assert there() == []
+    assert bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]
+    assert operator.run("down", "--environment", "short-lived")[0] == 1
+
+
+def test_what_is_protected_stops_a_deletion_before_it_begins(first_up, operator):
+    database = stack_resources(APPLICATION)["Database"]
+    balancer = outputs(WEB)["LoadBalancerArn"]
+    rds, elbv2 = boto3.client("rds"), boto3.client("elbv2")
+
+    def protect_balancer(value):
+        attribute = {"Key": "deletion_protection.enabled", "Value": value}
+        elbv2.modify_load_balancer_attributes(LoadBalancerArn=balancer, Attributes=[attribute])
+
+    rds.modify_db_instance(DBInstanceIdentifier=database, DeletionProtection=True)
+    over_database = operator.run("down", "--delete-data", types="dev\n")
+    rds.modify_db_instance(DBInstanceIdentifier=database, DeletionProtection=False)
+    protect_balancer("true")
+    over_balancer = operator.run("down")
+    protect_balancer("false")
+
+    assert over_database[0] == over_balancer[0] == 1
+    assert "set DatabaseDeletionProtection to false" in over_database[1]
+    assert "set LoadBalancerDeletionProtection to false" in over_balancer[1]
+    assert [stack(name)["StackName"] for name in ORDER]
+
+
+def test_content_decides_an_images_tag(first_up):
+    tags = {image.name: content_tag(image) for image in IMAGES}
+
+    assert len(set(tags.values())) == len(IMAGES)

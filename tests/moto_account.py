@@ -1,0 +1,104 @@
+"""An AWS account that Moto plays, in a process of its own, spoken to over HTTP.
+
+Moto's CloudFormation makes many real resources and drops what it does not know. What the
+templates must be relieved of before it takes them is written down in `relieve_templates`, so that
+nobody takes more for proved than was.
+"""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deployment.local.template import load_template
+from deployment.stacks import FOLDER, ORDER
+from tests.local_system import free_port, wait_until
+
+ACCOUNT_ID = "123456789012"
+REGION = "us-east-1"
+_SECRETS = f"arn:aws:secretsmanager:{REGION}:{ACCOUNT_ID}:secret"
+_DROPPED = re.compile(r"No Moto CloudFormation support for (\S+)")
+
+
+class MotoAccount:
+    """Where it listens, and what it could not make."""
+
+    def __init__(self, url: str, log: Path) -> None:
+        self.url = url
+        self._log = log
+
+    def dropped_types(self) -> set[str]:
+        """The types of resources that stacks asked for and it left out."""
+        return set(_DROPPED.findall(self._log.read_text()))
+
+
+@contextmanager
+def moto_account(folder: Path) -> Iterator[MotoAccount]:
+    """Run one on a free port of this machine."""
+    port, log = free_port(), folder / "moto.log"
+    environment = {n: v for n, v in os.environ.items() if not n.startswith("AWS_")}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
+    account = MotoAccount(f"http://127.0.0.1:{port}", log)
+    try:
+        wait_until(lambda: _answers(account.url), seconds=30)
+        yield account
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=2):
+            return True
+    except OSError:
+        return False
+
+
+def relieve_templates(folder: Path) -> None:
+    """Write the five templates into a folder, changed in exactly these places for Moto's sake."""
+    for name in ORDER:
+        document = _without_unknown_values(load_template(FOLDER / f"{name}.yaml"))
+        resources = document["Resources"]
+        for resource in resources.values():
+            properties = resource.get("Properties", {})
+            match resource["Type"]:
+                case "AWS::EC2::VPC":
+                    # Moto deletes no route tables with a stack, and so no network.
+                    resource["DeletionPolicy"] = "Retain"
+                case "AWS::RDS::DBInstance":
+                    # Moto mistakes the group for its name.
+                    del properties["DBParameterGroupName"]
+        # Moto would run the function in docker. Its own tests have it answer CloudFormation.
+        resources.pop("Migration", None)
+        for resource in resources.values():
+            if resource.get("DependsOn") == "Migration":
+                del resource["DependsOn"]
+        (folder / f"{name}.yaml").write_text(json.dumps(document, default=str))
+
+
+def _without_unknown_values(value: Any) -> Any:
+    """Moto makes no secrets in stacks: their ARNs are written out."""
+    match value:
+        case {"Fn::GetAtt": ["Database", "MasterUserSecret.SecretArn"]}:
+            return f"{_SECRETS}:rds-db"
+        case {"Ref": "FlaskSecret" | "GeminiSecret" as name}:
+            return f"{_SECRETS}:{name}"
+        case dict():
+            return {key: _without_unknown_values(item) for key, item in value.items()}
+        case list():
+            return [_without_unknown_values(item) for item in value]
+        case _:
+            return value
