@@ -41,8 +41,10 @@ DROPPED_BUCKET_PROPERTIES = {
 
 # A `docker` that builds nothing, and pushes by telling the registry that it did.
 DOCKER = """#!{python}
-import hashlib, json, sys
+import hashlib, json, os, sys
 words = sys.argv[1:]
+if words[0] == "push" and os.environ.get("DOCKER_FAILS", "nowhere") in words[1]:
+    sys.exit("connection reset by peer")
 with open({calls!r}, "a") as calls:
     print(json.dumps(words), file=calls)
 if words[0] == "login":
@@ -298,9 +300,24 @@ def test_a_plan_of_a_new_environment_reads_the_templates(operator):
     assert printed.count("would be built and pushed") == len(IMAGES)
 
 
-def test_down_keeps_the_data_until_it_is_told_twice(first_up, operator):
+@pytest.fixture
+def short_lived(operator, monkeypatch):
+    """A second environment, whose first `up` broke off. What its second `up` printed."""
+    monkeypatch.setenv("DOCKER_FAILS", "annotation")
+    broken = operator.run("up", "--environment", "short-lived")
+    monkeypatch.delenv("DOCKER_FAILS")
+    assert broken[0] == 1
+    assert "docker could not push the annotation image" in broken[1]
+    assert "connection reset by peer" in broken[1]
     code, printed = operator.run("up", "--environment", "short-lived")
     assert code == 0, printed
+    return printed
+
+
+def test_an_up_that_broke_off_goes_on_and_down_keeps_the_data_until_it_is_told_twice(
+    first_up, operator, short_lived
+):
+    assert "web                      is pushed already" in short_lived
     s3 = boto3.client("s3")
     bucket = outputs(APPLICATION, "short-lived")["ImageBucketName"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
