@@ -171,8 +171,7 @@ class QueueReader:
                 self._tell(event, f"{outcome or 'completed'}  {seconds:.2f} s", "good")
 
     def _tell(self, event: Any, text: str, tone: str) -> None:
-        key = short_key(event["detail"]["object"]["key"])
-        self._console.event(self.process.function.name, f"{key:<24} {text}", tone)
+        self._console.event(self.process.function.name, f"{_key_of(event):<24} {text}", tone)
 
 
 class Clock:
@@ -317,6 +316,14 @@ def failure_record(
             "errorMessage": failure.error_message,
         },
     }
+
+
+def _key_of(event: Any) -> str:
+    """The object an event names, for a person to read; events of any shape may be delivered."""
+    try:
+        return short_key(str(event["detail"]["object"]["key"]))
+    except (KeyError, TypeError):
+        return "an event without a key"
 
 
 def _reason(failure: Failure) -> str:

@@ -288,6 +288,14 @@ def test_an_event_that_outlived_its_hosts_too_often_is_given_up_unseen(host, mak
     assert "completed" not in host.printed.getvalue()
 
 
+@pytest.mark.parametrize("detail", [None, {}, {"object": None}, {"object": {"key": ["k"]}}])
+def test_an_event_of_any_shape_is_tried_and_given_up(host, make_process, detail):
+    fake_queue = run_reader(host, make_process("toys.refuse"), {"detail": detail})
+
+    assert fake_queue.pauses == [5, 10, 0]
+    assert "given up after 3 attempts: ValueError: not today" in host.printed.getvalue()
+
+
 def test_after_a_crash_the_event_waits_for_its_claim_to_end_and_then_succeeds(
     host, make_process, tmp_path
 ):
