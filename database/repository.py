@@ -60,6 +60,8 @@ MAX_ERROR_MESSAGE_CHARACTERS = 500
 # A row outlives its deletion by this, if work on it was not over: longer than any claim, and than
 # the web application waits for the storage, so that nothing can store an object behind its back.
 LINGER_SECONDS = 180
+# Overdue halves that are failed at once; the next sweep takes the next.
+MAX_OVERDUE = 1_000
 # The longest that one search may keep MySQL busy. The embedded database is its user's own.
 MAX_SEARCH_SECONDS = 5
 # What has no words that an index could lead to is looked for among this many of the newest.
@@ -132,6 +134,17 @@ class Tokens:
     @property
     def total(self) -> int:
         return self.input + self.output
+
+
+@dataclass(frozen=True)
+class GivenUp:
+    """A half that was failed just now, by whoever noticed that nobody would finish it."""
+
+    image_id: int
+    object_key: str  # Of the original.
+    half: Half
+    code: str
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -280,7 +293,7 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
 
 def claim_half(
     session: Session, half: Half, original_key: str, *, lease_seconds: int, max_attempts: int
-) -> Claim | None:
+) -> Claim | GivenUp | None:
     """Take one half of an image to work on it, if it is pending and in nobody's hands.
 
     Args:
@@ -292,6 +305,7 @@ def claim_half(
             a result is failed here, with the code `attempts_exhausted`.
     Returns:
         None when there is nothing to do: done, in another delivery's hands, or being deleted.
+        What was given up, when it was begun too often.
     Raises:
         ImageNotFoundError: no row has this key.
     """
@@ -329,19 +343,15 @@ def claim_half(
             sha256=row.sha256,
             has_words=bool(row.has_words),
         )
-    execute_update(
-        session,
-        update(Image)
-        .where(*free, attempts >= max_attempts)
-        .values(
-            _failure(
-                half,
-                "attempts_exhausted",
-                f"The work was started {row[1]} times and never finished.",
-            )
-        ),
+    code, message = (
+        "attempts_exhausted",
+        f"The work was started {row[1]} times and never finished.",
     )
-    return None
+    exhausted = execute_update(
+        session,
+        update(Image).where(*free, attempts >= max_attempts).values(_failure(half, code, message)),
+    )
+    return GivenUp(row.id, original_key, half, code, message) if exhausted else None
 
 
 def record_annotation(
@@ -634,22 +644,32 @@ def remove_deleted(session: Session, image_id: int) -> bool:
     return is_removed
 
 
-def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> int:
-    """Fail every half that was asked for longer ago than the deadline and is in nobody's hands.
+def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> list[GivenUp]:
+    """Fail halves that were asked for longer ago than the deadline and are in nobody's hands.
 
     Returns:
-        How many were failed.
+        What was failed: at most MAX_OVERDUE, the longest waiting first.
     """
-    return execute_update(
-        session,
-        update(Image)
+    overdue = session.execute(
+        select(Image.id, Image.original_key)
         .where(
             _is_visible(),
             *_waiting(half),
             _column(half, "requested_at") < utc_now(-deadline_seconds),
         )
-        .values(_failure(half, "timed_out", "The work did not finish in time. Try it again.")),
+        .order_by(_column(half, "requested_at"))
+        .limit(MAX_OVERDUE)
+        # What somebody is about to claim or to finish is left to them.
+        .with_for_update(skip_locked=True)
+    ).all()
+    code, message = "timed_out", "The work did not finish in time. Try it again."
+    execute_update(
+        session,
+        update(Image)
+        .where(Image.id.in_([row.id for row in overdue]), *_waiting(half))
+        .values(_failure(half, code, message)),
     )
+    return [GivenUp(row.id, row.original_key, half, code, message) for row in overdue]
 
 
 def take_idle(

@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
 from database.models import Half
-from database.repository import Claim
+from database.repository import Claim, GivenUp
 from database.session import session_scope
 from imaging.errors import ImageError
 from lambda_functions.errors import (
@@ -171,6 +171,11 @@ def attempt(
         _count("Skipped", half)
         logger.info("nothing to do: done, put off, deleted, or in another delivery's hands")
         return asdict(Outcome("skipped"))
+    if isinstance(claim, GivenUp):
+        _count(FAILURE_METRICS[TransientError], half)
+        logger.warning("failed: no attempts left", extra=asdict(claim))
+        error_facts = {"code": claim.code, "message": claim.reason}
+        return asdict(Outcome("failed", claim.image_id, error_facts))
 
     logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)
     return _work(Recorder(session_factory, claim, give_up_at), work, max_attempts)
@@ -184,7 +189,7 @@ def _claim(
     is_gone: Callable[[str], bool],
     lease_seconds: int,
     max_attempts: int,
-) -> Claim | None:
+) -> Claim | GivenUp | None:
     try:
         with session_scope(session_factory) as session:
             if original.is_redrive and repository.take_back(

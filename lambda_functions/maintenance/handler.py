@@ -92,10 +92,16 @@ class SweepFunction:
 
     def _record_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:
-            return sum(
-                repository.record_overdue(session, half, deadline_seconds=deadline_seconds)
+            overdue = [
+                given_up
                 for half in Half
-            )
+                for given_up in repository.record_overdue(
+                    session, half, deadline_seconds=deadline_seconds
+                )
+            ]
+        for given_up in overdue:
+            logger.warning("failed", extra=asdict(given_up))
+        return len(overdue)
 
     def _take_idle(self, idle_seconds: int, *, restarts_deadline: bool) -> list[tuple[Half, str]]:
         with session_scope(self.session_factory) as session:

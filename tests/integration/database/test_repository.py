@@ -429,7 +429,7 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
         assert not repository.restore_annotation(session, image_id)
         assert not repository.request_again(session, failed_id, Half.ANNOTATION)
         for half in Half:
-            assert repository.record_overdue(session, half, deadline_seconds=60) == 0
+            assert repository.record_overdue(session, half, deadline_seconds=60) == []
         for question in (repository.get_image, repository.mark_deleting):
             with pytest.raises(ImageNotFoundError):
                 question(session, image_id)
@@ -720,8 +720,10 @@ def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
         assert claim(session_factory, key, lease_seconds=0) is not None
         time.sleep(0.02)
 
-    assert claim(session_factory, key) is None
+    given_up = claim(session_factory, key)
 
+    assert (given_up.image_id, given_up.code) == (image_id, "attempts_exhausted")
+    assert claim(session_factory, key) is None
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.FAILED
     assert image.annotation_error_code == "attempts_exhausted"
@@ -754,7 +756,7 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
         session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
     )
 
-    assert failed == 1
+    assert [(half.image_id, half.code) for half in failed] == [(overdue_id, "timed_out")]
     assert read(session_factory, overdue_id).annotation_error_code == "timed_out"
     for image_id in (claimed_id, fresh_id):
         assert read(session_factory, image_id).annotation_status is Status.PENDING
@@ -795,7 +797,7 @@ def test_asking_again_can_begin_a_new_deadline(session_factory):
     overdue = record(
         session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
     )
-    assert overdue == 0
+    assert overdue == []
     assert claim(session_factory, key).image_id == image_id
 
 

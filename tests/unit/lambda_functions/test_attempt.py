@@ -10,7 +10,7 @@ from database.models import Half, Status
 from database.session import session_scope
 from imaging.errors import InvalidImageError
 from lambda_functions import errors
-from lambda_functions.attempt import FAILURE_METRICS, MAX_POSTPONE_SECONDS, attempt, metrics
+from lambda_functions.attempt import FAILURE_METRICS, MAX_POSTPONE_SECONDS, attempt, logger, metrics
 from lambda_functions.errors import (
     BudgetExhaustedError,
     BusyError,
@@ -337,6 +337,25 @@ def test_a_redrive_that_comes_twice_does_the_work_once(run, add_image):
 
     assert [nested[0]["outcome"], again["outcome"]] == ["skipped", "skipped"]
     assert len(run.worked) == 1
+
+
+def test_what_died_at_every_attempt_is_given_up_and_the_log_says_so(
+    run, add_image, session_factory, mocker
+):
+    image_id, key = add_image()
+    for _ in range(3):
+        with session_scope(session_factory) as session:
+            repository.claim_half(session, Half.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+        time.sleep(0.02)
+    told = mocker.spy(logger, "warning")
+
+    outcome = run(key)
+
+    assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "attempts_exhausted")
+    facts = told.call_args.kwargs["extra"]
+    assert (facts["image_id"], facts["object_key"]) == (image_id, key)
+    assert facts["code"] == "attempts_exhausted"
+    assert run(key)["outcome"] == "skipped"
 
 
 def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, session_factory):

@@ -65,6 +65,21 @@ def test_what_is_past_its_deadline_is_failed(sweep, add_image, read_image, sessi
     assert image.thumbnail_status is Status.PENDING
 
 
+def test_the_log_names_each_image_that_is_given_up_and_why(
+    sweep, add_image, session_factory, mocker
+):
+    image_id, key = add_image()
+    age(session_factory, key, "annotation_requested_at", 901)
+    told = mocker.spy(handler.logger, "warning")
+
+    sweep.sweep()
+
+    (call,) = told.call_args_list
+    facts = call.kwargs["extra"]
+    assert (facts["image_id"], facts["object_key"], facts["half"]) == (image_id, key, "annotation")
+    assert (facts["code"], facts["reason"][-1]) == ("timed_out", ".")
+
+
 def test_both_halves_that_lost_their_events_are_asked_for_again(
     sweep, add_image, read_image, session_factory
 ):
