@@ -9,7 +9,7 @@ INSTALLED = $(VENV)/.installed
 # checkov and the project disagree about boto3, so it has an environment of its own.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
-.PHONY: run test lint deploy fuzz images-check mysql chromium clean help
+.PHONY: run test chaos lint deploy fuzz images-check mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,6 +21,9 @@ run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT
 # would start more systems, each with a browser, than a laptop likes.
 test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+chaos: $(INSTALLED)  ## every fault at length, ten minutes and a table (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… picks scenes)
+	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lint: $(INSTALLED) $(CHECKOV_INSTALLED)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck
 	$(BIN)/ruff format --check .

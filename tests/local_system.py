@@ -21,7 +21,15 @@ STOP_SECONDS = 30
 
 
 class LocalSystem:
-    """One run of the local system. `start` and `stop` may be called again and again."""
+    """One run of the local system. `start` and `stop` may be called again and again.
+
+    Attributes:
+        module: what Python runs.
+        project: whose code it runs.
+    """
+
+    module = "deployment.local"
+    project = ROOT
 
     def __init__(self, state_dir: Path, **environment: str) -> None:
         self.state_dir = state_dir
@@ -48,8 +56,8 @@ class LocalSystem:
         announced = self.output.count("runs at") if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "deployment.local"],
-                cwd=ROOT,
+                [sys.executable, "-m", self.module],
+                cwd=self.project,
                 env=environment(self.state_dir, self.port, self._environment),
                 stdout=log,
                 stderr=subprocess.STDOUT,

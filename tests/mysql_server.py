@@ -280,10 +280,11 @@ class RunningMySQL:
         Returns:
             The rows, or nothing when the statement returns none.
         """
-        return _execute(self._root_url, sql)
+        return _execute(self.root_url, sql)
 
     @property
-    def _root_url(self) -> URL:
+    def root_url(self) -> URL:
+        """Every right, over the socket, without a database; also while the network is away."""
         return URL.create(
             "mysql+pymysql",
             "root",
@@ -308,7 +309,7 @@ class RunningMySQL:
             return
         account = "'app'@'127.0.0.1'"
         _execute(
-            self._root_url,
+            self.root_url,
             f"CREATE USER {account} IDENTIFIED WITH caching_sha2_password BY '{self._password}'",
             rf"GRANT ALL PRIVILEGES ON `test\_%`.* TO {account}",
         )

@@ -292,7 +292,7 @@ def test_an_event_that_outlived_its_hosts_too_often_is_given_up_unseen(host, mak
 def test_an_event_of_any_shape_is_tried_and_given_up(host, make_process, detail):
     fake_queue = run_reader(host, make_process("toys.refuse"), {"detail": detail})
 
-    assert fake_queue.pauses == [5, 10, 0]
+    assert fake_queue.pauses == [5, 10]
     assert "given up after 3 attempts: ValueError: not today" in host.printed.getvalue()
 
 

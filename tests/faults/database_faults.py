@@ -1,0 +1,236 @@
+"""What a database server can do to those who use it: each for real, on a real MySQL server."""
+
+import json
+import os
+import secrets
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+from moto.server import ThreadedMotoServer
+from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy.exc import DBAPIError
+
+from tests import mysql_server
+from tests.faults.rough_system import RoughSystem, rough_system
+from tests.mysql_server import RunningMySQL
+
+_DISK_FULL = 1021  # ER_DISK_FULL
+_CHANGES = 20  # More than all the locks of those who wait.
+
+
+@dataclass
+class BreakableDatabase:
+    """A server, one database on it, and the secret that holds its password."""
+
+    server: RunningMySQL
+    name: str
+    user: str
+    secret_arn: str
+    secrets_url: str
+    _secrets_client: Any
+    passwords: list[str] = field(default_factory=list)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """How the system finds it: as it does when deployed, the password apart."""
+        url = make_url(self.server.url)
+        return {
+            "DB_HOST": str(url.host),
+            "DB_PORT": str(url.port),
+            "DB_NAME": self.name,
+            "DB_USER": self.user,
+            "DB_SECRET_ARN": self.secret_arn,
+            "FAULTS_SECRETS_URL": self.secrets_url,
+        }
+
+    def freeze(self, seconds: float) -> None:
+        """It holds its connections and says nothing, as when its disk hangs."""
+        assert self.server.pid is not None
+        os.kill(self.server.pid, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.kill(self.server.pid, signal.SIGCONT)
+
+    def restart(self, seconds: float) -> None:
+        """It shuts down in order and refuses connections for some time."""
+        self.server.stop()
+        time.sleep(seconds)
+        self.server.start()
+
+    def crash(self, seconds: float) -> None:
+        """It is killed, and recovers from its logs later."""
+        self.server.kill()
+        time.sleep(seconds)
+        self.server.start()
+
+    def kill_connections(self, seconds: float) -> int:
+        """Cut every connection again and again, in the middle of whatever it does."""
+        ends_at, killed = time.monotonic() + seconds, 0
+        while time.monotonic() < ends_at:
+            for (connection_id,) in self._as_root(
+                f"SELECT id FROM information_schema.processlist WHERE user = '{self.user}'"
+            ):
+                with suppress(DBAPIError):  # It ended by itself.
+                    self._as_root(f"KILL {connection_id}")
+                    killed += 1
+            time.sleep(0.05)
+        return killed
+
+    def rotate_password(self, seconds: float = 0) -> None:
+        """Change the password, tell the secret, and cut those who came in by the old one."""
+        self.passwords.append(secrets.token_urlsafe(16))
+        account = f"'{self.user}'@'127.0.0.1'"
+        self._as_root(f"ALTER USER {account} IDENTIFIED BY '{self.passwords[-1]}'")
+        time.sleep(seconds)
+        self._secrets_client.put_secret_value(
+            SecretId=self.secret_arn, SecretString=_secret_of(self.user, self.passwords[-1])
+        )
+        self.kill_connections(0.2)
+
+    def fill_disk(self, seconds: float) -> None:
+        """It refuses every write with the error of a full disk."""
+        for event in ("INSERT", "UPDATE"):
+            self._in_database(
+                f"CREATE TRIGGER full_{event} BEFORE {event} ON images FOR EACH ROW"
+                f" SIGNAL SQLSTATE 'HY000' SET MYSQL_ERRNO = {_DISK_FULL},"
+                " MESSAGE_TEXT = 'Disk full'"
+            )
+        time.sleep(seconds)
+        for event in ("INSERT", "UPDATE"):
+            self._in_database(f"DROP TRIGGER full_{event}")
+
+    def refuse_writes(self, seconds: float) -> None:
+        """It is the replica that yesterday's primary has become."""
+        self._as_root("SET GLOBAL super_read_only = ON")
+        time.sleep(seconds)
+        self._as_root("SET GLOBAL super_read_only = OFF")
+        self._as_root("SET GLOBAL read_only = OFF")
+
+    def deadlock(self, system: RoughSystem, number: int) -> bool:
+        """Lock an image's row before its functions come, and close the circle when one waits.
+
+        Args:
+            number: an image that is being uploaded, whose original is long under way.
+        Returns:
+            Whether the server chose the function as the victim.
+        """
+        self._as_root("SET GLOBAL innodb_monitor_enable = 'lock_deadlocks'")
+        engine = create_engine(
+            self.server.root_url.set(database=self.name), isolation_level="READ COMMITTED"
+        )
+        try:
+            image_id, key = _wait_for(lambda: self._find(engine, f"number-{number}.jpg"))
+            before = self._deadlocks()
+            with engine.connect() as connection:
+                # The row first and its key last; a claim goes the other way. Whoever has changed
+                # more survives, and a claim that waits has changed nothing yet.
+                for shade in range(_CHANGES):
+                    connection.execute(
+                        text("UPDATE images SET dominant_color = :color WHERE id = :id"),
+                        {"id": image_id, "color": f"#{shade:06x}"},
+                    )
+                _wait_for(self._claim_waits)
+                connection.execute(
+                    text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
+                    {"key": key},
+                )
+                connection.rollback()
+            return self._deadlocks() > before
+        finally:
+            engine.dispose()
+
+    @staticmethod
+    def _find(engine: Engine, filename: str) -> Any:
+        with engine.connect() as connection:
+            return connection.execute(
+                text("SELECT id, original_key FROM images WHERE filename = :name"),
+                {"name": filename},
+            ).first()
+
+    def _claim_waits(self) -> bool:
+        waiting = self._as_root(
+            "SELECT trx_query FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+        )
+        return any("_attempts=" in str(query) for (query,) in waiting)
+
+    def _deadlocks(self) -> int:
+        counted = self._as_root(
+            "SELECT count FROM information_schema.innodb_metrics WHERE name = 'lock_deadlocks'"
+        )
+        return int(counted[0][0])
+
+    def _as_root(self, sql: str) -> Any:
+        return self.server.execute_as_root(sql)
+
+    def _in_database(self, sql: str) -> None:
+        engine = create_engine(self.server.root_url.set(database=self.name))
+        try:
+            with engine.begin() as connection:
+                connection.exec_driver_sql(sql)
+        finally:
+            engine.dispose()
+
+
+@contextmanager
+def breakable_database(server: RunningMySQL) -> Iterator[BreakableDatabase]:
+    """A new database on a server, and a store of secrets with its password."""
+    url = make_url(mysql_server.create_database(server.url))
+    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    store.start()
+    host, port = store.get_host_and_port()
+    try:
+        client = boto3.client(
+            "secretsmanager",
+            endpoint_url=f"http://{host}:{port}",
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        password = str(url.password)
+        arn = client.create_secret(
+            Name=str(url.database), SecretString=_secret_of(str(url.username), password)
+        )["ARN"]
+        yield BreakableDatabase(
+            server,
+            str(url.database),
+            str(url.username),
+            arn,
+            f"http://{host}:{port}",
+            client,
+            [password],
+        )
+    finally:
+        store.stop()
+
+
+@contextmanager
+def system_on(
+    database: BreakableDatabase, folder: Path, **environment: str
+) -> Iterator[RoughSystem]:
+    """A system that has only this database."""
+    with rough_system(folder, **database.environment, **environment) as system:
+        system.database_url = database.server.root_url.set(database=database.name).render_as_string(
+            hide_password=False
+        )
+        system.secrets = database.passwords  # The same list: it grows with each rotation.
+        database.passwords.append(system.gemini.key)
+        yield system
+
+
+def _secret_of(user: str, password: str) -> str:
+    return json.dumps({"username": user, "password": password})
+
+
+def _wait_for(find: Callable[[], Any], seconds: float = 30) -> Any:
+    ends_at = time.monotonic() + seconds
+    while not (found := find()):
+        assert time.monotonic() < ends_at, f"not within {seconds} s"
+        time.sleep(0.05)
+    return found

@@ -1,0 +1,162 @@
+"""The newest migration, run on a full table while the release before it takes uploads."""
+
+import io
+import shutil
+import subprocess
+import tarfile
+import threading
+import time
+
+import pytest
+import requests
+from sqlalchemy import create_engine, text
+
+from database import repository
+from database.migrations import migrate
+from database.session import create_session_factory, session_scope
+from tests.faults.faulty_gemini import caption_of, faulty_gemini
+from tests.faults.numbered_images import numbered_image
+from tests.local_system import ROOT, LocalSystem, wait_until
+
+ROWS = 20_000
+PEOPLE = 3
+# Measured on two busy cores: 1.6 s for 0003, which adds tables; 9.2 s for 0002, which copied this.
+# No more than half of what a connection waits for one statement.
+LONGEST_WAIT_SECONDS = 15
+VERSIONS = ROOT / "database" / "migrations" / "versions"
+
+
+def git(*arguments):
+    return subprocess.run(
+        ["git", "-C", str(ROOT), *arguments], check=True, capture_output=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def previous_release(tmp_path_factory):
+    """The code as it was before the newest migration was added."""
+    newest = sorted(VERSIONS.glob("[0-9]*.py"))[-1].relative_to(ROOT)
+    try:
+        added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(newest)).decode()
+        archive = git("archive", f"{added.strip()}^")
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the release before the newest migration is not in this checkout's history")
+    folder = tmp_path_factory.mktemp("previous-release")
+    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
+        files.extractall(folder, filter="data")
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def fill(url):
+    """Copy the one row that is there until the table is full."""
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        columns = connection.execute(
+            text(
+                "SELECT column_name FROM information_schema.columns WHERE table_schema = DATABASE()"
+                " AND table_name = 'images' AND generation_expression = '' AND column_name <> 'id'"
+            )
+        ).scalars()
+        names = list(columns)
+        values = [
+            "CONCAT('originals/', UUID(), '.jpg')" if n == "original_key" else n for n in names
+        ]
+        copy = f"INSERT INTO images ({', '.join(names)}) SELECT {', '.join(values)} FROM images"
+        count = 1
+        while count < ROWS:
+            count += connection.execute(text(f"{copy} LIMIT {ROWS - count}")).rowcount
+            connection.commit()
+    engine.dispose()
+
+
+class People:
+    """Upload and look, one request after the other, and note how long each took."""
+
+    def __init__(self, url):
+        self._url = url
+        self._stopping = threading.Event()
+        self._numbers = iter(range(2, 4000))
+        self._threads = [threading.Thread(target=self._act) for _ in range(PEOPLE)]
+        self.waits, self.failures, self.ids = [], [], {}
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_error):
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _act(self):
+        while not self._stopping.is_set():
+            number = next(self._numbers)
+            answer = self._ask(
+                "POST",
+                "/upload",
+                files={"image": (f"{number}.jpg", numbered_image(number))},
+                headers={"Accept": "application/json"},
+            )
+            if answer is not None:
+                self.ids[number] = answer.json()["results"][0]["id"]
+                self._ask("GET", f"/api/image_status/{self.ids[number]}")
+            self._ask("GET", "/gallery")
+
+    def _ask(self, method, path, **arguments):
+        started_at = time.monotonic()
+        try:
+            answer = requests.request(method, self._url + path, timeout=60, **arguments)
+            answer.raise_for_status()
+        except requests.RequestException as error:
+            self.failures.append(repr(error))
+            return None
+        finally:
+            self.waits.append(time.monotonic() - started_at)
+        return answer
+
+
+def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
+    previous_release, mysql_url, make_engine, tmp_path, capsys
+):
+    with faulty_gemini() as gemini:
+        system = LocalSystem(
+            tmp_path / "state",
+            DATABASE_URL=mysql_url,
+            GEMINI_API_KEY=gemini.key,
+            GOOGLE_GEMINI_BASE_URL=gemini.url,
+        )
+        system.project = previous_release
+        system.start()
+        try:
+            (first,) = system.upload(("1.jpg", numbered_image(1)))
+            system.finished(first["id"], seconds=60)
+            fill(mysql_url)
+
+            with People(system.url) as people:
+                wait_until(lambda: len(people.ids) >= 2 * PEOPLE, seconds=60)
+                started_at = time.monotonic()
+                migrate(make_engine(mysql_url))
+                took = time.monotonic() - started_at
+                before = len(people.ids)
+                wait_until(lambda: len(people.ids) >= before + 2 * PEOPLE, seconds=60)
+
+            assert people.failures == []
+            assert max(people.waits) < LONGEST_WAIT_SECONDS
+            for number, image_id in people.ids.items():
+                status = system.finished(image_id, seconds=60)
+                assert (status["status"], status["annotation"]) == ("completed", caption_of(number))
+        finally:
+            assert system.stop() == 0
+            assert system.orphans() == []
+
+    with capsys.disabled():
+        print(
+            f"\n{ROWS} rows migrated in {took:.2f} s while {len(people.waits)} requests came;"
+            f" the longest took {max(people.waits):.2f} s"
+        )
+    # The release that comes now reads what the one before it wrote.
+    with session_scope(create_session_factory(make_engine(mysql_url))) as session:
+        newest = repository.list_images(session, limit=len(people.ids))
+    assert {image.id for image in newest} == set(people.ids.values())
