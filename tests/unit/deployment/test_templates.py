@@ -130,6 +130,16 @@ def test_the_rules_accept_every_profile(stacks):
         ),
         (
             DATA,
+            {"DatabaseStorageInGiB": "500", "DatabaseMaxStorageInGiB": "500"},
+            "more than DatabaseStorageInGiB",
+        ),
+        (
+            DATA,
+            {"DatabaseStorageInGiB": "2000", "DatabaseMaxStorageInGiB": "1000"},
+            "more than DatabaseStorageInGiB",
+        ),
+        (
+            DATA,
             {
                 "AlarmEmail": "someone@example.com",
                 "ExistingAlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
@@ -180,6 +190,7 @@ def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, bec
         (NETWORK, {"NatMode": "none", "CreateInterfaceEndpoints": "true"}),
         (NETWORK, {"AllowLoadBalancerSignIn": "true"}),
         (DATA, {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "500"}),
+        (DATA, {"DatabaseStorageInGiB": "3000", "DatabaseMaxStorageInGiB": "4000"}),
         (DATA, {"AlarmEmail": "someone@example.com"}),
         (DATA, {"AllowedOrigins": "https://example.com, https://example.org:8443"}),
         (WEB, COGNITO),
@@ -406,6 +417,19 @@ def test_a_restored_snapshot_keeps_its_own_database_and_user():
 
     assert fresh.keys() - restored.keys() == {"DBName", "MasterUsername"}
     assert restored.keys() - fresh.keys() == {"DBSnapshotIdentifier"}
+
+
+def test_a_database_that_has_grown_can_be_restored():
+    """RDS refuses to restore a snapshot into less storage than it was taken of."""
+    parameters = document(DATA)["Parameters"]
+    sizes = parameters["DatabaseStorageInGiB"]["AllowedValues"]
+    limits = parameters["DatabaseMaxStorageInGiB"]["AllowedValues"]
+
+    # Each limit but the last can be reached, and is a size to begin with.
+    assert set(limits[:-1]) <= set(sizes)
+    for size in sizes:
+        given = {"DatabaseStorageInGiB": str(size), "DatabaseMaxStorageInGiB": str(limits[-1])}
+        assert deploy(merged(PROFILES["snapshot"], {DATA: given}))[DATA].refusals() == []
 
 
 # ---- The network --------------------------------------------------------------------------------
