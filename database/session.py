@@ -15,7 +15,7 @@ from database.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
-# Below any load balancer's idle limit; MySQL's own wait_timeout is eight hours.
+# Below any load balancer's idle limit, and below the wait_timeout that the template gives MySQL.
 POOL_RECYCLE_SECONDS = 280
 # One for each thread of a web worker, so that a burst does not pay for a handshake each time. A
 # function uses one, and connections are made only when needed.

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from moto.events.models import EventPattern
 
+from database.session import POOL_RECYCLE_SECONDS
 from tests.cloudformation import (
     ACCOUNT,
     DATA,
@@ -430,6 +431,12 @@ def test_a_database_that_has_grown_can_be_restored():
     for size in sizes:
         given = {"DatabaseStorageInGiB": str(size), "DatabaseMaxStorageInGiB": str(limits[-1])}
         assert deploy(merged(PROFILES["snapshot"], {DATA: given}))[DATA].refusals() == []
+
+
+def test_the_database_ends_no_connection_that_the_code_would_still_use(stacks):
+    [group] = stacks[DATA].of_type("AWS::RDS::DBParameterGroup").values()
+
+    assert POOL_RECYCLE_SECONDS < int(group["Parameters"]["wait_timeout"]) <= 600
 
 
 # ---- The network --------------------------------------------------------------------------------
