@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudformation import IMAGES, PROFILES, WEB, deploy
+from tests.cloudformation import IMAGES, PROFILES, REGION, WEB, deploy
 
 IMAGE = IMAGES[WEB]["WebImageUri"]
 REGISTRY = IMAGE.partition("/")[0]
@@ -179,6 +179,7 @@ def test_the_container_runs_with_no_more_than_it_needs(server, user_data):
     assert "--user 10001:10001 --read-only --mount type=volume,destination=/tmp" in run
     assert "--cap-drop ALL --security-opt no-new-privileges" in run
     assert "--log-driver awslogs --log-opt mode=non-blocking" in run
+    assert f"awslogs-region={REGION}" in run
     assert "awslogs-stream=i-0123456789abcdef0" in run
 
 
