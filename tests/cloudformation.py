@@ -22,7 +22,7 @@ STACKS = (
     "03-lambda-stack",
     "04-ec2-alb-asg-stack",
 )
-_REGISTRY, NETWORK, DATA, FUNCTIONS, WEB = STACKS
+REGISTRY, NETWORK, DATA, FUNCTIONS, WEB = STACKS
 REGION = "eu-west-1"
 ACCOUNT = "111122223333"
 

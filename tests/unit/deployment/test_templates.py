@@ -16,6 +16,7 @@ from tests.cloudformation import (
     NETWORK,
     PROFILES,
     REGION,
+    REGISTRY,
     STACKS,
     WEB,
     TemplateError,
@@ -292,6 +293,26 @@ def test_every_role_made_here_stays_within_the_boundary_that_is_given():
     for name, role in roles.items():
         assert role["PermissionsBoundary"] == boundary["PermissionsBoundaryArn"], name
     assert of_type(stacks, "AWS::IAM::User", "AWS::IAM::AccessKey", "AWS::IAM::Group") == {}
+
+
+def test_lambda_of_this_account_alone_may_fetch_the_functions_images():
+    repositories = deploy(PROFILES["default"])[REGISTRY].of_type("AWS::ECR::Repository")
+    opened = {
+        logical_id: properties["RepositoryPolicyText"]["Statement"]
+        for logical_id, properties in repositories.items()
+        if "RepositoryPolicyText" in properties
+    }
+
+    assert opened.keys() == {"AnnotationRepository", "ThumbnailRepository"}
+    for statements in opened.values():
+        assert [statement["Principal"] for statement in statements] == [
+            {"Service": "lambda.amazonaws.com"}
+        ] * len(statements)
+        # Each statement is a way in of its own, so each names the account.
+        assert [statement["Condition"] for statement in statements] == [
+            {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
+            {"ArnLike": {"aws:SourceArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:*"}},
+        ]
 
 
 # ---- What is made -------------------------------------------------------------------------------
