@@ -315,6 +315,19 @@ def test_lambda_of_this_account_alone_may_fetch_the_functions_images():
         ]
 
 
+def test_a_function_begins_traces_only_with_a_role_that_is_known_to_write_them():
+    """Lambda would refuse to make it otherwise."""
+    for profile in ("default", "lab"):
+        functions = deploy(PROFILES[profile])[FUNCTIONS]
+        modes = {
+            properties["TracingConfig"]["Mode"]
+            for properties in functions.of_type("AWS::Lambda::Function").values()
+        }
+
+        writes_traces = "xray:PutTraceSegments" in walk(functions.resources)
+        assert modes == {"Active" if writes_traces else "PassThrough"}, profile
+
+
 # ---- What is made -------------------------------------------------------------------------------
 
 
