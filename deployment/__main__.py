@@ -56,9 +56,10 @@ def parameters_option(command: Command) -> Command:
 
 
 def _check_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,19}", name):
+    if len(name) > 20 or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise click.BadParameter(
-            "must begin with a letter and hold at most 20 lower case letters, digits and hyphens."
+            "must begin with a letter and hold at most 20 lower case letters, digits and single "
+            "hyphens between them."
         )
     return name
 

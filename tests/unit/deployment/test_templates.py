@@ -3,11 +3,14 @@
 import json
 import re
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
+from click import BadParameter
 from moto.events.models import EventPattern
 
 from database.session import POOL_RECYCLE_SECONDS
+from deployment.__main__ import _check_name
 from tests.cloudformation import (
     ACCOUNT,
     DATA,
@@ -249,9 +252,26 @@ def test_every_parameter_stands_in_one_group(template):
 def test_every_environment_has_a_name_of_the_same_form():
     environments = [document(name)["Parameters"]["Environment"] for name in STACKS]
 
-    assert {(each["Default"], each["AllowedPattern"]) for each in environments} == {
-        ("dev", "^[a-z][a-z0-9-]{0,19}$")
-    }
+    assert {each["Default"] for each in environments} == {"dev"}
+    assert all(each == environments[0] | {"Description": ANY} for each in environments)
+
+
+# A database's name is made of the stack's, and may not hold two hyphens in a row.
+@pytest.mark.parametrize("name", ["dev-", "a--b", "-a", "1a", "Prod", "a_b", "", "a" * 21])
+def test_an_environment_has_no_name_that_some_service_would_refuse(name):
+    for stack in STACKS:
+        with pytest.raises(TemplateError, match="Environment"):
+            deploy(merged(PROFILES["default"], {stack: {"Environment": name}}))
+    with pytest.raises(BadParameter):
+        _check_name(None, None, name)
+
+
+@pytest.mark.parametrize("name", ["a", "dev", "team-1-staging", "a" * 20])
+def test_an_environment_may_have_any_other_name(name):
+    everywhere = {stack: {"Environment": name} for stack in STACKS}
+
+    assert deploy(merged(PROFILES["default"], everywhere)).keys() == set(STACKS)
+    assert _check_name(None, None, name) == name
 
 
 # ---- Permissions and secrets --------------------------------------------------------------------
