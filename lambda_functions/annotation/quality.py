@@ -60,7 +60,12 @@ def read_answer(text: str, *, prompt: str, language: str) -> Words:
         raise CaptionRejectedError("its caption was empty")
     _judge(caption, prompt=prompt, language=language)
     alt_text = _clean_text(fields.get("alt_text"))
-    if not alt_text or _is_refusal(alt_text) or _is_echo(alt_text, prompt):
+    if (
+        not alt_text
+        or _PLACEHOLDER.fullmatch(alt_text)
+        or _is_refusal(alt_text)
+        or _is_echo(alt_text, prompt)
+    ):
         alt_text = caption
     return Words(
         _shorten_to_sentences(caption),
@@ -75,7 +80,7 @@ def _judge(caption: str, *, prompt: str, language: str) -> None:
     if _is_echo(caption, prompt):
         raise CaptionRejectedError("it repeated its instructions")
     said = _without_quotations(caption)
-    if not any(character.isalpha() for character in caption):
+    if _PLACEHOLDER.fullmatch(caption) or not any(map(str.isalpha, caption)):
         raise CaptionRejectedError("it held no words")
     expected = find_language(language)
     if expected is not None and expected.is_foreign(said):
@@ -144,8 +149,10 @@ _PREAMBLES = (
     ),
     re.compile(r"(?:caption|description|alt[ -]?text)\s*:\s+", re.IGNORECASE),
     re.compile(
-        r"(?:(?:in )?(?:this|the) (?:image|photo|photograph|picture)"
-        r"(?: (?:shows|depicts|features|captures|displays|is of)(?! (?:that|how|what|where)\b)|,)"
+        # With "in": "The photo, taken at dusk, shows a pier" is a sentence that needs its subject.
+        r"(?:in (?:this|the) (?:image|photo|photograph|picture),"
+        r"|(?:this|the) (?:image|photo|photograph|picture)"
+        r" (?:shows|depicts|features|captures|displays|is of)(?! (?:that|how|what|where)\b)"
         r"|this is (?:an?|the) (?:image|photo|photograph|picture) (?:of|showing))\s+",
         re.IGNORECASE,
     ),
@@ -158,7 +165,7 @@ def _clean_text(value: Any) -> str:
         return ""
     text = _without_markdown(_without_invisibles(value[:_MOST_CHARACTERS]))
     text = " ".join(text.split())
-    if len(text) > 1 and text[0] == text[-1] == '"' and '"' not in text[1:-1]:
+    if len(text) > 1 and text[0] + text[-1] in ('""', "“”") and not set(text[1:-1]) & set('"“”'):
         text = text[1:-1].strip()
     for preamble in _PREAMBLES:
         rest = text[match.end() :] if (match := preamble.match(text)) else ""
@@ -228,20 +235,32 @@ def _clean_tags(value: Any) -> Iterator[str]:
 # How models decline, at the beginning of an answer. No caption begins by speaking of oneself.
 _REFUSAL = re.compile(
     r"""
+    (?: (?:hello|hi) [,.!] [ ])?
     (?: (?:i[ ]am|i['’]?m) [ ] (?:so[ ]|very[ ]|really[ ])?
         (?:sorry|unable|afraid|not[ ]able|only[ ]a)
       | i [ ] (?:can[ ]?not|can['’]?t|could[ ]not|couldn['’]t|do[ ]not|don['’]t|apologi[sz]e)
-      | (?:sorry|unfortunately|my[ ]apologies) , (?:[ ]but)? [ ] (?:i\b|there[ ]is[ ]no[ ]image)
-      | as [ ] an? [ ] (?:ai|language[ ]model|large[ ]language)
+      | (?:sorry|unfortunately|(?:my[ ])?apologies) [,.!] (?:[ ]but)? [ ]
+        (?:i\b|there[ ]is[ ]no[ ]image)
+      | as [ ] an? [ ] (?:ai|language[ ]model|large[ ]language) \b
+      | (?:i[ ]am|i['’]?m) [ ] (?:just[ ])? an? [ ] (?:ai|(?:large[ ])?language[ ]model) \b
+      | i [ ] (?:did[ ]not|didn['’]t|have[ ]not|haven['’]t|will[ ]not|won['’]t
+        |was[ ](?:unable|not[ ]able)|see[ ]no[ ]image) \b
+      | (?:cannot|can['’]t|unable[ ]to) [ ]
+        (?:access|analy[sz]e|caption|describe|open|process|see|view) [ ] (?:the|this|your|any) [ ]
+        (?:image|photo|picture)
       | (?:please|could[ ]you[ ](?:please[ ])?|kindly) [ ]?
         (?:provide|upload|share|attach|send|resend) [ ] (?:me[ ])? (?:with[ ])?
-        (?:the|an?|your|another)
-      | no [ ] image [ ] (?:was|has[ ]been|is) [ ] (?:provided|attached|uploaded|visible)
-      | there [ ] (?:is|was) [ ] no [ ] image [ ] (?:provided|attached|to[ ]describe)
+        (?:the|an?|your|another|image)
+      | no [ ] image [ ] (?:(?:was|has[ ]been|is) [ ])? (?:provided|attached|uploaded) \b
+      | no [ ] image [ ] is [ ] visible (?: [ ] to [ ] me)? \.? $
+      | there (?:[ ]is|[ ]was|['’]s) [ ] no [ ] image [ ] (?:provided|attached|to[ ]describe)
+      | you [ ] (?:did[ ]not|didn['’]t|have[ ]not|haven['’]t) [ ]
+        (?:attach|includ|provid|send|sent|shar|upload)
       | it [ ] (?:seems|looks|appears) [ ] (?:like[ ]|that[ ])?
-        (?:there[ ]is[ ]no[ ]image|no[ ]image|you)
+        (?:there[ ]is[ ]no[ ]image|no[ ]image|you) \b
       | (?:es[ ]tut[ ]mir[ ]leid|tut[ ]mir[ ]leid|entschuldigung,[ ]ich|leider[ ]kann[ ]ich
-        |ich[ ]kann[ ](?:dieses|das|kein|ihnen|dir|leider)|bitte[ ](?:laden|stellen|senden)[ ]sie)
+        |ich[ ]kann[ ](?:dieses|das|kein|ihnen|dir|leider)|ich[ ]sehe[ ]kein[ ]bild
+        |es[ ]wurde[ ]kein[ ]bild|bitte[ ](?:laden|stellen|senden)[ ]sie)
       | (?:lo[ ]siento|lamentablemente,?[ ]no[ ]puedo|no[ ]puedo[ ](?:ver|describir|ayudar|procesar)
         |por[ ]favor,?[ ](?:proporcion|sub|env|forne[cç]))
       | (?:je[ ]suis[ ]désolé|désolée?,|je[ ]ne[ ]peux[ ]pas|veuillez[ ](?:fournir|télécharger))
@@ -258,6 +277,10 @@ _QUOTATION = re.compile(
     r"“[^”]*”|„[^“”]*[“”]|«[^»]*»|‹[^›]*›|「[^」]*」|『[^』]*』|\"[^\"]*\"|‘[^’]*’(?!\w)"
     r"|(?<!\w)'[^']*(?:\w'\w[^']*)*'(?!\w)"
 )
+
+
+# What a form holds that nobody has filled in.
+_PLACEHOLDER = re.compile(r"(?:n/?a|none|null|string|undefined)\.?", re.IGNORECASE)
 
 
 def _is_refusal(text: str) -> bool:

@@ -69,6 +69,7 @@ def test_json_is_found_in_fences_in_prose_and_inside_its_own_caption(text):
         ("## Dog\n\n- A dog *runs*.", "Dog A dog runs."),
         ("A dog by [the pier](https://example.com/x).", "A dog by the pier."),
         ('"A dog runs."', "A dog runs."),
+        ("“A dog runs.”", "A dog runs."),
         ("A  dog\n\truns.", "A dog runs."),
         ("A \u202edog\u202c \u200bruns\x07.\ufeff", "A dog runs."),
         ("A dog \ud83druns.", "A dog runs."),
@@ -90,6 +91,14 @@ def test_what_does_no_harm_is_mended(said, kept):
         "Here lies a dog beside the words: a gravestone in the grass.",
         "A museum card with a description: “Bronze, 1890”.",
         "This image shows how to fold a paper crane.",
+        "The photograph, taken in black and white, shows a man on a bench.",
+        "This picture, framed in gold, hangs on a wall.",
+        "As an airplane takes off, people wave from behind the fence.",
+        "It looks like young deer are crossing the road.",
+        "No image is visible on the dark television in the living room.",
+        "None of the boats in the harbour has its sails up.",
+        "Unable to fit through the gate, a cow waits in the meadow.",
+        "Hello Kitty on a pink mug.",
         "A screen shows the words “one or two plain sentences that say what the image shows”.",
         "A poster says «Купите один билет и получите второй бесплатно» near the gate.",
         "A menu lists “un plato de la casa con el vino y los postres” on the wall.",
@@ -127,6 +136,22 @@ def test_a_caption_may_quote_anything_and_is_left_as_it_is(caption):
         (as_json("Please provide the image you would like me to describe."), "declined"),
         (as_json("Could you please upload the image again?"), "declined"),
         (as_json("No image was provided."), "declined"),
+        (as_json("No image provided."), "declined"),
+        (as_json("I am an AI and cannot see images."), "declined"),
+        (as_json("I'm just a language model."), "declined"),
+        (as_json("I didn’t receive an image."), "declined"),
+        (as_json("I won't describe this."), "declined"),
+        (as_json("Unable to view the image."), "declined"),
+        (as_json("Cannot describe this image."), "declined"),
+        (as_json("You haven't provided an image."), "declined"),
+        (as_json("There’s no image attached."), "declined"),
+        (as_json("Sorry. I can't help with that request."), "declined"),
+        (as_json("Apologies, but I can't describe this."), "declined"),
+        (as_json("Hello! Please provide the image."), "declined"),
+        (as_json("“I'm sorry, I can't help with that.”"), "declined"),
+        (as_json("Es wurde kein Bild bereitgestellt."), "declined"),
+        (as_json("N/A"), "no words"),
+        (as_json("null"), "no words"),
         (as_json("Lo siento, no puedo ver la imagen."), "declined"),
         (as_json("申し訳ありませんが、画像を説明できません。"), "declined"),
         (as_json("One or two plain sentences that say what the image shows."), "instructions"),
@@ -218,7 +243,7 @@ def test_an_over_long_alt_text_ends_at_a_sentence_or_at_a_word():
     assert words.startswith(shortened.removesuffix("…"))
 
 
-@pytest.mark.parametrize("alt_text", ["", None, ["x"], "I'm sorry, I can't see it."])
+@pytest.mark.parametrize("alt_text", ["", None, ["x"], "N/A", "I'm sorry, I can't see it."])
 def test_an_alt_text_that_is_none_is_taken_from_the_caption(alt_text):
     assert read(as_json(alt_text=alt_text)).alt_text == CAPTION
 
