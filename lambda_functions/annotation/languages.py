@@ -45,10 +45,17 @@ class Language:
         scripts = Counter(_script(character) for character in text if character.isalpha())
         letters = scripts.total()
         own = sum(scripts[script] for script in self.scripts)
-        return letters >= MIN_LETTERS and own < MIN_SCRIPT_SHARE * letters
+        if letters < MIN_LETTERS or own >= MIN_SCRIPT_SHARE * letters:
+            return False
+        if own == 0 or 2 * scripts["LATIN"] < letters:
+            return True
+        # Programs and products have Latin names in every script, and one of them has as many
+        # letters as half a line of Chinese. A Latin sentence has its small words as well.
+        words = set(_words(text))
+        return any(len(other.common_words & words) >= MIN_FOREIGN_WORDS for other in LANGUAGES)
 
     def _has_anothers_words(self, text: str) -> bool:
-        words = re.findall(r"[^\W\d_]+", text.casefold())
+        words = _words(text)
         if not self.common_words or len(words) < MIN_WORDS:
             return False
         own = len(self.common_words & set(words))
@@ -63,9 +70,19 @@ def find_language(name: str) -> Language | None:
     Returns:
         None when it is not known here, or more than one is named.
     """
-    words = set(re.findall(r"[^\W\d_]+", unicodedata.normalize("NFC", name).casefold()))
+    name = unicodedata.normalize("NFC", name).casefold().strip()
+    words = set(_words(name))
+    codes = {word for word in words if len(word) == 2 and word.isascii()}
+    if re.fullmatch(r"[a-z]{2}(?:[-_][a-z0-9]+)+", name):
+        words = {name[:2]}  # What follows is a place: the Argentina of `es-AR` speaks no Arabic.
+    elif words > codes and any(language.names & (words - codes) for language in LANGUAGES):
+        words -= codes  # So is the UK of `English (UK)`.
     named = [language for language in LANGUAGES if language.names & words]
     return named[0] if len(named) == 1 else None
+
+
+def _words(text: str) -> list[str]:
+    return re.findall(r"[^\W\d_]+", text.casefold())
 
 
 @cache
