@@ -119,7 +119,7 @@ class Captioner:
             PermanentError: the service cannot work with this image.
             BusyError: it asks to come back later.
             NoAnswerError: too slow, or cut off.
-            TransientError: away.
+            TransientError: away, or it answered that it cannot.
             ConfigurationError: the key, the model or the account is refused.
         """
         if self._runner is None:
@@ -187,6 +187,11 @@ class Captioner:
                 self._thinking = None  # From now on: this model does not take the setting.
                 return await self._ask(jpeg, timeout_seconds)
             raise _work_error(error, self._model_name) from error
+        except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
+            # Nobody was asked, so this cannot have cost anything.
+            raise TransientError(
+                "The captioning service cannot be reached.", code="model_unavailable"
+            ) from error
         except (
             httpx2.RequestError,
             JSONDecodeError,

@@ -224,6 +224,18 @@ def test_a_question_that_was_refused_costs_nothing(
     assert spent_today(session_factory) == 0
 
 
+def test_a_question_that_reached_nobody_costs_nothing(
+    gemini, run, captioner, add_image, session_factory, monkeypatch, unused_tcp_port
+):
+    monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{unused_tcp_port}")
+    _, key = add_image()
+
+    with pytest.raises(TransientError):
+        run(key, budget=captioner.most_tokens)
+
+    assert spent_today(session_factory) == 0
+
+
 def test_a_question_without_an_answer_stays_set_aside(
     gemini, run, captioner, add_image, session_factory
 ):

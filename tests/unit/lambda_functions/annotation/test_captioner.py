@@ -334,5 +334,9 @@ def test_a_key_that_stays_refused_is_a_wrong_set_up(gemini, ask):
 def test_a_service_that_is_not_there_is_a_passing_trouble(monkeypatch, unused_tcp_port, ask):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{unused_tcp_port}")
 
-    with pytest.raises(NoAnswerError):
+    with pytest.raises(TransientError) as caught:
         ask()
+
+    # It was not asked, so it cannot have been paid.
+    assert not isinstance(caught.value, NoAnswerError)
+    assert caught.value.code == "model_unavailable"
