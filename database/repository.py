@@ -277,6 +277,8 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
         for condition in (
             _column(half, "status") == Status.PENDING,
             _column(half, "attempts") == 0,
+            # An attempt that was put off does not count, and leaves what it met.
+            _column(half, "error_code").is_(None),
         )
     ]
     failure = {

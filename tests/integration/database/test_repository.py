@@ -149,6 +149,17 @@ def test_an_upload_that_a_function_already_works_on_has_not_failed(session_facto
     assert image.thumbnail_status is Status.PENDING
 
 
+def test_an_upload_that_a_function_put_off_has_not_failed(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    busy = {"code": "model_busy", "message": "Busy.", "seconds": 60}
+    record(session_factory, repository.record_postponement, held, **busy)
+
+    assert not record(session_factory, repository.record_upload_failed, image_id, "Away.")
+
+    assert read(session_factory, image_id).status is Status.PENDING
+
+
 def test_a_claim_is_given_once(session_factory):
     image_id, key = add(session_factory)
 
