@@ -15,7 +15,7 @@ from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerErr
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
 from lambda_functions.attempt import Record, Recorder, logger
-from lambda_functions.errors import BudgetExhaustedError, PermanentError, WorkError
+from lambda_functions.errors import BudgetExhaustedError, BusyError, PermanentError, WorkError
 from lambda_functions.object_store import ObjectStore
 
 # An answer that cannot be kept is asked for once more while this much of the time is left.
@@ -90,7 +90,9 @@ class Annotator:
             logger.warning("asking once more", extra={"reason": str(rejection)})
             try:
                 return self._ask_for_words(claim, jpeg, answer_by)
-            except BudgetExhaustedError:
+            except (BudgetExhaustedError, BusyError):
+                # To put it off would not count as an attempt, and have the first answer paid again
+                # each time.
                 raise rejection from None
 
     def _ask_for_words(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:

@@ -127,6 +127,18 @@ def test_what_is_twice_no_caption_is_failed_with_the_reason_and_never_stored(
     assert len(gemini.requests) == 2
 
 
+def test_a_model_that_is_busy_when_asked_once_more_does_not_put_off_what_was_refused(
+    gemini, run, add_image
+):
+    _, key = add_image()
+    gemini.script += [REFUSAL, error(429, "RESOURCE_EXHAUSTED")]
+
+    # Each time it came back, the first answer would be paid again.
+    assert run(key)["error"]["code"] == "caption_rejected"
+    assert run(key)["outcome"] == "skipped"
+    assert len(gemini.requests) == 2
+
+
 def test_when_little_time_is_left_it_is_not_asked_for_again(gemini, run, add_image):
     _, key = add_image()
     gemini.script.append(REFUSAL)
