@@ -15,7 +15,13 @@ from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerErr
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
 from lambda_functions.attempt import Record, Recorder, logger
-from lambda_functions.errors import BudgetExhaustedError, BusyError, PermanentError, WorkError
+from lambda_functions.errors import (
+    BudgetExhaustedError,
+    BusyError,
+    ConfigurationError,
+    PermanentError,
+    WorkError,
+)
 from lambda_functions.object_store import ObjectStore
 
 # An answer that cannot be kept is asked for once more while this much of the time is left.
@@ -134,13 +140,18 @@ class Annotator:
 
         Raises:
             BudgetExhaustedError: so much is not left.
+            ConfigurationError: the budget is too small for any question.
         """
         if self.daily_token_budget == 0:
             return None
-        with session_scope(self.session_factory) as session:
-            reservation = token_budget.reserve(
-                session, self.captioner.most_tokens, budget=self.daily_token_budget
+        most_tokens = self.captioner.most_tokens
+        if self.daily_token_budget < most_tokens:
+            raise ConfigurationError(
+                f"The daily budget for captions, {self.daily_token_budget} tokens, is less than "
+                f"one of them may take: {most_tokens}."
             )
+        with session_scope(self.session_factory) as session:
+            reservation = token_budget.reserve(session, most_tokens, budget=self.daily_token_budget)
         if reservation is None:
             raise BudgetExhaustedError(
                 "Today's budget for captions is used up. Try it again after midnight UTC."

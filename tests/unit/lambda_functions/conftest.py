@@ -15,9 +15,9 @@ from lambda_functions.attempt import logger
 def add_image(session_factory):
     """Adds a pending row and returns its id and original key."""
 
-    def add(extension="jpg"):
+    def add(extension="jpg", sha256="0" * 64):
         key = f"originals/{uuid.uuid4()}.{extension}"
-        new = NewImage(f"photo.{extension}", key, "image/jpeg", 3, 40, 30, "0" * 64, "me")
+        new = NewImage(f"photo.{extension}", key, "image/jpeg", 3, 40, 30, sha256, "me")
         with session_scope(session_factory) as session:
             return repository.add_image(session, new), key
 

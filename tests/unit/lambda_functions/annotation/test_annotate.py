@@ -184,14 +184,28 @@ def test_a_busy_model_is_left_alone_for_as_long_as_it_said(gemini, run, add_imag
 def test_a_question_that_the_budget_cannot_bear_is_not_asked(
     gemini, run, captioner, add_image, read_image, session_factory
 ):
-    image_id, key = add_image()
+    _, first_key = add_image()
+    image_id, key = add_image(sha256="b" * 64)
+    run(first_key, budget=captioner.most_tokens)
 
-    outcome = run(key, budget=captioner.most_tokens - 1)
+    outcome = run(key, budget=captioner.most_tokens)
 
     assert outcome["error"]["code"] == "budget_exhausted"
     assert "midnight UTC" in read_image(image_id).annotation_error_message
+    assert len(gemini.requests) == 1
+    assert spent_today(session_factory) == 345
+
+
+def test_a_budget_too_small_for_any_question_is_a_wrong_set_up_and_not_used_up(
+    gemini, run, captioner, add_image, session_factory
+):
+    _, key = add_image()
+
+    outcome = run(key, budget=captioner.most_tokens - 1)
+
+    assert outcome["error"]["code"] == "configuration"
+    assert str(captioner.most_tokens) in outcome["error"]["message"]
     assert gemini.requests == []
-    assert spent_today(session_factory) == 0
 
 
 def test_what_was_set_aside_becomes_what_was_spent(
