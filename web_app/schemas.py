@@ -86,7 +86,9 @@ class ImageSchema(Schema):
     cost_usd = fields.Float(
         required=True,
         allow_none=True,
-        metadata={"description": "Of the last caption; null where the model's price is unknown."},
+        metadata={
+            "description": "Of every question, answer kept or not; null where the price is unknown."
+        },
     )
     is_mine = fields.Boolean(required=True, metadata={"description": "The asking owner's own."})
     url = fields.String(required=True, metadata={"description": "The page of the image."})

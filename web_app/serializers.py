@@ -68,7 +68,7 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
 
 
 def image_cost_usd(image: Image) -> float | None:
-    """What the last caption cost."""
+    """What every question about it cost, whether or not the answer was kept."""
     return cost_usd(image.annotation_model, image.input_tokens, image.output_tokens)
 
 
