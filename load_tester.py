@@ -52,6 +52,7 @@ import click
 from hdrh.histogram import HdrHistogram
 from rich.console import Console
 from rich.live import Live
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -442,9 +443,8 @@ class Uploader:
                     return None
                 if image["status"] == "failed":
                     errors = {half: image[f"{half}_error"] for half in ("annotation", "thumbnail")}
-                    return ", ".join(
-                        f"{half}: {error['code']}" for half, error in errors.items() if error
-                    )
+                    codes = [f"{half}: {error['code']}" for half, error in errors.items() if error]
+                    return ", ".join(codes) or "failed"
         return f"not complete after {self._plan.caption_timeout_seconds:g} s"
 
     def _form(self) -> bytes:
@@ -464,8 +464,12 @@ class Uploader:
 def _first_result(body: bytes) -> dict[str, Any] | None:
     try:
         result: dict[str, Any] = json.loads(body)["results"][0]
-        known = result["outcome"] in ("accepted", "duplicate") and result["status_url"]
-        return result if known or result["error"]["code"] else None
+        if result["outcome"] == "rejected":
+            is_known = bool(result["error"]["code"])
+        else:
+            is_known = result["outcome"] in ("accepted", "duplicate")
+            is_known = is_known and isinstance(result["status_url"], str)
+        return result if is_known else None
     except (ValueError, LookupError, TypeError):
         return None
 
@@ -925,7 +929,8 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
     if summary.errors:
         errors = Table("error", "count", "share", box=None, pad_edge=False, style="red")
         for kind, number in summary.errors.items():
-            errors.add_row(kind, f"{number:,}", f"{number / summary.requests:.2%}")
+            # What a server says is text, whatever brackets are in it.
+            errors.add_row(escape(kind), f"{number:,}", f"{number / summary.requests:.2%}")
         console.print(errors)
 
 

@@ -371,6 +371,35 @@ def test_uploads_that_are_refused_are_counted_by_their_codes(target, load, folde
     assert summary["errors"] == {"rejected: file_too_large": 2}
 
 
+def test_a_failure_without_a_code_is_a_failure_all_the_same(target, load, folder):
+    target.answers = {"/upload": taken(), "/status/1": status("failed")}
+
+    _, summary = load("--url", target.url, "--upload", folder)
+
+    assert (summary["requests"], summary["failed"]) == (2, 2)
+    assert summary["errors"] == {"failed": 2}
+
+
+@pytest.mark.parametrize(
+    ("result", "error"),
+    [
+        ({"outcome": "rejected", "error": {"code": "[/]"}}, "rejected: [/]"),
+        ({"outcome": "postponed", "error": {"code": "x"}}, "the answer is not an upload's"),
+        ({"outcome": "accepted", "status_url": 7}, "the answer is not an upload's"),
+    ],
+)
+def test_a_strange_answer_to_an_upload_is_counted_and_the_run_goes_on(
+    target, load, folder, result, error
+):
+    target.answers = {"/upload": (200, json.dumps({"results": [result]}).encode())}
+
+    ended, summary = load("--url", target.url, "--upload", folder)
+
+    assert ended.returncode == 0, ended.stderr
+    assert summary["errors"] == {error: 2}
+    assert error in " ".join(ended.stdout.split())
+
+
 def test_an_image_that_never_ends_is_given_up(target, load, folder):
     target.answers = {"/upload": taken(), "/status/1": status("pending")}
 
