@@ -90,6 +90,9 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
 
 
 class _Handler(BaseHTTPRequestHandler):
+    # As its answers say: else it would close each connection, which the client goes on to use.
+    protocol_version = "HTTP/1.1"
+
     def do_POST(self) -> None:
         gemini: ScriptedGemini = self.server.gemini  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers["Content-Length"]))
