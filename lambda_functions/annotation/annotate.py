@@ -132,7 +132,9 @@ class Annotator:
         except WorkError:
             settle(_NOTHING)  # The service refused; that costs nothing.
             raise
-        settle(answer.tokens)
+        # An answer that does not say what it took was not free: what was set aside stays so.
+        if answer.tokens != _NOTHING:
+            settle(answer.tokens)
         return answer
 
     def _reserve(self) -> Reservation | None:

@@ -218,6 +218,17 @@ def test_what_was_set_aside_becomes_what_was_spent(
     assert spent_today(session_factory) == 345
 
 
+def test_an_answer_that_does_not_say_what_it_took_was_not_free(
+    gemini, run, captioner, add_image, session_factory
+):
+    _, key = add_image()
+    gemini.script.append(answer(usageMetadata=None))
+
+    assert run(key, budget=captioner.most_tokens)["outcome"] == "completed"
+
+    assert spent_today(session_factory) == captioner.most_tokens
+
+
 def test_answers_that_are_not_kept_count_as_well(
     gemini, run, captioner, add_image, session_factory
 ):
