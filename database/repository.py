@@ -78,6 +78,7 @@ REDRIVABLE_CODES = frozenset(
         "internal_error",
         "model_busy",
         "model_unavailable",
+        "no_time_left",
         "original_missing",
         "secrets_unavailable",
         "storage_unavailable",

@@ -17,15 +17,17 @@ from lambda_functions.annotation.quality import CaptionRejectedError, Words, rea
 from lambda_functions.attempt import Record, Recorder, logger
 from lambda_functions.errors import (
     BudgetExhaustedError,
-    BusyError,
     ConfigurationError,
     PermanentError,
+    TransientError,
     WorkError,
 )
 from lambda_functions.object_store import ObjectStore
 
 # An answer that cannot be kept is asked for once more while this much of the time is left.
 SECOND_QUESTION_SECONDS = 10
+# With less than this left no answer could come; asking would only be paid for.
+FIRST_QUESTION_SECONDS = 2
 # How long after the last answer the database may still be asked to write down what it took; what
 # it said comes after that.
 SETTLING_SECONDS = 4
@@ -96,9 +98,8 @@ class Annotator:
             logger.warning("asking once more", extra={"reason": str(rejection)})
             try:
                 return self._ask_for_words(claim, jpeg, answer_by)
-            except (BudgetExhaustedError, BusyError):
-                # To put it off would not count as an attempt, and have the first answer paid again
-                # each time.
+            except (BudgetExhaustedError, TransientError):
+                # To try it again later would have the first answer paid again each time.
                 raise rejection from None
 
     def _ask_for_words(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:
@@ -121,10 +122,12 @@ class Annotator:
 
     def _ask(self, claim: Claim, jpeg: bytes, answer_by: float) -> Answer:
         """Ask the model, within the budget, and write down what that took."""
+        timeout_seconds = answer_by - time.monotonic()
+        if timeout_seconds < FIRST_QUESTION_SECONDS:
+            raise TransientError("There was no time left to ask the model.", code="no_time_left")
         reservation = self._reserve()
         recorder = Recorder(self.session_factory, claim, answer_by + SETTLING_SECONDS)
         settle = partial(_settle, recorder, reservation)
-        timeout_seconds = max(1, answer_by - time.monotonic())
         try:
             answer = self.captioner.ask(jpeg, timeout_seconds=timeout_seconds)
         except NoAnswerError:

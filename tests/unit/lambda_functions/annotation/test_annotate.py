@@ -127,11 +127,14 @@ def test_what_is_twice_no_caption_is_failed_with_the_reason_and_never_stored(
     assert len(gemini.requests) == 2
 
 
+@pytest.mark.parametrize(
+    "trouble", [error(429, "RESOURCE_EXHAUSTED"), error(500, "INTERNAL"), "disconnect"]
+)
 def test_a_model_that_is_busy_when_asked_once_more_does_not_put_off_what_was_refused(
-    gemini, run, add_image
+    gemini, run, add_image, trouble
 ):
     _, key = add_image()
-    gemini.script += [REFUSAL, error(429, "RESOURCE_EXHAUSTED")]
+    gemini.script += [REFUSAL, trouble]
 
     # Each time it came back, the first answer would be paid again.
     assert run(key)["error"]["code"] == "caption_rejected"
@@ -145,6 +148,19 @@ def test_when_little_time_is_left_it_is_not_asked_for_again(gemini, run, add_ima
 
     assert run(key, seconds=annotate.SECOND_QUESTION_SECONDS - 1)["outcome"] == "failed"
     assert len(gemini.requests) == 1
+
+
+def test_without_time_for_an_answer_nothing_is_asked_and_nothing_set_aside(
+    gemini, run, captioner, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+
+    with pytest.raises(TransientError):
+        run(key, budget=captioner.most_tokens, seconds=annotate.FIRST_QUESTION_SECONDS - 0.1)
+
+    assert gemini.requests == []
+    assert not spent_today(session_factory)
+    assert read_image(image_id).annotation_error_code == "no_time_left"
 
 
 def test_what_a_safety_filter_refused_is_told_by_name_and_never_asked_again(
