@@ -102,8 +102,8 @@ def _read_report(report: bytes, exit_code: int, seconds: float) -> object:
 def _fork() -> int:
     with warnings.catch_warnings():
         # Python ≥ 3.12 warns where there are threads, because a lock that one of them holds stays
-        # locked in the child. A function has no threads, only tests do, and the child neither
-        # logs nor imports nor connects.
+        # locked in the child. A function's are idle (asyncio keeps those that looked up names),
+        # and the child neither logs nor imports nor connects.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
