@@ -43,7 +43,8 @@ def test_a_function_killed_in_the_middle_of_a_call_costs_exactly_that_call(syste
     (number,) = system.new_numbers(1)
     system.gemini.faults[number].append(late(30))
     system.send_until_taken(number)
-    wait_until(lambda: bool(system.gemini.calls_of(number)), seconds=30)
+    # A call is noted first, and only then is it looked up who makes it.
+    wait_until(lambda: any(call.pid for call in system.gemini.calls_of(number)), seconds=30)
 
     (call,) = system.gemini.calls_of(number)
     system.kill(psutil.Process(call.pid))
