@@ -19,9 +19,12 @@ MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 expect.set_options(timeout=15_000)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for all tests; each opens a window of its own."""
+    """One Chromium for the tests of a file; each opens a window of its own.
+
+    Playwright keeps an event loop running as long as it lives, and other tests need one.
+    """
     with sync_playwright() as playwright:
         try:
             with launch(playwright) as browser:
@@ -39,11 +42,12 @@ def session_gemini() -> Iterator[ScriptedGemini]:
         yield gemini
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(
     browser: Browser, session_gemini: ScriptedGemini, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalSystem]:
-    """The whole system, started once. It asks for the browser first: without, it need not run."""
+    """The whole system, started once for a file. It asks for the browser first: without, it need
+    not run."""
     running = LocalSystem(
         tmp_path_factory.mktemp("browser") / "state",
         GEMINI_API_KEY="the-key",

@@ -32,7 +32,6 @@ from database.session import create_database_engine, create_session_factory, ses
 from database.settings import DatabaseSettings
 from deployment.local.template import Template
 from lambda_functions.attempt import attempt, metrics
-from lambda_functions.events import OriginalReady
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
 from tests import factories, mysql_server
@@ -601,7 +600,7 @@ def make_thumbnail(web_app, aws, event):
     try:
         return attempt(
             Half.THUMBNAIL,
-            OriginalReady.from_event(event),
+            event,
             partial(function.create_thumbnail, made_by=time.monotonic() + 60),
             session_factory=web_app.session_factory,
             is_gone=originals.is_gone,
