@@ -118,7 +118,7 @@ name_stand_in() {
     container=$(images from scratch)
     images add --quiet "$container" "$STAND_IN" / >/dev/null
     images config --env PATH=/usr/local/bin:/usr/bin "$container"
-    images commit --quiet "$container" "docker.io/library/$(base_of web_app)" >/dev/null
+    images commit --quiet "$container" "$(base_of web_app)" >/dev/null
     images config --env PATH=/var/lang/bin:/usr/bin --env LAMBDA_TASK_ROOT=/var/task --workingdir /var/task "$container"
     images commit --quiet --rm "$container" "$(base_of lambda_functions/thumbnail)" >/dev/null
 }
