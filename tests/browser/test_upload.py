@@ -251,7 +251,7 @@ def test_a_caption_that_failed_says_why_and_can_be_retried_there(person, gemini)
 
 
 def test_a_setback_is_told_and_passes(person, gemini):
-    gemini.script.append(error(503, "UNAVAILABLE"))
+    gemini.script.append(error(500, "INTERNAL"))
     person.choose(("later.jpg", new_jpeg()))
 
     expect(person.row("later.jpg")).to_contain_text("It is tried again by itself.")
