@@ -6,10 +6,13 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 VENV ?= .venv
 BIN = $(VENV)/bin
 INSTALLED = $(VENV)/.installed
-# checkov and the project disagree about boto3, so it has an environment of its own.
+# checkov and the project disagree about boto3, so it has an environment of its own. So have the
+# packages that the benchmarks compare with, which are no part of the product.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
-.PHONY: run test chaos lint deploy fuzz images-check mysql chromium clean help
+ANCHORS = $(VENV)/anchors
+ANCHORS_INSTALLED = $(ANCHORS)/.installed
+.PHONY: run test bench chaos lint deploy fuzz images-check mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -21,6 +24,9 @@ run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT
 # would start more systems, each with a browser, than a laptop likes.
 test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## how fast, as ratios to what else one could take, ten minutes (ARGS=… names benchmarks)
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 chaos: $(INSTALLED)  ## every fault at length, ten minutes and a table (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… picks scenes)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
@@ -70,4 +76,10 @@ $(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(INSTALLED)
 	@echo "Installing checkov into $(CHECKOV), once …"
 	@$(BIN)/python -m venv $(CHECKOV)
 	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(ANCHORS_INSTALLED): benchmarks/anchors/requirements.txt | $(INSTALLED)
+	@echo "Installing what the benchmarks compare with into $(ANCHORS), once …"
+	@$(BIN)/python -m venv $(ANCHORS)
+	@$(ANCHORS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@

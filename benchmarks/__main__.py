@@ -1,0 +1,110 @@
+"""`make bench`: every benchmark, a table of ratios, and benchmarks/results.json.
+
+ARGS names some of them (`make bench ARGS="thumbnail_jpeg cold_import"`); the others keep the row
+they have in the file. It ends with 1 when a goal is missed or an anchor is missing.
+"""
+
+import importlib
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.measure import MissingAnchorError, Row
+
+RESULTS = Path(__file__).with_name("results.json")
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """A function of a module here: it measures, and returns the rows whose names begin with its."""
+
+    name: str
+    module: str
+    function: str
+
+    def run(self) -> Sequence[Row]:
+        measure: Callable[[], Sequence[Row]]
+        measure = getattr(importlib.import_module(f"benchmarks.{self.module}"), self.function)
+        return measure()
+
+
+BENCHMARKS: tuple[Benchmark, ...] = ()
+
+
+def main(names: Sequence[str]) -> int:
+    console = Console(stderr=True)
+    unknown = set(names) - {benchmark.name for benchmark in BENCHMARKS}
+    if unknown:
+        known = ", ".join(benchmark.name for benchmark in BENCHMARKS)
+        console.print(f"No benchmark is called {', '.join(sorted(unknown))}. There are: {known}.")
+        return 2
+    rows: list[Row] = []
+    missing: list[str] = []
+    for benchmark in BENCHMARKS:
+        if names and benchmark.name not in names:
+            continue
+        started = time.monotonic()
+        console.print(f"{benchmark.name} … ", end="")
+        try:
+            rows += benchmark.run()
+        except MissingAnchorError as error:
+            missing.append(f"{benchmark.name}: {error}")
+        console.print(f"{time.monotonic() - started:.0f} s")
+    Console().print(_table(rows))
+    for sentence in missing:
+        console.print(f"Not measured. {sentence}")
+    _write(rows)
+    return 0 if not missing and all(row.met for row in rows) else 1
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    table = Table()
+    table.add_column("benchmark", no_wrap=True)
+    for heading in ("anchor", "ours", "ratio", "goal"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("met")
+    for row in rows:
+        table.add_row(
+            row.name,
+            f"{row.anchor:,.4g} {row.unit}",
+            f"{row.ours:,.4g} {row.unit}",
+            f"{row.ratio:.2f}",
+            str(row.goal),
+            "yes" if row.met else "[bold red]no",
+        )
+    return table
+
+
+def _write(rows: Sequence[Row]) -> None:
+    """Replace the rows that were measured; in the benchmarks' order, so a diff shows change."""
+    known = (
+        {row["name"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    )
+    for row in rows:
+        known[row.name] = {
+            "name": row.name,
+            "anchor": float(f"{row.anchor:.4g}"),
+            "ours": float(f"{row.ours:.4g}"),
+            "ratio": round(row.ratio, 3),
+            "goal": str(row.goal),
+            "met": row.met,
+        }
+    order = [benchmark.name for benchmark in BENCHMARKS]
+    kept = [row for name, row in known.items() if _benchmark_of(name) is not None]
+    kept.sort(key=lambda row: order.index(_benchmark_of(row["name"]) or ""))
+    RESULTS.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+
+
+def _benchmark_of(row_name: str) -> str | None:
+    names = [benchmark.name for benchmark in BENCHMARKS]
+    return max((name for name in names if row_name.startswith(name)), key=len, default=None)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
