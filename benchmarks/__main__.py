@@ -34,7 +34,7 @@ class Benchmark:
         return measure()
 
 
-BENCHMARKS: tuple[Benchmark, ...] = ()
+BENCHMARKS: tuple[Benchmark, ...] = (Benchmark("gallery_growth", "gallery_growth", "measure"),)
 
 
 def main(names: Sequence[str]) -> int:

@@ -26,26 +26,22 @@ from sqlalchemy import (
     ColumnElement,
     CursorResult,
     Delete,
-    Select,
     Update,
     and_,
     case,
     cast,
-    column,
     delete,
     false,
     func,
     literal,
-    literal_column,
     or_,
     select,
-    table,
     update,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database import object_keys, search
+from database import full_text, object_keys, search
 from database.errors import ImageNotFoundError
 from database.models import (
     AnnotationFingerprint,
@@ -62,8 +58,6 @@ MAX_ERROR_MESSAGE_CHARACTERS = 500
 LINGER_SECONDS = 180
 # Overdue halves that are failed at once; the next sweep takes the next.
 MAX_OVERDUE = 1_000
-# The longest that one search may keep MySQL busy. The embedded database is its user's own.
-MAX_SEARCH_SECONDS = 5
 # What has no words that an index could lead to is looked for among this many of the newest.
 MAX_SCANNED = 20_000
 
@@ -85,8 +79,6 @@ REDRIVABLE_CODES = frozenset(
         "timed_out",
     }
 )
-
-_SQLITE_SEARCH = table("images_search", column("rowid"), column("search_text"))
 
 
 @dataclass(frozen=True)
@@ -214,21 +206,31 @@ def list_images(
     Raises:
         QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
     """
-    statement = _matching(session, _limited(select(Image)), where)
-    statement = statement.order_by(Image.id.desc()).limit(limit)
+    question = _question(session, where)
+    if question.words:
+        ids = full_text.find_ids(session, question, limit=limit, before_id=before_id)
+        return list_images_by_id(session, ids)
+    statement = select(Image).where(*question.conditions, *question.costly_conditions)
     if before_id is not None:
         statement = statement.where(Image.id < before_id)
-    return session.scalars(statement).all()
+    statement = statement.order_by(Image.id.desc()).limit(limit)
+    return session.scalars(full_text.limited(statement)).all()
 
 
-def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int:
+def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
     """How many images there are. Counting ends at `at_most`, whatever the size of the table.
 
+    Returns:
+        None when so many images have the words that counting them would take long.
     Raises:
         QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
     """
-    some = _matching(session, select(Image.id), where).limit(at_most).subquery()
-    return session.scalar(_limited(select(func.count()).select_from(some))) or 0
+    question = _question(session, where)
+    if question.words:
+        return full_text.count(session, question, at_most=at_most)
+    some = select(Image.id).where(*question.conditions, *question.costly_conditions)
+    counted = select(func.count()).select_from(some.limit(at_most).subquery())
+    return session.scalar(full_text.limited(counted)) or 0
 
 
 def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
@@ -742,50 +744,25 @@ def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
     return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))
 
 
-def _limited(statement: Select[Any]) -> Select[Any]:
-    """Have MySQL give up on a search that takes too long: its words may be in every row."""
-    hint = f"/*+ MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)}) */"
-    return statement.prefix_with(hint, dialect="mysql")
-
-
-def _matching(session: Session, statement: Select[Any], where: ImageFilter) -> Select[Any]:
-    """Narrow a SELECT of images to those that a filter, and everybody, may see."""
-    statement = statement.where(_is_visible())
+def _question(session: Session, where: ImageFilter) -> full_text.Question:
+    """A filter as what must be true of an image, besides that everybody may see it."""
+    conditions = [_is_visible()]
+    costly_conditions = []
     if where.status is not None:
-        statement = statement.where(Image.overall_status == where.status.value)
+        conditions.append(Image.overall_status == where.status.value)
     words = search.parse_words(where.text or "")
     if not words and (where.text or "").strip():
-        return statement.where(false())  # There is something to search for, and none of it a word.
-    is_mysql = session.get_bind().dialect.name == "mysql"
+        conditions.append(false())  # There is something to search for, and none of it a word.
     if where.tag:
         # The tag's words lead there by the full-text index; only then are tags compared whole.
         tag = where.tag.encode(errors="replace").decode()  # Half a character is in no tag.
         tag_words = search.parse_words(tag, is_whole=True)
-        statement = statement.where(_has_tag(tag, is_mysql=is_mysql))
+        is_mysql = session.get_bind().dialect.name == "mysql"
+        costly_conditions.append(_has_tag(tag, is_mysql=is_mysql))
         if not tag_words:
-            statement = statement.where(Image.id > _newest_id() - MAX_SCANNED)
+            conditions.append(Image.id > _newest_id() - MAX_SCANNED)
         words = [*tag_words, *words]
-    if words:
-        statement = statement.where(_has_words(words, is_mysql=is_mysql))
-    return statement
-
-
-def _has_words(words: Sequence[search.Word], *, is_mysql: bool) -> ColumnElement[bool]:
-    if is_mysql:
-        return mysql.match(
-            literal_column("images.search_words"),
-            against=search.mysql_query(words),
-            in_boolean_mode=True,
-        )
-    found = select(_SQLITE_SEARCH.c.rowid)
-    if query := search.sqlite_query(words):
-        found = found.where(literal_column("images_search").op("MATCH")(query))
-    for word in words:
-        # SQLite's parser takes a sentence without spaces for one word. The embedded database is
-        # small enough to be read through.
-        if word.is_unspaced:
-            found = found.where(func.instr(_SQLITE_SEARCH.c.search_text, word.text) > 0)
-    return Image.id.in_(found)
+    return full_text.Question(words, conditions, costly_conditions)
 
 
 def _has_tag(tag: str, *, is_mysql: bool) -> ColumnElement[bool]:

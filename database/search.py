@@ -5,10 +5,11 @@ all words must be there; the last may be the beginning of one. Scripts that are 
 spaces have no words to tell apart, so theirs are found anywhere in the text.
 """
 
+import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, islice, product
 
 # A question longer than this is answered for its beginning.
 MAX_TEXT_CHARACTERS = 500
@@ -30,6 +31,12 @@ UNSPACED = (
     (0xF900, 0xFAFF),
     (0xFF66, 0xFF9F),
 )
+
+# Letters that MySQL's collation takes for two others.
+_ONE_LETTER = {"ß": "ss", "æ": "ae", "œ": "oe"}
+_SPELLED_AS = {spelling: (two, one) for one, two in _ONE_LETTER.items() for spelling in (one, two)}
+_ONE_FOR_TWO = re.compile(f"({'|'.join(_SPELLED_AS)})", re.IGNORECASE)
+MAX_SPELLINGS = 8
 
 
 @dataclass(frozen=True)
@@ -91,6 +98,26 @@ def mysql_query(words: Sequence[Word]) -> str:
         else:
             terms.append(f"+zz{word.letters}{'*' if word.is_prefix else ''}")
     return " ".join(terms)
+
+
+def mysql_patterns(word: Word) -> list[str]:
+    """What LIKE finds the word by, in the column `search_words` with a space before it."""
+    if word.is_unspaced:
+        return [f"% {' '.join(f'zz{letter}' for letter in word.letters)} %"]
+    end = "%" if word.is_prefix else " %"
+    return [f"% zz{spelling}{end}" for spelling in _spellings(word)]
+
+
+def _spellings(word: Word) -> Iterator[str]:
+    """Where MySQL's collation takes one letter for two, LIKE, which goes by letters, does not."""
+    parts = _ONE_FOR_TWO.split(word.letters)
+    both = [_SPELLED_AS.get(part.lower(), (part,)) for part in parts]
+    for spelling in islice(product(*both), MAX_SPELLINGS):
+        yield "".join(spelling)
+    for one, two in _ONE_LETTER.items():
+        # A beginning may end between the two.
+        if word.is_prefix and parts[-1].lower().endswith(two[0]):
+            yield word.letters[:-1] + one
 
 
 def sqlite_query(words: Sequence[Word]) -> str:

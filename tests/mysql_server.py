@@ -168,7 +168,8 @@ class RunningMySQL:
     """
 
     def __init__(self, program: Path, directory: Path) -> None:
-        """Prepare the data folder; start() comes next, and close() last."""
+        """Prepare the data folder, or take up what an earlier server left there; start() comes
+        next, and close() last."""
         self._program = program
         self._data = directory.resolve() / "data"
         self._log = directory.resolve() / "mysqld.log"
@@ -181,7 +182,8 @@ class RunningMySQL:
         self._watchdog: subprocess.Popen[bytes] | None = None
         self._has_account = False
         directory.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(_initialised_data(program), self._data)
+        if not self._data.exists():
+            shutil.copytree(_initialised_data(program), self._data)
 
     @property
     def url(self) -> str:
@@ -310,7 +312,8 @@ class RunningMySQL:
         account = "'app'@'127.0.0.1'"
         _execute(
             self.root_url,
-            f"CREATE USER {account} IDENTIFIED WITH caching_sha2_password BY '{self._password}'",
+            f"CREATE USER IF NOT EXISTS {account}",
+            f"ALTER USER {account} IDENTIFIED WITH caching_sha2_password BY '{self._password}'",
             rf"GRANT ALL PRIVILEGES ON `test\_%`.* TO {account}",
         )
         self._has_account = True

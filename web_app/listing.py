@@ -21,7 +21,7 @@ class ImagePage:
 
     images: Sequence[Image]
     next_cursor: str | None  # None on the last page.
-    count: int | None  # Of all that match, at most MAX_COUNT; None but on the first page.
+    count: int | None  # Of all that match, at most MAX_COUNT; on the first page, if it is known.
 
 
 def read_page(
@@ -32,14 +32,13 @@ def read_page(
     where: ImageFilter,
 ) -> ImagePage:
     """The images that match, older than `before_id`, or from the newest on when it is None."""
+    is_first = before_id is None
     with session_scope(session_factory) as session:
         # One more than is shown tells whether there is a next page.
         images = repository.list_images(session, limit=limit + 1, before_id=before_id, where=where)
-        count = (
-            repository.count_images(session, at_most=MAX_COUNT, where=where)
-            if before_id is None
-            else None
-        )
+        has_more = len(images) > limit
+        count = len(images) if is_first else None
+        if is_first and has_more:
+            count = repository.count_images(session, at_most=MAX_COUNT, where=where)
     shown = images[:limit]
-    has_more = len(images) > limit
     return ImagePage(shown, serializers.encode_cursor(shown[-1].id) if has_more else None, count)

@@ -112,7 +112,10 @@ class ImagePageSchema(ImagesSchema):
         required=True,
         allow_none=True,
         metadata={
-            "description": "How many match, on the first page. 1001 means more than a thousand.",
+            "description": (
+                "How many match, on the first page. 1001 means more than a thousand; null, that"
+                " the words searched for are too common to count."
+            ),
             "maximum": 1001,
         },
     )

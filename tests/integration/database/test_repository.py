@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from database import repository
+from database import full_text, repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from database.migrations import migrate
 from database.models import AnnotationSource, Half, Image, Status
@@ -702,7 +702,7 @@ def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker
                 " UTC_TIMESTAMP(6) FROM images a, (SELECT 1 UNION SELECT 2 UNION SELECT 3) b"
             )
         )
-    mocker.patch.object(repository, "MAX_SEARCH_SECONDS", 0.001)
+    mocker.patch.object(full_text, "MAX_SEARCH_SECONDS", 0.001)
     tag = repository.ImageFilter(tag="🏖")
 
     for search in (

@@ -2,16 +2,18 @@
 
 import json
 import uuid
+from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import insert, text
 
-from database import repository
+from database import full_text, repository
 from database.migrations import migrate
-from database.models import Image, Status
+from database.models import Half, Image, Status
 from database.repository import ImageFilter
 from database.session import create_session_factory, session_scope
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = [
     '"',
     "'",
@@ -123,6 +125,7 @@ QUESTIONS = {
     "1234 harbour.jpg": ["harbour"],
     "gull": ["dog"],
     "ete": ["accent"],
+    "he said": ["accent"],
     "hi it's": ["accent"],
     "the is at": ["dog"],  # Words that full-text parsers leave out.
     "3d": ["dog"],
@@ -202,6 +205,108 @@ def test_pages_of_what_was_found_run_on_without_gaps(session_factory):
 
     assert first + second == ids[1::2][::-1]
     assert find(session_factory, tag="dog", before_id=ids[3]) == ids[2::-1]
+
+
+@pytest.fixture
+def many(database_url, make_engine):
+    """Thousands of images, whose words are as rare as they say; and their number."""
+    engine = make_engine(database_url)
+    migrate(engine)
+    session_factory = create_session_factory(engine)
+    with session_scope(session_factory) as session:
+        session.execute(
+            insert(Image),
+            [
+                {
+                    **dict.fromkeys(("content_type", "sha256", "owner_id"), ""),
+                    **dict.fromkeys(("size_bytes", "width", "height"), 1),
+                    "filename": f"{number}.jpg",
+                    "original_key": f"originals/{uuid.UUID(int=number)}.jpg",
+                    "annotation": " ".join(
+                        f"{word}{every}"
+                        for word, every in (("e", 1), ("d", 2), ("o", 10), ("r", 83), ("s", 1009))
+                        if number % every == 0
+                    ),
+                    "tags": ["o10 of them"] if number % 20 == 0 else ["o10"],
+                    **{
+                        f"{half}_status": Status.PENDING if number % 5 else Status.FAILED
+                        for half in Half
+                    },
+                    # A value for each, so that the driver makes one statement of them all.
+                    **dict.fromkeys(("annotation_requested_at", "thumbnail_requested_at"), NOW),
+                    **dict.fromkeys(("uploaded_at", "updated_at"), NOW),
+                    "deleting_at": None if number % 7 else NOW,
+                }
+                for number in range(1, 3001)
+            ],
+        )
+    return session_factory
+
+
+MANY_QUESTIONS = [
+    ({"text": "e1"}, lambda n: True),
+    ({"text": "d2"}, lambda n: n % 2 == 0),
+    ({"text": "o10 them"}, lambda n: n % 20 == 0),
+    ({"text": "r8"}, lambda n: n % 83 == 0),
+    ({"text": "s1009"}, lambda n: n % 1009 == 0),
+    ({"text": "r83 jpg"}, lambda n: n % 83 == 0),
+    ({"text": "r83 d2 e1"}, lambda n: n % 166 == 0),
+    ({"text": "s1009 r83"}, lambda n: False),
+    ({"tag": "O10 of them"}, lambda n: n % 20 == 0),
+    ({"text": "d2", "status": Status.FAILED}, lambda n: n % 10 == 0),
+    ({"tag": "o10", "text": "r83"}, lambda n: n % 83 == 0 and n % 20),
+]
+
+
+@pytest.mark.parametrize("read_at_once", [5, 200])
+def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
+    mocker.patch.object(full_text, "READ_AT_ONCE", read_at_once)
+
+    for where, is_found in MANY_QUESTIONS:
+        expected = [n for n in range(3000, 0, -1) if n % 7 and is_found(n)]
+        found = find(many, limit=10, **where)
+        while found and (page := find(many, limit=400, before_id=found[-1], **where)):
+            found += page
+        assert found == expected, where
+        assert count(many, **where) in (min(len(expected), 1001), None), where
+
+
+def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker, database_url):
+    if database_url.startswith("sqlite"):
+        pytest.skip("SQLite's index serves both.")
+    mocker.patch.object(full_text, "READ_AT_ONCE", 5)
+    indexed = mocker.spy(full_text, "_indexed")
+
+    find(many, "e1", limit=10)
+    assert not indexed.called
+    find(many, "s1009 jpg", limit=10)
+
+    ((words,),) = [call.args for call in indexed.call_args_list]
+    assert [word.text for word in words] == ["s1009"]  # Half of all rows would have the other.
+
+
+def test_what_very_many_have_is_not_counted(many, mocker, database_url):
+    mocker.patch.object(full_text, "MAX_COUNTED", 100)
+
+    is_sqlite = database_url.startswith("sqlite")
+    assert count(many, text="d2") == (1001 if is_sqlite else None)
+    assert count(many, text="r83") == 31
+
+
+def test_one_letter_for_two_makes_no_difference(session_factory, mocker):
+    if session_factory.kw["bind"].dialect.name == "sqlite":
+        pytest.skip("It does to SQLite.")
+    for words in ("Große Straße", "grosse Strasse", "Ægypten", "aegypten"):
+        add(session_factory, annotation=words)
+    read = [find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")]
+    mocker.patch.object(full_text, "READ_AT_ONCE", 1)
+    mocker.patch.object(full_text, "READING_SHARE", 1e-9)
+
+    indexed = [
+        find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")
+    ]
+
+    assert read == indexed == [[2, 1], [2, 1], [4, 3], [4, 3]]
 
 
 def test_counting_ends_where_it_is_told_to(session_factory):

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from database.search import MAX_WORDS, mysql_query, parse_words, sqlite_query
+from database.search import MAX_WORDS, mysql_patterns, mysql_query, parse_words, sqlite_query
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,28 @@ def test_a_question_becomes_words_that_must_all_be_there(question, mysql, sqlite
 
 def test_a_tag_is_meant_as_it_stands():
     assert mysql_query(parse_words("sea gull", is_whole=True)) == "+zzsea +zzgull"
+
+
+@pytest.mark.parametrize(
+    ("word", "patterns"),
+    [
+        ("dog", ["% zzdog %"]),
+        ("犬が", ["% zz犬 zzが %"]),
+        ("Grass", ["% zzGrass %", "% zzGraß %"]),
+        ("æon", ["% zzaeon %", "% zzæon %"]),
+    ],
+)
+def test_a_word_is_found_in_the_text_itself(word, patterns):
+    assert [mysql_patterns(word) for word in parse_words(word, is_whole=True)] == [patterns]
+
+
+def test_the_beginning_of_a_word_is_found_in_the_text_itself():
+    assert mysql_patterns(parse_words("dog")[0]) == ["% zzdog%"]
+    assert mysql_patterns(parse_words("gros")[0]) == ["% zzgros%", "% zzgroß%"]
+
+
+def test_however_many_ways_there_are_to_spell_a_word_few_are_tried():
+    assert len(mysql_patterns(parse_words("ss" * 30)[0])) == 8
 
 
 @given(st.text(max_size=800))

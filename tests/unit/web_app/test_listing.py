@@ -169,3 +169,14 @@ def test_messages_are_shown_even_to_a_browser_that_has_the_page(client, send_pag
 
 def test_errors_have_no_tag(client):
     assert "ETag" not in client.get("/api/images/1").headers
+
+
+def test_what_is_too_common_to_count_is_shown_without_a_count(client, add_row, mocker):
+    for _ in range(3):
+        add_row(annotation="A dog")
+    mocker.patch("database.full_text.count", return_value=None)
+
+    page = client.get("/api/images?q=dog&limit=2").json
+    assert (len(page["images"]), page["count"]) == (2, None)
+    mocker.patch("web_app.pages.PAGE_SIZE", 2)
+    assert "Images for “dog”" in client.get("/gallery?q=dog").text

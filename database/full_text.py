@@ -1,0 +1,199 @@
+"""Which images have some words, newest first, and how many: a page costs about a page at any size.
+
+SQLite's full-text table gives what it finds in the order of ids, and stops with the page. MySQL's
+index collects all that it finds before the first is known, which suits words that few images have;
+reading from the newest row on suits words that many have. So rows are read for as long as that
+promises to be the shorter way. Either way the same images are found.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    column,
+    func,
+    literal_column,
+    or_,
+    select,
+    table,
+)
+from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Session
+
+from database import search
+from database.models import Image
+
+# The longest that one question may keep MySQL busy. The embedded database is its user's own.
+MAX_SEARCH_SECONDS = 5
+# So many rows are read at first, and then as many again as there were already.
+READ_AT_ONCE = 200
+# Reading may take this part of the index's time, to learn whether it is worth the index's while.
+READING_SHARE = 0.25
+# A word that more rows have is left out of the index's question: its list alone is long to read.
+COMMON_SHARE = 0.05
+# So many rows the index may collect in order to count them.
+MAX_COUNTED = 4_000
+
+_SQLITE_TABLE = table("images_search", column("rowid"), column("search_text"))
+
+
+@dataclass(frozen=True)
+class Question:
+    """Words that must all be there, and what else must be true."""
+
+    words: Sequence[search.Word]  # Not empty.
+    conditions: Sequence[ColumnElement[bool]]  # An index, or a glance at a row, decides.
+    costly_conditions: Sequence[ColumnElement[bool]] = ()  # Only asked of rows with the words.
+
+
+def find_ids(
+    session: Session, question: Question, *, limit: int, before_id: int | None
+) -> Sequence[int]:
+    """The ids of up to `limit` images, newest first, older than `before_id`."""
+    if not _is_mysql(session):
+        return session.scalars(_sqlite_ids(question, before_id).limit(limit)).all()
+    reading = _Reading(session, question, before_id)
+    while not reading.is_complete and len(reading.ids) < limit:
+        rows_to_read = (limit - len(reading.ids)) * reading.rows_for_one
+        rows_read = len(reading.rows)
+        if reading.indexed_rows < min(rows_to_read, rows_read / READING_SHARE):
+            indexed = _mysql_ids(question, reading.led_by_index, before_id)
+            return session.scalars(indexed.limit(limit)).all()
+        reading.go_on(rows_read)
+    return reading.ids[:limit]
+
+
+def count(session: Session, question: Question, *, at_most: int) -> int | None:
+    """How many images there are, counting no further than `at_most`; None if that takes long."""
+    if not _is_mysql(session):
+        return _count(session, _sqlite_ids(question).limit(at_most))
+    reading = _Reading(session, question)
+    if reading.is_complete:
+        return min(len(reading.ids), at_most)
+    if reading.indexed_rows > MAX_COUNTED:
+        return None
+    return _count(session, _mysql_ids(question, reading.led_by_index).limit(at_most))
+
+
+def limited(statement: Select[Any]) -> Select[Any]:
+    """Have MySQL give up on a question that takes too long."""
+    hint = f"/*+ MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)}) */"
+    return statement.prefix_with(hint, dialect="mysql")
+
+
+def _count(session: Session, ids: Select[Any]) -> int:
+    return session.scalar(limited(select(func.count()).select_from(ids.subquery()))) or 0
+
+
+def _is_mysql(session: Session) -> bool:
+    return session.get_bind().dialect.name == "mysql"
+
+
+# SQLite
+
+
+def _sqlite_ids(question: Question, before_id: int | None = None) -> Select[Any]:
+    found_id, text = _SQLITE_TABLE.c.rowid, _SQLITE_TABLE.c.search_text
+    statement = (
+        select(Image.id)
+        .join_from(_SQLITE_TABLE, Image, Image.id == found_id)
+        .where(*question.conditions)
+    )
+    if query := search.sqlite_query(question.words):
+        statement = statement.where(literal_column("images_search").op("MATCH")(query))
+    # SQLite's parser takes a sentence without spaces for one word. The embedded database is small
+    # enough to be read through.
+    unspaced = [word for word in question.words if word.is_unspaced]
+    statement = statement.where(*(func.instr(text, word.text) > 0 for word in unspaced))
+    if before_id is not None:
+        statement = statement.where(found_id < before_id)
+    return statement.where(*question.costly_conditions).order_by(found_id.desc())
+
+
+# MySQL
+
+
+class _Reading:
+    """The newest rows, and what they tell of the others."""
+
+    def __init__(self, session: Session, question: Question, before_id: int | None = None) -> None:
+        """Read the first rows older than `before_id`."""
+        self._session, self._question, self._before_id = session, question, before_id
+        self.rows: list[Any] = []  # An id, the newest of all, and what is true of the row.
+        self.is_complete = False  # There are no other rows.
+        self.go_on(READ_AT_ONCE)
+
+    def go_on(self, rows_at_once: int) -> None:
+        """Read the next rows."""
+        has_words = _read(self._question.words)
+        columns = [Image.id, select(func.max(Image.id)).scalar_subquery(), *has_words]
+        if self._question.costly_conditions:
+            columns.append(and_(*has_words, *self._question.costly_conditions))
+        before_id = self.rows[-1][0] if self.rows else self._before_id
+        statement = _ordered(select(*columns).where(*self._question.conditions), before_id)
+        rows = self._session.execute(statement.limit(rows_at_once)).all()
+        self.rows += rows
+        self.is_complete = len(rows) < rows_at_once
+
+    @property
+    def ids(self) -> list[int]:
+        """Of the images that were found, newest first."""
+        return [row[0] for row in self.rows if all(row[2:])]
+
+    @property
+    def rows_for_one(self) -> float:
+        """About so many rows must be read to find one more image."""
+        return len(self.rows) / max(len(self.ids), 0.5)  # What was not met may come next.
+
+    @property
+    def indexed_rows(self) -> float:
+        """About so many rows the index would collect."""
+        newest_id: int = self.rows[0][1]
+        return newest_id * min(share for _, share in self._shares())
+
+    @property
+    def led_by_index(self) -> list[ColumnElement[bool]]:
+        """The words as conditions: the rarer ones are the index's to find."""
+        shares = self._shares()
+        is_rare = max(COMMON_SHARE, min(share for _, share in shares))
+        rare = [word for word, share in shares if share <= is_rare]
+        return [_indexed(rare), *_read([word for word, share in shares if share > is_rare])]
+
+    def _shares(self) -> list[tuple[search.Word, float]]:
+        """Each word, and which part of the rows has it."""
+        return [
+            (word, max(sum(row[number] for row in self.rows), 0.5) / len(self.rows))
+            for number, word in enumerate(self._question.words, start=2)
+        ]
+
+
+def _mysql_ids(
+    question: Question, has_words: Sequence[ColumnElement[bool]], before_id: int | None = None
+) -> Select[Any]:
+    conditions = (*question.conditions, *has_words, *question.costly_conditions)
+    return _ordered(select(Image.id).where(*conditions), before_id)
+
+
+def _ordered(statement: Select[Any], before_id: int | None) -> Select[Any]:
+    if before_id is not None:
+        statement = statement.where(Image.id < before_id)
+    return limited(statement.order_by(Image.id.desc()))
+
+
+def _indexed(words: Sequence[search.Word]) -> ColumnElement[bool]:
+    """Words that the full-text index leads to."""
+    return mysql.match(
+        literal_column("images.search_words"),
+        against=search.mysql_query(words),
+        in_boolean_mode=True,
+    )
+
+
+def _read(words: Sequence[search.Word]) -> list[ColumnElement[bool]]:
+    """Each word, read in the row itself."""
+    text = func.concat(" ", literal_column("images.search_words"))
+    return [or_(*(text.like(p) for p in search.mysql_patterns(word))) for word in words]

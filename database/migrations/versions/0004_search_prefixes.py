@@ -1,0 +1,34 @@
+"""The embedded database finds words by their beginnings as fast as whole ones.
+
+SQLite keeps a list of each beginning of up to eight letters; without, it would gather all words
+that begin so, and all images that have them, before it names the first. MySQL has nothing to do.
+"""
+
+from alembic import op
+
+revision = "0004"
+down_revision = "0003"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    if connection.dialect.name == "mysql":
+        return
+    # Under its old name, by which the triggers know it. Run again after a crash, it begins anew.
+    connection.exec_driver_sql("DROP TABLE IF EXISTS images_search")
+    connection.exec_driver_sql(
+        "CREATE VIRTUAL TABLE images_search USING fts5(search_text,"
+        " tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3 4 5 6 7 8')"
+    )
+    connection.exec_driver_sql(
+        "INSERT INTO images_search (rowid, search_text)"
+        " SELECT id, filename || ' ' || coalesce(annotation, '') || ' ' ||"
+        " coalesce(alt_text, '') || ' ' ||"
+        " coalesce((SELECT group_concat(value, ' ') FROM json_each(tags)), '') FROM images"
+    )
+
+
+def downgrade() -> None:
+    raise NotImplementedError("migrations go forward; restore a backup to go back")
