@@ -5,6 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+MADE = $(VENV)/.made
 INSTALLED = $(VENV)/.installed
 # checkov and the project disagree about boto3, so it has an environment of its own. So have the
 # packages that the benchmarks compare with, which are no part of the product.
@@ -12,7 +13,8 @@ CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
 ANCHORS = $(VENV)/anchors
 ANCHORS_INSTALLED = $(ANCHORS)/.installed
-.PHONY: run test bench chaos lint deploy fuzz images-check mysql chromium clean help
+LINTS = lint-code lint-types lint-templates lint-policies lint-scripts
+.PHONY: run test bench chaos lint $(LINTS) deploy fuzz images-check mysql chromium clean help
 
 help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -31,12 +33,22 @@ bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## how fast, as ratios to what else on
 chaos: $(INSTALLED)  ## every fault at length, ten minutes and a table (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… picks scenes)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-lint: $(INSTALLED) $(CHECKOV_INSTALLED)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck
+lint: $(LINTS)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)
+
+lint-code: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+lint-types: $(INSTALLED)
 	$(BIN)/mypy
+
+lint-templates: $(INSTALLED)
 	$(BIN)/cfn-lint --include-checks I -- deployment/*.yaml
+
+lint-policies: $(CHECKOV_INSTALLED)
 	$(CHECKOV)/bin/checkov --directory deployment --framework cloudformation --skip-download --quiet --compact
+
+lint-scripts: $(INSTALLED)
 	git ls-files '*Dockerfile' | xargs -r $(BIN)/hadolint
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
@@ -64,22 +76,27 @@ chromium:  ## a browser for the tests (Debian and Ubuntu)
 clean:  ## remove what was installed here (.local/, your images, stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-$(INSTALLED): requirements.txt
-	@echo "Installing what this needs into $(VENV), once …"
+# The pip that comes with Python may be old, and take a minute longer to read the indexes.
+$(MADE): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "This Python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^pip==' $<)
 	@touch $@
 
-$(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(INSTALLED)
+$(INSTALLED): requirements.txt $(MADE)
+	@echo "Installing what this needs into $(VENV), once …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@touch $@
+
+$(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(MADE)
 	@echo "Installing checkov into $(CHECKOV), once …"
-	@$(BIN)/python -m venv $(CHECKOV)
-	@$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(BIN)/python -m venv --without-pip $(CHECKOV)
+	@$(BIN)/python -m pip --python $(CHECKOV)/bin/python install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(ANCHORS_INSTALLED): benchmarks/anchors/requirements.txt | $(INSTALLED)
 	@echo "Installing what the benchmarks compare with into $(ANCHORS), once …"
-	@$(BIN)/python -m venv $(ANCHORS)
-	@$(ANCHORS)/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
+	@$(BIN)/python -m venv --without-pip $(ANCHORS)
+	@$(BIN)/python -m pip --python $(ANCHORS)/bin/python install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
