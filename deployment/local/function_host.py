@@ -5,6 +5,7 @@ of that goes where Lambda sends it, in Lambda's own shape, so that `python -m de
 reads one cloud like the other.
 """
 
+import math
 import threading
 import time
 import traceback
@@ -210,7 +211,7 @@ class Clock:
                 self._starter.keep_ready(self.process, stopping)
                 if self.process.is_running:
                     self._invoke()
-                stopping.wait(self._schedule.every_seconds)
+                stopping.wait(self._pause_seconds())
         finally:
             self.process.stop()
 
@@ -220,6 +221,11 @@ class Clock:
         if isinstance(outcome, Failure):
             name = self.process.function.name
             self._console.event(name, f"failed: {_reason(outcome)}", "bad")
+
+    def _pause_seconds(self) -> float:
+        """Until the schedule's next turn, or sooner, until the last claims of before are over."""
+        left = self._emptied_at + self._longest_claim_seconds - time.monotonic()
+        return min(left if left > 0 else math.inf, self._schedule.every_seconds)
 
     def _event(self) -> dict[str, Any]:
         rule = f"arn:aws:events:{self._region}:{ACCOUNT_ID}:rule/{self._schedule.name}"

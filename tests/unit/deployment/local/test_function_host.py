@@ -362,26 +362,43 @@ def test_a_program_and_what_it_started_do_not_outlive_a_supervisor_killed_with_k
     assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
 
 
-def test_a_schedule_says_for_a_while_that_the_queues_were_emptied(host, make_process, tmp_path):
-    process = make_process("toys.note")
-    console = Console(host.printed)
+@pytest.fixture
+def start_clock(host, make_process, tmp_path):
+    """Starts a clock, and returns it with a way to ask what its function was told so far."""
     seen = tmp_path / "seen"
-    clock = Clock(
-        process,
-        Schedule("Sweep", every_seconds=1, function_id="toy"),
-        "us-east-1",
-        0,
-        Starter("toy", console),
-        console,
-    )
     seen.touch()
-    host.start(clock)
 
-    def noted():
-        return [json.loads(line).get("idle_seconds") for line in seen.read_text().splitlines()]
+    def start(*, every_seconds, longest_claim_seconds):
+        console = Console(host.printed)
+        clock = Clock(
+            make_process("toys.note"),
+            Schedule("Sweep", every_seconds=every_seconds, function_id="toy"),
+            "us-east-1",
+            longest_claim_seconds,
+            Starter("toy", console),
+            console,
+        )
+        host.start(clock)
+        return clock, lambda: [
+            json.loads(line).get("idle_seconds") for line in seen.read_text().splitlines()
+        ]
+
+    return start
+
+
+def test_a_schedule_says_for_a_while_that_the_queues_were_emptied(start_clock):
+    clock, noted = start_clock(every_seconds=1, longest_claim_seconds=0)
 
     wait_until(lambda: noted()[-1:] == [None], seconds=10)
     assert set(noted()) == {0, None}
     assert noted()[0] == 0
     clock.note_empty_queues()
     wait_until(lambda: noted()[-1:] == [0], seconds=5)
+
+
+def test_a_schedule_does_not_wait_for_its_turn_when_the_claims_of_a_run_before_are_over(
+    start_clock,
+):
+    _clock, noted = start_clock(every_seconds=600, longest_claim_seconds=2)
+
+    wait_until(lambda: noted() == [0, 0], seconds=20)
