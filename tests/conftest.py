@@ -1,7 +1,10 @@
 """Fixtures used everywhere."""
 
+import logging
 import os
+import shutil
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,14 @@ from typing import Any
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from pytest_mock import MockerFixture
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.serving import make_server
 
 from database.migrations import migrate
-from database.session import create_database_engine, create_session_factory
+from database.models import Image
+from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from tests import mysql_server
 from tests.fakes import FakeEventBus, FakeObjectStore
@@ -89,6 +95,43 @@ def sqlite_url(tmp_path: Path) -> str:
     return f"sqlite:///{tmp_path / 'images.sqlite3'}"
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database file to copy, which is sooner done than to migrate one for each test."""
+    path = tmp_path_factory.mktemp("migrated") / "images.sqlite3"
+    _migrate(f"sqlite:///{path}")
+    return path
+
+
+@pytest.fixture
+def migrated_sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
+    """A migrated database file without rows."""
+    path = shutil.copy(migrated_file, tmp_path / "migrated.sqlite3")
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture(scope="session")
+def migrated_mysql_database(mysql_server_url: str) -> Iterator[str]:
+    """A migrated database on the real server, for one test after the other."""
+    with mysql_server.fresh_database(mysql_server_url) as url:
+        _migrate(url)
+        yield url
+
+
+@pytest.fixture
+def migrated_mysql_url(migrated_mysql_database: str, request: pytest.FixtureRequest) -> str:
+    """A migrated database without rows on the real server."""
+    _count_mysql_tests(request.config, 1)
+    mysql_server.delete_rows(migrated_mysql_database, besides="alembic_version")
+    return migrated_mysql_database
+
+
+def _migrate(url: str) -> None:
+    engine = create_database_engine(DatabaseSettings(database_url=url))
+    migrate(engine)
+    engine.dispose()
+
+
 @pytest.fixture
 def make_engine() -> Iterator[MakeEngine]:
     """Makes engines as the application does, and closes their connections at the end."""
@@ -111,11 +154,20 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def session_factory(sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Session]:
+def session_factory(migrated_sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Session]:
     """Sessions on a migrated SQLite database: the fast kind."""
-    engine = make_engine(sqlite_url)
-    migrate(engine)
-    return create_session_factory(engine)
+    return create_session_factory(make_engine(migrated_sqlite_url))
+
+
+@pytest.fixture
+def read_rows(session_factory: sessionmaker[Session]) -> Callable[[], list[Image]]:
+    """Reads all rows, oldest first."""
+
+    def read() -> list[Image]:
+        with session_scope(session_factory) as session:
+            return session.query(Image).order_by(Image.id).all()
+
+    return read
 
 
 @pytest.fixture
@@ -161,3 +213,16 @@ def app(
 def client(app: Flask) -> FlaskClient:
     """A browser that keeps its cookies and follows no redirects."""
     return app.test_client()
+
+
+@pytest.fixture
+def live_url(app: Flask, mocker: MockerFixture) -> Iterator[str]:
+    """The web application on fakes, on a port of its own."""
+    mocker.patch.object(logging.getLogger("werkzeug"), "level", logging.ERROR)
+    server = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()

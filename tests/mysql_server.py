@@ -151,6 +151,18 @@ def drop_database(database_url: str) -> None:
     _execute(url.set(database=""), "SET lock_wait_timeout = 10", f"DROP DATABASE `{url.database}`")
 
 
+def delete_rows(database_url: str, *, besides: str) -> None:
+    """Empty every table of a database but one. Numbers that MySQL gives to rows go on.
+
+    Making another database with the same tables takes a hundred times as long.
+    """
+    url = make_url(database_url)
+    tables = _execute(
+        url, "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE()"
+    )
+    _execute(url, *(f"DELETE FROM `{table}`" for (table,) in tables if table != besides))
+
+
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
     """The URL of a new, empty database that is dropped afterwards."""

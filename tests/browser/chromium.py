@@ -2,11 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -46,17 +44,3 @@ def find_chromium(playwright: Playwright) -> str:
         if path and Path(path).exists():
             return path
     raise ChromiumMissingError
-
-
-@contextmanager
-def launch(playwright: Playwright) -> Iterator[Browser]:
-    """A running Chromium.
-
-    Raises:
-        ChromiumMissingError: there is none.
-    """
-    browser = playwright.chromium.launch(executable_path=find_chromium(playwright), args=ARGUMENTS)
-    try:
-        yield browser
-    finally:
-        browser.close()

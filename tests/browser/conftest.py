@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.browser.chromium import ChromiumMissingError, launch
+from tests.browser.chromium import ARGUMENTS, ChromiumMissingError, find_chromium
 from tests.browser.person import Person
 from tests.local_system import LocalSystem, wait_until
 from tests.scripted_gemini import ScriptedGemini, scripted_gemini
@@ -19,20 +19,29 @@ MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 expect.set_options(timeout=15_000)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One Chromium for the tests of a file; each opens a window of its own.
-
-    Playwright keeps an event loop running as long as it lives, and other tests need one.
-    """
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of the browser. Without one, nothing here needs to be started."""
     with sync_playwright() as playwright:
         try:
-            with launch(playwright) as browser:
-                yield browser
+            return find_chromium(playwright)
         except ChromiumMissingError as error:
             if os.environ.get("REQUIRE_REAL_PARTS"):
                 pytest.fail(str(error))
             pytest.skip(str(error))
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One Chromium for the tests of a file; each opens a window of its own.
+
+    Playwright keeps an event loop running as long as it lives, and other tests need one.
+    """
+    with (
+        sync_playwright() as playwright,
+        playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
+    ):
+        yield browser
 
 
 @pytest.fixture(scope="session")
@@ -42,12 +51,11 @@ def session_gemini() -> Iterator[ScriptedGemini]:
         yield gemini
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def system(
-    browser: Browser, session_gemini: ScriptedGemini, tmp_path_factory: pytest.TempPathFactory
+    chromium: str, session_gemini: ScriptedGemini, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalSystem]:
-    """The whole system, started once for a file. It asks for the browser first: without, it need
-    not run."""
+    """The whole system, started once for all tests."""
     running = LocalSystem(
         tmp_path_factory.mktemp("browser") / "state",
         GEMINI_API_KEY="the-key",

@@ -5,7 +5,6 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
-from tests.local_system import LocalSystem
 from tests.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
@@ -42,17 +41,8 @@ def test_the_upload_page_with_a_file_of_each_outcome(person, page, gemini):
     assert_no_violations(page)
 
 
-@pytest.fixture(scope="module")
-def empty_system(browser, tmp_path_factory):
-    """A system to which nobody has sent anything."""
-    running = LocalSystem(tmp_path_factory.mktemp("empty") / "state")
-    running.start()
-    yield running
-    running.stop()
-
-
-def test_the_empty_gallery(page, empty_system):
-    page.goto(f"{empty_system.url}/gallery")
+def test_the_empty_gallery(page, live_url):
+    page.goto(f"{live_url}/gallery")  # Where nobody has sent anything yet.
 
     expect(page.locator(".empty")).to_contain_text("No images yet.")
     assert_no_violations(page)

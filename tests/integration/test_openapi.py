@@ -1,18 +1,14 @@
 """The application over HTTP against its own OpenAPI document: all it allows, all it forbids."""
 
-import logging
 import subprocess
 import sys
-import threading
 import uuid
 from pathlib import Path
 
 import pytest
-from werkzeug.serving import make_server
 
-from database.migrations import migrate
 from database.models import Image, Status
-from database.session import create_session_factory, session_scope
+from database.session import session_scope
 from web_app.owners import Owner, Owners
 
 # What an image is, no JSON schema can say: a file may be refused for what is in it. And images to
@@ -34,12 +30,9 @@ TIMEOUT_SECONDS = 120
 
 
 @pytest.fixture
-def session_factory(sqlite_url, make_engine):
+def session_factory(session_factory):
     """A database with images of every status, some of them the asker's own."""
-    engine = make_engine(sqlite_url)
-    migrate(engine)
-    factory = create_session_factory(engine)
-    with session_scope(factory) as session:
+    with session_scope(session_factory) as session:
         for number in range(40):
             status = list(Status)[number % 3]
             session.add(
@@ -62,20 +55,7 @@ def session_factory(sqlite_url, make_engine):
                     thumbnail_status=Status.COMPLETED,
                 )
             )
-    return factory
-
-
-@pytest.fixture
-def live_url(app, mocker):
-    """The application on a port of its own."""
-    mocker.patch.object(logging.getLogger("werkzeug"), "level", logging.ERROR)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    return session_factory
 
 
 def test_every_answer_is_as_the_document_says(live_url, settings, tmp_path):

@@ -8,8 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from botocore.config import Config
 
-from database.models import Image, Status
-from database.session import session_scope
+from database.models import Status
 from tests import factories
 from tests.unit.web_app.conftest import encode_form
 from web_app import create_app, object_store
@@ -101,17 +100,6 @@ def client(s3, settings, event_bus, session_factory, monkeypatch):
     )
     yield app.test_client()
     store._client.close()
-
-
-@pytest.fixture
-def read_rows(session_factory):
-    """Reads all rows, oldest first."""
-
-    def read():
-        with session_scope(session_factory) as session:
-            return session.query(Image).order_by(Image.id).all()
-
-    return read
 
 
 def upload(client, **headers):

@@ -1,12 +1,10 @@
 import pytest
 
-from database.migrations import migrate
 from database.session import create_session_factory
 
 
-@pytest.fixture
-def session_factory(database_url, make_engine):
+@pytest.fixture(params=["sqlite", "mysql"])
+def session_factory(request, make_engine):
     """Sessions on a migrated database of each kind."""
-    engine = make_engine(database_url)
-    migrate(engine)
-    return create_session_factory(engine)
+    url = request.getfixturevalue(f"migrated_{request.param}_url")
+    return create_session_factory(make_engine(url))

@@ -2,36 +2,15 @@
 
 import re
 import secrets
-import shutil
 import uuid
 
 import pytest
 
-from database.migrations import migrate
 from database.models import Image
-from database.session import create_database_engine, create_session_factory, session_scope
-from database.settings import DatabaseSettings
+from database.session import create_session_factory, session_scope
 from web_app import create_app
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
-
-
-@pytest.fixture(scope="session")
-def migrated_database(tmp_path_factory):
-    """A database file to copy, which is sooner done than to migrate one for each test."""
-    path = tmp_path_factory.mktemp("migrated") / "images.sqlite3"
-    engine = create_database_engine(DatabaseSettings(database_url=f"sqlite:///{path}"))
-    migrate(engine)
-    engine.dispose()
-    return path
-
-
-@pytest.fixture
-def session_factory(migrated_database, sqlite_url, make_engine):
-    """Sessions on a fresh copy."""
-    engine = make_engine(sqlite_url)
-    shutil.copy(migrated_database, engine.url.database)
-    return create_session_factory(engine)
 
 
 @pytest.fixture
@@ -56,17 +35,6 @@ def add_row(session_factory):
             return image.id
 
     return add
-
-
-@pytest.fixture
-def read_rows(session_factory):
-    """Reads all rows, oldest first."""
-
-    def read():
-        with session_scope(session_factory) as session:
-            return session.query(Image).order_by(Image.id).all()
-
-    return read
 
 
 @pytest.fixture

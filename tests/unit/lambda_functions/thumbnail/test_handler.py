@@ -44,13 +44,13 @@ handler = function.handler
 
 
 @pytest.fixture
-def function(tmp_path, sqlite_url):
+def function(tmp_path, migrated_sqlite_url):
     (tmp_path / "bad_decoder.py").write_text(HANDLER)
     environment = {
         "PATH": os.environ["PATH"],
         "PYTHONPATH": f"{tmp_path}{os.pathsep}{PROJECT}",
         "FOLDER": str(tmp_path),
-        "DATABASE_URL": sqlite_url,
+        "DATABASE_URL": migrated_sqlite_url,
         "S3_IMAGE_BUCKET": "images",
         "S3_THUMBNAIL_BUCKET": "thumbnails",
         "POWERTOOLS_SERVICE_NAME": "thumbnail",
