@@ -22,10 +22,11 @@ help:  ## what each word does
 run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
 	@exec $(BIN)/python -m deployment.local
 
-# Two processes take a file each, the long ones first: most tests wait for a system that works. More
-# would start more systems, each with a browser, than a laptop likes.
+# Three processes take a file each, the long ones first: most tests wait for a system that works, and
+# so three keep two processors busy. More would start more systems, each with a browser, than a
+# laptop likes.
 test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## how fast, as ratios to what else one could take, ten minutes (ARGS=… names benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -16,6 +16,7 @@ from pytest_mock import MockerFixture
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.serving import make_server
+from xdist.scheduler import LoadFileScheduling
 
 from database.migrations import migrate
 from database.models import Image
@@ -33,6 +34,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--write-schema", action="store_true", help="write database/schema.sql from a real MySQL"
     )
+
+
+class _ByFile(LoadFileScheduling):
+    """Hands out the tests by files, and the browser's files together: they share a system."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        is_the_browsers = nodeid.startswith("tests/browser/")
+        return "tests/browser" if is_the_browsers else str(super()._split_scope(nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
+    return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
 
 
 @pytest.fixture
