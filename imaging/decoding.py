@@ -16,6 +16,7 @@ so that within MAX_DECODE_BYTES a JPEG of 100 megapixels opens, a PNG, BMP or (i
 88, a HEIC of 48, an AVIF of 37 and a WebP of 27.
 """
 
+import io
 import re
 import struct
 import warnings
@@ -55,6 +56,8 @@ _DECODER_THREADS = 2
 _USUAL_BOX = (1024, 1024)
 
 _RGB_BYTES_PER_PIXEL = 4
+
+_JPEG_BLOCK_SIDE = 8  # Divided by this, each block is one pixel.
 
 # A copy twice as large as asked for loses nothing that a later Lanczos would keep
 # (SSIM ≥ 0.995); one just as large does a little, and is for when memory is short.
@@ -204,6 +207,9 @@ def _decode_stored(
     extent: tuple[float, float] = image.size
     if box and isinstance(image, JpegImageFile) and (drafted := image.draft(None, box)):
         extent = drafted[1][2:]
+        if image.decoderconfig[0] == _JPEG_BLOCK_SIDE and "progressive" in image.info:
+            source.seek(0)
+            image.fp = io.BytesIO(jpeg.without_unseen_scans(source.read()))
     codec_bytes = int(outline.codec_bytes_per_pixel * max(file_pixels, outline.decoded_pixels))
     reduction = _choose_reduction(image, codec_bytes, box, image_format)
     image.load()

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image, ImageChops, ImageCms, ImageStat
 
 from imaging import decoding
+from imaging.containers import jpeg
 from imaging.decoding import decode, read_header
 from imaging.errors import InvalidImageError, TooManyPixelsError
 from tests.factories import (
@@ -151,6 +152,36 @@ class TestAtLeast:
 
         full = decoded(data).resize(box, Image.Resampling.LANCZOS)
         assert distance(reduced, full) < 1.5
+
+    @pytest.mark.parametrize(
+        ("mode", "options"),
+        [
+            ("RGB", {"subsampling": "4:2:0"}),
+            ("RGB", {"subsampling": "4:2:2"}),
+            ("RGB", {"subsampling": "4:4:4", "restart_marker_rows": 1}),
+            ("L", {}),
+            ("CMYK", {}),
+        ],
+    )
+    def test_a_progressive_jpeg_without_what_an_eighth_does_not_show_is_the_same(
+        self, mode, options
+    ):
+        photo = make_photo((1600, 1200)).convert(mode)
+        data = encode(photo, "JPEG", quality=90, progressive=True, **options)
+
+        image = decoded(data, at_least=(150, 110))
+
+        expected = Image.open(io.BytesIO(data))
+        expected.draft(None, (150, 110))
+        assert image.tobytes() == expected.convert("RGB").tobytes()
+        assert len(jpeg.without_unseen_scans(data)) < 0.8 * len(data)
+
+    def test_scans_without_sense_are_left_to_the_decoder(self):
+        data = encode(make_photo((1600, 1200)), "JPEG", progressive=True)
+        first_scan = data.index(b"\xff\xda")
+
+        for rest in (b"", b"\xff\xda", b"\xff\xda\0\0", b"\xff\xda\0\3\x40", b"\xff\xc4\xff\xff\0"):
+            assert jpeg.without_unseen_scans(data[:first_scan] + rest) == data[:first_scan] + rest
 
     def test_a_small_image_is_not_enlarged(self):
         assert decoded(make_encoded("PNG", (64, 48)), at_least=(400, 400)).size == (64, 48)
