@@ -43,7 +43,7 @@ def test_every_format_becomes_a_jpeg(name):
 @pytest.mark.parametrize(
     ("size", "expected"),
     [
-        ((4000, 3000), (1024, 768)),
+        ((5000, 4000), (1024, 819)),
         ((2001, 3001), (683, 1024)),
         ((1025, 1025), (1024, 1024)),
         ((1024, 10), (1024, 10)),
@@ -57,6 +57,13 @@ def test_the_long_side_fits_and_nothing_is_enlarged(size, expected):
     name = "JPEG" if max(size) < 65_000 else "PNG"
 
     assert opened(model_input_of(make_encoded(name, size))).size == expected
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((4000, 3000), (1000, 750)), ((3024, 4032), (756, 1008))]
+)
+def test_a_jpeg_that_its_decoder_divides_to_about_the_size_is_not_shrunk_again(size, expected):
+    assert opened(model_input_of(make_encoded("JPEG", size))).size == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
