@@ -34,7 +34,14 @@ class Benchmark:
         return measure()
 
 
-BENCHMARKS: tuple[Benchmark, ...] = (Benchmark("gallery_growth", "gallery_growth", "measure"),)
+BENCHMARKS: tuple[Benchmark, ...] = (
+    Benchmark("thumbnail_jpeg", "images", "thumbnail_jpeg"),
+    Benchmark("thumbnail_png", "images", "thumbnail_png"),
+    Benchmark("thumbnail_webp", "images", "thumbnail_webp"),
+    Benchmark("thumbnail_heic", "images", "thumbnail_heic"),
+    Benchmark("caption_input", "images", "caption_input"),
+    Benchmark("gallery_growth", "gallery_growth", "measure"),
+)
 
 
 def main(names: Sequence[str]) -> int:

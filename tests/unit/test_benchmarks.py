@@ -1,0 +1,176 @@
+"""The benchmarks' frame: what a row says, how turns are taken, what is written down."""
+
+import importlib
+import json
+import sys
+from dataclasses import dataclass, field
+
+import pytest
+
+from benchmarks import __main__ as bench
+from benchmarks.image_process import ImageProcess
+from benchmarks.measure import MissingAnchorError, Row, at_least, at_most, in_turns, worst
+from tests.factories import make_jpeg
+
+
+@dataclass(frozen=True)
+class FakeBenchmark:
+    name: str
+    rows: list[Row] = field(default_factory=list)
+    missing: str = ""
+
+    def run(self):
+        if self.missing:
+            raise MissingAnchorError(self.missing)
+        return self.rows
+
+
+AS_SMALL = at_most(1.0)
+
+
+def make_row(name="speed", *, anchor=10.0, ours=5.0, goal=AS_SMALL):
+    return Row(name, anchor, ours, "ms", goal)
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """Run these benchmarks, or those of them that are named; return status and what is written."""
+    results = tmp_path / "results.json"
+    monkeypatch.setattr(bench, "RESULTS", results)
+
+    def run(*benchmarks, names=()):
+        monkeypatch.setattr(bench, "BENCHMARKS", benchmarks)
+        status = bench.main(names)
+        return status, json.loads(results.read_text()) if results.exists() else None
+
+    return run
+
+
+class TestRow:
+    @pytest.mark.parametrize(
+        ("ours", "goal", "met"),
+        [
+            (8.0, at_most(0.8), True),
+            (8.1, at_most(0.8), False),
+            (8.0, at_least(0.8), True),
+            (7.9, at_least(0.8), False),
+        ],
+    )
+    def test_a_goal_is_met_up_to_its_limit(self, ours, goal, met):
+        assert make_row(anchor=10.0, ours=ours, goal=goal).met is met
+
+    def test_a_goal_says_which_side_of_its_limit_is_the_good_one(self):
+        assert (str(at_most(0.8)), str(at_least(0.25))) == ("≤ 0.80", "≥ 0.25")
+
+    def test_the_worst_of_rows_that_should_be_small_is_the_largest(self):
+        rows = [make_row("a", ours=5.0), make_row("b", ours=9.0), make_row("c", ours=7.0)]
+
+        assert worst(rows, "speed") == make_row("speed", ours=9.0)
+
+    def test_the_worst_of_rows_that_should_be_large_is_the_smallest(self):
+        goal = at_least(0.5)
+        rows = [make_row("a", ours=5.0, goal=goal), make_row("b", ours=9.0, goal=goal)]
+
+        assert worst(rows, "rate") == make_row("rate", ours=5.0, goal=goal)
+
+
+class TestTurns:
+    def test_the_medians_leave_out_the_warm_up(self):
+        anchor = iter([1000.0, 3.0, 1.0, 2.0])
+        ours = iter([1000.0, 30.0, 10.0, 20.0])
+
+        medians = in_turns(lambda: next(anchor), lambda: next(ours), pairs=3)
+
+        assert medians == (2.0, 20.0)
+
+    def test_each_goes_first_every_other_time(self):
+        order = []
+
+        in_turns(
+            lambda: order.append("anchor") or 1.0,
+            lambda: order.append("ours") or 1.0,
+            pairs=1,
+            warm_up=1,
+        )
+
+        assert order == ["ours", "anchor", "anchor", "ours"]
+
+
+class TestResults:
+    def test_a_row_is_written_with_its_ratio_and_its_goal(self, run):
+        status, written = run(FakeBenchmark("speed", [make_row()]))
+
+        assert status == 0
+        assert written == [
+            {
+                "name": "speed",
+                "anchor": 10.0,
+                "ours": 5.0,
+                "ratio": 0.5,
+                "goal": "≤ 1.00",
+                "met": True,
+            }
+        ]
+
+    def test_what_is_not_named_keeps_its_row_and_its_place(self, run):
+        speed = FakeBenchmark("speed", [make_row("speed")])
+        size = FakeBenchmark("size", [make_row("size"), make_row("size of more")])
+        run(speed, size)
+
+        _, written = run(
+            FakeBenchmark("speed", [make_row("speed", ours=6.0)]), size, names=["speed"]
+        )
+
+        assert [(row["name"], row["ours"]) for row in written] == [
+            ("speed", 6.0),
+            ("size", 5.0),
+            ("size of more", 5.0),
+        ]
+
+    def test_the_rows_of_a_benchmark_that_is_gone_go(self, run):
+        run(FakeBenchmark("old", [make_row("old")]))
+
+        _, written = run(FakeBenchmark("new", [make_row("new")]))
+
+        assert [row["name"] for row in written] == ["new"]
+
+    def test_a_goal_that_is_missed_ends_it_with_1(self, run):
+        status, written = run(FakeBenchmark("speed", [make_row(ours=11.0)]))
+
+        assert (status, written[0]["met"]) == (1, False)
+
+    def test_an_anchor_that_is_missing_is_named_and_does_not_stop_the_others(self, run, capsys):
+        status, written = run(
+            FakeBenchmark("rate", missing="wrk is not on this machine: apt-get install wrk"),
+            FakeBenchmark("speed", [make_row()]),
+        )
+
+        assert status == 1
+        assert [row["name"] for row in written] == ["speed"]
+        assert "apt-get install wrk" in capsys.readouterr().err
+
+    def test_a_name_that_nothing_has_is_refused_with_those_there_are(self, run, capsys):
+        status, written = run(FakeBenchmark("speed", [make_row()]), names=["sped"])
+
+        assert (status, written) == (2, None)
+        assert "speed" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("benchmark", bench.BENCHMARKS, ids=lambda benchmark: benchmark.name)
+def test_every_benchmark_is_there(benchmark):
+    module = importlib.import_module(f"benchmarks.{benchmark.module}")
+
+    assert callable(getattr(module, benchmark.function))
+
+
+@pytest.mark.parametrize("maker", ["make_our_thumbnail", "make_thumbnail_by_full_decode"])
+def test_a_process_makes_images_and_says_what_they_took(maker, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(make_jpeg((1600, 1200)))
+
+    with ImageProcess(sys.executable, "-m", "benchmarks.image_makers", maker) as process:
+        first, second = process.make(photo), process.make(photo)
+
+    assert first.result_bytes == second.result_bytes > 0
+    assert 0 < second.seconds < 60
+    assert first.peak_bytes > 10 * 1024 * 1024
