@@ -25,11 +25,15 @@ _SECONDS = 60
 
 
 def make_our_thumbnail(original: bytes) -> bytes:
-    make = partial(make_thumbnail, io.BytesIO(original), size=THUMBNAIL_SIZE, max_pixels=MAX_PIXELS)
-    return run_isolated(make, seconds=_SECONDS).data
+    source = io.BytesIO(original)
+    return make_thumbnail(source, size=THUMBNAIL_SIZE, max_pixels=MAX_PIXELS).data
 
 
-def make_our_model_input(original: bytes) -> bytes:
+def make_our_thumbnail_in_a_child(original: bytes) -> bytes:
+    return run_isolated(partial(make_our_thumbnail, original), seconds=_SECONDS)
+
+
+def make_our_model_input_in_a_child(original: bytes) -> bytes:
     make = partial(make_model_input, io.BytesIO(original), max_pixels=MAX_PIXELS)
     return run_isolated(make, seconds=_SECONDS)
 

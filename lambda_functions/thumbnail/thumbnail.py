@@ -18,6 +18,8 @@ _DECODING_MARGIN = 1.25
 # Few enough that one sky is one colour, enough that a subject is not mixed into it.
 _CLUSTERS = 6
 _SAMPLE_SIDE_PIXELS = 32
+# So few pixels that still change their cluster do not move its mean.
+_SETTLED_PIXELS = 30
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _dominant_color(image: Image.Image) -> str:
     The mean of all of them would be a brown that is nowhere in the image.
     """
     sample = image.resize((_SAMPLE_SIDE_PIXELS, _SAMPLE_SIDE_PIXELS), Image.Resampling.BOX)
-    clustered = sample.quantize(_CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=3)
+    clustered = sample.quantize(_CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=_SETTLED_PIXELS)
     counts = clustered.histogram()
     palette = clustered.getpalette("RGB") or []
     # The first of equally large clusters, and they come in a fixed order.

@@ -163,7 +163,9 @@ def test_every_benchmark_is_there(benchmark):
     assert callable(getattr(module, benchmark.function))
 
 
-@pytest.mark.parametrize("maker", ["make_our_thumbnail", "make_thumbnail_by_full_decode"])
+@pytest.mark.parametrize(
+    "maker", ["make_our_thumbnail_in_a_child", "make_thumbnail_by_full_decode"]
+)
 def test_a_process_makes_images_and_says_what_they_took(maker, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(make_jpeg((1600, 1200)))
