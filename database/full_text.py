@@ -14,12 +14,14 @@ from sqlalchemy import (
     ColumnElement,
     Select,
     and_,
+    case,
     column,
     func,
     literal_column,
     or_,
     select,
     table,
+    true,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.orm import Session
@@ -35,8 +37,8 @@ READ_AT_ONCE = 200
 READING_SHARE = 0.25
 # A word that more rows have is left out of the index's question: its list alone is long to read.
 COMMON_SHARE = 0.05
-# So many rows the index may collect in order to count them.
-MAX_COUNTED = 4_000
+# So many rows that have the words are looked at in order to count.
+MAX_COUNTED = 1_500
 
 _SQLITE_TABLE = table("images_search", column("rowid"), column("search_text"))
 
@@ -55,38 +57,54 @@ def find_ids(
 ) -> Sequence[int]:
     """The ids of up to `limit` images, newest first, older than `before_id`."""
     if not _is_mysql(session):
-        return session.scalars(_sqlite_ids(question, before_id).limit(limit)).all()
+        found = _sqlite_ids(question)
+        found = found.where(*_read_in_sqlite(question.words), *question.costly_conditions)
+        if before_id is not None:
+            found = found.where(_SQLITE_TABLE.c.rowid < before_id)
+        return session.scalars(found.limit(limit)).all()
     reading = _Reading(session, question, before_id)
     while not reading.is_complete and len(reading.ids) < limit:
         rows_to_read = (limit - len(reading.ids)) * reading.rows_for_one
         rows_read = len(reading.rows)
         if reading.indexed_rows < min(rows_to_read, rows_read / READING_SHARE):
-            indexed = _mysql_ids(question, reading.led_by_index, before_id)
-            return session.scalars(indexed.limit(limit)).all()
+            by_index, by_row = reading.split_words
+            conditions = (*question.conditions, by_index, *by_row, *question.costly_conditions)
+            found = _ordered(select(Image.id).where(*conditions), before_id)
+            return session.scalars(found.limit(limit)).all()
         reading.go_on(rows_read)
     return reading.ids[:limit]
 
 
 def count(session: Session, question: Question, *, at_most: int) -> int | None:
     """How many images there are, counting no further than `at_most`; None if that takes long."""
-    if not _is_mysql(session):
-        return _count(session, _sqlite_ids(question).limit(at_most))
-    reading = _Reading(session, question)
-    if reading.is_complete:
-        return min(len(reading.ids), at_most)
-    if reading.indexed_rows > MAX_COUNTED:
-        return None
-    return _count(session, _mysql_ids(question, reading.led_by_index).limit(at_most))
+    if _is_mysql(session):
+        reading = _Reading(session, question)
+        while not reading.is_complete and reading.indexed_rows > MAX_COUNTED:
+            if reading.is_sure:
+                return None
+            reading.go_on(len(reading.rows))
+        if reading.is_complete:
+            return min(len(reading.ids), at_most)
+        by_index, by_row = reading.split_words
+        found = select(Image.id).where(*question.conditions, by_index)
+    else:
+        by_row = _read_in_sqlite(question.words)
+        found = _sqlite_ids(question)
+    by_row = [*by_row, *question.costly_conditions]
+    looked_at = max(at_most, MAX_COUNTED) if by_row else at_most
+    fits = case((and_(true(), *by_row), 1), else_=0).label("fits")
+    some = found.with_only_columns(fits).order_by(None).limit(looked_at).subquery()
+    counted = select(func.count(), func.coalesce(func.sum(some.c.fits), 0)).select_from(some)
+    rows, matching = session.execute(limited(counted)).one()
+    if matching >= at_most:
+        return at_most
+    return int(matching) if rows < looked_at else None
 
 
 def limited(statement: Select[Any]) -> Select[Any]:
     """Have MySQL give up on a question that takes too long."""
     hint = f"/*+ MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)}) */"
     return statement.prefix_with(hint, dialect="mysql")
-
-
-def _count(session: Session, ids: Select[Any]) -> int:
-    return session.scalar(limited(select(func.count()).select_from(ids.subquery()))) or 0
 
 
 def _is_mysql(session: Session) -> bool:
@@ -96,8 +114,9 @@ def _is_mysql(session: Session) -> bool:
 # SQLite
 
 
-def _sqlite_ids(question: Question, before_id: int | None = None) -> Select[Any]:
-    found_id, text = _SQLITE_TABLE.c.rowid, _SQLITE_TABLE.c.search_text
+def _sqlite_ids(question: Question) -> Select[Any]:
+    """What the full-text table finds, newest first."""
+    found_id = _SQLITE_TABLE.c.rowid
     statement = (
         select(Image.id)
         .join_from(_SQLITE_TABLE, Image, Image.id == found_id)
@@ -105,13 +124,17 @@ def _sqlite_ids(question: Question, before_id: int | None = None) -> Select[Any]
     )
     if query := search.sqlite_query(question.words):
         statement = statement.where(literal_column("images_search").op("MATCH")(query))
-    # SQLite's parser takes a sentence without spaces for one word. The embedded database is small
-    # enough to be read through.
-    unspaced = [word for word in question.words if word.is_unspaced]
-    statement = statement.where(*(func.instr(text, word.text) > 0 for word in unspaced))
-    if before_id is not None:
-        statement = statement.where(found_id < before_id)
-    return statement.where(*question.costly_conditions).order_by(found_id.desc())
+    return statement.order_by(found_id.desc())
+
+
+def _read_in_sqlite(words: Sequence[search.Word]) -> list[ColumnElement[bool]]:
+    """The words that the full-text table does not find, read in the row itself.
+
+    It takes a sentence without spaces for one word. The embedded database is small enough to be
+    read through.
+    """
+    text = _SQLITE_TABLE.c.search_text
+    return [func.instr(text, word.text) > 0 for word in words if word.is_unspaced]
 
 
 # MySQL
@@ -156,12 +179,17 @@ class _Reading:
         return newest_id * min(share for _, share in self._shares())
 
     @property
-    def led_by_index(self) -> list[ColumnElement[bool]]:
-        """The words as conditions: the rarer ones are the index's to find."""
+    def is_sure(self) -> bool:
+        """Enough rows have the rarest word to tell how rare it is."""
+        return min(share for _, share in self._shares()) * len(self.rows) >= 3
+
+    @property
+    def split_words(self) -> tuple[ColumnElement[bool], list[ColumnElement[bool]]]:
+        """The rarer words as the index finds them, and the others as they are read in a row."""
         shares = self._shares()
         is_rare = max(COMMON_SHARE, min(share for _, share in shares))
         rare = [word for word, share in shares if share <= is_rare]
-        return [_indexed(rare), *_read([word for word, share in shares if share > is_rare])]
+        return _indexed(rare), _read([word for word, share in shares if share > is_rare])
 
     def _shares(self) -> list[tuple[search.Word, float]]:
         """Each word, and which part of the rows has it."""
@@ -169,13 +197,6 @@ class _Reading:
             (word, max(sum(row[number] for row in self.rows), 0.5) / len(self.rows))
             for number, word in enumerate(self._question.words, start=2)
         ]
-
-
-def _mysql_ids(
-    question: Question, has_words: Sequence[ColumnElement[bool]], before_id: int | None = None
-) -> Select[Any]:
-    conditions = (*question.conditions, *has_words, *question.costly_conditions)
-    return _ordered(select(Image.id).where(*conditions), before_id)
 
 
 def _ordered(statement: Select[Any], before_id: int | None) -> Select[Any]:

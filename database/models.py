@@ -222,7 +222,8 @@ class Image(Base):
         Index("images_owner_sha256", "owner_id", "sha256"),  # Has this person sent it before?
         Index("images_annotation_waiting", "annotation_status", "annotation_requested_at"),
         Index("images_thumbnail_waiting", "thumbnail_status", "thumbnail_requested_at"),
-        Index("images_overall_status", "overall_status"),
+        # What is shown of one status; deleted images are passed over without a look at the row.
+        Index("images_status_visible", "overall_status", "deleting_at"),
         Index("images_deleting", "deleting_at"),
         {
             **_TABLE_OPTIONS,
