@@ -34,11 +34,11 @@ MAX_SEARCH_SECONDS = 5
 # So many rows are read at first, and then as many again as there were already.
 READ_AT_ONCE = 200
 # Reading may take this part of the index's time, to learn whether it is worth the index's while.
-READING_SHARE = 0.25
+READING_SHARE = 0.08
 # A word that more rows have is left out of the index's question: its list alone is long to read.
 COMMON_SHARE = 0.05
 # So many rows that have the words are looked at in order to count.
-MAX_COUNTED = 1_500
+MAX_COUNTED = 2_500
 
 _SQLITE_TABLE = table("images_search", column("rowid"), column("search_text"))
 
@@ -66,7 +66,7 @@ def find_ids(
     while not reading.is_complete and len(reading.ids) < limit:
         rows_to_read = (limit - len(reading.ids)) * reading.rows_for_one
         rows_read = len(reading.rows)
-        if reading.indexed_rows < min(rows_to_read, rows_read / READING_SHARE):
+        if reading.indexed_rows <= min(rows_to_read, rows_read / READING_SHARE):
             by_index, by_row = reading.split_words
             conditions = (*question.conditions, by_index, *by_row, *question.costly_conditions)
             found = _ordered(select(Image.id).where(*conditions), before_id)
@@ -187,7 +187,8 @@ class _Reading:
     def split_words(self) -> tuple[ColumnElement[bool], list[ColumnElement[bool]]]:
         """The rarer words as the index finds them, and the others as they are read in a row."""
         shares = self._shares()
-        is_rare = max(COMMON_SHARE, min(share for _, share in shares))
+        # Common words only: that all are there may yet be rare, and the index compares its lists.
+        is_rare = COMMON_SHARE if min(share for _, share in shares) <= COMMON_SHARE else 1
         rare = [word for word, share in shares if share <= is_rare]
         return _indexed(rare), _read([word for word, share in shares if share > is_rare])
 
