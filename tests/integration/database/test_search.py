@@ -271,9 +271,8 @@ def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
         assert count(many, **where) in (min(len(expected), 1001), None), where
 
 
-def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker, database_url):
-    if database_url.startswith("sqlite"):
-        pytest.skip("SQLite's index serves both.")
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker):
     mocker.patch.object(full_text, "READ_AT_ONCE", 5)
     indexed = mocker.spy(full_text, "_indexed")
 
@@ -294,9 +293,8 @@ def test_what_takes_long_to_count_is_not_counted(many, mocker, database_url):
     assert count(many, tag="o10") is None
 
 
-def test_one_letter_for_two_makes_no_difference(session_factory, mocker):
-    if session_factory.kw["bind"].dialect.name == "sqlite":
-        pytest.skip("It does to SQLite.")
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker):
     for words in ("Große Straße", "grosse Strasse", "Ægypten", "aegypten"):
         add(session_factory, annotation=words)
     read = [find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")]
