@@ -293,10 +293,12 @@ def test_what_takes_long_to_count_is_not_counted(many, mocker, database_url):
     assert count(many, tag="o10") is None
 
 
-@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+@pytest.mark.parametrize("session_factory", ["mysql"], indirect=True)
 def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker):
-    for words in ("Große Straße", "grosse Strasse", "Ægypten", "aegypten"):
-        add(session_factory, annotation=words)
+    streets = [
+        add(session_factory, annotation=words) for words in ("Große Straße", "grosse Strasse")
+    ]
+    egypts = [add(session_factory, annotation=words) for words in ("Ægypten", "aegypten")]
     read = [find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")]
     mocker.patch.object(full_text, "READ_AT_ONCE", 1)
     mocker.patch.object(full_text, "READING_SHARE", 1e-9)
@@ -305,7 +307,7 @@ def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker
         find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")
     ]
 
-    assert read == indexed == [[2, 1], [2, 1], [4, 3], [4, 3]]
+    assert read == indexed == [streets[::-1]] * 2 + [egypts[::-1]] * 2
 
 
 def test_counting_ends_where_it_is_told_to(session_factory):
