@@ -16,18 +16,22 @@ is being deleted (`mark_deleting`) is hidden from every question at once, and no
 claimed any more.
 """
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from typing import cast as typed
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     CursorResult,
     Delete,
+    Select,
     Update,
     and_,
+    bindparam,
     case,
     cast,
     delete,
@@ -49,6 +53,7 @@ from database.models import (
     Half,
     Image,
     Status,
+    json_pairs,
     utc_now,
 )
 
@@ -60,6 +65,9 @@ LINGER_SECONDS = 180
 MAX_OVERDUE = 1_000
 # What has no words that an index could lead to is looked for among this many of the newest.
 MAX_SCANNED = 20_000
+MAX_ID = 2**63 - 1
+
+Asker = Session | Connection  # Who can put a question: in a transaction or without one.
 
 # Why a half failed that may succeed later, untouched or once the system is mended: its class in
 # API_DOCUMENTATION.md is not "permanent". What was never stored is left to whoever sends it again.
@@ -162,6 +170,13 @@ class ImageFilter:
 ALL = ImageFilter()
 
 
+class ImageVersion(NamedTuple):
+    """Which row, and as of which change: `version` is that of the `Image`."""
+
+    image_id: int
+    version: str
+
+
 @dataclass(frozen=True)
 class DeletedObjects:
     """What is left to delete of an image."""
@@ -198,23 +213,35 @@ def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[
     ).all()
 
 
-def list_images(
+def list_newest(
+    asker: Asker, *, limit: int, before_id: int | None = None
+) -> Sequence[ImageVersion]:
+    """Which rows are the newest, up to `limit`, older than the row `before_id`, newest first."""
+    return _read_versions(asker, _NEWEST_VERSIONS, _window(limit, before_id))
+
+
+def list_versions(
     session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
-) -> Sequence[Image]:
-    """Up to `limit` rows, newest first, older than the row `before_id`.
+) -> Sequence[ImageVersion]:
+    """The same of those that match.
 
     Raises:
         QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
     """
+    if where == ALL:
+        return list_newest(session, limit=limit, before_id=before_id)
     question = _question(session, where)
     if question.words:
         ids = full_text.find_ids(session, question, limit=limit, before_id=before_id)
-        return list_images_by_id(session, ids)
-    statement = select(Image).where(*question.conditions, *question.costly_conditions)
-    if before_id is not None:
-        statement = statement.where(Image.id < before_id)
-    statement = statement.order_by(Image.id.desc()).limit(limit)
-    return session.scalars(full_text.limited(statement)).all()
+        return list_versions_by_id(session, ids)
+    matching = _NEWEST.where(*question.conditions, *question.costly_conditions)
+    statement = full_text.limited(_versions(matching))
+    return _read_versions(session, statement, _window(limit, before_id))
+
+
+def list_versions_by_id(asker: Asker, image_ids: Collection[int]) -> Sequence[ImageVersion]:
+    """The versions of the rows with these ids, newest first; unknown ids are left out."""
+    return _read_versions(asker, _VERSIONS_BY_ID, {"image_ids": list(image_ids)})
 
 
 def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
@@ -742,6 +769,36 @@ def _is_settled() -> ColumnElement[bool]:
 def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
     # The thumbnail's key follows from the original's, also where the row does not name it yet.
     return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))
+
+
+def _versions(statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
+    """The versions of the rows that a SELECT of ids and times of change gives, in one value."""
+    rows = statement.subquery()
+    return select(json_pairs(rows.c.id, rows.c.updated_at))
+
+
+_ANY: Select[*tuple[Any, ...]] = select(Image.id, Image.updated_at)
+_NEWEST: Select[*tuple[Any, ...]] = (
+    _ANY.where(Image.id < bindparam("before_id"))
+    .order_by(Image.id.desc())
+    .limit(bindparam("limit"))
+)
+# What is asked for most is put together once.
+_NEWEST_VERSIONS = _versions(_NEWEST.where(_is_visible()))
+_VERSIONS_BY_ID = _versions(
+    _ANY.where(Image.id.in_(bindparam("image_ids", expanding=True)), _is_visible())
+)
+
+
+def _window(limit: int, before_id: int | None) -> dict[str, int]:
+    return {"limit": limit, "before_id": MAX_ID if before_id is None else before_id}
+
+
+def _read_versions(
+    asker: Asker, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+) -> Sequence[ImageVersion]:
+    pairs = json.loads(asker.execute(statement, parameters).scalar() or "[]")
+    return [ImageVersion(*pair) for pair in sorted(pairs, reverse=True)]
 
 
 def _question(session: Session, where: ImageFilter) -> full_text.Question:

@@ -55,6 +55,9 @@ class FakeObjectStore:
     def presigned_thumbnail_url(self, key: str) -> str:
         return f"https://thumbnails.test/{key}"
 
+    def links_version(self) -> str:
+        return "always the same"
+
     def delete(self, original_key: str, thumbnail_key: str) -> None:
         if self.is_away:
             raise StorageUnavailableError

@@ -13,6 +13,8 @@ from web_app.error_handlers import register_error_handlers
 from web_app.event_bus import EventBridgeBus, EventBus
 from web_app.forwarding import trust_proxies
 from web_app.health import health
+from web_app.image_cache import ImageCache
+from web_app.listing import Listing
 from web_app.object_store import ObjectStore, S3ObjectStore
 from web_app.openapi import register_api
 from web_app.owners import require_sign_in
@@ -63,6 +65,8 @@ def create_app(
         object_store=object_store,
         event_bus=event_bus or _event_bus(settings),
         session_factory=session_factory,
+        listing=Listing(session_factory),
+        image_cache=ImageCache(session_factory),
         readiness=Readiness.of(session_factory, object_store),
         sign_in=_sign_in(settings),
     )

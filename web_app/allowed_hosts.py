@@ -28,7 +28,7 @@ def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
 
 def _name_no_host(response: Response) -> Response:
     """Redirect to paths: routing itself corrects an address to one with the request's own host."""
-    location = response.headers.get("Location", "")
-    if location.startswith(request.host_url):
+    location = response.headers.get("Location")
+    if location is not None and location.startswith(request.host_url):
         response.headers["Location"] = "/" + location.removeprefix(request.host_url).lstrip("/")
     return response

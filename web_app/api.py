@@ -1,19 +1,19 @@
 """What programs ask: where images stand, which there are; and what their owners change."""
 
+from collections.abc import Sequence
 from typing import Any
 
-from flask import request
+from flask import Response, current_app, request
 from flask_smorest import Blueprint
 from werkzeug.exceptions import UnsupportedMediaType
 
 from database import repository
 from database.models import Status
-from database.repository import ImageFilter
+from database.repository import ImageFilter, ImageVersion
 from database.session import session_scope
 from web_app import serializers
 from web_app.conditional import add_etag
 from web_app.errors import BadRequestError
-from web_app.listing import read_page
 from web_app.openapi import (
     CHANGING,
     ETAG_HEADERS,
@@ -59,13 +59,11 @@ def show_status(image_id: int) -> dict[str, Any]:
 @not_modified(api)
 @api.response(200, ImagesSchema, headers=ETAG_HEADERS)
 @refuses(api, 400, 401, 503)
-def list_statuses(query: dict[str, Any]) -> dict[str, Any]:
+def list_statuses(query: dict[str, Any]) -> Response:
     """Where several images stand, newest first; ids that are unknown are left out"""
     image_ids = _parse_ids(query["ids"])
-    services = current_services()
-    with session_scope(services.session_factory) as session:
-        images = repository.list_images_by_id(session, image_ids)
-    return {"images": serializers.images(images, services.object_store, _owner_id())}
+    versions = current_services().listing.find_versions(image_ids)
+    return _json_object(images=_images_json(versions))
 
 
 @api.route("/images")
@@ -74,7 +72,7 @@ def list_statuses(query: dict[str, Any]) -> dict[str, Any]:
 @not_modified(api)
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
 @refuses(api, 400, 401, 422, 503)
-def list_images(query: dict[str, Any]) -> dict[str, Any]:
+def list_images(query: dict[str, Any]) -> Response:
     """Images, newest first, a page at a time; all of them, or those that match"""
     cursor, limit = query.get("cursor"), query["limit"]
     before_id = None if cursor is None else serializers.decode_cursor(cursor)
@@ -83,13 +81,12 @@ def list_images(query: dict[str, Any]) -> dict[str, Any]:
         tag=query.get("tag"),
         status=Status(query["status"]) if "status" in query else None,
     )
-    services = current_services()
-    page = read_page(services.session_factory, limit=limit, before_id=before_id, where=where)
-    return {
-        "images": serializers.images(page.images, services.object_store, _owner_id()),
-        "next_cursor": page.next_cursor,
-        "count": page.count,
-    }
+    page = current_services().listing.read_page(limit=limit, before_id=before_id, where=where)
+    return _json_object(
+        images=_images_json(page.versions),
+        next_cursor=current_app.json.dumps(page.next_cursor),
+        count=current_app.json.dumps(page.count),
+    )
 
 
 @api.route("/images/<image_id:image_id>")
@@ -153,6 +150,20 @@ def _expect_json() -> None:
     may_have_none = request.method != "PATCH" and not request.content_length
     if request.method in ("PATCH", "POST") and not may_have_none and not request.is_json:
         raise UnsupportedMediaType
+
+
+def _images_json(versions: Sequence[ImageVersion]) -> str:
+    services = current_services()
+    cache = services.image_cache
+    return serializers.images_json(
+        cache.get_all(versions), services.object_store, cache.json_texts, _owner_id()
+    )
+
+
+def _json_object(**fields: str) -> Response:
+    """An answer of fields that are JSON already."""
+    text = ",".join(f'"{name}":{value}' for name, value in fields.items())
+    return Response(f"{{{text}}}\n", mimetype="application/json")
 
 
 def _owner_id() -> str | None:

@@ -60,6 +60,8 @@ class ObjectStore(Protocol):
 
     def presigned_thumbnail_url(self, key: str) -> str: ...
 
+    def links_version(self) -> str: ...
+
     def delete(self, original_key: str, thumbnail_key: str) -> None: ...
 
     def check_originals(self) -> None: ...
@@ -170,6 +172,14 @@ class S3ObjectStore:
         """A link to a thumbnail."""
         return self._presign(self._thumbnail_bucket, key, "image/webp", "inline", "thumbnail.webp")
 
+    def links_version(self) -> str:
+        """Changes when links to the same objects do.
+
+        Raises:
+            StorageUnavailableError: there is nothing to sign links with.
+        """
+        return f"{self._signing_credentials().access_key} {self._signed_at()}"
+
     def check_originals(self) -> None:
         """Ask whether the originals' bucket is there and may be used.
 
@@ -214,16 +224,22 @@ class S3ObjectStore:
             content_type, disposition = "application/octet-stream", "attachment"
         # https://datatracker.ietf.org/doc/html/rfc6266#section-4
         disposition = f"{disposition}; filename*=UTF-8''{quote(filename, safe='')}"
+        return self._sign(
+            self._signing_credentials(), bucket, key, content_type, disposition, self._signed_at()
+        )
+
+    def _signing_credentials(self) -> ReadOnlyCredentials:
         try:
             if self._credentials is None:
                 raise NoCredentialsError
-            credentials = self._credentials.get_frozen_credentials()
+            return self._credentials.get_frozen_credentials()
         except BotoCoreError as error:  # None, or none that could be refreshed.
             raise StorageUnavailableError from error
-        window_seconds = max(1, self._presigned_url_seconds // 2)
+
+    def _signed_at(self) -> int:
+        """The beginning of the present window."""
         now = int(self._clock())
-        signed_at = now - now % window_seconds
-        return self._sign(credentials, bucket, key, content_type, disposition, signed_at)
+        return now - now % max(1, self._presigned_url_seconds // 2)
 
     def _sign_as_of(
         self,

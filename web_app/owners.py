@@ -7,6 +7,7 @@ balancer, the owner is whom it names, and cookie and token count for nothing.
 
 import secrets
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from flask import Flask, Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -40,6 +41,8 @@ class Owners:
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = URLSafeSerializer(secret_key, salt="owner")
+        # A browser sends the same token with everything it asks.
+        self._read = lru_cache(maxsize=1024)(self._check)
 
     def token(self, owner: Owner) -> str:
         """The signed value that names this owner."""
@@ -74,7 +77,7 @@ class Owners:
                 secure=is_secure,
             )
 
-    def _read(self, token: str) -> str | None:
+    def _check(self, token: str) -> str | None:
         try:
             owner_id = self._serializer.loads(token)
         except BadSignature:
@@ -93,7 +96,12 @@ def require_sign_in(app: Flask) -> None:
 
 def current_owners() -> Owners:
     """What signs and recognises owners in this application."""
-    return Owners(str(current_app.secret_key))
+    return _owners(str(current_app.secret_key))
+
+
+@lru_cache(maxsize=1)
+def _owners(secret_key: str) -> Owners:
+    return Owners(secret_key)
 
 
 def current_owner() -> Owner:

@@ -1,6 +1,7 @@
 """What people see: the upload page, the gallery, one image. All of it works without scripts."""
 
 import json
+import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -37,7 +38,6 @@ from web_app.errors import (
     InvalidEditError,
     UploadRejectedError,
 )
-from web_app.listing import read_page
 from web_app.owners import Owner, current_owner, current_owners
 from web_app.request import prefers_json
 from web_app.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
@@ -47,6 +47,9 @@ from web_app.uploads import MAX_FILES, Upload, UploadDesk, UploadResult
 # Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
 # counted instead of told.
 MAX_MESSAGES_BYTES = 2200
+
+# Where a page that many sessions share has its token. No word of a page is this one.
+_TOKENS_PLACE = secrets.token_urlsafe(16)
 
 pages = Blueprint("pages", __name__)
 
@@ -83,7 +86,8 @@ def show_gallery() -> Response:
     q, tag, status = _filter_words()
     where = ImageFilter(text=q, tag=tag, status=status)
     services, owner_id = current_services(), current_owner().known_id
-    found = read_page(services.session_factory, limit=PAGE_SIZE, before_id=before_id, where=where)
+    found = services.listing.read_page(limit=PAGE_SIZE, before_id=before_id, where=where)
+    images = services.image_cache.get_all(found.versions)
     page = {
         "next_cursor": found.next_cursor,
         "count": found.count,
@@ -91,23 +95,37 @@ def show_gallery() -> Response:
         "tag": tag,
         "status": status,
         "is_first_page": before_id is None,
-        "owner_id": owner_id,
     }
 
-    def render() -> str:
-        return render_template("gallery.html", images=found.images, **page)
+    def render(**context: Any) -> str:
+        rows = [image.row for image in images]
+        return render_template("gallery.html", images=rows, owner_id=owner_id, **page, **context)
 
     if "_flashes" in session_cookie:
         return make_response(render())  # Messages are shown once.
-    generate_csrf()  # The page holds the session's token, so it is another page in another session.
-    depends_on = {
+    if "csrf_token" not in session_cookie:
+        generate_csrf()
+    # The same for everybody, but for what one may try again and for the session's token.
+    shared = {
         "page": page,
-        "images": serializers.images(found.images, services.object_store, owner_id),
-        "csrf_token": session_cookie["csrf_token"],
+        "versions": found.versions,
+        "retriable": [
+            image.version.image_id
+            for image in images
+            if image.owner_id == owner_id and image.status is Status.FAILED
+        ],
+        "links": services.object_store.links_version(),
         "version": page_version(),
         "notice": services.settings.site_notice,
     }
-    return unless_known(depends_on, render)
+
+    def write() -> str:
+        text = services.image_cache.pages.get(
+            json.dumps(shared), lambda: render(csrf_token=lambda: _TOKENS_PLACE)
+        )
+        return text.replace(_TOKENS_PLACE, generate_csrf())
+
+    return unless_known({**shared, "csrf_token": session_cookie["csrf_token"]}, write)
 
 
 @pages.get("/images/<image_id:image_id>")

@@ -2,14 +2,15 @@
 
 import base64
 import binascii
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Any
 
-from flask import url_for
+from flask import current_app, url_for
 
 from database.models import Half, Image
 from web_app.errors import BadRequestError, WebError
+from web_app.image_cache import Kept, KnownImage
 from web_app.object_store import ObjectStore
 from web_app.pricing import cost_usd
 from web_app.uploads import UploadResult
@@ -24,11 +25,26 @@ CURSOR_PATTERN = (
 )
 
 
-def images(
-    rows: Sequence[Image], object_store: ObjectStore, owner_id: str | None
-) -> list[dict[str, Any]]:
-    """Several images, as `image` has each."""
-    return [image(row, object_store, owner_id) for row in rows]
+def images_json(
+    images: Sequence[KnownImage],
+    object_store: ObjectStore,
+    written: Kept[Hashable, str],
+    owner_id: str | None,
+) -> str:
+    """A list of images, each as `image` has it.
+
+    Args:
+        written: what was written before, and is looked for first.
+    """
+    links_version = object_store.links_version()
+
+    def text(known: KnownImage) -> str:
+        return written.get(
+            (known.version, links_version, known.owner_id == owner_id),
+            lambda: current_app.json.dumps(image(known.row, object_store, owner_id)),
+        )
+
+    return f"[{','.join(map(text, images))}]"
 
 
 def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict[str, Any]:

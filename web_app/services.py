@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from web_app.changes import OwnerDesk
 from web_app.event_bus import EventBus
+from web_app.image_cache import ImageCache
+from web_app.listing import Listing
 from web_app.object_store import ObjectStore
 from web_app.readiness import Readiness
 from web_app.settings import Settings
@@ -23,6 +25,8 @@ class Services:
     object_store: ObjectStore
     event_bus: EventBus
     session_factory: sessionmaker[Session]
+    listing: Listing
+    image_cache: ImageCache
     readiness: Readiness
     sign_in: SignIn | None  # None: everybody is whom their cookie or token names.
 

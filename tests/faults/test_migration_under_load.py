@@ -11,9 +11,9 @@ import pytest
 import requests
 from sqlalchemy import create_engine, text
 
-from database import repository
 from database.migrations import migrate
 from database.session import create_session_factory, session_scope
+from tests import rows
 from tests.faults.faulty_gemini import caption_of, faulty_gemini
 from tests.faults.numbered_images import numbered_image
 from tests.local_system import ROOT, LocalSystem, wait_until
@@ -158,5 +158,5 @@ def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
         )
     # The release that comes now reads what the one before it wrote.
     with session_scope(create_session_factory(make_engine(mysql_url))) as session:
-        newest = repository.list_images(session, limit=len(people.ids))
+        newest = rows.list_images(session, limit=len(people.ids))
     assert {image.id for image in newest} == set(people.ids.values())

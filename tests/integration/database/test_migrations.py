@@ -13,6 +13,7 @@ from database import repository
 from database.migrations import migrate
 from database.models import Half, Status
 from database.session import create_session_factory, session_scope
+from tests import rows
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(database.migrations.__file__).parent))
@@ -64,7 +65,7 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
     assert row.annotation == "By the older version."
     # And the newer version goes on with what the older one wrote.
     with session_scope(create_session_factory(engine)) as session:
-        (image,) = repository.list_images(session, limit=2)
+        (image,) = rows.list_images(session, limit=2)
         claim = repository.claim_half(
             session, Half.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
         )

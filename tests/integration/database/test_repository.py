@@ -16,6 +16,7 @@ from database.migrations import migrate
 from database.models import AnnotationSource, Half, Image, Status
 from database.repository import GeneratedAnnotation, NewImage, SameBytes, Tokens
 from database.session import create_session_factory, session_scope
+from tests import rows
 
 CAPTION = GeneratedAnnotation(
     "A dog on a beach.",
@@ -84,8 +85,8 @@ def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
     ids = [add(session_factory)[0] for _ in range(5)]
 
     with session_scope(session_factory) as session:
-        first = repository.list_images(session, limit=2)
-        second = repository.list_images(session, limit=10, before_id=first[-1].id)
+        first = rows.list_images(session, limit=2)
+        second = rows.list_images(session, limit=10, before_id=first[-1].id)
 
     assert [image.id for image in [*first, *second]] == ids[::-1]
 
@@ -431,7 +432,7 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
         session.execute(text("UPDATE images SET thumbnail_requested_at = '2020-01-01 00:00:00'"))
 
     with session_scope(session_factory) as session:
-        assert repository.list_images(session, limit=9) == []
+        assert rows.list_images(session, limit=9) == []
         assert repository.list_images_by_id(session, {image_id, failed_id}) == []
         assert repository.count_images(session, at_most=9) == 0
         assert repository.find_same_bytes(session, owner_id="me", sha256="a" * 64) is None
@@ -473,7 +474,7 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
         assert repository.list_deleting(session, limit=9) == []
     record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
     with session_scope(session_factory) as session:
-        assert repository.list_images(session, limit=9) == []
+        assert rows.list_images(session, limit=9) == []
         session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
 
     assert record(session_factory, repository.remove_deleted, image_id)
@@ -707,7 +708,7 @@ def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker
 
     for search in (
         lambda session: repository.count_images(session, at_most=10_000, where=tag),
-        lambda session: repository.list_images(session, limit=24, where=tag),
+        lambda session: rows.list_images(session, limit=24, where=tag),
     ):
         with pytest.raises(QueryTooSlowError), session_scope(factory) as session:
             search(session)

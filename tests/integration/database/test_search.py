@@ -12,6 +12,7 @@ from database.migrations import migrate
 from database.models import Half, Image, Status
 from database.repository import ImageFilter
 from database.session import create_session_factory, session_scope
+from tests import rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = [
@@ -74,7 +75,7 @@ def add(session_factory, **columns):
 
 def find(session_factory, text=None, *, limit=100, before_id=None, **where):
     with session_scope(session_factory) as session:
-        images = repository.list_images(
+        images = rows.list_images(
             session, limit=limit, before_id=before_id, where=ImageFilter(text=text, **where)
         )
         return [image.id for image in images]
@@ -189,7 +190,7 @@ def test_a_status_finds_what_the_row_itself_says(session_factory):
         for thumbnail in Status:
             add(session_factory, annotation_status=annotation, thumbnail_status=thumbnail)
     with session_scope(session_factory) as session:
-        images = repository.list_images(session, limit=100)
+        images = rows.list_images(session, limit=100)
 
     for status in Status:
         expected = [image.id for image in images if image.status is status]
