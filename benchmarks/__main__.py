@@ -40,7 +40,11 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("thumbnail_webp", "images", "thumbnail_webp"),
     Benchmark("thumbnail_heic", "images", "thumbnail_heic"),
     Benchmark("caption_input", "images", "caption_input"),
+    Benchmark("gallery_page", "web", "measure_gallery_page"),
+    Benchmark("gallery_revalidate", "web", "measure_gallery_revalidate"),
+    Benchmark("status_many", "web", "measure_status_many"),
     Benchmark("gallery_growth", "gallery_growth", "measure"),
+    Benchmark("upload_stream", "upload_stream", "measure_upload_stream"),
 )
 
 

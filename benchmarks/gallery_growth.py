@@ -1,9 +1,10 @@
 """gallery_growth: a page and a search among a million images, against the same among a thousand.
 
 What is timed is what the gallery asks of the database when nothing of the page is known yet (the
-count that it shows, which images, and their rows), on a real MySQL server and on SQLite, as the migrations leave them. Captions are made of words that
-are as frequent as words are: the first of the vocabulary is in most captions, most are in few.
-MySQL has the memory of the deployment's default database, and is otherwise the tests' own server.
+count that it shows, which images, and their rows), on a real MySQL server and on SQLite, as the
+migrations leave them. Captions are made of words that are as frequent as words are: the first of
+the vocabulary is in most captions, most are in few. MySQL has the memory of the deployment's
+default database, and is otherwise the tests' own server.
 
 The galleries take minutes to make and 5 GB. They are kept where the tests keep their real parts
 (`TEST_PARTS_DIR`, or ~/.cache/image-annotation) until the schema or the rows are others.

@@ -1,0 +1,127 @@
+"""What the web application runs on, as deployed: gunicorn by its own file, and a real MySQL."""
+
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.request import urlopen
+
+import psutil
+
+from benchmarks.measure import ROOT, MissingAnchorError
+from database.migrations import migrate
+from database.session import create_database_engine
+from database.settings import DatabaseSettings
+from tests import mysql_server
+
+PRODUCT = "web_app.wsgi:app"
+HELLO = "benchmarks.anchors.hello:app"
+SECRET_KEY = "a key that only the benchmarks know"
+# One client makes all requests here. Limits that it cannot reach are counted nevertheless.
+_NO_LIMIT = str(10**9)
+_START_SECONDS = 60
+
+
+@dataclass(frozen=True)
+class Server:
+    """A gunicorn that answers."""
+
+    url: str
+    master: psutil.Process
+
+    @property
+    def workers(self) -> list[psutil.Process]:
+        return self.master.children()
+
+
+@contextmanager
+def mysql_database() -> Iterator[str]:
+    """The URL of a new, migrated database on a real MySQL server."""
+    if not mysql_server.mysql_is_available():
+        raise MissingAnchorError("No MySQL server here: make mysql")
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-mysql-") as folder,
+        mysql_server.running_mysql(Path(folder) / "server") as server_url,
+        mysql_server.fresh_database(server_url) as url,
+    ):
+        engine = create_database_engine(DatabaseSettings(database_url=url))
+        migrate(engine)
+        engine.dispose()
+        yield url
+
+
+def product_environment(database_url: str) -> dict[str, str]:
+    """What the web application reads. Its links are AWS's own, and nothing here follows them."""
+    return {
+        "DATABASE_URL": database_url,
+        "FLASK_SECRET_KEY": SECRET_KEY,
+        "S3_IMAGE_BUCKET": "bench-images",
+        "S3_THUMBNAIL_BUCKET": "bench-thumbnails",
+        "UPLOADS_PER_MINUTE": _NO_LIMIT,
+        "CHANGES_PER_MINUTE": _NO_LIMIT,
+        "READS_PER_MINUTE": _NO_LIMIT,
+        "AWS_ACCESS_KEY_ID": "AKIDBENCHMARKS",
+        "AWS_SECRET_ACCESS_KEY": "a secret key of the benchmarks",
+        "AWS_DEFAULT_REGION": "eu-west-1",
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    }
+
+
+@contextmanager
+def gunicorn(
+    application: str, environment: Mapping[str, str], *, ready_path: str = "/"
+) -> Iterator[Server]:
+    """An application on gunicorn with the product's configuration, as long as the block lasts."""
+    port = _free_port()
+    inherited = {
+        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ
+    }
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
+                *("--bind", f"127.0.0.1:{port}", application),
+            ],
+            cwd=ROOT,
+            env={**inherited, **environment},
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+        server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
+        try:
+            _wait_until_it_answers(server, ready_path)
+            yield server
+        except Exception as error:
+            log.seek(0)
+            error.add_note(log.read()[-3000:].decode(errors="replace"))
+            raise
+        finally:
+            # At once: nobody waits for its answers, and an orderly end waits for connections.
+            for each in (*server.workers, server.master):
+                each.kill()
+            process.wait()
+
+
+def _wait_until_it_answers(server: Server, path: str) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while True:
+        try:
+            with urlopen(server.url + path, timeout=10):
+                return
+        except OSError:
+            if time.monotonic() > deadline or not server.master.is_running():
+                raise
+            time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
