@@ -45,6 +45,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("status_many", "web", "measure_status_many"),
     Benchmark("gallery_growth", "gallery_growth", "measure"),
     Benchmark("upload_stream", "upload_stream", "measure_upload_stream"),
+    Benchmark("pipeline_overhead", "pipeline_overhead", "measure"),
+    Benchmark("cold_import", "cold_import", "measure"),
+    Benchmark("load_tester_rate", "load_tester", "measure_rate"),
+    Benchmark("load_tester_truth", "load_tester", "measure_truth"),
 )
 
 

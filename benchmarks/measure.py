@@ -1,12 +1,13 @@
 """What every benchmark shares: its row, its goal, and a fair way to take turns."""
 
 import gc
+import math
 import os
 import shutil
 import statistics
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -21,24 +22,35 @@ class MissingAnchorError(Exception):
 
 @dataclass(frozen=True)
 class Goal:
-    """What a ratio, ours to the anchor's, should be."""
+    """Between what a ratio, ours to the anchor's, should lie."""
 
-    limit: float
-    at_least: bool = False
+    lowest: float = 0.0
+    highest: float = math.inf
+
+    def room_for(self, ratio: float) -> float:
+        """How far a ratio is from failing; below 0, how far it has."""
+        return min(ratio - self.lowest, self.highest - ratio)
 
     def is_met_by(self, ratio: float) -> bool:
-        return ratio >= self.limit if self.at_least else ratio <= self.limit
+        return self.room_for(ratio) >= 0
 
     def __str__(self) -> str:
-        return f"{'≥' if self.at_least else '≤'} {self.limit:.2f}"
+        if self.lowest and self.highest < math.inf:
+            return f"{self.lowest:.2f} – {self.highest:.2f}"
+        return f"≥ {self.lowest:.2f}" if self.lowest else f"≤ {self.highest:.2f}"
 
 
 def at_most(limit: float) -> Goal:
-    return Goal(limit)
+    return Goal(highest=limit)
 
 
 def at_least(limit: float) -> Goal:
-    return Goal(limit, at_least=True)
+    return Goal(lowest=limit)
+
+
+def within(share: float) -> Goal:
+    """The same as the anchor, or off by no more than this share of it."""
+    return Goal(1 - share, 1 + share)
 
 
 @dataclass(frozen=True)
@@ -83,9 +95,7 @@ def in_turns(
 
 def worst(rows: list[Row], name: str) -> Row:
     """The row that is farthest from its goal, or nearest to failing it, under one name."""
-    goal = rows[0].goal
-    row = min(rows, key=lambda row: row.ratio if goal.at_least else -row.ratio)
-    return Row(name, row.anchor, row.ours, row.unit, row.goal)
+    return replace(min(rows, key=lambda row: row.goal.room_for(row.ratio)), name=name)
 
 
 def anchors_python() -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from benchmarks import __main__ as bench
 from benchmarks.image_process import ImageProcess
-from benchmarks.measure import MissingAnchorError, Row, at_least, at_most, in_turns, worst
+from benchmarks.measure import MissingAnchorError, Row, at_least, at_most, in_turns, within, worst
 from tests.factories import make_jpeg
 
 
@@ -176,3 +176,28 @@ def test_a_process_makes_images_and_says_what_they_took(maker, tmp_path):
     assert first.result_bytes == second.result_bytes > 0
     assert 0 < second.seconds < 60
     assert first.peak_bytes > 10 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("goal", "met", "missed", "text"),
+    [
+        (at_most(0.8), (0.1, 0.8), (0.81, 2), "≤ 0.80"),
+        (at_least(0.25), (0.25, 3), (0.24, 0), "≥ 0.25"),
+        (within(0.05), (0.951, 1, 1.049), (0.94, 1.06), "0.95 – 1.05"),
+    ],
+)
+def test_a_goal_is_met_on_its_own_side_of_its_limits(goal, met, missed, text):
+    assert all(goal.is_met_by(ratio) for ratio in met)
+    assert not any(goal.is_met_by(ratio) for ratio in missed)
+    assert str(goal) == text
+
+
+def test_the_worst_row_is_the_one_nearest_to_failing_whichever_side_that_is():
+    def rows(goal, *ratios):
+        return [Row("each", 1, ratio, "s", goal) for ratio in ratios]
+
+    assert worst(rows(at_most(1), 0.5, 0.9, 0.7), "all").ratio == 0.9
+    assert worst(rows(at_least(1), 1.5, 1.1, 2), "all").ratio == 1.1
+    assert worst(rows(within(0.1), 1.03, 0.95, 1.01), "all") == Row(
+        "all", 1, 0.95, "s", within(0.1)
+    )

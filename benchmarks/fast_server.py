@@ -1,0 +1,94 @@
+"""An HTTP server that does next to nothing, in a process of its own: none of its clients waits.
+
+Every GET has the same answer; what is sent by PUT or POST is read and forgotten. To boto3 that is
+enough of an S3.
+"""
+
+import asyncio
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import cycle
+from multiprocessing.connection import Connection
+
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+@contextmanager
+def fast_server(body: bytes = b"hello", *, delays: Sequence[float] = (0,)) -> Iterator[str]:
+    """A running server's URL.
+
+    Args:
+        body: of every answer to a GET.
+        delays: how many seconds each answer waits, one after the other, and then again.
+    """
+    context = multiprocessing.get_context("spawn")
+    here, there = context.Pipe()
+    process = context.Process(target=_run, args=(body, delays, there), daemon=True)
+    process.start()
+    there.close()  # So that a server that does not start is noticed.
+    try:
+        yield f"http://127.0.0.1:{here.recv()}"
+    finally:
+        process.kill()
+        process.join()
+
+
+def _run(body: bytes, delays: Sequence[float], pipe: Connection) -> None:
+    asyncio.run(_serve(body, delays, pipe))
+
+
+async def _serve(body: bytes, delays: Sequence[float], pipe: Connection) -> None:
+    turns = cycle(delays)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Client(body, turns), "127.0.0.1", 0)
+    pipe.send(server.sockets[0].getsockname()[1])
+    await server.serve_forever()
+
+
+class _Client(asyncio.Protocol):
+    """One connection, with one request at a time."""
+
+    def __init__(self, body: bytes, delays: Iterator[float]) -> None:
+        self._got = _answer(body)
+        self._taken = _answer(b"")
+        self._delays = delays
+        self._head = b""
+        self._answer: bytes | None = None  # To a request whose body is still on its way.
+        self._missing_bytes = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._answer is not None:
+            self._missing_bytes -= len(data)
+        else:
+            self._head += data
+            head, end, rest = self._head.partition(b"\r\n\r\n")
+            if not end:
+                return
+            self._head = b""
+            self._answer = self._got if head.startswith(b"GET") else self._taken
+            self._missing_bytes = _content_length(head) - len(rest)
+            if self._missing_bytes and b"100-continue" in head:
+                self._transport.write(_CONTINUE)
+        if self._missing_bytes <= 0:
+            answer, self._answer = self._answer, None
+            delay = next(self._delays)
+            if delay:
+                asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
+            else:
+                self._transport.write(answer)
+
+
+def _content_length(head: bytes) -> int:
+    for line in head.lower().split(b"\r\n"):
+        if line.startswith(b"content-length:"):
+            return int(line.partition(b":")[2])
+    return 0
+
+
+def _answer(body: bytes) -> bytes:
+    return b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: %d\r\n\r\n%s' % (len(body), body)
