@@ -17,7 +17,7 @@ from functools import partial
 from benchmarks.measure import ROOT, Row, at_most, in_turns, worst
 
 GOAL = at_most(1.25)
-PAIRS = 15
+PAIRS = 9
 WARM_UP = 2
 
 # The libraries that each function cannot do without.

@@ -33,7 +33,7 @@ from lambda_functions.settings import ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail
 from lambda_functions.thumbnail.thumbnail import make_thumbnail
 
-PAIRS = 40
+PAIRS = 25
 WARM_UP = 5
 SECONDS_LEFT = 45
 WORDS = {

@@ -33,7 +33,7 @@ from benchmarks.measure import (
 
 CONNECTIONS = 50
 PAIRS = 3
-SHORT_SECONDS, LONG_SECONDS = 2, 6
+SHORT_SECONDS, LONG_SECONDS = 1, 4
 
 USUAL_DELAY_MS, SLOW_DELAY_MS = 50, 200
 # Two in a hundred are slow, so that the 99th percentile is.
@@ -41,7 +41,7 @@ DELAYS_MS = (*[USUAL_DELAY_MS] * 49, SLOW_DELAY_MS)
 WRK_CONNECTIONS = 20
 # What so many connections come to when each waits for its answer; asked for by the clock.
 RATE = WRK_CONNECTIONS * 1000 / statistics.mean(DELAYS_MS)
-TRUTH_SECONDS = 6
+TRUTH_SECONDS = 5
 TRUTH_TURNS = 3
 
 
