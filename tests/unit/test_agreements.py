@@ -1,5 +1,6 @@
 """Two descriptions of one fact, held together."""
 
+import json
 import re
 from pathlib import Path
 
@@ -224,3 +225,11 @@ def test_every_folder_and_dependency_has_its_line_in_the_design():
     assert [name for name in names if f"`{name}`" not in design] == []
     folders = [f"{path.name}/" for path in ROOT.iterdir() if (path / "__init__.py").exists()]
     assert [folder for folder in folders if folder not in design] == []
+
+
+def test_the_design_shows_the_last_run_of_the_benchmarks():
+    design = (ROOT / "Project_Design.md").read_text()
+    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())
+
+    shown = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (\d+\.\d\d) \|", design, re.MULTILINE))
+    assert shown == {row["name"]: f"{row['ratio']:.2f}" for row in rows if " " not in row["name"]}
