@@ -1,7 +1,7 @@
 """An HTTP server that does next to nothing, in a process of its own: none of its clients waits.
 
-Every GET has the same answer; what is sent by PUT or POST is read and forgotten. To boto3 that is
-enough of an S3.
+Every GET has the same answer; what is sent is read and forgotten, also in several parts. To boto3
+that is enough of an S3.
 """
 
 import asyncio
@@ -12,6 +12,10 @@ from itertools import cycle
 from multiprocessing.connection import Connection
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+_PARTS_BEGUN = (
+    b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
+)
+_PARTS_TAKEN = b"<CompleteMultipartUploadResult><ETag>0</ETag></CompleteMultipartUploadResult>"
 
 
 @contextmanager
@@ -70,7 +74,7 @@ class _Client(asyncio.Protocol):
             if not end:
                 return
             self._head = b""
-            self._answer = self._got if head.startswith(b"GET") else self._taken
+            self._answer = self._answer_to(head)
             self._missing_bytes = _content_length(head) - len(rest)
             if self._missing_bytes and b"100-continue" in head:
                 self._transport.write(_CONTINUE)
@@ -81,6 +85,14 @@ class _Client(asyncio.Protocol):
                 asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
             else:
                 self._transport.write(answer)
+
+    def _answer_to(self, head: bytes) -> bytes:
+        method, target, _ = head.split(b" ", 2)
+        if method == b"GET":
+            return self._got
+        if method == b"POST":
+            return _answer(_PARTS_BEGUN if target.endswith(b"?uploads") else _PARTS_TAKEN)
+        return self._taken
 
 
 def _content_length(head: bytes) -> int:

@@ -2,7 +2,6 @@
 
 import gc
 import math
-import os
 import shutil
 import statistics
 import sys
@@ -111,7 +110,3 @@ def tool(name: str, how_to_get_it: str) -> str:
     if path is None:
         raise MissingAnchorError(f"{name} is not on this machine: {how_to_get_it}")
     return path
-
-
-def processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

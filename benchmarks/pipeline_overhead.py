@@ -9,21 +9,16 @@ which shows the overhead at its largest.
 
 import io
 import json
-import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.fast_server import fast_server
-from benchmarks.measure import ROOT, MissingAnchorError, Row, at_most, worst
-from database.migrations import migrate
+from benchmarks.measure import ROOT, Row, at_most, worst
+from benchmarks.servers import AWS_ENVIRONMENT, inherited_environment, mysql_database
 from database.models import Half
-from database.session import create_database_engine
-from database.settings import DatabaseSettings
-from tests import mysql_server
 from tests.factories import make_photo
 
 GOAL = at_most(1.3)
@@ -33,7 +28,7 @@ PHOTO_QUALITY = 92
 
 def measure() -> Sequence[Row]:
     rows = []
-    with _mysql_database() as database_url, fast_server(_photo()) as storage_url:
+    with mysql_database() as database_url, fast_server(_photo()) as storage_url:
         for half in Half:
             anchor, ours = _in_a_function(half, _environment(database_url, storage_url))
             rows.append(Row(f"pipeline_overhead_{half}", anchor * 1000, ours * 1000, "ms", GOAL))
@@ -56,36 +51,16 @@ def _in_a_function(half: Half, environment: dict[str, str]) -> tuple[float, floa
 
 
 def _environment(database_url: str, storage_url: str) -> dict[str, str]:
-    inherited = {
-        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ
-    }
     return {
-        **inherited,
+        **inherited_environment(),
+        **AWS_ENVIRONMENT,
         "DATABASE_URL": database_url,
         "S3_IMAGE_BUCKET": "originals",
         "S3_THUMBNAIL_BUCKET": "thumbnails",
         "GEMINI_API_KEY": "never sent",
         "AWS_ENDPOINT_URL": storage_url,
-        "AWS_ACCESS_KEY_ID": "AKIDBENCHMARKS",
-        "AWS_SECRET_ACCESS_KEY": "a secret key of the benchmarks",
-        "AWS_DEFAULT_REGION": "eu-west-1",
         "POWERTOOLS_SERVICE_NAME": "benchmarks",
     }
-
-
-@contextmanager
-def _mysql_database() -> Iterator[str]:
-    if not mysql_server.mysql_is_available():
-        raise MissingAnchorError("There is no MySQL server here: make mysql unpacks one.")
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        mysql_server.running_mysql(Path(folder) / "server") as server_url,
-        mysql_server.fresh_database(server_url) as url,
-    ):
-        engine = create_database_engine(DatabaseSettings(database_url=url))
-        migrate(engine)
-        engine.dispose()
-        yield url
 
 
 def _photo() -> bytes:

@@ -3,22 +3,20 @@
 import http.client
 import io
 import random
-import subprocess
-import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import count
 from urllib.parse import urlsplit
 
 import boto3
 from PIL import Image
 
-from benchmarks.measure import ROOT, Row, at_most, in_turns
-from benchmarks.web_servers import PRODUCT, Server, gunicorn, mysql_database, product_environment
+from benchmarks.fast_server import fast_server
+from benchmarks.measure import Row, at_most, in_turns
+from benchmarks.servers import PRODUCT, Server, gunicorn, mysql_database, product_environment
 
 UPLOAD_BYTES = 20_000_000
 PAIRS = 9
@@ -31,7 +29,7 @@ _numbers = count()
 
 def measure_upload_stream() -> Sequence[Row]:
     photo = _make_photo()
-    with mysql_database() as database_url, _s3_sink() as s3_url:
+    with mysql_database() as database_url, fast_server() as s3_url:
         environment = {**product_environment(database_url), "AWS_ENDPOINT_URL": s3_url}
         with (
             gunicorn(PRODUCT, environment, ready_path="/health") as product,
@@ -135,20 +133,3 @@ def _growth_bytes(product: Server, photo: bytes) -> int:
         are_sent.set()
         watcher.join()
     return max(peak, resident_bytes()) - before
-
-
-@contextmanager
-def _s3_sink() -> Iterator[str]:
-    """An S3 that takes everything; its URL."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.s3_sink"],
-        cwd=ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        yield f"http://127.0.0.1:{int(process.stdout.readline())}"
-    finally:
-        process.communicate()  # Ends its standard input, and so itself.

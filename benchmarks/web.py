@@ -15,7 +15,7 @@ import requests
 from sqlalchemy import insert
 
 from benchmarks.measure import Row, at_least, in_turns, tool
-from benchmarks.web_servers import (
+from benchmarks.servers import (
     HELLO,
     PRODUCT,
     SECRET_KEY,

@@ -1,4 +1,4 @@
-"""What the web application runs on, as deployed: gunicorn by its own file, and a real MySQL."""
+"""What the product runs on: a real MySQL, and for the web application gunicorn by its own file."""
 
 import os
 import socket
@@ -23,6 +23,14 @@ from tests import mysql_server
 PRODUCT = "web_app.wsgi:app"
 HELLO = "benchmarks.anchors.hello:app"
 SECRET_KEY = "a key that only the benchmarks know"
+# Nobody looks at them; whoever calls AWS needs some.
+AWS_ENVIRONMENT = {
+    "AWS_ACCESS_KEY_ID": "AKIDBENCHMARKS",
+    "AWS_SECRET_ACCESS_KEY": "a secret key of the benchmarks",
+    "AWS_DEFAULT_REGION": "eu-west-1",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 # One client makes all requests here. Limits that it cannot reach are counted nevertheless.
 _NO_LIMIT = str(10**9)
 _START_SECONDS = 60
@@ -44,7 +52,7 @@ class Server:
 def mysql_database() -> Iterator[str]:
     """The URL of a new, migrated database on a real MySQL server."""
     if not mysql_server.mysql_is_available():
-        raise MissingAnchorError("No MySQL server here: make mysql")
+        raise MissingAnchorError("There is no MySQL server here: make mysql unpacks one.")
     with (
         tempfile.TemporaryDirectory(prefix="bench-mysql-") as folder,
         mysql_server.running_mysql(Path(folder) / "server") as server_url,
@@ -66,12 +74,13 @@ def product_environment(database_url: str) -> dict[str, str]:
         "UPLOADS_PER_MINUTE": _NO_LIMIT,
         "CHANGES_PER_MINUTE": _NO_LIMIT,
         "READS_PER_MINUTE": _NO_LIMIT,
-        "AWS_ACCESS_KEY_ID": "AKIDBENCHMARKS",
-        "AWS_SECRET_ACCESS_KEY": "a secret key of the benchmarks",
-        "AWS_DEFAULT_REGION": "eu-west-1",
-        "AWS_CONFIG_FILE": os.devnull,
-        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        **AWS_ENVIRONMENT,
     }
+
+
+def inherited_environment() -> dict[str, str]:
+    """What any program needs of this one's environment; settings of the product's stay out."""
+    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
 
 
 @contextmanager
@@ -80,9 +89,6 @@ def gunicorn(
 ) -> Iterator[Server]:
     """An application on gunicorn with the product's configuration, as long as the block lasts."""
     port = _free_port()
-    inherited = {
-        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ
-    }
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [
@@ -90,7 +96,7 @@ def gunicorn(
                 *("--bind", f"127.0.0.1:{port}", application),
             ],
             cwd=ROOT,
-            env={**inherited, **environment},
+            env={**inherited_environment(), **environment},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
