@@ -16,12 +16,19 @@ depends_on = None
 
 
 def upgrade() -> None:
-    op.create_index("images_status_visible", "images", ["overall_status", "deleting_at"])
-    op.drop_index("images_overall_status", "images")
     connection = op.get_bind()
     if connection.dialect.name == "mysql":
+        # One statement: all of it or, after a crash, nothing.
+        connection.exec_driver_sql(
+            "ALTER TABLE images ADD INDEX images_status_visible (overall_status, deleting_at),"
+            " DROP INDEX images_overall_status"
+        )
         return
-    # Under its old name, by which the triggers know it. Run again after a crash, it begins anew.
+    # Run again after a crash, each of these begins where it was.
+    columns = ["overall_status", "deleting_at"]
+    op.create_index("images_status_visible", "images", columns, if_not_exists=True)
+    op.drop_index("images_overall_status", "images", if_exists=True)
+    # Under its old name, by which the triggers know it.
     connection.exec_driver_sql("DROP TABLE IF EXISTS images_search")
     connection.exec_driver_sql(
         "CREATE VIRTUAL TABLE images_search USING fts5(search_text,"
