@@ -81,7 +81,9 @@ def create_database_engine(
         return _create_sqlite_engine(url)
     engine = _create_mysql_engine(url, read_timeout_seconds)
     if settings.db_secret_arn is None:
-        event.listen(engine, "do_connect", _connect)
+        event.listen(
+            engine, "do_connect", lambda _d, _r, cargs, cparams: _MySQLConnection(*cargs, **cparams)
+        )
     elif fetch_secret is None:
         raise ValueError("DB_SECRET_ARN is set, and nothing was given to read it with")
     else:
@@ -144,10 +146,6 @@ class _MySQLConnection(pymysql.Connection):  # type: ignore[misc] # publishes no
         return super()._create_ssl_ctx(sslp) if sslp else _unchecked_tls()
 
 
-def _connect(_dialect: Any, _record: Any, cargs: Any, cparams: dict[str, Any]) -> Any:
-    return _MySQLConnection(*cargs, **cparams)
-
-
 @cache
 def _unchecked_tls() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -198,7 +196,7 @@ def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecre
         nonlocal password
         if password is not None:
             try:
-                return _connect(None, None, cargs, {**cparams, "password": password})
+                return _MySQLConnection(*cargs, **{**cparams, "password": password})
             except pymysql.err.OperationalError as error:
                 if error.args[0] != _MYSQL_ACCESS_DENIED:
                     raise
@@ -207,7 +205,7 @@ def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecre
             password = json.loads(fetch_secret(arn))["password"]
         except Exception as error:  # Whatever the store of secrets raises, there is no connection.
             raise DatabaseUnavailableError("the database's password could not be read") from error
-        return _connect(None, None, cargs, {**cparams, "password": password})
+        return _MySQLConnection(*cargs, **{**cparams, "password": password})
 
 
 def create_session_factory(engine: Engine) -> sessionmaker[Session]:
