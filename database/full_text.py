@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Connection,
     Select,
     and_,
     case,
@@ -24,7 +25,6 @@ from sqlalchemy import (
     true,
 )
 from sqlalchemy.dialects import mysql
-from sqlalchemy.orm import Session
 
 from database import search
 from database.models import Image
@@ -53,16 +53,16 @@ class Question:
 
 
 def find_ids(
-    session: Session, question: Question, *, limit: int, before_id: int | None
+    connection: Connection, question: Question, *, limit: int, before_id: int | None
 ) -> Sequence[int]:
     """The ids of up to `limit` images, newest first, older than `before_id`."""
-    if not _is_mysql(session):
+    if not _is_mysql(connection):
         found = _sqlite_ids(question)
         found = found.where(*_read_in_sqlite(question.words), *question.costly_conditions)
         if before_id is not None:
             found = found.where(_SQLITE_TABLE.c.rowid < before_id)
-        return session.scalars(found.limit(limit)).all()
-    reading = _Reading(session, question, before_id)
+        return connection.scalars(found.limit(limit)).all()
+    reading = _Reading(connection, question, before_id)
     while not reading.is_complete and len(reading.ids) < limit:
         rows_to_read = (limit - len(reading.ids)) * reading.rows_for_one
         rows_read = len(reading.rows)
@@ -70,15 +70,15 @@ def find_ids(
             by_index, by_row = reading.split_words
             conditions = (*question.conditions, by_index, *by_row, *question.costly_conditions)
             found = _ordered(select(Image.id).where(*conditions), before_id)
-            return session.scalars(found.limit(limit)).all()
+            return connection.scalars(found.limit(limit)).all()
         reading.go_on(rows_read)
     return reading.ids[:limit]
 
 
-def count(session: Session, question: Question, *, at_most: int) -> int | None:
+def count(connection: Connection, question: Question, *, at_most: int) -> int | None:
     """How many images there are, counting no further than `at_most`; None if that takes long."""
-    if _is_mysql(session):
-        reading = _Reading(session, question)
+    if _is_mysql(connection):
+        reading = _Reading(connection, question)
         while not reading.is_complete and reading.indexed_rows > MAX_COUNTED:
             if reading.is_sure:
                 return None
@@ -95,7 +95,7 @@ def count(session: Session, question: Question, *, at_most: int) -> int | None:
     fits = case((and_(true(), *by_row), 1), else_=0).label("fits")
     some = found.with_only_columns(fits).order_by(None).limit(looked_at).subquery()
     counted = select(func.count(), func.coalesce(func.sum(some.c.fits), 0)).select_from(some)
-    rows, matching = session.execute(limited(counted)).one()
+    rows, matching = connection.execute(limited(counted)).one()
     if matching >= at_most:
         return at_most
     return int(matching) if rows < looked_at else None
@@ -107,8 +107,8 @@ def limited(statement: Select[Any]) -> Select[Any]:
     return statement.prefix_with(hint, dialect="mysql")
 
 
-def _is_mysql(session: Session) -> bool:
-    return session.get_bind().dialect.name == "mysql"
+def _is_mysql(connection: Connection) -> bool:
+    return connection.dialect.name == "mysql"
 
 
 # SQLite
@@ -143,9 +143,11 @@ def _read_in_sqlite(words: Sequence[search.Word]) -> list[ColumnElement[bool]]:
 class _Reading:
     """The newest rows, and what they tell of the others."""
 
-    def __init__(self, session: Session, question: Question, before_id: int | None = None) -> None:
+    def __init__(
+        self, connection: Connection, question: Question, before_id: int | None = None
+    ) -> None:
         """Read the first rows older than `before_id`."""
-        self._session, self._question, self._before_id = session, question, before_id
+        self._connection, self._question, self._before_id = connection, question, before_id
         self.rows: list[Any] = []  # An id, the newest of all, and what is true of the row.
         self.is_complete = False  # There are no other rows.
         self.go_on(READ_AT_ONCE)
@@ -158,7 +160,7 @@ class _Reading:
             columns.append(and_(*has_words, *self._question.costly_conditions))
         before_id = self.rows[-1][0] if self.rows else self._before_id
         statement = _ordered(select(*columns).where(*self._question.conditions), before_id)
-        rows = self._session.execute(statement.limit(rows_at_once)).all()
+        rows = self._connection.execute(statement.limit(rows_at_once)).all()
         self.rows += rows
         self.is_complete = len(rows) < rows_at_once
 

@@ -1,6 +1,7 @@
 """Every question asked of the rows, and every change made to them.
 
-Each function takes a `Session` and never commits: the caller owns the transaction.
+Each function takes a `Session` and never commits: the caller owns the transaction. What lists
+images changes nothing and takes a `Connection`, which needs no transaction (`session.reading`).
 
 A half of a row moves like this:
 
@@ -66,8 +67,6 @@ MAX_OVERDUE = 1_000
 # What has no words that an index could lead to is looked for among this many of the newest.
 MAX_SCANNED = 20_000
 MAX_ID = 2**63 - 1
-
-Asker = Session | Connection  # Who can put a question: in a transaction or without one.
 
 # Why a half failed that may succeed later, untouched or once the system is mended: its class in
 # API_DOCUMENTATION.md is not "permanent". What was never stored is left to whoever sends it again.
@@ -213,51 +212,46 @@ def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[
     ).all()
 
 
-def list_newest(
-    asker: Asker, *, limit: int, before_id: int | None = None
-) -> Sequence[ImageVersion]:
-    """Which rows are the newest, up to `limit`, older than the row `before_id`, newest first."""
-    return _read_versions(asker, _NEWEST_VERSIONS, _window(limit, before_id))
-
-
 def list_versions(
-    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+    connection: Connection, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
 ) -> Sequence[ImageVersion]:
-    """The same of those that match.
+    """Which rows are the newest that match, up to `limit`, older than the row `before_id`.
 
     Raises:
-        QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
+        QueryTooSlowError: MySQL would have searched for too long; of `reading`.
     """
+    window = {"limit": limit, "before_id": MAX_ID if before_id is None else before_id}
     if where == ALL:
-        return list_newest(session, limit=limit, before_id=before_id)
-    question = _question(session, where)
+        return _read_versions(connection, _NEWEST_VERSIONS, window)
+    question = _question(connection, where)
     if question.words:
-        ids = full_text.find_ids(session, question, limit=limit, before_id=before_id)
-        return list_versions_by_id(session, ids)
+        ids = full_text.find_ids(connection, question, limit=limit, before_id=before_id)
+        return list_versions_by_id(connection, ids)
     matching = _NEWEST.where(*question.conditions, *question.costly_conditions)
-    statement = full_text.limited(_versions(matching))
-    return _read_versions(session, statement, _window(limit, before_id))
+    return _read_versions(connection, full_text.limited(_versions(matching)), window)
 
 
-def list_versions_by_id(asker: Asker, image_ids: Collection[int]) -> Sequence[ImageVersion]:
+def list_versions_by_id(
+    connection: Connection, image_ids: Collection[int]
+) -> Sequence[ImageVersion]:
     """The versions of the rows with these ids, newest first; unknown ids are left out."""
-    return _read_versions(asker, _VERSIONS_BY_ID, {"image_ids": list(image_ids)})
+    return _read_versions(connection, _VERSIONS_BY_ID, {"image_ids": list(image_ids)})
 
 
-def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
+def count_images(connection: Connection, *, at_most: int, where: ImageFilter = ALL) -> int | None:
     """How many images there are. Counting ends at `at_most`, whatever the size of the table.
 
     Returns:
         None when so many images have the words that counting them would take long.
     Raises:
-        QueryTooSlowError: MySQL would have searched for too long; of `session_scope`.
+        QueryTooSlowError: MySQL would have searched for too long; of `reading`.
     """
-    question = _question(session, where)
+    question = _question(connection, where)
     if question.words:
-        return full_text.count(session, question, at_most=at_most)
+        return full_text.count(connection, question, at_most=at_most)
     some = select(Image.id).where(*question.conditions, *question.costly_conditions)
     counted = select(func.count()).select_from(some.limit(at_most).subquery())
-    return session.scalar(full_text.limited(counted)) or 0
+    return connection.scalar(full_text.limited(counted)) or 0
 
 
 def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
@@ -790,18 +784,14 @@ _VERSIONS_BY_ID = _versions(
 )
 
 
-def _window(limit: int, before_id: int | None) -> dict[str, int]:
-    return {"limit": limit, "before_id": MAX_ID if before_id is None else before_id}
-
-
 def _read_versions(
-    asker: Asker, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
+    connection: Connection, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
 ) -> Sequence[ImageVersion]:
-    pairs = json.loads(asker.execute(statement, parameters).scalar() or "[]")
+    pairs = json.loads(connection.execute(statement, parameters).scalar() or "[]")
     return [ImageVersion(*pair) for pair in sorted(pairs, reverse=True)]
 
 
-def _question(session: Session, where: ImageFilter) -> full_text.Question:
+def _question(connection: Connection, where: ImageFilter) -> full_text.Question:
     """A filter as what must be true of an image, besides that everybody may see it."""
     conditions = [_is_visible()]
     costly_conditions = []
@@ -814,7 +804,7 @@ def _question(session: Session, where: ImageFilter) -> full_text.Question:
         # The tag's words lead there by the full-text index; only then are tags compared whole.
         tag = where.tag.encode(errors="replace").decode()  # Half a character is in no tag.
         tag_words = search.parse_words(tag, is_whole=True)
-        is_mysql = session.get_bind().dialect.name == "mysql"
+        is_mysql = connection.dialect.name == "mysql"
         costly_conditions.append(_has_tag(tag, is_mysql=is_mysql))
         if not tag_words:
             conditions.append(Image.id > _newest_id() - MAX_SCANNED)

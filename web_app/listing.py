@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
 from database.repository import ALL, ImageFilter, ImageVersion
-from database.session import reading, session_scope
+from database.session import reading
 from web_app import serializers
 from web_app.shared_answers import SharedAnswers
 
@@ -57,30 +58,25 @@ class Listing:
         return self._versions.get(frozenset(image_ids), ask)
 
     def _ask(self, *, limit: int, before_id: int | None, where: ImageFilter) -> ImagePage:
-        # One more than is shown tells whether there is a next page.
-        if where == ALL:
-            with reading(self._session_factory) as connection:
-                versions = repository.list_newest(connection, limit=limit + 1, before_id=before_id)
-        else:
-            with session_scope(self._session_factory) as session:
-                versions = repository.list_versions(
-                    session, limit=limit + 1, before_id=before_id, where=where
-                )
-        has_more = len(versions) > limit
-        count = len(versions) if before_id is None else None
-        if before_id is None and has_more:
-            count = self._count(where)
+        with reading(self._session_factory) as connection:
+            # One more than is shown tells whether there is a next page.
+            versions = repository.list_versions(
+                connection, limit=limit + 1, before_id=before_id, where=where
+            )
+            has_more = len(versions) > limit
+            count = len(versions) if before_id is None else None
+            if before_id is None and has_more:
+                count = self._count(connection, where)
         shown = versions[:limit]
         cursor = serializers.encode_cursor(shown[-1].image_id) if has_more else None
         return ImagePage(shown, cursor, count)
 
-    def _count(self, where: ImageFilter) -> int | None:
+    def _count(self, connection: Connection, where: ImageFilter) -> int | None:
         # Counting to a thousand takes longer than all the rest of a page, which shows no more than
         # that there are so many.
         if where == ALL and self._clock() < self._are_many_until:
             return MAX_COUNT
-        with session_scope(self._session_factory) as session:
-            count = repository.count_images(session, at_most=MAX_COUNT, where=where)
+        count = repository.count_images(connection, at_most=MAX_COUNT, where=where)
         if where == ALL and count == MAX_COUNT:
             self._are_many_until = self._clock() + _MANY_SECONDS
         return count

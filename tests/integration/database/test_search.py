@@ -83,7 +83,9 @@ def find(session_factory, text=None, *, limit=100, before_id=None, **where):
 
 def count(session_factory, at_most=1001, **where):
     with session_scope(session_factory) as session:
-        return repository.count_images(session, at_most=at_most, where=ImageFilter(**where))
+        return repository.count_images(
+            session.connection(), at_most=at_most, where=ImageFilter(**where)
+        )
 
 
 @pytest.fixture
