@@ -8,11 +8,9 @@ import math
 import secrets
 import time
 from hashlib import blake2b
+from threading import Lock
 
 from flask import Flask, request
-from limits import RateLimitItem, RateLimitItemPerMinute
-from limits.storage import MemoryStorage
-from limits.strategies import FixedWindowRateLimiter
 
 from web_app.errors import RateLimitedError
 from web_app.forwarding import client_network
@@ -21,19 +19,51 @@ from web_app.owners import current_owner
 from web_app.services import current_services
 from web_app.settings import Settings
 
-# Clients are counted in so many drawers, whoever may come: memory, and the time that the counters'
-# housekeeping takes, stay what they are. Two that share one share its generous limit; nobody
-# can tell with whom, because the key is this process's own.
+# Clients are counted in so many drawers, whoever may come: memory stays what it is, and nothing has
+# to be cleared away. Two that share one share its generous limit; nobody can tell with whom,
+# because the key is this process's own.
 _DRAWERS = 4096
 _DRAWER_KEY = secrets.token_bytes(16)
 
+_WINDOW_SECONDS = 60
+
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+
+
+class Limit:
+    """So many requests in a minute that begins with a client's first.
+
+    It costs two numbers, however many follow, and tells exactly how long to wait.
+    """
+
+    def __init__(self, per_minute: int) -> None:
+        self._per_minute = per_minute
+        self._began_at = [0.0] * _DRAWERS
+        self._counts = [0] * _DRAWERS
+        self._lock = Lock()
+
+    def hit(self, drawer: int) -> int:
+        """Count a request.
+
+        Returns:
+            In how many seconds the next may come; 0 for one that may pass.
+        """
+        now = time.time()
+        with self._lock:
+            # A clock that was set back begins a new minute, too.
+            if not 0 <= now - self._began_at[drawer] < _WINDOW_SECONDS:
+                self._began_at[drawer] = now
+                self._counts[drawer] = 0
+            self._counts[drawer] += 1
+            if self._counts[drawer] <= self._per_minute:
+                return 0
+            return max(1, math.ceil(self._began_at[drawer] + _WINDOW_SECONDS - now))
 
 
 def limit_requests(app: Flask, settings: Settings) -> None:
     """Refuse what goes beyond the settings' limits; 0 is no limit."""
     limits = {
-        name: RateLimitItemPerMinute(per_minute, namespace=name)
+        name: Limit(per_minute)
         for name, per_minute in (
             ("uploads", settings.uploads_per_minute),
             ("changes", settings.changes_per_minute),
@@ -43,17 +73,14 @@ def limit_requests(app: Flask, settings: Settings) -> None:
     }
     if not limits:
         return
-    # A minute begins with a client's first request. It costs two numbers, however many follow, and
-    # tells exactly how long to wait.
-    window = FixedWindowRateLimiter(MemoryStorage())
 
     @app.before_request
     def check() -> None:
         if request.blueprint == health.name:
             return
-        limit, client = limits.get(_kind()), _client()
-        if limit is not None and not window.hit(limit, client):
-            raise RateLimitedError(_seconds_to_wait(window, limit, client))
+        limit = limits.get(_kind())
+        if limit is not None and (seconds := limit.hit(_drawer(_client()))):
+            raise RateLimitedError(seconds)
 
 
 def _kind() -> str:
@@ -65,15 +92,10 @@ def _kind() -> str:
 def _client() -> str:
     """Whoever signed in, or the address that asks: an owner's cookie is free to have anew."""
     if current_services().sign_in is not None:
-        return _drawer(current_owner().id)
-    return _drawer(client_network(request.remote_addr))
+        return current_owner().id
+    return client_network(request.remote_addr)
 
 
-def _drawer(client: str) -> str:
+def _drawer(client: str) -> int:
     digest = blake2b(client.encode(), key=_DRAWER_KEY, digest_size=8).digest()
-    return str(int.from_bytes(digest, "big") % _DRAWERS)
-
-
-def _seconds_to_wait(window: FixedWindowRateLimiter, limit: RateLimitItem, client: str) -> int:
-    reset_at: float = window.get_window_stats(limit, client).reset_time
-    return max(1, math.ceil(reset_at - time.time()))
+    return int.from_bytes(digest, "big") % _DRAWERS
