@@ -5,6 +5,7 @@ before that, the client may have made up. So the client is the entry which the f
 ours has added, counted from the end, and nothing else in these headers is believed.
 """
 
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from urllib.parse import urlsplit
 
@@ -30,6 +31,7 @@ def trust_proxies(app: Flask, count: int) -> None:
         )
 
 
+@lru_cache(maxsize=1024)
 def client_network(address: str | None) -> str:
     """The client to whom an address belongs: itself, or its /64 where it is an IPv6 one."""
     try:

@@ -1,8 +1,28 @@
 """How gunicorn serves the application. The address comes from the command line, `--bind`."""
 
 import multiprocessing
+import socket
 
 from gunicorn.http.unreader import SocketUnreader
+from gunicorn.workers.gthread import ThreadWorker
+
+
+class FairWorker(ThreadWorker):  # type: ignore[misc] # publishes no types
+    """A process that leaves new connections to the others while all its threads are busy.
+
+    Clients such as load balancers keep their connections. Left alone, the process that wakes first
+    takes most of those that come at once, and keeps them while another has nothing to do.
+    """
+
+    def accept(self, listener: socket.socket) -> None:
+        super().accept(listener)
+        self.set_accept_enabled(True)
+
+    def set_accept_enabled(self, enabled: bool) -> None:
+        """Called once more whenever something has happened."""
+        busy = self.nr_conns - len(self.keepalived_conns) - len(self.pending_conns)
+        super().set_accept_enabled(enabled and busy < self.cfg.threads)
+
 
 # Requests wait for the database and for S3, so each process has threads; a process for each core
 # does what Python itself must do: templates, hashes, signatures. Each takes about 120 MB at rest.
@@ -10,7 +30,7 @@ from gunicorn.http.unreader import SocketUnreader
 # Loading the application before the processes part would save 95 of 212 MB, and half of 4 s of
 # processor time at the start. It is not done: what a process cleans up at its end would be the
 # others' too (assets.py), and a server starts seldom.
-worker_class = "gthread"
+worker_class = FairWorker
 workers = max(2, multiprocessing.cpu_count())
 threads = 16
 # Nobody manages a running server; its socket would lie in a home directory that a container may

@@ -106,26 +106,28 @@ def show_gallery() -> Response:
     if "csrf_token" not in session_cookie:
         generate_csrf()
     # The same for everybody, but for what one may try again and for the session's token.
-    shared = {
-        "page": page,
-        "versions": found.versions,
-        "retriable": [
-            image.version.image_id
-            for image in images
-            if image.owner_id == owner_id and image.status is Status.FAILED
-        ],
-        "links": services.object_store.links_version(),
-        "version": page_version(),
-        "notice": services.settings.site_notice,
-    }
+    shared = json.dumps(
+        {
+            "page": page,
+            "versions": found.versions,
+            "retriable": [
+                image.version.image_id
+                for image in images
+                if image.owner_id == owner_id and image.status is Status.FAILED
+            ],
+            "links": services.object_store.links_version(),
+            "version": page_version(),
+            "notice": services.settings.site_notice,
+        }
+    )
 
     def write() -> str:
         text = services.image_cache.pages.get(
-            json.dumps(shared), lambda: render(csrf_token=lambda: _TOKENS_PLACE)
+            shared, lambda: render(csrf_token=lambda: _TOKENS_PLACE)
         )
         return text.replace(_TOKENS_PLACE, generate_csrf())
 
-    return unless_known({**shared, "csrf_token": session_cookie["csrf_token"]}, write)
+    return unless_known(f"{session_cookie['csrf_token']} {shared}", write)
 
 
 @pages.get("/images/<image_id:image_id>")
