@@ -53,6 +53,6 @@ graceful_timeout = 30
 keepalive = 75
 
 # gunicorn reads up to a megabyte of a body at once and copies what is left of it with each 64 kB
-# that the form parser takes. A quarter is copied less and held less: 32 uploads of 20 MB at once
-# made both processes together grow by 116 MB, and so by 50.
-SocketUnreader.max_body_chunk = 256 * 1024
+# that the form parser takes. An eighth is copied less and held less, in about the same time: 32
+# uploads of 20 MB at once make both processes together grow by less than half as much.
+SocketUnreader.max_body_chunk = 128 * 1024

@@ -31,7 +31,13 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _CONFIG = Config(
     signature_version="s3v4",
-    s3={"addressing_style": "virtual", "us_east_1_regional_endpoint": "regional"},
+    s3={
+        "addressing_style": "virtual",
+        "us_east_1_regional_endpoint": "regional",
+        # Signed is an upload's digest, a header by which S3 checks the bytes. To sign the bytes
+        # themselves, too, the whole file would be read and hashed once more.
+        "payload_signing_enabled": False,
+    },
     # All three tries end within the minute for which a load balancer waits.
     connect_timeout=3,
     read_timeout=10,

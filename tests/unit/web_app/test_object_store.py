@@ -1,7 +1,9 @@
 """Presigned URLs, recomputed by hand: a moto server would accept any signature."""
 
+import base64
 import hashlib
 import hmac
+import io
 import re
 import time
 from datetime import UTC, datetime, timedelta
@@ -9,7 +11,9 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.credentials import Credentials
+from urllib3 import HTTPResponse
 
 from web_app.errors import StorageUnavailableError
 from web_app.object_store import S3ObjectStore
@@ -297,3 +301,23 @@ def test_a_link_to_keep_a_file_names_it_as_its_owner_did_and_is_signed(make_stor
         "attachment; filename*=UTF-8''%C3%9Cbung%20%221%22%20%F0%9F%8F%96.jpg"
     )
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
+
+
+def test_an_upload_is_signed_by_its_digest_and_not_read_for_its_signature(make_store):
+    store, sent = make_store(), []
+
+    def answer(request, **_):
+        sent.append(request)
+        return AWSResponse(request.url, 200, {}, HTTPResponse(io.BytesIO(), preload_content=False))
+
+    store._client.meta.events.register("before-send.s3.PutObject", answer)
+    digest = hashlib.sha256(b"an image").digest()
+    stream = io.BytesIO(b"an image")
+
+    store.put_original(KEY, stream, content_type="image/jpeg", sha256=digest)
+
+    headers = {name.lower(): value for name, value in sent[0].headers.items()}
+    signed = re.search("SignedHeaders=([^,]+)", headers["authorization"].decode())[1].split(";")
+    assert headers["x-amz-checksum-sha256"].decode() == base64.b64encode(digest).decode()
+    assert "x-amz-checksum-sha256" in signed
+    assert headers["x-amz-content-sha256"].decode() == "UNSIGNED-PAYLOAD"
