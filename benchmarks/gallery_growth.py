@@ -20,7 +20,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -210,13 +210,10 @@ def _make(program: Path, made: Path) -> None:
             server.execute_as_root(f"CREATE DATABASE {_mysql_url(server, size).database}")
             for url in (_sqlite_url(aside, size), _mysql_url(server, size)):
                 _migrate(url)  # Of which only one may run at a time.
-        with ThreadPoolExecutor() as both:
-            filling = [
-                both.submit(_fill_all_sqlite, aside),
-                both.submit(_fill_all_mysql, server, aside),
-            ]
-        for filled in filling:
-            filled.result()
+        with ProcessPoolExecutor(max_workers=1) as other_process:
+            filling = other_process.submit(_fill_all_sqlite, aside)
+            _fill_all_mysql(server, aside)
+            filling.result()
         server.stop()
     finally:
         server.close()

@@ -233,3 +233,7 @@ def test_the_design_shows_the_last_run_of_the_benchmarks():
 
     shown = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (\d+\.\d\d) \|", design, re.MULTILINE))
     assert shown == {row["name"]: f"{row['ratio']:.2f}" for row in rows if " " not in row["name"]}
+    _, _, limits = design.partition("### Where a goal is missed")
+    limits, _, _ = limits.partition("\n### ")
+    missed = {row["name"].split(" ")[0] for row in rows if not row["met"]}
+    assert [name for name in sorted(missed) if f"`{name}`" not in limits] == []

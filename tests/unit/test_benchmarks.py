@@ -112,6 +112,17 @@ class TestResults:
             }
         ]
 
+    def test_the_table_is_whole_on_a_narrow_terminal(self, run, monkeypatch, capsys):
+        monkeypatch.setenv("COLUMNS", "60")
+
+        run(FakeBenchmark("speed", [make_row("speed of a name as long as there is one", ours=7.0)]))
+
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if "speed" in line]
+        assert line.split("│")[1:-1] == [
+            " speed of a name as long as there is one ",
+            *("  10 ms ", " 7 ms ", "  0.70 ", " ≤ 1.00 ", " yes "),
+        ]
+
     def test_what_is_not_named_keeps_its_row_and_its_place(self, run):
         speed = FakeBenchmark("speed", [make_row("speed")])
         size = FakeBenchmark("size", [make_row("size"), make_row("size of more")])
