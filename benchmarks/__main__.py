@@ -1,11 +1,12 @@
-"""`make bench`: every benchmark, a table of ratios, and benchmarks/results.json.
+"""`make bench`: every benchmark and a table of ratios, also in results.json and Project_Design.md.
 
-ARGS names some of them (`make bench ARGS="thumbnail_jpeg cold_import"`); the others keep the row
-they have in the file. It ends with 1 when a goal is missed or an anchor is missing.
+ARGS names some of them (`make bench ARGS="thumbnail_jpeg cold_import"`); the others keep the rows
+they have in both. It ends with 1 when a goal is missed or an anchor is missing.
 """
 
 import importlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -15,9 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.measure import MissingAnchorError, Row
+from benchmarks.measure import ROOT, MissingAnchorError, Row
 
 RESULTS = Path(__file__).with_name("results.json")
+DESIGN = ROOT / "Project_Design.md"
 _TABLE_WIDTH = 110
 
 
@@ -79,6 +81,7 @@ def main(names: Sequence[str]) -> int:
     if not all(row.met for row in rows):
         console.print("What limits those that miss: Project_Design.md, “Where a goal is missed”.")
     _write(rows)
+    _show(rows)
     return 0 if not missing and all(row.met for row in rows) else 1
 
 
@@ -89,15 +92,17 @@ def _table(rows: Sequence[Row]) -> Table:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("met")
     for row in rows:
-        table.add_row(
-            row.name,
-            f"{row.anchor:,.4g} {row.unit}",
-            f"{row.ours:,.4g} {row.unit}",
-            f"{row.ratio:.2f}",
-            str(row.goal),
-            "yes" if row.met else "[bold red]no",
-        )
+        table.add_row(row.name, *_cells(row), "yes" if row.met else "[bold red]no")
     return table
+
+
+def _cells(row: Row) -> tuple[str, ...]:
+    figures = (f"{figure:,.4g} {row.unit}".strip() for figure in (row.anchor, row.ours))
+    return (*figures, f"{_rounded_ratio(row):.2f}", str(row.goal))
+
+
+def _rounded_ratio(row: Row) -> float:
+    return round(row.ratio, 3)
 
 
 def _write(rows: Sequence[Row]) -> None:
@@ -110,7 +115,7 @@ def _write(rows: Sequence[Row]) -> None:
             "name": row.name,
             "anchor": float(f"{row.anchor:.4g}"),
             "ours": float(f"{row.ours:.4g}"),
-            "ratio": round(row.ratio, 3),
+            "ratio": _rounded_ratio(row),
             "goal": str(row.goal),
             "met": row.met,
         }
@@ -118,6 +123,16 @@ def _write(rows: Sequence[Row]) -> None:
     kept = [row for name, row in known.items() if _benchmark_of(name) is not None]
     kept.sort(key=lambda row: order.index(_benchmark_of(row["name"]) or ""))
     RESULTS.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
+
+
+def _show(rows: Sequence[Row]) -> None:
+    """Replace these rows in the table of Project_Design.md."""
+    text = DESIGN.read_text()
+    for row in rows:
+        cells = (f"`{row.name}`", *_cells(row), "yes" if row.met else "**no**")
+        beginning = re.escape(f"| {cells[0]} |")
+        text = re.sub(f"(?m)^{beginning}.*$", f"| {' | '.join(cells)} |", text)
+    DESIGN.write_text(text)
 
 
 def _benchmark_of(row_name: str) -> str | None:

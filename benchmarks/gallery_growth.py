@@ -92,6 +92,9 @@ FAILED = ImageFilter(status=Status.FAILED)
 PAGES = (
     Question("first page", PAGE_GOAL),
     Question("page 1,000", PAGE_GOAL, page=1_000),
+)
+# Of a thousand images fifty have failed. The count goes on to a thousand where there are so many.
+FILTERED = (
     Question("first page of the failed", PAGE_GOAL, FAILED, one_in=FAILED_EVERY),
     Question("page 1,000 of the failed", PAGE_GOAL, FAILED, page=1_000, one_in=FAILED_EVERY),
 )
@@ -117,7 +120,12 @@ def measure() -> list[Row]:
         return [
             worst(_ask(questions, *galleries[kind]), f"gallery_growth_{name}_{kind}")
             for kind in galleries
-            for name, questions in (("page", PAGES), ("search", SEARCHES), ("between", BETWEEN))
+            for name, questions in (
+                ("page", PAGES),
+                ("filter", FILTERED),
+                ("search", SEARCHES),
+                ("between", BETWEEN),
+            )
         ]
 
 
@@ -346,7 +354,7 @@ def main() -> None:
     """Print every question."""
     with _galleries() as galleries:
         for kind, (few, many) in galleries.items():
-            for row in _ask((*PAGES, *SEARCHES, *BETWEEN), few, many):
+            for row in _ask((*PAGES, *FILTERED, *SEARCHES, *BETWEEN), few, many):
                 print(f"{kind:8}{row.name:40}{row.anchor:8.2f}{row.ours:8.2f} ms{row.ratio:7.2f}")
 
 
