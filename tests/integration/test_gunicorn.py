@@ -4,6 +4,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections import Counter
@@ -33,7 +34,8 @@ def wait_for_everybody(environ, start_response):
 @pytest.fixture
 def server(tmp_path):
     """Two processes of four threads each, on a socket."""
-    address = tmp_path / "gunicorn.sock"
+    folder = tempfile.TemporaryDirectory()  # A socket's path must be short.
+    address = Path(folder.name) / "gunicorn.sock"
     application = f"{__name__}:{wait_for_everybody.__name__}"
     process = subprocess.Popen(
         [
@@ -54,6 +56,7 @@ def server(tmp_path):
     finally:
         process.terminate()
         process.wait()
+        folder.cleanup()
 
 
 def test_nobody_waits_for_a_busy_process_while_another_has_threads_to_spare(server, tmp_path):
@@ -65,7 +68,9 @@ def test_nobody_waits_for_a_busy_process_while_another_has_threads_to_spare(serv
             client.connect(str(server))
             client.sendall(b"GET / HTTP/1.1\r\nHost: example.com\r\nConnection: close\r\n\r\n")
 
-        wait_until(lambda: len(list(tmp_path.glob("*.here"))) == len(clients), seconds=5)
+        wait_until(
+            lambda: len(list(tmp_path.glob("*.here"))) == len(clients), seconds=START_SECONDS
+        )
         (tmp_path / "all here").touch()
 
         processes = Counter(client.makefile().read().splitlines()[-1] for client in clients)
