@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from playwright.sync_api import Playwright
+from playwright.sync_api import Browser, Playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 ARGUMENTS = [
@@ -44,3 +44,12 @@ def find_chromium(playwright: Playwright) -> str:
         if path and Path(path).exists():
             return path
     raise ChromiumMissingError
+
+
+def launch(playwright: Playwright) -> Browser:
+    """A running Chromium, as long as the block lasts that it is used in.
+
+    Raises:
+        ChromiumMissingError: there is none.
+    """
+    return playwright.chromium.launch(executable_path=find_chromium(playwright), args=ARGUMENTS)

@@ -9,7 +9,7 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from tests.browser.chromium import ARGUMENTS, ChromiumMissingError, find_chromium
+from tests.browser.chromium import ChromiumMissingError, find_chromium, launch
 from tests.browser.person import Person
 from tests.local_system import LocalSystem, wait_until
 from tests.scripted_gemini import ScriptedGemini, scripted_gemini
@@ -37,10 +37,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
     Playwright keeps an event loop running as long as it lives, and other tests need one.
     """
-    with (
-        sync_playwright() as playwright,
-        playwright.chromium.launch(executable_path=chromium, args=ARGUMENTS) as browser,
-    ):
+    with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
 
 

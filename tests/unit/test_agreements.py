@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -237,3 +239,9 @@ def test_the_design_shows_the_last_run_of_the_benchmarks():
     limits, _, _ = limits.partition("\n### ")
     missed = {row["name"].split(" ")[0] for row in rows if not row["met"]}
     assert [name for name in sorted(missed) if f"`{name}`" not in limits] == []
+
+
+def test_the_screenshots_can_be_made_with_what_there_is():
+    command = [sys.executable, "docs/screenshots.py", "--help"]
+
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
