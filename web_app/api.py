@@ -55,7 +55,7 @@ def show_status(image_id: int) -> dict[str, Any]:
 
 @api.route("/image_status")
 @api.doc(operationId="listImageStatuses", security=LOOKING)
-@api.arguments(StatusQuerySchema, location="query", as_kwargs=False)
+@api.arguments(StatusQuerySchema(), location="query", as_kwargs=False)
 @not_modified(api)
 @api.response(200, ImagesSchema, headers=ETAG_HEADERS)
 @refuses(api, 400, 401, 503)
@@ -68,7 +68,7 @@ def list_statuses(query: dict[str, Any]) -> Response:
 
 @api.route("/images")
 @api.doc(operationId="listImages", security=LOOKING)
-@api.arguments(ListQuerySchema, location="query")
+@api.arguments(ListQuerySchema(), location="query")
 @not_modified(api)
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
 @refuses(api, 400, 401, 422, 503)
@@ -104,7 +104,7 @@ def show_image(image_id: int) -> dict[str, Any]:
 
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
 @api.doc(operationId="editImage", security=CHANGING)
-@api.arguments(EditSchema)
+@api.arguments(EditSchema())
 @api.response(200, ImageSchema)
 @refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def delete_image(image_id: int) -> None:
 
 @api.route("/images/<image_id:image_id>/retry", methods=["POST"])
 @api.doc(operationId="retryImage", security=CHANGING)
-@api.arguments(RetrySchema, required=False)
+@api.arguments(RetrySchema(), required=False)
 @api.response(202, ImageSchema)
 @refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
