@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,12 @@ class Image:
         try:
             yield Container(process, log)
         finally:
-            process.kill()  # All that runs in it dies with it.
+            # Its first process, with which all others die. It forgot what should end it together
+            # with the process that started it when it became another user's.
+            with suppress(psutil.NoSuchProcess):
+                for first in psutil.Process(process.pid).children():
+                    first.kill()
+            process.kill()
             process.wait()
 
     def run(self, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
@@ -60,7 +65,7 @@ class Image:
         entry = self.config.get("Entrypoint") or []
         return subprocess.Popen(
             [
-                # Whatever ends this process ends the container.
+                # Whatever ends this process ends those that prepare the container, too.
                 *("setpriv", "--pdeathsig=KILL", "unshare", "--kill-child"),
                 *("--mount", "--pid", "--fork", str(HERE / "enter.sh")),
                 *(str(self.root), user, group, self.config["WorkingDir"]),
