@@ -1,7 +1,6 @@
 """What the product runs on: a real MySQL, and for the web application gunicorn by its own file."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from database.migrations import migrate
 from database.session import create_database_engine
 from database.settings import DatabaseSettings
 from tests import mysql_server
+from tests.programs import free_port, inherited_environment
 
 PRODUCT = "web_app.wsgi:app"
 HELLO = "benchmarks.anchors.hello:app"
@@ -78,17 +78,12 @@ def product_environment(database_url: str) -> dict[str, str]:
     }
 
 
-def inherited_environment() -> dict[str, str]:
-    """What any program needs of this one's environment; settings of the product's stay out."""
-    return {name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ}
-
-
 @contextmanager
 def gunicorn(
     application: str, environment: Mapping[str, str], *, ready_path: str = "/"
 ) -> Iterator[Server]:
     """An application on gunicorn with the product's configuration, as long as the block lasts."""
-    port = _free_port()
+    port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
             [
@@ -125,9 +120,3 @@ def _wait_until_it_answers(server: Server, path: str) -> None:
             if time.monotonic() > deadline or not server.master.is_running():
                 raise
             time.sleep(0.05)
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from typing import Any
 import boto3
 import psutil
 import requests
+
+from tests.programs import free_port
 
 ROOT = Path(__file__).parents[1]
 START_SECONDS = 60
@@ -151,14 +152,6 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
         "LOCAL_RETRY_SECONDS": "1",
         **overrides,
     }
-
-
-def free_port() -> int:
-    """A port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:

@@ -23,7 +23,8 @@ from tests import cloudformation, mysql_server
 from tests.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
 from tests.factories import make_jpeg
 from tests.iam import ACCOUNT, Call, is_allowed, listed, policies_of, recorded_aws, unused
-from tests.local_system import free_port, wait_until
+from tests.local_system import wait_until
+from tests.programs import free_port
 from tests.scripted_gemini import error, scripted_gemini
 
 # What the platform does in a role's name, where this test cannot see it.

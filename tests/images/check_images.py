@@ -28,7 +28,8 @@ from tests import factories, mysql_server
 from tests.images import image as images
 from tests.images.image import Image
 from tests.integration.conftest import AWS, aws  # noqa: F401 # A fixture is used by its name.
-from tests.local_system import free_port, wait_until
+from tests.local_system import wait_until
+from tests.programs import free_port
 from tests.scripted_gemini import CAPTION, scripted_gemini
 
 ROOT = Path(__file__).parents[2]

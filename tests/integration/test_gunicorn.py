@@ -15,6 +15,7 @@ import psutil
 import pytest
 
 from tests.local_system import ROOT, wait_until
+from tests.programs import inherited_environment
 
 PROCESSES, THREADS = 2, 4
 START_SECONDS = 30
@@ -34,29 +35,29 @@ def wait_for_everybody(environ, start_response):
 @pytest.fixture
 def server(tmp_path):
     """Two processes of four threads each, on a socket."""
-    folder = tempfile.TemporaryDirectory()  # A socket's path must be short.
-    address = Path(folder.name) / "gunicorn.sock"
-    application = f"{__name__}:{wait_for_everybody.__name__}"
-    process = subprocess.Popen(
-        [
-            *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
-            *("--workers", str(PROCESSES), "--threads", str(THREADS)),
-            *("--bind", f"unix:{address}", application),
-        ],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], "MEETING_PLACE": str(tmp_path)},
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        children = psutil.Process(process.pid).children
-        wait_until(lambda: len(children()) == PROCESSES, seconds=START_SECONDS)
-        wait_until(address.exists, seconds=START_SECONDS)
-        yield address
-    finally:
-        process.terminate()
-        process.wait()
-        folder.cleanup()
+    # A socket's path must be short, as pytest's folders are not everywhere.
+    with tempfile.TemporaryDirectory() as folder:
+        address = Path(folder) / "gunicorn.sock"
+        application = f"{__name__}:{wait_for_everybody.__name__}"
+        process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
+                *("--workers", str(PROCESSES), "--threads", str(THREADS)),
+                *("--bind", f"unix:{address}", application),
+            ],
+            cwd=ROOT,
+            env={**inherited_environment(), "MEETING_PLACE": str(tmp_path)},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        try:
+            children = psutil.Process(process.pid).children
+            wait_until(lambda: len(children()) == PROCESSES, seconds=START_SECONDS)
+            wait_until(address.exists, seconds=START_SECONDS)
+            yield address
+        finally:
+            process.terminate()
+            process.wait()
 
 
 def test_nobody_waits_for_a_busy_process_while_another_has_threads_to_spare(server, tmp_path):

@@ -35,6 +35,7 @@ from lambda_functions.attempt import attempt, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
 from tests import factories, mysql_server
+from tests.programs import free_port, inherited_environment
 
 PROJECT = Path(__file__).parents[2]
 SECRET_KEY = "a key that only the tests know"
@@ -85,11 +86,8 @@ class RunningWebApp:
 @contextmanager
 def _serve(database_url, s3_url, aws, folder, arguments, environment):
     """A gunicorn that answers; ended when the block ends."""
-    port = _free_port()
+    port = free_port()
     log = folder / "web_app.log"
-    inherited = {
-        name: os.environ[name] for name in ("PATH", "HOME", "TMPDIR") if name in os.environ
-    }
     with log.open("wb") as output:
         process = subprocess.Popen(
             [
@@ -98,7 +96,7 @@ def _serve(database_url, s3_url, aws, folder, arguments, environment):
             ],
             cwd=PROJECT,
             env={
-                **inherited,
+                **inherited_environment(),
                 **aws.environment,
                 "AWS_ENDPOINT_URL": s3_url,
                 "DATABASE_URL": database_url,
@@ -142,12 +140,6 @@ def _stop(process):
     # What its workers hold at the end is nobody's: no orderly end, which waits for keep-alive.
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
-
-
-def _free_port():
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
 
 
 @pytest.fixture(scope="session")
