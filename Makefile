@@ -68,7 +68,7 @@ deploy: $(INSTALLED)  ## the whole system on AWS (ARGS=… is another command th
 	@$(BIN)/python -m deployment $(or $(ARGS),up)
 
 mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
-	@bash tests/install_mysql.sh
+	@bash tests/support/install_mysql.sh
 
 chromium:  ## a browser for the tests (Debian and Ubuntu)
 	@command -v chromium >/dev/null || { apt-get -q update && \

@@ -38,7 +38,7 @@ from database.models import Status
 from database.repository import ALL, ImageFilter
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
-from tests.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir
+from tests.support.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir
 from web_app.image_cache import ImageCache
 from web_app.listing import Listing
 

@@ -19,8 +19,8 @@ from benchmarks.fast_server import fast_server
 from benchmarks.measure import ROOT, Row, at_most, worst
 from benchmarks.servers import AWS_ENVIRONMENT, mysql_database
 from database.models import Half
-from tests.factories import make_photo
-from tests.programs import inherited_environment
+from tests.support.factories import make_photo
+from tests.support.programs import inherited_environment
 
 GOAL = at_most(1.3)
 PHOTO_SIZE = (4000, 3000)

@@ -17,8 +17,8 @@ from benchmarks.measure import ROOT, MissingAnchorError
 from database.migrations import migrate
 from database.session import create_database_engine
 from database.settings import DatabaseSettings
-from tests import mysql_server
-from tests.programs import free_port, inherited_environment
+from tests.support import mysql_server
+from tests.support.programs import free_port, inherited_environment
 
 PRODUCT = "web_app.wsgi:app"
 HELLO = "benchmarks.anchors.hello:app"

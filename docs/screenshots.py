@@ -22,8 +22,8 @@ DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
 from tests.browser.chromium import launch  # noqa: E402 # Found only now.
-from tests.local_system import LocalSystem  # noqa: E402
-from tests.scripted_gemini import ScriptedGemini, answer, scripted_gemini  # noqa: E402
+from tests.support.local_system import LocalSystem  # noqa: E402
+from tests.support.scripted_gemini import ScriptedGemini, answer, scripted_gemini  # noqa: E402
 
 WIDTHS = {375: 812, 1280: 860}
 THEMES = ("light", "dark")

@@ -22,8 +22,8 @@ from database.migrations import migrate
 from database.models import Image
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
-from tests import mysql_server
-from tests.fakes import FakeEventBus, FakeObjectStore
+from tests.support import mysql_server
+from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app import create_app
 from web_app.settings import Settings
 

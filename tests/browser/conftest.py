@@ -11,8 +11,8 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from tests.browser.chromium import ChromiumMissingError, find_chromium, launch
 from tests.browser.person import Person
-from tests.local_system import LocalSystem, wait_until
-from tests.scripted_gemini import ScriptedGemini, scripted_gemini
+from tests.support.local_system import LocalSystem, wait_until
+from tests.support.scripted_gemini import ScriptedGemini, scripted_gemini
 
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 

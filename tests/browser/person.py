@@ -8,8 +8,8 @@ from typing import Any
 
 from playwright.sync_api import Locator, Page, expect
 
-from tests.factories import make_jpeg
-from tests.local_system import wait_until
+from tests.support.factories import make_jpeg
+from tests.support.local_system import wait_until
 
 File = tuple[str, bytes]
 _widths = itertools.count(64)

@@ -5,7 +5,7 @@ import re
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
-from tests.scripted_gemini import answer
+from tests.support.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 PAGE_SIZE = 24

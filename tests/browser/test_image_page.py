@@ -8,8 +8,8 @@ import requests
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
-from tests.factories import make_encoded
-from tests.scripted_gemini import answer
+from tests.support.factories import make_encoded
+from tests.support.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 MODELS = "A dog runs on a beach."

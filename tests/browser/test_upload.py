@@ -7,8 +7,8 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MAX_UPLOAD_BYTES
 from tests.browser.person import new_jpeg, write_files
-from tests.factories import encode, make_encoded, make_photo
-from tests.scripted_gemini import answer, error
+from tests.support.factories import encode, make_encoded, make_photo
+from tests.support.scripted_gemini import answer, error
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 

@@ -12,9 +12,9 @@ import pytest
 import requests
 from PIL import Image
 
-from tests.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_photo, truncated
-from tests.local_system import ROOT, LocalSystem, environment, wait_until
-from tests.scripted_gemini import Reply, error, scripted_gemini
+from tests.support.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_photo, truncated
+from tests.support.local_system import ROOT, LocalSystem, environment, wait_until
+from tests.support.scripted_gemini import Reply, error, scripted_gemini
 
 RED, GREEN, BLUE, YELLOW = (230, 25, 25), (25, 180, 25), (25, 25, 230), (230, 210, 50)
 SIZE = (640, 480)

@@ -19,13 +19,13 @@ from deployment.local.logs import Log
 from deployment.local.settings import REGION, Settings
 from deployment.local.supervisor import wiring_of
 from deployment.local.template import Template
-from tests import cloudformation, mysql_server
-from tests.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
-from tests.factories import make_jpeg
-from tests.iam import ACCOUNT, Call, is_allowed, listed, policies_of, recorded_aws, unused
-from tests.local_system import wait_until
-from tests.programs import free_port
-from tests.scripted_gemini import error, scripted_gemini
+from tests.support import cloudformation, mysql_server
+from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
+from tests.support.factories import make_jpeg
+from tests.support.iam import ACCOUNT, Call, is_allowed, listed, policies_of, recorded_aws, unused
+from tests.support.local_system import wait_until
+from tests.support.programs import free_port
+from tests.support.scripted_gemini import error, scripted_gemini
 
 # What the platform does in a role's name, where this test cannot see it.
 BY_THE_PLATFORM = {

@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from tests.factories import make_jpeg
-from tests.local_system import ROOT, LocalSystem, wait_until
-from tests.scripted_gemini import error, scripted_gemini
+from tests.support.factories import make_jpeg
+from tests.support.local_system import ROOT, LocalSystem, wait_until
+from tests.support.scripted_gemini import error, scripted_gemini
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests import mysql_server
 from tests.faults import faulty_gemini, faulty_s3
 from tests.faults.audit import COMPLETED, CUT_OFF, Audit, Expectation, audit
 from tests.faults.database_faults import BreakableDatabase, breakable_database, system_on
@@ -28,6 +27,7 @@ from tests.faults.events import DETAIL_TYPES, deliver, foreign_key, put_event
 from tests.faults.http_faults import DRIP, HANG, RESET, RESET_AFTER, TRUNCATED, Fault, late
 from tests.faults.killer import VICTIMS, Killer
 from tests.faults.rough_system import IMAGE_BUCKET, RoughSystem
+from tests.support import mysql_server
 
 # People who upload at once. Each sends the next image when the last one is done, so that a slow
 # machine takes longer and is not late.

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests import mysql_server
+from tests.support import mysql_server
 
 
 @pytest.fixture(scope="module")

@@ -16,9 +16,9 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from tests import mysql_server
 from tests.faults.rough_system import RoughSystem, rough_system
-from tests.mysql_server import RunningMySQL
+from tests.support import mysql_server
+from tests.support.mysql_server import RunningMySQL
 
 _DISK_FULL = 1021  # ER_DISK_FULL
 _CHANGES = 20  # More than all the locks of those who wait.

@@ -6,7 +6,7 @@ from typing import Any
 
 from deployment.local.wiring import FAILED_INVOCATIONS
 from tests.faults.rough_system import IMAGE_BUCKET, RoughSystem
-from tests.local_system import wait_until
+from tests.support.local_system import wait_until
 
 DETAIL_TYPES = ("Object Created", "Annotation Requested", "Thumbnail Requested")
 

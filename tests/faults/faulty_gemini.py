@@ -20,7 +20,7 @@ import psutil
 from tests.faults import http_faults
 from tests.faults.http_faults import Fault, FaultyServer, Reply, refused
 from tests.faults.numbered_images import number_in
-from tests.scripted_gemini import answer, error
+from tests.support.scripted_gemini import answer, error
 
 CAPTIONED = "captioned"
 

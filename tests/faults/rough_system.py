@@ -15,8 +15,8 @@ from sqlalchemy import create_engine, text
 from tests.faults.faulty_gemini import FaultyGemini, faulty_gemini
 from tests.faults.faulty_s3 import FaultyS3, faulty_s3
 from tests.faults.numbered_images import numbered_image
-from tests.local_system import LocalSystem, wait_until
-from tests.programs import free_port
+from tests.support.local_system import LocalSystem, wait_until
+from tests.support.programs import free_port
 
 IMAGE_BUCKET = "image-annotation-originals"
 THUMBNAIL_BUCKET = "image-annotation-thumbnails"

@@ -23,7 +23,7 @@ from tests.faults.events import (
 from tests.faults.http_faults import late
 from tests.faults.numbered_images import numbered_image
 from tests.faults.rough_system import IMAGE_BUCKET, THUMBNAIL_BUCKET, rough_system
-from tests.local_system import wait_until
+from tests.support.local_system import wait_until
 
 MINUTE = 60
 MALFORMED = [

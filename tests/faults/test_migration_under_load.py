@@ -13,10 +13,10 @@ from sqlalchemy import create_engine, text
 
 from database.migrations import migrate
 from database.session import create_session_factory, session_scope
-from tests import rows
 from tests.faults.faulty_gemini import caption_of, faulty_gemini
 from tests.faults.numbered_images import numbered_image
-from tests.local_system import ROOT, LocalSystem, wait_until
+from tests.support import rows
+from tests.support.local_system import ROOT, LocalSystem, wait_until
 
 ROWS = 20_000
 PEOPLE = 3

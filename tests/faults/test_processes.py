@@ -9,7 +9,7 @@ from tests.faults.audit import COMPLETED, CUT_OFF, Expectation, audit
 from tests.faults.http_faults import late
 from tests.faults.killer import VICTIMS, Killer
 from tests.faults.rough_system import rough_system
-from tests.local_system import wait_until
+from tests.support.local_system import wait_until
 
 UPLOADS = 40
 SEED = 20

@@ -5,7 +5,13 @@ from collections.abc import Iterator
 
 from imaging.decoding import read_header
 from imaging.errors import ImageError
-from tests.factories import FORMAT_NAMES, make_animation, make_encoded, make_exif, make_long_gif
+from tests.support.factories import (
+    FORMAT_NAMES,
+    make_animation,
+    make_encoded,
+    make_exif,
+    make_long_gif,
+)
 
 MAX_PIXELS = 1_000_000
 

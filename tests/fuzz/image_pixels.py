@@ -11,8 +11,8 @@ from PIL import Image
 
 from imaging.errors import ImageError
 from lambda_functions.thumbnail.thumbnail import make_thumbnail
-from tests.factories import encode, make_icc_profile_with_swapped_colors, make_image
 from tests.fuzz import image_header
+from tests.support.factories import encode, make_icc_profile_with_swapped_colors, make_image
 
 SIZE = (16, 16)
 

@@ -8,8 +8,8 @@ from flask import Flask
 from sqlalchemy.orm import sessionmaker
 from werkzeug.test import create_environ
 
-from tests.factories import make_jpeg
-from tests.fakes import FakeEventBus, FakeObjectStore
+from tests.support.factories import make_jpeg
+from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app import create_app
 from web_app.errors import WebError
 from web_app.settings import Settings

@@ -24,8 +24,8 @@ PARTS=("${@:3}")
 readonly EX_UNAVAILABLE=69 # Of sysexits.h: this machine cannot do it.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-# shellcheck source=tests/apt_archives.sh
-. tests/apt_archives.sh
+# shellcheck source=tests/support/apt_archives.sh
+. tests/support/apt_archives.sh
 
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 unavailable() { printf '%s\n' "$*" >&2; exit "$EX_UNAVAILABLE"; }

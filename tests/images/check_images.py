@@ -24,13 +24,13 @@ import requests
 from PIL import Image as PillowImage
 
 from deployment.local.runtime_api import Answered, Failed, Invocation, RuntimeAPI, Started
-from tests import factories, mysql_server
 from tests.images import image as images
 from tests.images.image import Image
 from tests.integration.conftest import AWS, aws  # noqa: F401 # A fixture is used by its name.
-from tests.local_system import wait_until
-from tests.programs import free_port
-from tests.scripted_gemini import CAPTION, scripted_gemini
+from tests.support import factories, mysql_server
+from tests.support.local_system import wait_until
+from tests.support.programs import free_port
+from tests.support.scripted_gemini import CAPTION, scripted_gemini
 
 ROOT = Path(__file__).parents[2]
 EVENT = ROOT / "tests" / "events" / "s3_object_created.json"

@@ -16,7 +16,7 @@ from deployment import stacks
 from deployment.__main__ import main
 from deployment.images import IMAGES, content_tag
 from deployment.stacks import APPLICATION, FUNCTIONS, ORDER, WEB, stack_name
-from tests.moto_account import REGION, moto_account, relieve_templates
+from tests.support.moto_account import REGION, moto_account, relieve_templates
 
 # What Moto's CloudFormation leaves out of the five stacks. A type that is new here, or gone,
 # changes what these tests prove.

@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.local_system import ROOT, wait_until
-from tests.programs import inherited_environment
+from tests.support.local_system import ROOT, wait_until
+from tests.support.programs import inherited_environment
 
 PROCESSES, THREADS = 2, 4
 START_SECONDS = 30

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from tests.factories import make_jpeg
+from tests.support.factories import make_jpeg
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests import factories
+from tests.support import factories
 from tests.unit.web_app.conftest import encode_form
 from web_app import create_app
 from web_app.owners import Owner, Owners

@@ -9,7 +9,7 @@ import pytest
 from botocore.config import Config
 
 from database.models import Status
-from tests import factories
+from tests.support import factories
 from tests.unit.web_app.conftest import encode_form
 from web_app import create_app, object_store
 from web_app.object_store import S3ObjectStore

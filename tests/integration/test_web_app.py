@@ -34,8 +34,8 @@ from deployment.local.template import Template
 from lambda_functions.attempt import attempt, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
-from tests import factories, mysql_server
-from tests.programs import free_port, inherited_environment
+from tests.support import factories, mysql_server
+from tests.support.programs import free_port, inherited_environment
 
 PROJECT = Path(__file__).parents[2]
 SECRET_KEY = "a key that only the tests know"

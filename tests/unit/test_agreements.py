@@ -18,7 +18,7 @@ from deployment.local.template import Template, load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
-from tests.fakes import FakeEventBus, FakeObjectStore
+from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app import create_app, event_bus
 from web_app.settings import Settings
 

@@ -10,7 +10,7 @@ import pytest
 from benchmarks import __main__ as bench
 from benchmarks.image_process import ImageProcess
 from benchmarks.measure import MissingAnchorError, Row, at_least, at_most, in_turns, within, worst
-from tests.factories import make_jpeg
+from tests.support.factories import make_jpeg
 
 
 @dataclass(frozen=True)

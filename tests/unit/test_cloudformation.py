@@ -2,7 +2,7 @@ import graphlib
 
 import pytest
 
-from tests.cloudformation import Stack, TemplateError
+from tests.support.cloudformation import Stack, TemplateError
 
 TEMPLATE = {
     "Parameters": {

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.mysql_server import parse_version, parts_dir
+from tests.support.mysql_server import parse_version, parts_dir
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from database import repository
 from database.migrations import migrate
 from database.models import Half, Status
 from database.session import create_session_factory, session_scope
-from tests import rows
+from tests.support import rows
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(database.migrations.__file__).parent))

@@ -16,7 +16,7 @@ from database.migrations import migrate
 from database.models import AnnotationSource, Half, Image, Status
 from database.repository import GeneratedAnnotation, NewImage, SameBytes, Tokens
 from database.session import create_session_factory, reading, session_scope
-from tests import rows
+from tests.support import rows
 
 CAPTION = GeneratedAnnotation(
     "A dog on a beach.",

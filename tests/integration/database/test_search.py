@@ -12,7 +12,7 @@ from database.migrations import migrate
 from database.models import Half, Image, Status
 from database.repository import ImageFilter
 from database.session import create_session_factory, session_scope
-from tests import rows
+from tests.support import rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = [

@@ -20,7 +20,7 @@ from database.session import (
     session_scope,
 )
 from database.settings import DatabaseSettings
-from tests import mysql_server
+from tests.support import mysql_server
 
 
 def test_mysql_connections_are_in_utc_in_utf8mb4_and_encrypted(mysql_url, make_engine):

@@ -7,7 +7,7 @@ import pytest
 from database.models import Half
 from lambda_functions import attempt
 from lambda_functions.maintenance import handler
-from tests.cloudformation import FUNCTIONS, PROFILES, deploy, document, merged, walk
+from tests.support.cloudformation import FUNCTIONS, PROFILES, deploy, document, merged, walk
 
 CLOUDFORMATION_WAITS_SECONDS = 3600
 LAMBDA_FIRST_RETRY_SECONDS = 60

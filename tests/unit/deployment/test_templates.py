@@ -11,7 +11,7 @@ from moto.events.models import EventPattern
 
 from database.session import POOL_RECYCLE_SECONDS
 from deployment.__main__ import _check_name
-from tests.cloudformation import (
+from tests.support.cloudformation import (
     ACCOUNT,
     DATA,
     DEPLOYMENT,

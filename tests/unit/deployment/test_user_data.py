@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cloudformation import IMAGES, PROFILES, REGION, WEB, deploy
+from tests.support.cloudformation import IMAGES, PROFILES, REGION, WEB, deploy
 
 IMAGE = IMAGES[WEB]["WebImageUri"]
 REGISTRY = IMAGE.partition("/")[0]

@@ -10,7 +10,7 @@ from imaging import decoding
 from imaging.containers import jpeg
 from imaging.decoding import decode, read_header
 from imaging.errors import InvalidImageError, TooManyPixelsError
-from tests.factories import (
+from tests.support.factories import (
     BLUE,
     FORMAT_NAMES,
     GREEN,

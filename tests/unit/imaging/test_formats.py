@@ -4,7 +4,7 @@ import pytest
 
 from imaging.errors import UnsupportedFormatError
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE, identify
-from tests.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_polyglot
+from tests.support.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_polyglot
 
 
 def ftyp(major, *compatible):

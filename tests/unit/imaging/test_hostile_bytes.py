@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from imaging.decoding import decode, read_header
 from imaging.errors import ImageError, InvalidImageError
-from tests.factories import FORMAT_NAMES, encode, make_exif, make_image
+from tests.support.factories import FORMAT_NAMES, encode, make_exif, make_image
 
 MAX_PIXELS = 1_000_000
 QUICKLY = settings(

@@ -11,7 +11,7 @@ from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError, UnsupportedFormatError
 from imaging.isolation import MAX_CPU_SECONDS, run_isolated
 from lambda_functions.thumbnail.thumbnail import make_thumbnail
-from tests.hostile_files import ACCEPTED, DRESSED_UP, REFUSED, ROOM, UPLOAD_BYTES
+from tests.support.hostile_files import ACCEPTED, DRESSED_UP, REFUSED, ROOM, UPLOAD_BYTES
 
 MAX_PIXELS = 100_000_000
 MEGABYTE = 1024 * 1024

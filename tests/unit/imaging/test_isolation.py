@@ -19,7 +19,7 @@ from imaging import decoding, isolation
 from imaging.decoding import decode
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.isolation import MAX_CHILD_BYTES, IsolatedError
-from tests.factories import make_encoded, make_exif, make_jpeg
+from tests.support.factories import make_encoded, make_exif, make_jpeg
 
 C = ctypes.CDLL(None)
 MEGABYTE = 1024 * 1024

@@ -7,7 +7,7 @@ from PIL import Image
 
 from imaging.decoding import decode, read_header
 from imaging.errors import InvalidImageError, TooManyPixelsError
-from tests.factories import (
+from tests.support.factories import (
     FORMAT_NAMES,
     encode,
     make_animation,

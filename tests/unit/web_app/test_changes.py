@@ -7,7 +7,7 @@ import pytest
 from database import repository
 from database.models import AnnotationSource, Half, Status
 from database.session import session_scope
-from tests import factories
+from tests.support import factories
 from tests.unit.web_app.conftest import csrf_headers
 
 JPEG = factories.make_jpeg()

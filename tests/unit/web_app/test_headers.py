@@ -5,7 +5,7 @@ import re
 import brotli
 import pytest
 
-from tests.factories import make_jpeg
+from tests.support.factories import make_jpeg
 from web_app.assets import folder_hash
 
 POLICY = (

@@ -10,7 +10,7 @@ from database import repository
 from database.models import Image, Status
 from database.repository import ImageVersion
 from database.session import reading, session_scope
-from tests.factories import make_jpeg
+from tests.support.factories import make_jpeg
 from web_app.image_cache import ImageCache, Kept
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}

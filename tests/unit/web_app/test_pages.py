@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from database.models import AnnotationSource, Half, Status
-from tests import factories
+from tests.support import factories
 from web_app import create_app
 from web_app.error_handlers import RETRY_AFTER_SECONDS
 from web_app.pages import PAGE_SIZE

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from flask import request as current_request
 
-from tests import factories
+from tests.support import factories
 from web_app.request import parse_image_id
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.exc import OperationalError
 from database import repository
 from database.models import Half, Status
 from database.session import session_scope
-from tests import factories
+from tests.support import factories
 from web_app.errors import StorageUnavailableError
 from web_app.uploads import (
     MAX_FILENAME_CHARACTERS,

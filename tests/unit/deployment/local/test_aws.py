@@ -16,7 +16,7 @@ from deployment.local.logs import Log
 from deployment.local.settings import Settings
 from deployment.local.supervisor import wiring_of
 from deployment.local.template import Template
-from tests.local_system import wait_until
+from tests.support.local_system import wait_until
 
 KEY = "originals/0123456789abcdef.jpg"
 

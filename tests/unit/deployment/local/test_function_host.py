@@ -29,7 +29,7 @@ from deployment.local.function_host import (
 from deployment.local.function_process import Failure, FunctionProcess, InitError
 from deployment.local.logs import Log
 from deployment.local.template import Function, Schedule
-from tests.local_system import wait_until
+from tests.support.local_system import wait_until
 
 HANDLERS = """
 import json, os, signal, time

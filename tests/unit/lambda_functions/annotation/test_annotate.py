@@ -15,8 +15,8 @@ from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.attempt import attempt, metrics
 from lambda_functions.errors import TransientError
-from tests.factories import make_jpeg
-from tests.scripted_gemini import Reply, answer, error, scripted_gemini
+from tests.support.factories import make_jpeg
+from tests.support.scripted_gemini import Reply, answer, error, scripted_gemini
 
 REFUSAL = answer({"caption": "I'm sorry, I can't help.", "alt_text": "x", "tags": []})
 SECRETS = ("the-key-that-nobody-may-see", "inlineData", "X-Amz-Signature")

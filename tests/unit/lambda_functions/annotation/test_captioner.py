@@ -17,7 +17,7 @@ from lambda_functions.errors import (
     PermanentError,
     TransientError,
 )
-from tests.scripted_gemini import CAPTION, Reply, answer, error, scripted_gemini
+from tests.support.scripted_gemini import CAPTION, Reply, answer, error, scripted_gemini
 
 JPEG = b"\xff\xd8\xff\xe0 small enough \xff\xd9"
 

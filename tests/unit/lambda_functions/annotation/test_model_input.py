@@ -5,7 +5,7 @@ from PIL import Image
 
 from imaging.errors import InvalidImageError, TooManyPixelsError
 from lambda_functions.annotation.model_input import make_model_input
-from tests.factories import (
+from tests.support.factories import (
     FORMAT_NAMES,
     RED,
     YELLOW,

@@ -11,7 +11,7 @@ from deployment.local.function_process import FunctionProcess, Success
 from deployment.local.logs import Log
 from deployment.local.processes import PROJECT
 from deployment.local.template import Function
-from tests.factories import make_encoded, make_jpeg
+from tests.support.factories import make_encoded, make_jpeg
 
 # The real handler, on originals in a folder, with GIF's decoder as a bad one would be.
 HANDLER = """

@@ -7,7 +7,7 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from lambda_functions.thumbnail.thumbnail import make_thumbnail
-from tests.factories import (
+from tests.support.factories import (
     BLUE,
     FORMAT_NAMES,
     GREEN,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from tests.factories import (
+from tests.support.factories import (
     encode,
     make_animation,
     make_encoded,

@@ -14,9 +14,9 @@ import boto3
 import psutil
 import requests
 
-from tests.programs import free_port
+from tests.support.programs import free_port
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
 STOP_SECONDS = 30
 

@@ -4,7 +4,7 @@
 # The stable releases of Debian and Ubuntu carry MariaDB or an old MySQL; their rolling suites carry a
 # current one. This script downloads that server with everything it links to, the C library included,
 # unpacks it into one folder, and writes a `mysqld` there that runs it with its own libraries.
-# tests/mysql_server.py finds it. Delete the folder to be rid of it.
+# tests/support/mysql_server.py finds it. Delete the folder to be rid of it.
 #
 #   TEST_PARTS_DIR    where such parts of the tests live (default: ~/.cache/image-annotation)
 #   TEST_MYSQL_URL    a server of your own; then there is nothing to do
@@ -14,7 +14,7 @@ readonly PACKAGE=mysql-server-core
 readonly PARTS_DIR=${TEST_PARTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/image-annotation}
 readonly TARGET=$PARTS_DIR/mysql
 readonly APT_TRIES=3
-# shellcheck source=tests/apt_archives.sh
+# shellcheck source=tests/support/apt_archives.sh
 . "$(dirname "${BASH_SOURCE[0]}")/apt_archives.sh"
 
 say() { printf '%s\n' "$*"; }

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from deployment.local.template import load_template
 
-DEPLOYMENT = Path(__file__).parents[1] / "deployment"
+DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 STACKS = (
     "00-ecr-repositories",
     "01-vpc-network",

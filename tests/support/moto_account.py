@@ -18,8 +18,8 @@ from typing import Any
 
 from deployment.local.template import load_template
 from deployment.stacks import FOLDER, ORDER
-from tests.local_system import wait_until
-from tests.programs import free_port
+from tests.support.local_system import wait_until
+from tests.support.programs import free_port
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
