@@ -20,7 +20,7 @@ help:  ## what each word does
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
-	@exec $(BIN)/python -m deployment.local
+	@exec $(BIN)/python -m local_cloud
 
 # Three processes take a file each, the long ones first: most tests wait for a system that works, and
 # so three keep two processors busy. More would start more systems, each with a browser, than a

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from deployment.aws import Account
 from deployment.errors import UsageError
-from deployment.local.template import load_template
+from deployment.template_files import load_template
 
 FOLDER = Path(__file__).parent
 PROFILES = FOLDER / "parameters"

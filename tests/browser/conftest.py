@@ -58,7 +58,7 @@ def system(
         GEMINI_API_KEY="the-key",
         GOOGLE_GEMINI_BASE_URL=session_gemini.url,
         MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
-        SITE_NOTICE="Captions here come from a local stand-in.",
+        SITE_NOTICE="Captions here come from a local emulator.",
         LOCAL_RETRY_SECONDS="1",
     )
     running.start()

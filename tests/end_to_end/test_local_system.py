@@ -22,7 +22,7 @@ SIZE = (640, 480)
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
-    """The system with its own stand-in for Gemini, shared by the tests that only use it."""
+    """The system with its own Gemini emulator, shared by the tests that only use it."""
     running = LocalSystem(tmp_path_factory.mktemp("local") / "state")
     running.start()
     yield running
@@ -178,7 +178,7 @@ def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
     assert f">{html.escape(status['annotation'])}<" in page
     assert f'alt="{html.escape(status["alt_text"])}"' in page
     assert "seen &lt;b&gt;.jpg" in page
-    assert "local stand-in" in page
+    assert "local emulator" in page
 
 
 def test_a_form_without_scripts_ends_in_the_gallery_with_a_message_for_each_file(system):
@@ -246,7 +246,7 @@ def test_a_taken_port_is_one_clear_sentence(tmp_path):
         port = holder.getsockname()[1]
 
         refused = subprocess.run(
-            [sys.executable, "-m", "deployment.local"],
+            [sys.executable, "-m", "local_cloud"],
             cwd=ROOT,
             env=environment(tmp_path / "state", port, {}),
             capture_output=True,

@@ -13,12 +13,12 @@ import pytest
 import requests
 from sqlalchemy import create_engine, make_url, text
 
-from deployment.local import processes
-from deployment.local.function_process import FunctionProcess, Success
-from deployment.local.logs import Log
-from deployment.local.settings import REGION, Settings
-from deployment.local.supervisor import wiring_of
-from deployment.local.template import Template
+from local_cloud import processes
+from local_cloud.function_process import FunctionProcess, Success
+from local_cloud.logs import Log
+from local_cloud.settings import REGION, Settings
+from local_cloud.supervisor import wiring_of
+from local_cloud.template import Template
 from tests.support import cloudformation, mysql_server
 from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
 from tests.support.factories import make_jpeg
@@ -172,7 +172,7 @@ def local_aws(tmp_path_factory):
     arguments = ["--port", str(settings.aws_port), "--folder", str(folder)]
     arguments += ["--wiring", wiring_of(template, settings).to_json()]
     process = processes.spawn(
-        ["-m", "deployment.local.aws_server", *arguments],
+        ["-m", "local_cloud.aws_server", *arguments],
         settings.aws_server_environment(folder),
         Log(folder / "aws.log"),
     )

@@ -4,7 +4,7 @@ import json
 import uuid
 from typing import Any
 
-from deployment.local.wiring import FAILED_INVOCATIONS
+from local_cloud.wiring import FAILED_INVOCATIONS
 from tests.faults.rough_system import IMAGE_BUCKET, RoughSystem
 from tests.support.local_system import wait_until
 

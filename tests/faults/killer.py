@@ -38,7 +38,7 @@ def _function(system: RoughSystem, chance: random.Random) -> bool:
 
 def _aws(system: RoughSystem, chance: random.Random) -> bool:
     """The machine under the queues: S3's objects outlive it, events do not."""
-    return _kill_one(system, chance, _programs(system, "-m deployment.local.aws_server"))
+    return _kill_one(system, chance, _programs(system, "-m local_cloud.aws_server"))
 
 
 def _supervisor(system: RoughSystem, _chance: random.Random) -> bool:

@@ -15,9 +15,9 @@ from typing import Self
 
 import time_machine
 
-import deployment.local.__main__ as local
-from deployment.local.settings import Settings
-from deployment.local.template import Function, Schedule, Template
+import local_cloud.__main__ as local
+from local_cloud.settings import Settings
+from local_cloud.template import Function, Schedule, Template
 
 CLOCK_VARIABLE = "FAULTS_CLOCK_IS_AHEAD_SECONDS"
 _SKEWED_CLOCK = Path(__file__).with_name("skewed_clock")
@@ -63,7 +63,7 @@ class RoughSettings(Settings):
 
 
 def main() -> int:
-    """As `python -m deployment.local`."""
+    """As `python -m local_cloud`."""
     ahead = json.loads(os.environ.get("FAULTS_CLOCKS") or "{}").get("functions")
     if ahead:
         # Lambda tells a function when its time is up; both have their time from one machine.

@@ -23,7 +23,7 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
-from deployment.local.runtime_api import Answered, Failed, Invocation, RuntimeAPI, Started
+from local_cloud.runtime_api import Answered, Failed, Invocation, RuntimeAPI, Started
 from tests.images import image as images
 from tests.images.image import Image
 from tests.integration.conftest import AWS, aws  # noqa: F401 # A fixture is used by its name.

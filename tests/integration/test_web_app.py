@@ -30,10 +30,10 @@ from database.migrations import migrate
 from database.models import Half, Image, Status
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
-from deployment.local.template import Template
 from lambda_functions.attempt import attempt, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
+from local_cloud.template import Template
 from tests.support import factories, mysql_server
 from tests.support.programs import free_port, inherited_environment
 

@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-from deployment.local.template import load_template
+from deployment.template_files import load_template
 
 DEPLOYMENT = Path(__file__).parents[2] / "deployment"
 STACKS = (

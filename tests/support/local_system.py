@@ -1,4 +1,4 @@
-"""`python -m deployment.local` as a user starts it: a process of its own, spoken to over HTTP."""
+"""`python -m local_cloud` as a user starts it: a process of its own, spoken to over HTTP."""
 
 import os
 import re
@@ -29,7 +29,7 @@ class LocalSystem:
         project: whose code it runs.
     """
 
-    module = "deployment.local"
+    module = "local_cloud"
     project = ROOT
 
     def __init__(self, state_dir: Path, **environment: str) -> None:

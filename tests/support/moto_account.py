@@ -16,8 +16,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from deployment.local.template import load_template
 from deployment.stacks import FOLDER, ORDER
+from deployment.template_files import load_template
 from tests.support.local_system import wait_until
 from tests.support.programs import free_port
 

@@ -68,7 +68,7 @@ class MySQLStartError(RuntimeError):
 
 
 def parts_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Where the real parts of the tests are unpacked; tests/support/install_mysql.sh says the same."""
+    """Return the folder of the unpacked MySQL; install_mysql.sh uses the same one."""
     if env.get("TEST_PARTS_DIR"):
         return Path(env["TEST_PARTS_DIR"])
     cache = env.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")

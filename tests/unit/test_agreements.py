@@ -14,10 +14,11 @@ from database import object_keys, search
 from database.models import Half
 from database.repository import REDRIVABLE_CODES
 from database.settings import DatabaseSettings
-from deployment.local.template import Template, load_template
+from deployment.template_files import load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
+from local_cloud.template import Template
 from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app import create_app, event_bus
 from web_app.settings import Settings
@@ -60,7 +61,7 @@ def listed_variables():
 
 def test_env_example_lists_every_variable_and_no_other():
     read = variables_of(Settings, AnnotationSettings, ThumbnailSettings, SweepSettings)
-    local = (ROOT / "deployment" / "local" / "settings.py").read_text()
+    local = (ROOT / "local_cloud" / "settings.py").read_text()
     read |= {"HOST", "PORT"} | set(re.findall(r'"(LOCAL_[A-Z_]+)"', local))
 
     assert listed_variables() == read

@@ -14,6 +14,7 @@ OURS = {
     "web_app": {"web_app", "database", "imaging"},
     "lambda_functions": {"lambda_functions", "database", "imaging"},
     "deployment": {"deployment"},
+    "local_cloud": {"local_cloud", "deployment"},
     "load_tester": set(),
 }
 FORBIDDEN = {
@@ -22,6 +23,7 @@ FORBIDDEN = {
     "web_app": {"google", "aws_lambda_powertools", "awslambdaric", "moto"},
     "lambda_functions": {"flask", "moto"},
     "deployment": set(),
+    "local_cloud": set(),
     "load_tester": {"flask", "sqlalchemy"},
 }
 PARTS = set(OURS)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deployment.image_layer import AWS_SERVICES, finish
-from deployment.local.template import Template
+from local_cloud.template import Template
 from tests.unit.test_architecture import OURS
 
 ROOT = Path(__file__).parents[3]

@@ -8,7 +8,7 @@ from web_app.pricing import cost_usd
     [
         ("gemini-3.5-flash-lite", (1_000_000, 1_000_000), 2.8),
         ("gemini-3.5-flash-lite", (1290, 80), 0.000587),
-        ("local-stand-in", (300, 40), None),
+        ("local-emulator", (300, 40), None),
         (None, (None, None), None),
         ("gemini-3.5-flash-lite", (None, 40), None),
     ],

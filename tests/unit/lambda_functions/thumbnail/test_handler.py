@@ -7,10 +7,10 @@ import pytest
 
 from database.models import Image, Status
 from database.session import session_scope
-from deployment.local.function_process import FunctionProcess, Success
-from deployment.local.logs import Log
-from deployment.local.processes import PROJECT
-from deployment.local.template import Function
+from local_cloud.function_process import FunctionProcess, Success
+from local_cloud.logs import Log
+from local_cloud.processes import PROJECT
+from local_cloud.template import Function
 from tests.support.factories import make_encoded, make_jpeg
 
 # The real handler, on originals in a folder, with GIF's decoder as a bad one would be.

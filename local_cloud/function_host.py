@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from deployment.local.console import Console, short_key
-from deployment.local.event_queue import Delivery, EventQueue, QueueUnavailableError
-from deployment.local.function_process import (
+from local_cloud.console import Console, short_key
+from local_cloud.event_queue import Delivery, EventQueue, QueueUnavailableError
+from local_cloud.function_process import (
     ACCOUNT_ID,
     Failure,
     FunctionProcess,
@@ -26,9 +26,9 @@ from deployment.local.function_process import (
     Outcome,
     Success,
 )
-from deployment.local.processes import Backoff
-from deployment.local.settings import REGION
-from deployment.local.template import Function, Schedule
+from local_cloud.processes import Backoff
+from local_cloud.settings import REGION
+from local_cloud.template import Function, Schedule
 
 # A function that was cut off leaves its claim behind, which ends 5 s after its time.
 CLAIM_MARGIN_SECONDS = 6

@@ -11,11 +11,11 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from deployment.local import processes
-from deployment.local.logs import Log
-from deployment.local.settings import Settings
-from deployment.local.supervisor import wiring_of
-from deployment.local.template import Template
+from local_cloud import processes
+from local_cloud.logs import Log
+from local_cloud.settings import Settings
+from local_cloud.supervisor import wiring_of
+from local_cloud.template import Template
 from tests.support.local_system import wait_until
 
 KEY = "originals/0123456789abcdef.jpg"
@@ -38,7 +38,7 @@ class LocalAWS:
     def start(self) -> None:
         arguments = ["--port", str(self.settings.aws_port), "--folder", str(self.folder)]
         self.process = processes.spawn(
-            ["-m", "deployment.local.aws_server", *arguments, "--wiring", self.wiring.to_json()],
+            ["-m", "local_cloud.aws_server", *arguments, "--wiring", self.wiring.to_json()],
             self.settings.aws_server_environment(self.folder),
             Log(self.folder / "aws.log"),
         )

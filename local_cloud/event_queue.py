@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from deployment.local.function_process import ACCOUNT_ID
-from deployment.local.wiring import FAILED_INVOCATIONS
+from local_cloud.function_process import ACCOUNT_ID
+from local_cloud.wiring import FAILED_INVOCATIONS
 
 if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient

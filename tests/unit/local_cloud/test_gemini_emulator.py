@@ -1,4 +1,4 @@
-"""The stand-in, called by Google's own client."""
+"""The emulator, called by Google's own client."""
 
 import io
 import json
@@ -11,8 +11,8 @@ from google.genai import errors, types
 from PIL import Image
 from pydantic import BaseModel
 
-from deployment.local.gemini_stand_in import GeminiHandler
-from deployment.local.loopback_http import LoopbackServer
+from local_cloud.gemini_emulator import GeminiHandler
+from local_cloud.loopback_http import LoopbackServer
 
 
 class Description(BaseModel):
@@ -51,7 +51,7 @@ def ask(client, image, schema=Description, image_format="JPEG"):
         response_mime_type="application/json", response_schema=schema
     )
     return client.models.generate_content(
-        model="local-stand-in", contents=["Describe it.", part], config=config
+        model="local-emulator", contents=["Describe it.", part], config=config
     )
 
 
@@ -103,7 +103,7 @@ def test_the_answer_carries_what_a_bill_would(client):
 
     usage = response.usage_metadata
     assert response.candidates[0].finish_reason == types.FinishReason.STOP
-    assert response.model_version == "local-stand-in"
+    assert response.model_version == "local-emulator"
     assert usage.prompt_token_count > 258
     assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count
 
@@ -116,14 +116,14 @@ def test_exactly_the_properties_of_the_schema_are_answered(client):
 
 
 def test_the_model_can_be_looked_up(client):
-    assert client.models.get(model="local-stand-in").name == "models/local-stand-in"
+    assert client.models.get(model="local-emulator").name == "models/local-emulator"
 
 
 def test_bytes_that_are_no_image_are_refused_as_google_refuses_them(client):
     part = types.Part.from_bytes(data=b"not an image", mime_type="image/jpeg")
 
     with pytest.raises(errors.ClientError) as refused:
-        client.models.generate_content(model="local-stand-in", contents=[part])
+        client.models.generate_content(model="local-emulator", contents=[part])
 
     assert (refused.value.code, refused.value.status) == (400, "INVALID_ARGUMENT")
 

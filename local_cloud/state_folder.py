@@ -5,7 +5,7 @@ import os
 import secrets
 from pathlib import Path
 
-from deployment.local.logs import Log
+from local_cloud.logs import Log
 
 
 class StateFolderInUseError(Exception):

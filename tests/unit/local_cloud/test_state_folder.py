@@ -2,8 +2,8 @@ import stat
 
 import pytest
 
-from deployment.local.logs import Log
-from deployment.local.state_folder import (
+from local_cloud.logs import Log
+from local_cloud.state_folder import (
     StateFolder,
     StateFolderInUseError,
     StateFolderUnusableError,

@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 import psutil
 import pytest
 
-from deployment.local import processes
-from deployment.local.console import Console
-from deployment.local.event_queue import Delivery
-from deployment.local.function_host import (
+from local_cloud import processes
+from local_cloud.console import Console
+from local_cloud.event_queue import Delivery
+from local_cloud.function_host import (
     Clock,
     FunctionHost,
     QueueReader,
@@ -26,9 +26,9 @@ from deployment.local.function_host import (
     Starter,
     invoke_once,
 )
-from deployment.local.function_process import Failure, FunctionProcess, InitError
-from deployment.local.logs import Log
-from deployment.local.template import Function, Schedule
+from local_cloud.function_process import Failure, FunctionProcess, InitError
+from local_cloud.logs import Log
+from local_cloud.template import Function, Schedule
 from tests.support.local_system import wait_until
 
 HANDLERS = """
@@ -345,8 +345,8 @@ def test_a_program_and_what_it_started_do_not_outlive_a_supervisor_killed_with_k
     supervisor = (
         "import os, sys, time\n"
         "from pathlib import Path\n"
-        "from deployment.local import processes\n"
-        "from deployment.local.logs import Log\n"
+        "from local_cloud import processes\n"
+        "from local_cloud.logs import Log\n"
         "processes.spawn(['-c', sys.argv[1]], os.environ, Log(Path(sys.argv[2])))\n"
         "time.sleep(60)\n"
     )

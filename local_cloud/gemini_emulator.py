@@ -1,6 +1,6 @@
-"""A stand-in for Gemini: speaks its REST protocol, and describes what can be measured.
+"""An emulator of Gemini: speaks its REST protocol, and describes what can be measured.
 
-`python -m deployment.local.gemini_stand_in --port 5001`. It knows the shape of an image, its
+`python -m local_cloud.gemini_emulator --port 5001`. It knows the shape of an image, its
 colours and its brightness; of what an image shows it knows nothing.
 https://ai.google.dev/api/generate-content
 """
@@ -15,9 +15,9 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from deployment.local.image_measures import Measures, measure
-from deployment.local.loopback_http import LoopbackHandler, LoopbackServer
-from deployment.local.settings import STAND_IN_MODEL
+from local_cloud.image_measures import Measures, measure
+from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
+from local_cloud.settings import EMULATOR_MODEL
 
 _PATH = re.compile(r"/v1(?:beta)?/models/([\w.-]+)(?::(\w+))?")
 _IMAGE_TOKENS = 258  # What Google counts for one small image.
@@ -70,7 +70,7 @@ class GeminiHandler(LoopbackHandler):
                 "candidatesTokenCount": answer_tokens,
                 "totalTokenCount": prompt_tokens + answer_tokens,
             },
-            "modelVersion": STAND_IN_MODEL,
+            "modelVersion": EMULATOR_MODEL,
         }
 
     def _generate_content(self) -> dict[str, Any]:
@@ -97,8 +97,8 @@ class GeminiHandler(LoopbackHandler):
         model, _method = self._model()
         return {
             "name": f"models/{model}",
-            "version": STAND_IN_MODEL,
-            "displayName": "Local stand-in",
+            "version": EMULATOR_MODEL,
+            "displayName": "Local emulator",
             "description": "Describes what can be measured of an image.",
             "inputTokenLimit": 1_048_576,
             "outputTokenLimit": 65_536,

@@ -11,9 +11,9 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deployment.local.logs import Log
+from local_cloud.logs import Log
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[1]
 _LAUNCHER = Path(__file__).with_name("launcher.py")
 
 Process = subprocess.Popen[bytes]

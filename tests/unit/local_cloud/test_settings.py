@@ -1,7 +1,7 @@
 import pytest
 
-from deployment.local.settings import SettingError, Settings
-from deployment.local.template import Template
+from local_cloud.settings import SettingError, Settings
+from local_cloud.template import Template
 
 IMPORTS = {"ImageBucketName": "a-bucket", "ThumbnailBucketName": "b-bucket"}
 
@@ -50,7 +50,7 @@ def test_a_function_gets_only_the_variables_its_template_names(tmp_path, annotat
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path}/.local/images.sqlite3"
 
 
-def test_without_a_key_captions_come_from_the_stand_in_and_the_pages_say_so(tmp_path, annotation):
+def test_without_a_key_captions_come_from_the_emulator_and_the_pages_say_so(tmp_path, annotation):
     settings = Settings.read(
         {"GEMINI_MODEL_NAME": "gemini-x", "CAPTION_LANGUAGE": "Japanese"}, tmp_path
     )
@@ -59,9 +59,9 @@ def test_without_a_key_captions_come_from_the_stand_in_and_the_pages_say_so(tmp_
 
     assert environment["GEMINI_API_KEY"] == "local"
     assert environment["CAPTION_LANGUAGE"] == "English"
-    assert environment["GEMINI_MODEL_NAME"] == "local-stand-in"
+    assert environment["GEMINI_MODEL_NAME"] == "local-emulator"
     assert environment["GOOGLE_GEMINI_BASE_URL"].startswith("http://127.0.0.1:")
-    assert "local stand-in" in settings.web_environment("key")["SITE_NOTICE"]
+    assert "local emulator" in settings.web_environment("key")["SITE_NOTICE"]
 
 
 def test_with_a_key_captions_come_from_the_templates_model(tmp_path, annotation):

@@ -10,10 +10,10 @@ from typing import Any
 
 import psutil
 
-from deployment.local import processes
-from deployment.local.logs import Log
-from deployment.local.runtime_api import Answered, Failed, Invocation, Report, RuntimeAPI, Started
-from deployment.local.template import Function
+from local_cloud import processes
+from local_cloud.logs import Log
+from local_cloud.runtime_api import Answered, Failed, Invocation, Report, RuntimeAPI, Started
+from local_cloud.template import Function
 
 ACCOUNT_ID = "123456789012"  # Moto's.
 

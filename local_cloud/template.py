@@ -12,9 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
+from deployment.template_files import FOLDER, load_template
 
-LAMBDA_TEMPLATE = Path(__file__).parents[1] / "03-lambda-stack.yaml"
+LAMBDA_TEMPLATE = FOLDER / "03-lambda-stack.yaml"
 
 _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
 
@@ -167,11 +167,6 @@ class Template:
             raise UnresolvedError(output) from None
 
 
-def load_template(path: Path) -> Any:
-    """A template's document, with CloudFormation's short tags as their long forms."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
-
-
 def _function_id(target: Mapping[str, Any]) -> str:
     logical_id, _attribute = target["Arn"]["Fn::GetAtt"]
     return str(logical_id)
@@ -188,24 +183,3 @@ def _every_seconds(expression: str) -> int:
 def _text(value: Any) -> str:
     """An environment holds only text; a YAML boolean is CloudFormation's `true` or `false`."""
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags."""
-
-
-def _construct_tag(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    if tag == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {tag if tag in ("Ref", "Condition") else f"Fn::{tag}": value}
-
-
-_Loader.add_multi_constructor("!", _construct_tag)

@@ -1,6 +1,6 @@
 import pytest
 
-from deployment.local.template import Template, UnresolvedError
+from local_cloud.template import Template, UnresolvedError
 
 IMPORTS = {"ImageBucketName": "originals-here", "ThumbnailBucketName": "thumbnails-here"}
 

@@ -12,10 +12,10 @@ import urllib.request
 from collections.abc import Callable
 from dataclasses import replace
 
-from deployment.local import processes
-from deployment.local.console import Console
-from deployment.local.event_queue import EventQueue
-from deployment.local.function_host import (
+from local_cloud import processes
+from local_cloud.console import Console
+from local_cloud.event_queue import EventQueue
+from local_cloud.function_host import (
     CLAIM_MARGIN_SECONDS,
     Clock,
     FunctionHost,
@@ -24,13 +24,13 @@ from deployment.local.function_host import (
     Starter,
     invoke_once,
 )
-from deployment.local.function_process import Failure, FunctionProcess, Outcome
-from deployment.local.loopback_http import LOOPBACK
-from deployment.local.processes import Service
-from deployment.local.settings import REGION, Settings
-from deployment.local.state_folder import StateFolder
-from deployment.local.template import Function, Template
-from deployment.local.wiring import Queue, Wiring
+from local_cloud.function_process import Failure, FunctionProcess, Outcome
+from local_cloud.loopback_http import LOOPBACK
+from local_cloud.processes import Service
+from local_cloud.settings import REGION, Settings
+from local_cloud.state_folder import StateFolder
+from local_cloud.template import Function, Template
+from local_cloud.wiring import Queue, Wiring
 
 MIGRATE_FUNCTION = "MigrateFunction"
 
@@ -87,14 +87,14 @@ class Supervisor:
             grace_seconds=_GRACE_SECONDS,
         )
         self._platform = [self._aws]
-        if settings.stand_in_port is not None:
-            stand_in = Service(
+        if settings.emulator_port is not None:
+            emulator = Service(
                 "gemini",
-                ["-m", "deployment.local.gemini_stand_in", "--port", str(settings.stand_in_port)],
+                ["-m", "local_cloud.gemini_emulator", "--port", str(settings.emulator_port)],
                 settings.machine_environment(),
                 folder.log("gemini"),
             )
-            self._platform.append(stand_in)
+            self._platform.append(emulator)
 
     def request_stop(self) -> None:
         """Have `run` end. May be called from a signal handler."""
@@ -184,7 +184,7 @@ class Supervisor:
         arguments += ["--folder", str(self._folder.path), "--wiring", self._wiring.to_json()]
         return Service(
             "aws",
-            ["-m", "deployment.local.aws_server", *arguments],
+            ["-m", "local_cloud.aws_server", *arguments],
             self._settings.aws_server_environment(self._folder.temporary),
             self._folder.log("aws"),
         )
@@ -231,9 +231,9 @@ class Supervisor:
 
     def _print_welcome(self) -> None:
         settings = self._settings
-        if settings.stand_in_port is not None:
+        if settings.emulator_port is not None:
             captions = (
-                f"a local stand-in at http://{LOOPBACK}:{settings.stand_in_port}; "
+                f"a local emulator at http://{LOOPBACK}:{settings.emulator_port}; "
                 "set GEMINI_API_KEY to use Gemini"
             )
         else:

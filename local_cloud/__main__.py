@@ -1,4 +1,4 @@
-"""`python -m deployment.local`, which `make run` calls."""
+"""`python -m local_cloud`, which `make run` calls."""
 
 import errno
 import signal
@@ -6,14 +6,14 @@ import socket
 import sys
 import time
 
-from deployment.local.console import Console
-from deployment.local.settings import SettingError, Settings, become_local
-from deployment.local.state_folder import (
+from local_cloud.console import Console
+from local_cloud.settings import SettingError, Settings, become_local
+from local_cloud.state_folder import (
     StateFolder,
     StateFolderInUseError,
     StateFolderUnusableError,
 )
-from deployment.local.supervisor import StartError, Supervisor
+from local_cloud.supervisor import StartError, Supervisor
 
 # The web server of a run that was just killed holds its port for a moment.
 _PORT_PATIENCE_SECONDS = 2

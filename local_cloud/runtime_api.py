@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from deployment.local.loopback_http import LoopbackHandler, LoopbackServer
+from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
 
 _VERSION = "/2018-06-01/runtime"
 _INVOCATION = re.compile(rf"{_VERSION}/invocation/([^/]+)/(response|error)")

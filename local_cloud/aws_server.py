@@ -1,6 +1,6 @@
 """The local AWS: Moto's server for S3, EventBridge, SQS and Secrets Manager on loopback.
 
-`python -m deployment.local.aws_server --port 5000 --folder .local --wiring '{…}'` makes the
+`python -m local_cloud.aws_server --port 5000 --folder .local --wiring '{…}'` makes the
 buckets, queues and rules, and only then opens its port: whoever can connect finds all of it.
 Objects of earlier runs come back when somebody asks for them.
 """
@@ -21,9 +21,9 @@ from xml.sax.saxutils import escape
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
-from deployment.local.loopback_http import LOOPBACK
-from deployment.local.object_mirror import ObjectMirror, StoredObject, is_plain_key
-from deployment.local.wiring import Wiring, connect
+from local_cloud.loopback_http import LOOPBACK
+from local_cloud.object_mirror import ObjectMirror, StoredObject, is_plain_key
+from local_cloud.wiring import Wiring, connect
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment

@@ -13,13 +13,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 from dotenv import dotenv_values
 
-from deployment.local.loopback_http import LOOPBACK
-from deployment.local.template import Function
+from local_cloud.loopback_http import LOOPBACK
+from local_cloud.template import Function
 
 REGION = "us-east-1"
-STAND_IN_MODEL = "local-stand-in"
-STAND_IN_NOTICE = (
-    "Captions on this machine come from a local stand-in that measures colours and shape; "
+EMULATOR_MODEL = "local-emulator"
+EMULATOR_NOTICE = (
+    "Captions on this machine come from a local emulator that measures colours and shape; "
     "set GEMINI_API_KEY to use Gemini."
 )
 
@@ -53,7 +53,7 @@ class Settings:
     retry_seconds: int
     function_timeout_seconds: int | None
     aws_port: int
-    stand_in_port: int | None  # None: Gemini itself writes the captions.
+    emulator_port: int | None  # None: Gemini itself writes the captions.
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Self:
@@ -77,7 +77,7 @@ class Settings:
                 _number(merged, "LOCAL_FUNCTION_TIMEOUT_SECONDS", 1, 1, 900) if limit else None
             ),
             aws_port=free_port(),
-            stand_in_port=None if merged.get("GEMINI_API_KEY") else free_port(),
+            emulator_port=None if merged.get("GEMINI_API_KEY") else free_port(),
         )
 
     @property
@@ -117,7 +117,7 @@ class Settings:
         inherited = self._without_cloud(self.environment)
         for name in ("GEMINI_API_KEY", *_SECRET_ARNS, *_DATABASE_PARTS):
             inherited.pop(name, None)
-        notice = STAND_IN_NOTICE if self.stand_in_port else ""
+        notice = EMULATOR_NOTICE if self.emulator_port else ""
         return {
             **inherited,
             **{name: self.environment.get(name) or "0" for name in _LIMITS},
@@ -181,13 +181,13 @@ class Settings:
         }
 
     def _gemini_environment(self) -> dict[str, str]:
-        if self.stand_in_port is None:
+        if self.emulator_port is None:
             names = ("GEMINI_API_KEY", "GOOGLE_GEMINI_BASE_URL")
             return {name: self.environment[name] for name in names if self.environment.get(name)}
         return {
             "GEMINI_API_KEY": "local",
-            "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.stand_in_port}",
-            "GEMINI_MODEL_NAME": STAND_IN_MODEL,
+            "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.emulator_port}",
+            "GEMINI_MODEL_NAME": EMULATOR_MODEL,
             "CAPTION_LANGUAGE": "English",  # It knows no other, and others would be refused.
         }
 

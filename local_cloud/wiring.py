@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from deployment.local.template import EventRule
+from local_cloud.template import EventRule
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient

@@ -1,6 +1,0 @@
-"""The same system on one machine: another cloud at other addresses, the same code.
-
-`python -m deployment.local` starts, as processes of their own, an AWS on loopback (Moto's server),
-the functions (each in AWS's own runtime client), a stand-in for Gemini where no key is set, and the
-web application. It imports nothing of the application.
-"""
