@@ -39,8 +39,8 @@ from database.repository import ALL, ImageFilter
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from tests.support.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir
-from web_app.image_cache import ImageCache
-from web_app.listing import Listing
+from web_app.services.image_cache import ImageCache
+from web_app.services.listing import Listing
 
 FEW, MANY = 1_000, 1_000_000
 PAGE_SIZE = 24

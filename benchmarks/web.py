@@ -27,7 +27,7 @@ from database import object_keys
 from database.models import AnnotationSource, Image, Status
 from database.session import create_database_engine
 from database.settings import DatabaseSettings
-from web_app.owners import COOKIE_NAME, Owner, Owners
+from web_app.middleware.owners import COOKIE_NAME, Owner, Owners
 
 ROWS = 10_000
 PAGE_SIZE = 24

@@ -24,7 +24,7 @@ from database.session import create_database_engine, create_session_factory, ses
 from database.settings import DatabaseSettings
 from tests.support import mysql_server
 from tests.support.fakes import FakeEventBus, FakeObjectStore
-from web_app import create_app
+from web_app.app import create_app
 from web_app.settings import Settings
 
 MakeEngine = Callable[[str], Engine]

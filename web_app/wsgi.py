@@ -1,6 +1,6 @@
 """Where gunicorn finds the application: `gunicorn -c web_app/gunicorn.conf.py web_app.wsgi:app`."""
 
-from web_app import create_app
+from web_app.app import create_app
 from web_app.logs import configure_logging
 from web_app.settings import Settings
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from web_app.errors import BadRequestError
-from web_app.serializers import decode_cursor, encode_cursor
+from web_app.routes.serializers import decode_cursor, encode_cursor
 
 
 def seeds() -> Iterator[bytes]:

@@ -3,7 +3,7 @@
 import unicodedata
 from collections.abc import Iterator
 
-from web_app.uploads import MAX_FILENAME_CHARACTERS, clean_filename
+from web_app.services.uploads import MAX_FILENAME_CHARACTERS, clean_filename
 
 
 def seeds() -> Iterator[bytes]:

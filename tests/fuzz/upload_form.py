@@ -10,10 +10,10 @@ from werkzeug.test import create_environ
 
 from tests.support.factories import make_jpeg
 from tests.support.fakes import FakeEventBus, FakeObjectStore
-from web_app import create_app
+from web_app.app import create_app
 from web_app.errors import WebError
+from web_app.services.uploads import MAX_FILENAME_CHARACTERS, BoundedFile, clean_filename
 from web_app.settings import Settings
-from web_app.uploads import MAX_FILENAME_CHARACTERS, BoundedFile, clean_filename
 
 MAX_UPLOAD_BYTES = 1000
 

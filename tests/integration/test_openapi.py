@@ -9,7 +9,7 @@ import pytest
 
 from database.models import Image, Status
 from database.session import session_scope
-from web_app.owners import Owner, Owners
+from web_app.middleware.owners import Owner, Owners
 
 # What an image is, no JSON schema can say: a file may be refused for what is in it. And images to
 # change that are there.

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tests.support import factories
 from tests.unit.web_app.conftest import encode_form
-from web_app import create_app
-from web_app.owners import Owner, Owners
+from web_app.app import create_app
+from web_app.middleware.owners import Owner, Owners
 
 ARN = "arn:aws:elasticloadbalancing:eu-west-1:123456789012:loadbalancer/app/site/50dc6c495c0c9188"
 ISSUER = "https://idp.example.org"

@@ -11,8 +11,9 @@ from botocore.config import Config
 from database.models import Status
 from tests.support import factories
 from tests.unit.web_app.conftest import encode_form
-from web_app import create_app, object_store
-from web_app.object_store import S3ObjectStore
+from web_app.adapters import object_store
+from web_app.adapters.object_store import S3ObjectStore
+from web_app.app import create_app
 
 JSON = {"Accept": "application/json"}
 ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Secret inside.</Message></Error>"

@@ -20,7 +20,8 @@ from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from local_cloud.template import Template
 from tests.support.fakes import FakeEventBus, FakeObjectStore
-from web_app import create_app, event_bus
+from web_app.adapters import event_bus
+from web_app.app import create_app
 from web_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]

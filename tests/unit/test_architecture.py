@@ -70,7 +70,7 @@ def test_only_settings_read_the_environment(path):
 def test_pages_and_use_cases_have_never_heard_of_one_another():
     imported = {
         alias
-        for node in ast.walk(ast.parse((ROOT / "web_app" / "uploads.py").read_text()))
+        for node in ast.walk(ast.parse((ROOT / "web_app" / "services" / "uploads.py").read_text()))
         if isinstance(node, ast.ImportFrom)
         for alias in [node.module]
     }

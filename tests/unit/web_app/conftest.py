@@ -8,7 +8,7 @@ import pytest
 
 from database.models import Image
 from database.session import create_session_factory, session_scope
-from web_app import create_app
+from web_app.app import create_app
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 

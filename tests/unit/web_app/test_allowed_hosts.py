@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from web_app import create_app
-from web_app.owners import Owner, Owners
+from web_app.app import create_app
+from web_app.middleware.owners import Owner, Owners
 
 JSON = {"Accept": "application/json"}
 

@@ -8,8 +8,8 @@ import sys
 import pytest
 
 import web_app
-from web_app import create_app
-from web_app.services import EXTENSION
+from web_app.app import create_app
+from web_app.dependencies import EXTENSION
 
 _IMPORT_EVERYTHING = """
 import importlib, os, sys
@@ -75,7 +75,7 @@ def test_one_request_may_hold_five_of_the_largest_files(app, settings):
 def test_what_signs_cookies_may_come_from_the_store_of_secrets_and_is_read_once(
     settings, object_store, event_bus, session_factory, mocker
 ):
-    fetch = mocker.patch("web_app.fetch_secret", return_value="a key out of the store")
+    fetch = mocker.patch("web_app.app.fetch_secret", return_value="a key out of the store")
     app = create_app(
         settings.model_copy(update={"flask_secret_key": None, "flask_secret_arn": "arn:the-key"}),
         object_store=object_store,
@@ -92,7 +92,7 @@ def test_what_signs_cookies_may_come_from_the_store_of_secrets_and_is_read_once(
 def test_a_secret_that_is_too_short_stops_the_start_and_is_not_repeated(
     settings, object_store, event_bus, session_factory, mocker, secret
 ):
-    mocker.patch("web_app.fetch_secret", return_value=secret)
+    mocker.patch("web_app.app.fetch_secret", return_value=secret)
 
     with pytest.raises(ValueError, match="FLASK_SECRET_ARN names is too short") as error:
         create_app(

@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from database.models import Half
-from web_app.event_bus import EventBridgeBus
+from web_app.adapters.event_bus import EventBridgeBus
 
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
 

@@ -3,7 +3,7 @@ tests/integration/test_web_app.py."""
 
 import pytest
 
-from web_app.forwarding import client_network
+from web_app.middleware.forwarding import client_network
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import brotli
 import pytest
 
 from tests.support.factories import make_jpeg
-from web_app.assets import folder_hash
+from web_app.routes.assets import folder_hash
 
 POLICY = (
     "default-src 'self'; img-src 'self' data: blob: https://images.test https://thumbnails.test; "

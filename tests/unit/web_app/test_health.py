@@ -1,6 +1,6 @@
 """Liveness says that the process serves; readiness says what it waits for."""
 
-from web_app import create_app
+from web_app.app import create_app
 
 
 def test_a_process_that_serves_is_alive_whatever_is_away(away_client, object_store):

@@ -11,7 +11,7 @@ from database.models import Image, Status
 from database.repository import ImageVersion
 from database.session import reading, session_scope
 from tests.support.factories import make_jpeg
-from web_app.image_cache import ImageCache, Kept
+from web_app.services.image_cache import ImageCache, Kept
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
 FAILED = {"annotation_status": Status.FAILED, "thumbnail_status": Status.COMPLETED}

@@ -9,7 +9,7 @@ from database.models import Status
 from database.repository import ALL, ImageFilter
 from database.session import session_scope
 from tests.unit.web_app.test_pages import Page
-from web_app.listing import Listing
+from web_app.services.listing import Listing
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
 
@@ -33,7 +33,7 @@ def test_a_list_has_pages_and_counts_on_the_first(client, add_row):
 
 
 def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
-    mocker.patch("web_app.listing.MAX_COUNT", 3)
+    mocker.patch("web_app.services.listing.MAX_COUNT", 3)
     for _ in range(5):
         add_row()
 
@@ -41,7 +41,7 @@ def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
 
 
 def test_that_there_are_many_is_believed_for_a_minute(session_factory, add_row, mocker):
-    mocker.patch("web_app.listing.MAX_COUNT", 3)
+    mocker.patch("web_app.services.listing.MAX_COUNT", 3)
     added = [add_row() for _ in range(3)]
     now = [0.0]
     listing = Listing(session_factory, clock=lambda: now[0])
@@ -200,5 +200,5 @@ def test_what_is_too_common_to_count_is_shown_without_a_count(client, add_row, m
 
     page = client.get("/api/images?q=dog&limit=2").json
     assert (len(page["images"]), page["count"]) == (2, None)
-    mocker.patch("web_app.pages.PAGE_SIZE", 2)
+    mocker.patch("web_app.routes.pages.PAGE_SIZE", 2)
     assert "Images for “dog”" in client.get("/gallery?q=dog").text

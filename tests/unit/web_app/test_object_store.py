@@ -15,8 +15,8 @@ from botocore.awsrequest import AWSResponse
 from botocore.credentials import Credentials
 from urllib3 import HTTPResponse
 
+from web_app.adapters.object_store import S3ObjectStore
 from web_app.errors import StorageUnavailableError
-from web_app.object_store import S3ObjectStore
 
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"

@@ -7,7 +7,7 @@ import pytest
 from database import object_keys
 from database.models import Status
 from tests.unit.web_app.conftest import BROWSER, csrf_headers
-from web_app.owners import Owner, Owners
+from web_app.middleware.owners import Owner, Owners
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
 # Routes that change one image, with a body that would.

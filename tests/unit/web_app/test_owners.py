@@ -5,7 +5,7 @@ from flask import Request
 from werkzeug.test import EnvironBuilder
 
 from web_app.errors import InvalidOwnerTokenError
-from web_app.owners import Owner, Owners
+from web_app.middleware.owners import Owner, Owners
 
 OWNERS = Owners("a key that only the tests know")
 OWNER = Owner("id-of-somebody", is_new=False)

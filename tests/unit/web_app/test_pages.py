@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from database.models import AnnotationSource, Half, Status
 from tests.support import factories
-from web_app import create_app
-from web_app.error_handlers import RETRY_AFTER_SECONDS
-from web_app.pages import PAGE_SIZE
+from web_app.app import create_app
+from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
+from web_app.routes.pages import PAGE_SIZE
 
 JPEG = factories.make_jpeg()
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"

@@ -1,6 +1,6 @@
 import pytest
 
-from web_app.pricing import cost_usd
+from web_app.services.pricing import cost_usd
 
 
 @pytest.mark.parametrize(

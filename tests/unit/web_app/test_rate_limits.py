@@ -7,8 +7,9 @@ import pytest
 from flask import request
 
 from tests.unit.web_app.conftest import BROWSER, encode_form
-from web_app import create_app, rate_limits
-from web_app.uploads import MAX_FILES
+from web_app.app import create_app
+from web_app.middleware import rate_limits
+from web_app.services.uploads import MAX_FILES
 
 JSON = {"Accept": "application/json"}
 # What the upload page asks at most: it polls each second while things move, and 3 files travel.

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from web_app.readiness import Readiness
+from web_app.services.readiness import Readiness
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from flask import request as current_request
 
 from tests.support import factories
-from web_app.request import parse_image_id
+from web_app.routes.request import parse_image_id
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from web_app.errors import BadRequestError
-from web_app.serializers import decode_cursor, encode_cursor
+from web_app.routes.serializers import decode_cursor, encode_cursor
 
 
 @given(st.integers(1, 2**63 - 1))

@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from web_app.shared_answers import SharedAnswers
+from web_app.services.shared_answers import SharedAnswers
 
 
 class Question:

@@ -15,7 +15,7 @@ from database.models import Half, Status
 from database.session import session_scope
 from tests.support import factories
 from web_app.errors import StorageUnavailableError
-from web_app.uploads import (
+from web_app.services.uploads import (
     MAX_FILENAME_CHARACTERS,
     SPOOL_BYTES,
     BoundedFile,

@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from web_app.errors import WebError
-from web_app.request import prefers_json
+from web_app.routes.request import prefers_json
 
 RETRY_AFTER_SECONDS = 5
 

@@ -8,11 +8,11 @@ from flask import Blueprint as PlainBlueprint
 from flask import Flask, current_app, render_template
 from flask_smorest import Api, Blueprint
 
-from web_app.csrf import HEADER as CSRF_HEADER
-from web_app.owners import COOKIE_NAME
-from web_app.request import MAX_IMAGE_ID, ImageIDConverter
-from web_app.schemas import ErrorSchema, RejectedUploadSchema, UploadSchema
-from web_app.uploads import MAX_FILES
+from web_app.middleware.csrf import HEADER as CSRF_HEADER
+from web_app.middleware.owners import COOKIE_NAME
+from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter
+from web_app.routes.schemas import ErrorSchema, RejectedUploadSchema, UploadSchema
+from web_app.services.uploads import MAX_FILES
 
 # Whoever looks may say who they are, to be told what is theirs; whoever changes must.
 CHANGING: list[dict[str, list[str]]] = [{"ownerToken": []}, {"ownerCookie": [], "csrfToken": []}]

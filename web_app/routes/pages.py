@@ -27,22 +27,22 @@ from database.models import Status
 from database.repository import ImageFilter
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
-from web_app import serializers
-from web_app.assets import page_version
-from web_app.changes import OwnerDesk
-from web_app.conditional import unless_known
-from web_app.edits import split_tags
+from web_app.dependencies import current_dependencies, owner_desk
 from web_app.errors import (
     BadRequestError,
     ConflictError,
     InvalidEditError,
     UploadRejectedError,
 )
-from web_app.owners import Owner, current_owner, current_owners
-from web_app.request import prefers_json
-from web_app.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
-from web_app.services import current_services, owner_desk
-from web_app.uploads import MAX_FILES, Upload, UploadDesk, UploadResult
+from web_app.middleware.owners import Owner, current_owner, current_owners
+from web_app.routes import serializers
+from web_app.routes.assets import page_version
+from web_app.routes.conditional import unless_known
+from web_app.routes.request import prefers_json
+from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.services.edits import split_tags
+from web_app.services.owner_actions import OwnerDesk
+from web_app.services.uploads import MAX_FILES, Upload, UploadDesk, UploadResult
 
 # Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
 # counted instead of told.
@@ -62,7 +62,7 @@ def show_upload_page() -> str:
         accepted=[image_format.content_type for image_format in ACCEPTED_FORMATS],
         accepted_sentence=ACCEPTED_FORMATS_SENTENCE,
         max_files=MAX_FILES,
-        max_upload_bytes=current_services().settings.max_upload_bytes,
+        max_upload_bytes=current_dependencies().settings.max_upload_bytes,
         max_request_bytes=current_app.config["MAX_CONTENT_LENGTH"],
         is_known_owner=not current_owner().is_new,
     )
@@ -85,9 +85,9 @@ def show_gallery() -> Response:
     before_id = serializers.decode_cursor(cursor) if cursor else None
     q, tag, status = _filter_words()
     where = ImageFilter(text=q, tag=tag, status=status)
-    services, owner_id = current_services(), current_owner().known_id
-    found = services.listing.read_page(limit=PAGE_SIZE, before_id=before_id, where=where)
-    images = services.image_cache.get_all(found.versions)
+    dependencies, owner_id = current_dependencies(), current_owner().known_id
+    found = dependencies.listing.read_page(limit=PAGE_SIZE, before_id=before_id, where=where)
+    images = dependencies.image_cache.get_all(found.versions)
     page = {
         "next_cursor": found.next_cursor,
         "count": found.count,
@@ -115,14 +115,14 @@ def show_gallery() -> Response:
                 for image in images
                 if image.owner_id == owner_id and image.status is Status.FAILED
             ],
-            "links": services.object_store.links_version(),
+            "links": dependencies.object_store.links_version(),
             "version": page_version(),
-            "notice": services.settings.site_notice,
+            "notice": dependencies.settings.site_notice,
         }
     )
 
     def write() -> str:
-        text = services.image_cache.pages.get(
+        text = dependencies.image_cache.pages.get(
             shared, lambda: render(csrf_token=lambda: _TOKENS_PLACE)
         )
         return text.replace(_TOKENS_PLACE, generate_csrf())
@@ -145,11 +145,11 @@ def show_card(image_id: int) -> str:
 @pages.get("/images/<image_id:image_id>/download")
 def download_original(image_id: int) -> BaseResponse:
     """Lead to the original, as a file to keep under the name its owner gave it."""
-    services = current_services()
-    with session_scope(services.session_factory) as session:
+    dependencies = current_dependencies()
+    with session_scope(dependencies.session_factory) as session:
         image = repository.get_image(session, image_id)
     return redirect(
-        services.object_store.presigned_download_url(
+        dependencies.object_store.presigned_download_url(
             image.original_key, content_type=image.content_type, filename=image.filename
         )
     )
@@ -195,7 +195,7 @@ def delete_image(image_id: int) -> BaseResponse:
 
 
 def _render_image(template: str, image_id: int) -> str:
-    with session_scope(current_services().session_factory) as session:
+    with session_scope(current_dependencies().session_factory) as session:
         image = repository.get_image(session, image_id)
     owner_id = current_owner().known_id
     return render_template(
@@ -236,22 +236,22 @@ def _filter_words() -> tuple[str | None, str | None, Status | None]:
 @pages.app_context_processor
 def _helpers() -> dict[str, Any]:
     """What templates may call: links are signed while a page is written, never stored."""
-    services = current_services()
+    dependencies = current_dependencies()
     return {
-        "settings": services.settings,
-        "thumbnail_url": lambda image: serializers.thumbnail_url(image, services.object_store),
-        "original_url": lambda image: serializers.original_url(image, services.object_store),
+        "settings": dependencies.settings,
+        "thumbnail_url": lambda image: serializers.thumbnail_url(image, dependencies.object_store),
+        "original_url": lambda image: serializers.original_url(image, dependencies.object_store),
         "half_error": serializers.half_error,
     }
 
 
 def _upload_desk() -> UploadDesk:
-    services = current_services()
+    dependencies = current_dependencies()
     return UploadDesk(
-        services.session_factory,
-        services.object_store,
-        max_upload_bytes=services.settings.max_upload_bytes,
-        max_image_pixels=services.settings.max_image_pixels,
+        dependencies.session_factory,
+        dependencies.object_store,
+        max_upload_bytes=dependencies.settings.max_upload_bytes,
+        max_image_pixels=dependencies.settings.max_image_pixels,
     )
 
 

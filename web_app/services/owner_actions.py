@@ -14,10 +14,10 @@ from database import repository
 from database.errors import DatabaseUnavailableError
 from database.models import Half, Image, Status
 from database.session import session_scope
-from web_app.edits import clean_edit
+from web_app.adapters.event_bus import EventBus
+from web_app.adapters.object_store import ObjectStore
 from web_app.errors import ConflictError, NotOwnerError, StorageUnavailableError
-from web_app.event_bus import EventBus
-from web_app.object_store import ObjectStore
+from web_app.services.edits import clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
 

@@ -6,13 +6,13 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 
 from database.models import AnnotationSource, Status
-from web_app.edits import (
+from web_app.routes.serializers import CURSOR_PATTERN
+from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_ANNOTATION_CHARACTERS,
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
 )
-from web_app.serializers import CURSOR_PATTERN
 
 MAX_IDS = 100
 MAX_PAGE_SIZE = 100

@@ -12,11 +12,11 @@ from threading import Lock
 
 from flask import Flask, request
 
+from web_app.dependencies import current_dependencies
 from web_app.errors import RateLimitedError
-from web_app.forwarding import client_network
-from web_app.health import health
-from web_app.owners import current_owner
-from web_app.services import current_services
+from web_app.middleware.exemptions import is_health_check
+from web_app.middleware.forwarding import client_network
+from web_app.middleware.owners import current_owner
 from web_app.settings import Settings
 
 # Clients are counted in so many drawers, whoever may come: memory stays what it is, and nothing has
@@ -76,7 +76,7 @@ def limit_requests(app: Flask, settings: Settings) -> None:
 
     @app.before_request
     def check() -> None:
-        if request.blueprint == health.name:
+        if is_health_check():
             return
         limit = limits.get(_kind())
         if limit is not None and (seconds := limit.hit(_drawer(_client()))):
@@ -91,7 +91,7 @@ def _kind() -> str:
 
 def _client() -> str:
     """Whoever signed in, or the address that asks: an owner's cookie is free to have anew."""
-    if current_services().sign_in is not None:
+    if current_dependencies().sign_in is not None:
         return current_owner().id
     return client_network(request.remote_addr)
 

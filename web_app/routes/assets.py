@@ -20,8 +20,8 @@ from whitenoise.compress import Compressor
 ONE_YEAR_SECONDS = 365 * 24 * 60 * 60
 _HASH_CHARACTERS = 16
 
-_FOLDER = Path(__file__).parent / "static"
-_TEMPLATES = Path(__file__).parent / "templates"
+_FOLDER = Path(__file__).parents[1] / "static"
+_TEMPLATES = Path(__file__).parents[1] / "templates"
 
 
 def serve_assets(app: Flask) -> None:

@@ -7,9 +7,9 @@ from flask import Request, current_app, request
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
+from web_app.dependencies import EXTENSION, Dependencies
 from web_app.errors import BadRequestError, WebError
-from web_app.services import EXTENSION, Services
-from web_app.uploads import MAX_FILES, BoundedFile
+from web_app.services.uploads import MAX_FILES, BoundedFile
 
 logger = logging.getLogger(__name__)
 
@@ -57,10 +57,10 @@ class BoundedRequest(Request):
         filename: str | None = None,
         content_length: int | None = None,
     ) -> IO[bytes]:
-        services: Services = current_app.extensions[EXTENSION]
+        dependencies: Dependencies = current_app.extensions[EXTENSION]
         # What comes after the last file that may be sent at once is only counted.
         is_within_limit = len(self._begun_files) < MAX_FILES
-        file = BoundedFile(services.settings.max_upload_bytes if is_within_limit else 0)
+        file = BoundedFile(dependencies.settings.max_upload_bytes if is_within_limit else 0)
         self._begun_files.append(file)
         return file
 

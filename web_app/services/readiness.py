@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.session import session_scope
-from web_app.object_store import ObjectStore
+from web_app.adapters.object_store import ObjectStore
 
 # Less than load balancers wait for an answer.
 DEADLINE_SECONDS = 4.0

@@ -11,19 +11,20 @@ from database import repository
 from database.models import Status
 from database.repository import ImageFilter, ImageVersion
 from database.session import session_scope
-from web_app import serializers
-from web_app.conditional import add_etag
+from web_app.dependencies import current_dependencies, owner_desk
 from web_app.errors import BadRequestError
-from web_app.openapi import (
+from web_app.middleware.owners import current_owner
+from web_app.routes import serializers
+from web_app.routes.conditional import add_etag
+from web_app.routes.openapi import (
     CHANGING,
     ETAG_HEADERS,
     LOOKING,
     not_modified,
     refuses,
 )
-from web_app.owners import current_owner
-from web_app.request import parse_image_id
-from web_app.schemas import (
+from web_app.routes.request import parse_image_id
+from web_app.routes.schemas import (
     MAX_IDS,
     EditSchema,
     ImagePageSchema,
@@ -34,7 +35,6 @@ from web_app.schemas import (
     RetrySchema,
     StatusQuerySchema,
 )
-from web_app.services import current_services, owner_desk
 
 api = Blueprint("api", __name__, url_prefix="/api", description="Images and where they stand")
 api.after_request(add_etag)
@@ -47,10 +47,10 @@ api.after_request(add_etag)
 @refuses(api, 401, 404, 503)
 def show_status(image_id: int) -> dict[str, Any]:
     """Where one image stands"""
-    services = current_services()
-    with session_scope(services.session_factory) as session:
+    dependencies = current_dependencies()
+    with session_scope(dependencies.session_factory) as session:
         image = repository.get_image(session, image_id)
-    return serializers.image(image, services.object_store, _owner_id())
+    return serializers.image(image, dependencies.object_store, _owner_id())
 
 
 @api.route("/image_status")
@@ -62,7 +62,7 @@ def show_status(image_id: int) -> dict[str, Any]:
 def list_statuses(query: dict[str, Any]) -> Response:
     """Where several images stand, newest first; ids that are unknown are left out"""
     image_ids = _parse_ids(query["ids"])
-    versions = current_services().listing.find_versions(image_ids)
+    versions = current_dependencies().listing.find_versions(image_ids)
     return _json_object(images=_images_json(versions))
 
 
@@ -81,7 +81,7 @@ def list_images(query: dict[str, Any]) -> Response:
         tag=query.get("tag"),
         status=Status(query["status"]) if "status" in query else None,
     )
-    page = current_services().listing.read_page(limit=limit, before_id=before_id, where=where)
+    page = current_dependencies().listing.read_page(limit=limit, before_id=before_id, where=where)
     return _json_object(
         images=_images_json(page.versions),
         next_cursor=current_app.json.dumps(page.next_cursor),
@@ -96,10 +96,10 @@ def list_images(query: dict[str, Any]) -> Response:
 @refuses(api, 401, 404, 503)
 def show_image(image_id: int) -> dict[str, Any]:
     """One image"""
-    services = current_services()
-    with session_scope(services.session_factory) as session:
+    dependencies = current_dependencies()
+    with session_scope(dependencies.session_factory) as session:
         image = repository.get_image(session, image_id)
-    return serializers.image(image, services.object_store, _owner_id())
+    return serializers.image(image, dependencies.object_store, _owner_id())
 
 
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
@@ -111,7 +111,7 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Write the image's words oneself, or put back the model's"""
     is_restoring = edit.pop("restore", False)
     image = owner_desk(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
-    return serializers.image(image, current_services().object_store, _owner_id())
+    return serializers.image(image, current_dependencies().object_store, _owner_id())
 
 
 @api.route("/images/<image_id:image_id>", methods=["DELETE"])
@@ -131,7 +131,7 @@ def delete_image(image_id: int) -> None:
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Ask again for what failed, or for another caption"""
     image = owner_desk(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
-    return serializers.image(image, current_services().object_store, _owner_id())
+    return serializers.image(image, current_dependencies().object_store, _owner_id())
 
 
 @api.route("/images/retry", methods=["POST"])
@@ -153,10 +153,10 @@ def _expect_json() -> None:
 
 
 def _images_json(versions: Sequence[ImageVersion]) -> str:
-    services = current_services()
-    cache = services.image_cache
+    dependencies = current_dependencies()
+    cache = dependencies.image_cache
     return serializers.images_json(
-        cache.get_all(versions), services.object_store, cache.json_texts, _owner_id()
+        cache.get_all(versions), dependencies.object_store, cache.json_texts, _owner_id()
     )
 
 

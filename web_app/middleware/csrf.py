@@ -10,7 +10,7 @@ from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms.validators import ValidationError
 
 from web_app.errors import CSRFError
-from web_app.owners import current_owner
+from web_app.middleware.owners import current_owner
 
 HEADER = "X-CSRFToken"
 FIELD = "csrf_token"

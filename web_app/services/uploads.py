@@ -21,8 +21,8 @@ from database.repository import NewImage
 from database.session import session_scope
 from imaging.decoding import ImageHeader, read_header
 from imaging.errors import ImageError, UnsupportedFormatError
+from web_app.adapters.object_store import ObjectStore
 from web_app.errors import UploadRejectedError, WebError
-from web_app.object_store import ObjectStore
 
 MAX_FILES = 100
 MAX_FILENAME_CHARACTERS = 255

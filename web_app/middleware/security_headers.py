@@ -3,7 +3,7 @@
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 
-from web_app.object_store import ObjectStore
+from web_app.adapters.object_store import ObjectStore
 
 # A year of never asking by http again, once somebody has come by https. Of this name only: what
 # else lives below it is not ours to say.

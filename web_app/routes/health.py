@@ -3,10 +3,13 @@
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
-from web_app.schemas import HealthSchema, ReadinessSchema
-from web_app.services import current_services
+from web_app.dependencies import current_dependencies
+from web_app.middleware.exemptions import HEALTH_BLUEPRINT
+from web_app.routes.schemas import HealthSchema, ReadinessSchema
 
-health = Blueprint("health", __name__, url_prefix="/health", description="For load balancers")
+health = Blueprint(
+    HEALTH_BLUEPRINT, __name__, url_prefix="/health", description="For load balancers"
+)
 
 
 @health.route("")
@@ -24,7 +27,7 @@ def show_liveness() -> dict[str, str]:
 @health.alt_response(503, schema=ReadinessSchema, description="A dependency is down")
 def show_readiness() -> tuple[Response, int]:
     """Each dependency by name; 503 when one is down"""
-    dependencies = current_services().readiness.states()
+    dependencies = current_dependencies().readiness.states()
     away = [name for name, state in dependencies.items() if state != "ok"]
     if not away:
         return jsonify(status="ok", dependencies=dependencies), 200

@@ -5,20 +5,20 @@ from dataclasses import dataclass
 from flask import current_app
 from sqlalchemy.orm import Session, sessionmaker
 
-from web_app.changes import OwnerDesk
-from web_app.event_bus import EventBus
-from web_app.image_cache import ImageCache
-from web_app.listing import Listing
-from web_app.object_store import ObjectStore
-from web_app.readiness import Readiness
+from web_app.adapters.event_bus import EventBus
+from web_app.adapters.object_store import ObjectStore
+from web_app.adapters.sign_in import SignIn
+from web_app.services.image_cache import ImageCache
+from web_app.services.listing import Listing
+from web_app.services.owner_actions import OwnerDesk
+from web_app.services.readiness import Readiness
 from web_app.settings import Settings
-from web_app.sign_in import SignIn
 
 EXTENSION = "image_annotation"
 
 
 @dataclass(frozen=True)
-class Services:
+class Dependencies:
     """The application's settings, storage, bus and database."""
 
     settings: Settings
@@ -31,13 +31,15 @@ class Services:
     sign_in: SignIn | None  # None: everybody is whom their cookie or token names.
 
 
-def current_services() -> Services:
+def current_dependencies() -> Dependencies:
     """The services of the application that answers this request."""
-    services: Services = current_app.extensions[EXTENSION]
-    return services
+    dependencies: Dependencies = current_app.extensions[EXTENSION]
+    return dependencies
 
 
 def owner_desk(owner_id: str | None) -> OwnerDesk:
     """Where this owner changes their images."""
-    services = current_services()
-    return OwnerDesk(services.session_factory, services.object_store, services.event_bus, owner_id)
+    dependencies = current_dependencies()
+    return OwnerDesk(
+        dependencies.session_factory, dependencies.object_store, dependencies.event_bus, owner_id
+    )

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import repository
 from database.repository import ALL, ImageFilter, ImageVersion
 from database.session import reading
-from web_app import serializers
-from web_app.shared_answers import SharedAnswers
+from web_app.routes import serializers
+from web_app.services.shared_answers import SharedAnswers
 
 # Counting more would read more of the table than anybody looks at.
 MAX_COUNT = 1001

@@ -9,11 +9,11 @@ from typing import Any
 from flask import current_app, url_for
 
 from database.models import Half, Image
+from web_app.adapters.object_store import ObjectStore
 from web_app.errors import BadRequestError, WebError
-from web_app.image_cache import Kept, KnownImage
-from web_app.object_store import ObjectStore
-from web_app.pricing import cost_usd
-from web_app.uploads import UploadResult
+from web_app.services.image_cache import Kept, KnownImage
+from web_app.services.pricing import cost_usd
+from web_app.services.uploads import UploadResult
 
 # What `encode_cursor` makes of numbers of up to 17 digits: for each three of them four characters.
 _PAIR, _MIDDLE, _LAST = r"(?:[MN][DTjz]|O[DT])", "[AEIMQUYcgk]", "[w-z0-5]"

@@ -12,10 +12,10 @@ from functools import lru_cache
 from flask import Flask, Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from web_app.adapters.sign_in import HEADER as SIGN_IN_HEADER
+from web_app.dependencies import current_dependencies
 from web_app.errors import InvalidOwnerTokenError
-from web_app.health import health
-from web_app.services import current_services
-from web_app.sign_in import HEADER as SIGN_IN_HEADER
+from web_app.middleware.exemptions import is_health_check
 
 COOKIE_NAME = "owner"
 COOKIE_SECONDS = 400 * 24 * 60 * 60  # The longest that browsers keep one.
@@ -90,7 +90,7 @@ def require_sign_in(app: Flask) -> None:
 
     @app.before_request
     def check() -> None:
-        if current_services().sign_in is not None and request.blueprint != health.name:
+        if current_dependencies().sign_in is not None and not is_health_check():
             current_owner()
 
 
@@ -113,7 +113,7 @@ def current_owner() -> Owner:
         SignInUnavailableError: whether they have cannot be told now.
     """
     if "owner" not in g:
-        sign_in = current_services().sign_in
+        sign_in = current_dependencies().sign_in
         if sign_in is None:
             g.owner = current_owners().identify(request)
         else:

@@ -6,7 +6,7 @@ from flask import Flask, Response, request
 from werkzeug.sansio.utils import host_is_trusted
 
 from web_app.errors import HostNotAllowedError
-from web_app.health import health
+from web_app.middleware.exemptions import is_health_check
 
 
 def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
@@ -22,7 +22,7 @@ def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
     @app.before_request
     def check() -> None:
         # Load balancers ask an address after its health, not a name.
-        if request.blueprint != health.name and not host_is_trusted(request.host, allowed):
+        if not is_health_check() and not host_is_trusted(request.host, allowed):
             raise HostNotAllowedError
 
 

@@ -1,0 +1,130 @@
+"""The web application: takes uploads in, shows what became of them."""
+
+from flask import Flask, Response
+from flask_compress import Compress
+from sqlalchemy.orm import Session, sessionmaker
+
+from database.session import create_database_engine, create_session_factory
+from web_app.adapters.event_bus import EventBridgeBus, EventBus
+from web_app.adapters.object_store import ObjectStore, S3ObjectStore
+from web_app.adapters.secret_store import fetch_secret
+from web_app.adapters.sign_in import SignIn
+from web_app.dependencies import EXTENSION, Dependencies
+from web_app.middleware.allowed_hosts import refuse_other_hosts
+from web_app.middleware.csrf import protect_against_csrf
+from web_app.middleware.forwarding import trust_proxies
+from web_app.middleware.owners import require_sign_in
+from web_app.middleware.rate_limits import limit_requests
+from web_app.middleware.security_headers import SessionCookies, set_security_headers
+from web_app.routes.api import api
+from web_app.routes.assets import serve_assets
+from web_app.routes.error_handlers import register_error_handlers
+from web_app.routes.health import health
+from web_app.routes.openapi import register_api
+from web_app.routes.pages import pages
+from web_app.routes.request import BoundedRequest, ImageIDConverter
+from web_app.services.image_cache import ImageCache
+from web_app.services.listing import Listing
+from web_app.services.readiness import Readiness
+from web_app.settings import MIN_SECRET_CHARACTERS, Settings
+
+# All files of one request may be as long together as this many of the longest. Each waits on the
+# disk until it is stored, and every thread may hold a request's worth.
+MAX_LARGEST_FILES = 5
+# What a form adds around its files: boundaries, headers, file names.
+_FORM_OVERHEAD_BYTES = 1024 * 1024
+# Shorter answers fit in one packet either way.
+_COMPRESS_MIN_BYTES = 1024
+
+
+def create_app(
+    settings: Settings | None = None,
+    *,
+    object_store: ObjectStore | None = None,
+    event_bus: EventBus | None = None,
+    session_factory: sessionmaker[Session] | None = None,
+) -> Flask:
+    """Join the application's parts. Whatever is not given is built from the environment."""
+    settings = settings or Settings()
+    object_store = object_store or _object_store(settings)
+    session_factory = session_factory or create_session_factory(
+        create_database_engine(settings, fetch_secret)
+    )
+    app = Flask("web_app", static_folder=None)
+    app.request_class = BoundedRequest
+    app.session_interface = SessionCookies()
+    app.url_map.converters["image_id"] = ImageIDConverter
+    app.config.update(
+        SECRET_KEY=_secret_key(settings),
+        SESSION_COOKIE_SAMESITE="Lax",
+        MAX_CONTENT_LENGTH=MAX_LARGEST_FILES * settings.max_upload_bytes + _FORM_OVERHEAD_BYTES,
+        COMPRESS_MIN_SIZE=_COMPRESS_MIN_BYTES,
+    )
+    app.extensions[EXTENSION] = Dependencies(
+        settings=settings,
+        object_store=object_store,
+        event_bus=event_bus or _event_bus(settings),
+        session_factory=session_factory,
+        listing=Listing(session_factory),
+        image_cache=ImageCache(session_factory),
+        readiness=Readiness.of(session_factory, object_store),
+        sign_in=_sign_in(settings),
+    )
+    # What is registered first sees an answer last: it is compressed when it is whole.
+    Compress(app)
+    set_security_headers(app, object_store)
+    app.after_request(_forbid_shared_caching)
+    # A request passes these in this order. All but the last leave its body alone.
+    refuse_other_hosts(app, settings.allowed_hosts)
+    require_sign_in(app)
+    limit_requests(app, settings)
+    protect_against_csrf(app)
+    serve_assets(app)
+    trust_proxies(app, settings.trusted_proxy_count)
+    app.register_blueprint(pages)
+    register_api(app, api, health)
+    register_error_handlers(app)
+    return app
+
+
+def _secret_key(settings: Settings) -> str:
+    """What signs cookies and tokens, read once: all processes must go on with the same one.
+
+    Raises:
+        ValueError: the secret is too short to keep anything.
+    """
+    if settings.flask_secret_key is not None:
+        return settings.flask_secret_key.get_secret_value()
+    key = fetch_secret(settings.flask_secret_arn or "")
+    if len(key) < MIN_SECRET_CHARACTERS:
+        raise ValueError(
+            "The secret that FLASK_SECRET_ARN names is too short: it needs at least "
+            f"{MIN_SECRET_CHARACTERS} characters."
+        )
+    return key
+
+
+def _sign_in(settings: Settings) -> SignIn | None:
+    if settings.sign_in_load_balancer_arn is None:
+        return None
+    return SignIn(settings.sign_in_load_balancer_arn, settings.public_keys_url())
+
+
+def _object_store(settings: Settings) -> ObjectStore:
+    return S3ObjectStore(
+        image_bucket=settings.s3_image_bucket,
+        thumbnail_bucket=settings.s3_thumbnail_bucket,
+        presigned_url_seconds=settings.presigned_url_seconds,
+    )
+
+
+def _event_bus(settings: Settings) -> EventBus:
+    return EventBridgeBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket)
+
+
+def _forbid_shared_caching(response: Response) -> Response:
+    """Pages hold one person's links and errors pass; neither belongs in anybody else's cache."""
+    if "Cache-Control" not in response.headers:
+        may_be_kept = response.status_code < 300 or response.status_code == 304
+        response.headers["Cache-Control"] = "private, no-cache" if may_be_kept else "no-store"
+    return response

@@ -1,0 +1,1 @@
+"""Use cases. They know neither Flask nor HTTP."""
