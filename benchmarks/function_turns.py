@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.measure import in_turns
 from database import object_keys, repository
-from database.models import Half
+from database.models import Job
 from database.repository import NewImage, Tokens
 from database.session import create_database_engine, create_session_factory, session_scope
 from lambda_functions.annotation import handler as annotation
@@ -44,12 +44,12 @@ WORDS = {
 ANSWER = Answer(json.dumps(WORDS), "a-model", Tokens(1100, 90))
 
 
-def main(half: Half, result: Path) -> None:
+def main(job: Job, result: Path) -> None:
     settings = ThumbnailSettings()
     session_factory = create_session_factory(create_database_engine(settings))
     bare_parts = BareParts(settings)
     bare: Callable[[str], None]
-    if half is Half.THUMBNAIL:
+    if job is Job.THUMBNAIL:
         handle, bare = thumbnail.handler, bare_parts.thumbnail
     else:
         handle, bare = annotation.handler, bare_parts.annotation
@@ -154,4 +154,4 @@ class BareParts:
 
 
 if __name__ == "__main__":
-    main(Half(sys.argv[1]), Path(sys.argv[2]))
+    main(Job(sys.argv[1]), Path(sys.argv[2]))

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.fast_server import fast_server
 from benchmarks.measure import ROOT, Row, at_most, worst
 from benchmarks.servers import AWS_ENVIRONMENT, mysql_database
-from database.models import Half
+from database.models import Job
 from tests.support.factories import make_photo
 from tests.support.programs import inherited_environment
 
@@ -30,18 +30,18 @@ PHOTO_QUALITY = 92
 def measure() -> Sequence[Row]:
     rows = []
     with mysql_database() as database_url, fast_server(_photo()) as storage_url:
-        for half in Half:
-            anchor, ours = _in_a_function(half, _environment(database_url, storage_url))
-            rows.append(Row(f"pipeline_overhead_{half}", anchor * 1000, ours * 1000, "ms", GOAL))
+        for job in Job:
+            anchor, ours = _in_a_function(job, _environment(database_url, storage_url))
+            rows.append(Row(f"pipeline_overhead_{job}", anchor * 1000, ours * 1000, "ms", GOAL))
     return [*rows, worst(rows, "pipeline_overhead")]
 
 
-def _in_a_function(half: Half, environment: dict[str, str]) -> tuple[float, float]:
+def _in_a_function(job: Job, environment: dict[str, str]) -> tuple[float, float]:
     """Let a process of the function's own take the turns: a fork costs what its process holds."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = Path(folder) / "seconds.json"
         subprocess.run(
-            [sys.executable, "-m", "benchmarks.function_turns", half, seconds],
+            [sys.executable, "-m", "benchmarks.function_turns", job, seconds],
             cwd=ROOT,
             env=environment,
             stdout=subprocess.DEVNULL,  # Its log and its metrics, which it writes as ever.

@@ -29,7 +29,7 @@ from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
 
 
-class Half(StrEnum):
+class Job(StrEnum):
     """The two parts of a row that functions complete."""
 
     ANNOTATION = "annotation"
@@ -260,10 +260,10 @@ class Image(Base):
     @property
     def status(self) -> Status:
         """Failed when a half failed and none is pending; completed when both are; else pending."""
-        halves = {self.annotation_status, self.thumbnail_status}
-        if Status.PENDING in halves:
+        jobs = {self.annotation_status, self.thumbnail_status}
+        if Status.PENDING in jobs:
             return Status.PENDING
-        return Status.FAILED if Status.FAILED in halves else Status.COMPLETED
+        return Status.FAILED if Status.FAILED in jobs else Status.COMPLETED
 
 
 class AnnotationFingerprint(Base):

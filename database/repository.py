@@ -12,7 +12,7 @@ A half of a row moves like this:
 The claim's end time doubles as its token: a `record_*` whose claim is no longer the row's changes
 nothing, so a function that was thought dead cannot overwrite what came after it.
 
-A person's retry, `request_again`, takes a half back to pending from where it ended. An image that
+A person's retry, `reset_for_retry`, takes a half back to pending from where it ended. An image that
 is being deleted (`mark_deleting`) is hidden from every question at once, and no half of it can be
 claimed any more.
 """
@@ -51,8 +51,8 @@ from database.errors import ImageNotFoundError
 from database.models import (
     AnnotationFingerprint,
     AnnotationSource,
-    Half,
     Image,
+    Job,
     Status,
     json_pairs,
     utc_now,
@@ -103,7 +103,7 @@ class NewImage:
 
 
 @dataclass(frozen=True)
-class SameBytes:
+class Duplicate:
     """An earlier image with the same bytes as one that is being uploaded."""
 
     image_id: int
@@ -117,7 +117,7 @@ class Claim:
 
     image_id: int
     original_key: str
-    half: Half
+    job: Job
     attempt: int  # 1 for the first
     claimed_until: datetime
     sha256: str  # Of the original's bytes, in hex.
@@ -137,12 +137,12 @@ class Tokens:
 
 
 @dataclass(frozen=True)
-class GivenUp:
+class FailedJob:
     """A half that was failed just now, by whoever noticed that nobody would finish it."""
 
     image_id: int
     object_key: str  # Of the original.
-    half: Half
+    job: Job
     code: str
     reason: str
 
@@ -261,7 +261,7 @@ def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Imag
         .where(
             _is_visible(),
             Image.owner_id == owner_id,
-            or_(*(_column(half, "status") == Status.FAILED for half in Half)),
+            or_(*(_column(job, "status") == Status.FAILED for job in Job)),
             _was_stored(),
         )
         .order_by(Image.id.desc())
@@ -269,7 +269,7 @@ def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Imag
     ).all()
 
 
-def find_same_bytes(session: Session, *, owner_id: str, sha256: str) -> SameBytes | None:
+def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> Duplicate | None:
     """This owner's first image with the same bytes, unless its upload is known to have failed."""
     row = session.execute(
         select(Image.id, Image.original_key, Image.annotation_status, Image.thumbnail_status)
@@ -285,7 +285,7 @@ def find_same_bytes(session: Session, *, owner_id: str, sha256: str) -> SameByte
     if row is None:
         return None
     is_stored = Status.COMPLETED in (row.annotation_status, row.thumbnail_status)
-    return SameBytes(row.id, row.original_key, is_stored)
+    return Duplicate(row.id, row.original_key, is_stored)
 
 
 def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
@@ -297,18 +297,18 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
     """
     untouched = [
         condition
-        for half in Half
+        for job in Job
         for condition in (
-            _column(half, "status") == Status.PENDING,
-            _column(half, "attempts") == 0,
+            _column(job, "status") == Status.PENDING,
+            _column(job, "attempts") == 0,
             # An attempt that was put off does not count, and leaves what it met.
-            _column(half, "error_code").is_(None),
+            _column(job, "error_code").is_(None),
         )
     ]
     failure = {
         name: value
-        for half in Half
-        for name, value in _failure(half, "upload_failed", message).items()
+        for job in Job
+        for name, value in _failure(job, "upload_failed", message).items()
     }
     return bool(
         execute_update(
@@ -317,9 +317,9 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
     )
 
 
-def claim_half(
-    session: Session, half: Half, original_key: str, *, lease_seconds: int, max_attempts: int
-) -> Claim | GivenUp | None:
+def claim_job(
+    session: Session, job: Job, original_key: str, *, lease_seconds: int, max_attempts: int
+) -> Claim | FailedJob | None:
     """Take one half of an image to work on it, if it is pending and in nobody's hands.
 
     Args:
@@ -335,16 +335,16 @@ def claim_half(
     Raises:
         ImageNotFoundError: no row has this key.
     """
-    free = [Image.original_key == original_key, _is_visible(), *_waiting(half)]
-    attempts = _column(half, "attempts")
+    free = [Image.original_key == original_key, _is_visible(), *_waiting(job)]
+    attempts = _column(job, "attempts")
     claimed = execute_update(
         session,
         update(Image)
         .where(*free, attempts < max_attempts)
         .values(
             {
-                f"{half}_attempts": attempts + 1,
-                f"{half}_claimed_until": utc_now(lease_seconds),
+                f"{job}_attempts": attempts + 1,
+                f"{job}_claimed_until": utc_now(lease_seconds),
             }
         ),
     )
@@ -352,7 +352,7 @@ def claim_half(
         select(
             Image.id,
             attempts,
-            _column(half, "claimed_until"),
+            _column(job, "claimed_until"),
             Image.sha256,
             Image.generated_annotation.is_not(None).label("has_words"),
         ).where(Image.original_key == original_key)
@@ -363,7 +363,7 @@ def claim_half(
         return Claim(
             row.id,
             original_key,
-            half,
+            job,
             attempt=row[1],
             claimed_until=row[2],
             sha256=row.sha256,
@@ -375,9 +375,9 @@ def claim_half(
     )
     exhausted = execute_update(
         session,
-        update(Image).where(*free, attempts >= max_attempts).values(_failure(half, code, message)),
+        update(Image).where(*free, attempts >= max_attempts).values(_failure(job, code, message)),
     )
-    return GivenUp(row.id, original_key, half, code, message) if exhausted else None
+    return FailedJob(row.id, original_key, job, code, message) if exhausted else None
 
 
 def record_annotation(
@@ -416,7 +416,7 @@ def record_annotation(
             "generated_alt_text": result.alt_text,
             "generated_tags": list(result.tags),
             "annotation_model": result.model,
-            **_success(claim.half),
+            **_success(claim.job),
         },
     )
     if is_recorded and fingerprint is not None:
@@ -472,7 +472,7 @@ def record_thumbnail(session: Session, claim: Claim, *, dominant_color: str) -> 
         {
             "thumbnail_key": object_keys.thumbnail_key(claim.original_key),
             "dominant_color": dominant_color,
-            **_success(claim.half),
+            **_success(claim.job),
         },
     )
 
@@ -483,10 +483,10 @@ def record_failure(session: Session, claim: Claim, *, code: str, message: str) -
     Returns:
         False when the claim had been lost, and nothing was changed.
     """
-    return _record(session, claim, _failure(claim.half, code, message))
+    return _record(session, claim, _failure(claim.job, code, message))
 
 
-def record_setback(session: Session, claim: Claim, *, code: str, message: str) -> bool:
+def record_transient_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
     """Note what an attempt met and give the half back, still pending, for the next attempt.
 
     Returns:
@@ -495,7 +495,7 @@ def record_setback(session: Session, claim: Claim, *, code: str, message: str) -
     return _record(
         session,
         claim,
-        {**_failure(claim.half, code, message), f"{claim.half}_status": Status.PENDING},
+        {**_failure(claim.job, code, message), f"{claim.job}_status": Status.PENDING},
     )
 
 
@@ -503,7 +503,7 @@ def record_postponement(
     session: Session, claim: Claim, *, code: str, message: str, seconds: int
 ) -> bool:
     """Put the half off: still pending, not to be claimed for so many seconds, and the attempt does
-    not count. `take_idle` returns it when they are over.
+    not count. `requeue_stalled_jobs` returns it when they are over.
 
     Returns:
         False when the claim had been lost, and nothing was changed.
@@ -512,10 +512,10 @@ def record_postponement(
         session,
         claim,
         {
-            **_failure(claim.half, code, message),
-            f"{claim.half}_status": Status.PENDING,
-            f"{claim.half}_attempts": _column(claim.half, "attempts") - 1,
-            f"{claim.half}_claimed_until": utc_now(seconds),
+            **_failure(claim.job, code, message),
+            f"{claim.job}_status": Status.PENDING,
+            f"{claim.job}_attempts": _column(claim.job, "attempts") - 1,
+            f"{claim.job}_claimed_until": utc_now(seconds),
         },
     )
 
@@ -570,8 +570,8 @@ def restore_annotation(session: Session, image_id: int) -> bool:
     )
 
 
-def request_again(
-    session: Session, image_id: int, half: Half, *, even_completed: bool = False
+def reset_for_retry(
+    session: Session, image_id: int, job: Job, *, even_completed: bool = False
 ) -> bool:
     """Take a failed half back to pending, as new as if its original had just arrived.
 
@@ -588,15 +588,15 @@ def request_again(
             .where(
                 Image.id == image_id,
                 _is_visible(),
-                _column(half, "status").in_(ended),
+                _column(job, "status").in_(ended),
                 _was_stored(),
             )
-            .values(_as_new(half)),
+            .values(_as_new(job)),
         )
     )
 
 
-def take_back(session: Session, half: Half, original_key: str, *, max_attempts: int) -> bool:
+def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
     """Take a half back to pending, as new, if what ended its work may have passed or been mended:
     it failed with one of `REDRIVABLE_CODES`, or its attempts are used up.
 
@@ -613,13 +613,13 @@ def take_back(session: Session, half: Half, original_key: str, *, max_attempts: 
                 _was_stored(),
                 or_(
                     and_(
-                        _column(half, "status") == Status.FAILED,
-                        _column(half, "error_code").in_(REDRIVABLE_CODES),
+                        _column(job, "status") == Status.FAILED,
+                        _column(job, "error_code").in_(REDRIVABLE_CODES),
                     ),
-                    and_(*_waiting(half), _column(half, "attempts") >= max_attempts),
+                    and_(*_waiting(job), _column(job, "attempts") >= max_attempts),
                 ),
             )
-            .values(_as_new(half)),
+            .values(_as_new(job)),
         )
     )
 
@@ -670,7 +670,7 @@ def remove_deleted(session: Session, image_id: int) -> bool:
     return is_removed
 
 
-def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> list[GivenUp]:
+def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
     """Fail halves that were asked for longer ago than the deadline and are in nobody's hands.
 
     Returns:
@@ -680,10 +680,10 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> li
         select(Image.id, Image.original_key)
         .where(
             _is_visible(),
-            *_waiting(half),
-            _column(half, "requested_at") < utc_now(-deadline_seconds),
+            *_waiting(job),
+            _column(job, "requested_at") < utc_now(-deadline_seconds),
         )
-        .order_by(_column(half, "requested_at"))
+        .order_by(_column(job, "requested_at"))
         .limit(MAX_OVERDUE)
         # What somebody is about to claim or to finish is left to them.
         .with_for_update(skip_locked=True)
@@ -692,15 +692,15 @@ def record_overdue(session: Session, half: Half, *, deadline_seconds: int) -> li
     execute_update(
         session,
         update(Image)
-        .where(Image.id.in_([row.id for row in overdue]), *_waiting(half))
-        .values(_failure(half, code, message)),
+        .where(Image.id.in_([row.id for row in overdue]), *_waiting(job))
+        .values(_failure(job, code, message)),
     )
-    return [GivenUp(row.id, row.original_key, half, code, message) for row in overdue]
+    return [FailedJob(row.id, row.original_key, job, code, message) for row in overdue]
 
 
-def take_idle(
+def requeue_stalled_jobs(
     session: Session, *, idle_seconds: int, limit: int, restarts_deadline: bool = False
-) -> list[tuple[Half, str]]:
+) -> list[tuple[Job, str]]:
     """Halves, with their originals' keys, that wait and that nobody will come back to by himself.
 
     Nothing happened to them for `idle_seconds`, because their event was lost or is late; or the
@@ -712,33 +712,33 @@ def take_idle(
     # One query for each half, because each has an index that leads straight to what is pending;
     # both before either is touched.
     idle = {
-        half: session.execute(
+        job: session.execute(
             select(Image.id, Image.original_key)
             .where(
                 _is_visible(),
-                *_waiting(half),
+                *_waiting(job),
                 or_(
                     Image.updated_at < utc_now(-idle_seconds),
-                    _column(half, "claimed_until").is_not(None),
+                    _column(job, "claimed_until").is_not(None),
                 ),
             )
-            .order_by(_column(half, "requested_at"))
+            .order_by(_column(job, "requested_at"))
             .limit(limit)
         ).all()
-        for half in Half
+        for job in Job
     }
-    for half, rows in idle.items():
-        touched: dict[str, Any] = {"updated_at": utc_now(), f"{half}_claimed_until": None}
+    for job, rows in idle.items():
+        touched: dict[str, Any] = {"updated_at": utc_now(), f"{job}_claimed_until": None}
         if restarts_deadline:
-            touched[f"{half}_requested_at"] = utc_now()
+            touched[f"{job}_requested_at"] = utc_now()
         execute_update(
             session,
             update(Image)
             # Whoever claimed one in the meantime keeps it.
-            .where(Image.id.in_([row.id for row in rows]), *_waiting(half))
+            .where(Image.id.in_([row.id for row in rows]), *_waiting(job))
             .values(touched),
         )
-    return [(half, row.original_key) for half, rows in idle.items() for row in rows]
+    return [(job, row.original_key) for job, rows in idle.items() for row in rows]
 
 
 def _is_visible() -> ColumnElement[bool]:
@@ -755,7 +755,7 @@ def _was_stored() -> ColumnElement[bool]:
 def _is_settled() -> ColumnElement[bool]:
     """Nobody can be at work on this image, which is being deleted, nor storing its original."""
     return or_(
-        and_(*(_column(half, "status") != Status.PENDING for half in Half)),
+        and_(*(_column(job, "status") != Status.PENDING for job in Job)),
         Image.deleting_at < utc_now(-LINGER_SECONDS),
     )
 
@@ -825,48 +825,48 @@ def _newest_id() -> ColumnElement[int]:
     return select(func.coalesce(func.max(Image.id), 0)).scalar_subquery()
 
 
-def _column(half: Half, name: str) -> InstrumentedAttribute[Any]:
-    """A half's own column: `_column(Half.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
-    column: InstrumentedAttribute[Any] = getattr(Image, f"{half}_{name}")
+def _column(job: Job, name: str) -> InstrumentedAttribute[Any]:
+    """A half's own column: `_column(Job.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
+    column: InstrumentedAttribute[Any] = getattr(Image, f"{job}_{name}")
     return column
 
 
-def _waiting(half: Half) -> list[ColumnElement[bool]]:
+def _waiting(job: Job) -> list[ColumnElement[bool]]:
     """Pending, and no function holds a claim that still runs."""
-    claimed_until = _column(half, "claimed_until")
+    claimed_until = _column(job, "claimed_until")
     return [
-        _column(half, "status") == Status.PENDING,
+        _column(job, "status") == Status.PENDING,
         or_(claimed_until.is_(None), claimed_until < utc_now()),
     ]
 
 
-def _as_new(half: Half) -> dict[str, Any]:
+def _as_new(job: Job) -> dict[str, Any]:
     """As if the original had just arrived."""
     return {
-        f"{half}_status": Status.PENDING,
-        f"{half}_error_code": None,
-        f"{half}_error_message": None,
-        f"{half}_attempts": 0,
-        f"{half}_claimed_until": None,
-        f"{half}_requested_at": utc_now(),
+        f"{job}_status": Status.PENDING,
+        f"{job}_error_code": None,
+        f"{job}_error_message": None,
+        f"{job}_attempts": 0,
+        f"{job}_claimed_until": None,
+        f"{job}_requested_at": utc_now(),
     }
 
 
-def _success(half: Half) -> dict[str, Any]:
+def _success(job: Job) -> dict[str, Any]:
     return {
-        f"{half}_status": Status.COMPLETED,
-        f"{half}_error_code": None,
-        f"{half}_error_message": None,
-        f"{half}_claimed_until": None,
+        f"{job}_status": Status.COMPLETED,
+        f"{job}_error_code": None,
+        f"{job}_error_message": None,
+        f"{job}_claimed_until": None,
     }
 
 
-def _failure(half: Half, code: str, message: str) -> dict[str, Any]:
+def _failure(job: Job, code: str, message: str) -> dict[str, Any]:
     return {
-        f"{half}_status": Status.FAILED,
-        f"{half}_error_code": code,
-        f"{half}_error_message": message[:MAX_ERROR_MESSAGE_CHARACTERS],
-        f"{half}_claimed_until": None,
+        f"{job}_status": Status.FAILED,
+        f"{job}_error_code": code,
+        f"{job}_error_message": message[:MAX_ERROR_MESSAGE_CHARACTERS],
+        f"{job}_claimed_until": None,
     }
 
 
@@ -878,8 +878,8 @@ def _record(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
             update(Image)
             .where(
                 Image.id == claim.image_id,
-                _column(claim.half, "status") == Status.PENDING,
-                _column(claim.half, "claimed_until") == claim.claimed_until,
+                _column(claim.job, "status") == Status.PENDING,
+                _column(claim.job, "claimed_until") == claim.claimed_until,
             )
             .values(values),
         )

@@ -29,7 +29,7 @@ _SOURCE = "image-annotation"
 _DETAIL_TYPES = {"Annotation": "Annotation Requested", "Thumbnail": "Thumbnail Requested"}
 # The logical ids of the rules and functions are in the names CloudFormation makes of them.
 _HALF = re.compile(r"(Annotation|Thumbnail)(?:Rule|Function)\b")
-_HALF_OF_DETAIL_TYPE = {detail_type: half for half, detail_type in _DETAIL_TYPES.items()}
+_HALF_OF_DETAIL_TYPE = {detail_type: job for job, detail_type in _DETAIL_TYPES.items()}
 # Long enough to look at all there is; what stays is shown again at once at the end.
 _HIDDEN_SECONDS = 600
 _BATCH = 10
@@ -43,7 +43,7 @@ class UnreadableMessageError(Exception):
 class DeadLetter:
     """Work that was given up on."""
 
-    half: str  # Annotation | Thumbnail
+    job: str  # Annotation | Thumbnail
     bucket: str
     key: str
     reason: str
@@ -54,7 +54,7 @@ class DeadLetter:
         detail = {"bucket": {"name": self.bucket}, "object": {"key": self.key}, "redrive": True}
         return {
             "Source": _SOURCE,
-            "DetailType": _DETAIL_TYPES[self.half],
+            "DetailType": _DETAIL_TYPES[self.job],
             "Detail": json.dumps(detail),
         }
 
@@ -143,7 +143,7 @@ def _redrive(
         redriven.unreadable += 1
         console.step(queue, f"{message['MessageId']} stays: {error}", "bad")
         return False
-    what = f"{letter.half.lower()} of {letter.key}: {letter.reason}"
+    what = f"{letter.job.lower()} of {letter.key}: {letter.reason}"
     if dry_run:
         redriven.put += 1
         console.step(queue, what)
@@ -212,7 +212,7 @@ def _letter(event: Any, arn: str, reason: str) -> DeadLetter:
     except (KeyError, TypeError) as error:
         raise UnreadableMessageError("its event names no original") from error
     found = _HALF.search(arn)
-    half = found[1] if found else _HALF_OF_DETAIL_TYPE.get(event.get("detail-type", ""))
-    if half is None:
+    job = found[1] if found else _HALF_OF_DETAIL_TYPE.get(event.get("detail-type", ""))
+    if job is None:
         raise UnreadableMessageError(f"it does not say which function it was for (“{arn}”)")
-    return DeadLetter(half, str(bucket), str(key), reason or "no reason given")
+    return DeadLetter(job, str(bucket), str(key), reason or "no reason given")

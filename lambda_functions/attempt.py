@@ -19,8 +19,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
-from database.models import Half
-from database.repository import Claim, GivenUp
+from database.models import Job
+from database.repository import Claim, FailedJob
 from database.session import session_scope
 from imaging.errors import ImageError
 from lambda_functions.errors import (
@@ -113,7 +113,7 @@ class Recorder:
                 facts = {"cause": _cause_of(error)}
                 pause_seconds = next(pauses, None)
                 if pause_seconds is None or time.monotonic() + pause_seconds > self.give_up_at:
-                    _count_failure(error, self.claim.half)
+                    _count_failure(error, self.claim.job)
                     logger.warning("could not be written down", extra=facts)
                     raise
                 logger.info("the database is away; writing again", extra=facts)
@@ -121,7 +121,7 @@ class Recorder:
 
 
 def attempt(
-    half: Half,
+    job: Job,
     event: Mapping[str, Any],
     work: Work,
     *,
@@ -151,12 +151,12 @@ def attempt(
         DatabaseUnavailableError: nothing could be claimed, or recorded.
     """
     give_up_at = time.monotonic() + remaining_ms / 1000 - RECORD_SECONDS
-    logger.append_keys(half=half)
+    logger.append_keys(job=job)
     try:
         original = OriginalReady.from_event(event)
         logger.append_keys(object_key=original.key)
         claim = _claim(
-            half,
+            job,
             original,
             session_factory=session_factory,
             is_gone=is_gone,
@@ -164,15 +164,15 @@ def attempt(
             max_attempts=max_attempts,
         )
     except Exception as error:
-        _count_failure(error, half)
+        _count_failure(error, job)
         logger.warning("could not begin", extra={"cause": _cause_of(error)})
         raise
     if claim is None:
-        _count("Skipped", half)
+        _count("Skipped", job)
         logger.info("nothing to do: done, put off, deleted, or in another delivery's hands")
         return asdict(Outcome("skipped"))
-    if isinstance(claim, GivenUp):
-        _count(FAILURE_METRICS[TransientError], half)
+    if isinstance(claim, FailedJob):
+        _count(FAILURE_METRICS[TransientError], job)
         logger.warning("failed: no attempts left", extra=asdict(claim))
         error_facts = {"code": claim.code, "message": claim.reason}
         return asdict(Outcome("failed", claim.image_id, error_facts))
@@ -182,23 +182,23 @@ def attempt(
 
 
 def _claim(
-    half: Half,
+    job: Job,
     original: OriginalReady,
     *,
     session_factory: sessionmaker[Session],
     is_gone: Callable[[str], bool],
     lease_seconds: int,
     max_attempts: int,
-) -> Claim | GivenUp | None:
+) -> Claim | FailedJob | None:
     try:
         with session_scope(session_factory) as session:
-            if original.is_redrive and repository.take_back(
-                session, half, original.key, max_attempts=max_attempts
+            if original.is_redrive and repository.reset_for_redrive(
+                session, job, original.key, max_attempts=max_attempts
             ):
                 logger.info("taken back to be tried again")
-            return repository.claim_half(
+            return repository.claim_job(
                 session,
-                half,
+                job,
                 original.key,
                 lease_seconds=lease_seconds,
                 max_attempts=max_attempts,
@@ -217,14 +217,14 @@ def _work(recorder: Recorder, work: Work, max_attempts: int) -> dict[str, Any]:
     except BusyError as error:
         return _postpone(recorder, error)
     except Exception as error:
-        _set_back(recorder, error, max_attempts)
+        _record_transient_failure(recorder, error, max_attempts)
         raise
     try:
         return _complete(recorder, record)
     except DatabaseUnavailableError:
         raise  # Nothing can be written down; the claim runs out, and the event comes again.
     except Exception as error:
-        _set_back(recorder, error, max_attempts)
+        _record_transient_failure(recorder, error, max_attempts)
         raise
 
 
@@ -232,13 +232,13 @@ def _complete(recorder: Recorder, record: Record) -> dict[str, Any]:
     claim = recorder.claim
     if not recorder.write(lambda session: record(session, claim)):
         return _drop(claim)
-    _count("Completed", claim.half)
+    _count("Completed", claim.job)
     logger.info("completed")
     return asdict(Outcome("completed", claim.image_id))
 
 
 def _drop(claim: Claim) -> dict[str, Any]:
-    _count("Skipped", claim.half)
+    _count("Skipped", claim.job)
     logger.warning("the claim ran out before the result came; the result was dropped")
     return asdict(Outcome("skipped", claim.image_id))
 
@@ -250,7 +250,7 @@ def _fail(recorder: Recorder, error: Exception) -> dict[str, Any]:
         lambda session: repository.record_failure(session, claim, code=code, message=message),
     ):
         return _drop(claim)
-    _count_failure(error, claim.half)
+    _count_failure(error, claim.job)
     logger.warning("failed", extra=_facts(error))
     return asdict(Outcome("failed", claim.image_id, {"code": code, "message": message}))
 
@@ -267,20 +267,20 @@ def _postpone(recorder: Recorder, error: BusyError) -> dict[str, Any]:
         ),
     ):
         return _drop(claim)
-    _count_failure(error, claim.half)
+    _count_failure(error, claim.job)
     logger.warning("postponed", extra={**_facts(error), "seconds": seconds})
     return asdict(Outcome("postponed", claim.image_id, {"code": code, "message": message}))
 
 
-def _set_back(recorder: Recorder, error: Exception, max_attempts: int) -> None:
+def _record_transient_failure(recorder: Recorder, error: Exception, max_attempts: int) -> None:
     claim = recorder.claim
     is_last = claim.attempt >= max_attempts
-    record = repository.record_failure if is_last else repository.record_setback
+    record = repository.record_failure if is_last else repository.record_transient_failure
     code, message = _code_and_message(error)
     if not recorder.write(lambda session: record(session, claim, code=code, message=message)):
         _drop(claim)
         return
-    _count_failure(error, claim.half)
+    _count_failure(error, claim.job)
     logger.warning(
         "failed: no attempts left" if is_last else "will be tried again",
         extra=_facts(error),
@@ -318,10 +318,10 @@ def _metric_of(error: Exception) -> str:
     return next(name for kind, name in FAILURE_METRICS.items() if isinstance(error, kind))
 
 
-def _count_failure(error: Exception, half: Half) -> None:
-    _count(_metric_of(error), half)
+def _count_failure(error: Exception, job: Job) -> None:
+    _count(_metric_of(error), job)
 
 
-def _count(name: str, half: Half) -> None:
-    metrics.add_dimension(name="half", value=half)
+def _count(name: str, job: Job) -> None:
+    metrics.add_dimension(name="job", value=job)
     metrics.add_metric(name=name, unit=MetricUnit.Count, value=1)

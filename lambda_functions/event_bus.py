@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from database.models import Half
+from database.models import Job
 from lambda_functions.events import DETAIL_TYPES, SOURCE, OriginalReady
 
 if TYPE_CHECKING:
@@ -26,20 +26,20 @@ class EventBus:
         self._name = name
         self._client = client or boto3.client("events", config=_CONFIG)
 
-    def request(self, wanted: Iterable[tuple[Half, OriginalReady]]) -> int:
+    def request(self, wanted: Iterable[tuple[Job, OriginalReady]]) -> int:
         """Ask for halves of images to be worked on, and return how many requests the bus took."""
-        entries = [self._entry(half, original) for half, original in wanted]
+        entries = [self._entry(job, original) for job, original in wanted]
         refused = 0
         for start in range(0, len(entries), _MAX_ENTRIES):
             batch = entries[start : start + _MAX_ENTRIES]
             refused += self._client.put_events(Entries=batch)["FailedEntryCount"]
         return len(entries) - refused
 
-    def _entry(self, half: Half, original: OriginalReady) -> "PutEventsRequestEntryTypeDef":
+    def _entry(self, job: Job, original: OriginalReady) -> "PutEventsRequestEntryTypeDef":
         return {
             "EventBusName": self._name,
             "Source": SOURCE,
-            "DetailType": DETAIL_TYPES[half],
+            "DetailType": DETAIL_TYPES[job],
             "Detail": json.dumps(
                 {"bucket": {"name": original.bucket}, "object": {"key": original.key}}
             ),

@@ -12,13 +12,13 @@ from typing import Any, Self
 
 from database import object_keys
 from database.errors import InvalidObjectKeyError
-from database.models import Half
+from database.models import Job
 from lambda_functions.errors import InvalidEventError
 
 SOURCE = "image-annotation"
 DETAIL_TYPES = {
-    Half.ANNOTATION: "Annotation Requested",
-    Half.THUMBNAIL: "Thumbnail Requested",
+    Job.ANNOTATION: "Annotation Requested",
+    Job.THUMBNAIL: "Thumbnail Requested",
 }
 
 

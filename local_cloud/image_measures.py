@@ -30,9 +30,9 @@ class Measures:
         """`A bright landscape image, mostly blue with green: blue above, green below.`"""
         first, *others = self.colours
         mostly = f"mostly {first} with {_list(others)}" if others else f"almost entirely {first}"
-        halves = f": {self.above} above, {self.below} below" if self.above != self.below else ""
+        jobs = f": {self.above} above, {self.below} below" if self.above != self.below else ""
         article = "An" if self.brightness[0] in "aeiou" else "A"
-        return f"{article} {self.brightness} {self.orientation} image, {mostly}{halves}."
+        return f"{article} {self.brightness} {self.orientation} image, {mostly}{jobs}."
 
     @property
     def tags(self) -> tuple[str, ...]:
@@ -50,7 +50,7 @@ def measure(image: Image.Image) -> Measures:
 
     names = _colour_names(sample)
     counted = Counter(names).most_common(3)
-    half = len(names) // 2
+    job = len(names) // 2
     return Measures(
         orientation=_orientation(*image.size),
         brightness=_brightness(sample),
@@ -59,8 +59,8 @@ def measure(image: Image.Image) -> Measures:
             for place, (name, count) in enumerate(counted)
             if place == 0 or count >= _NAMED_SHARE * len(names)
         ),
-        above=Counter(names[:half]).most_common(1)[0][0],
-        below=Counter(names[half:]).most_common(1)[0][0],
+        above=Counter(names[:job]).most_common(1)[0][0],
+        below=Counter(names[job:]).most_common(1)[0][0],
     )
 
 

@@ -10,7 +10,7 @@ from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
 from web_app.services.image_cache import ImageCache
 from web_app.services.listing import Listing
-from web_app.services.owner_actions import OwnerDesk
+from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
 from web_app.settings import Settings
 
@@ -37,9 +37,9 @@ def current_dependencies() -> Dependencies:
     return dependencies
 
 
-def owner_desk(owner_id: str | None) -> OwnerDesk:
+def owner_actions(owner_id: str | None) -> OwnerActions:
     """Where this owner changes their images."""
     dependencies = current_dependencies()
-    return OwnerDesk(
+    return OwnerActions(
         dependencies.session_factory, dependencies.object_store, dependencies.event_bus, owner_id
     )

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.models import Half
+from database.models import Job
 from database.session import create_database_engine, create_session_factory
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
@@ -81,7 +81,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     remaining_ms = context.get_remaining_time_in_millis()
     answer_by = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
-        Half.ANNOTATION,
+        Job.ANNOTATION,
         event,
         partial(function.annotator.annotate, answer_by=answer_by),
         session_factory=function.session_factory,

@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import migrations, repository
-from database.models import Half
+from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from lambda_functions.errors import WorkError
@@ -57,15 +57,15 @@ class SweepFunction:
         deadline_seconds = self.settings.processing_deadline_seconds
         if idle_seconds is not None:
             # Nobody could have worked on these in time, so their time begins anew.
-            idle = self._take_idle(idle_seconds, restarts_deadline=True)
-            timed_out = self._record_overdue(deadline_seconds)
+            idle = self._requeue_stalled(idle_seconds, restarts_deadline=True)
+            timed_out = self._fail_overdue(deadline_seconds)
         else:
-            timed_out = self._record_overdue(deadline_seconds)
-            idle = self._take_idle(
+            timed_out = self._fail_overdue(deadline_seconds)
+            idle = self._requeue_stalled(
                 round(deadline_seconds * IDLE_PART_OF_DEADLINE), restarts_deadline=False
             )
         requested = self.event_bus.request(
-            (half, OriginalReady(self.settings.s3_image_bucket, key)) for half, key in idle
+            (job, OriginalReady(self.settings.s3_image_bucket, key)) for job, key in idle
         )
         return {
             "timed_out": timed_out,
@@ -90,22 +90,24 @@ class SweepFunction:
                 deleted += repository.remove_deleted(session, image.image_id)
         return deleted
 
-    def _record_overdue(self, deadline_seconds: int) -> int:
+    def _fail_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:
             overdue = [
-                given_up
-                for half in Half
-                for given_up in repository.record_overdue(
-                    session, half, deadline_seconds=deadline_seconds
+                failed_job
+                for job in Job
+                for failed_job in repository.fail_overdue_jobs(
+                    session, job, deadline_seconds=deadline_seconds
                 )
             ]
-        for given_up in overdue:
-            logger.warning("failed", extra=asdict(given_up))
+        for failed_job in overdue:
+            logger.warning("failed", extra=asdict(failed_job))
         return len(overdue)
 
-    def _take_idle(self, idle_seconds: int, *, restarts_deadline: bool) -> list[tuple[Half, str]]:
+    def _requeue_stalled(
+        self, idle_seconds: int, *, restarts_deadline: bool
+    ) -> list[tuple[Job, str]]:
         with session_scope(self.session_factory) as session:
-            return repository.take_idle(
+            return repository.requeue_stalled_jobs(
                 session,
                 idle_seconds=idle_seconds,
                 limit=MAX_REQUESTS,

@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import object_keys, repository
-from database.models import Half
+from database.models import Job
 from database.repository import Claim
 from database.session import create_database_engine, create_session_factory
 from imaging.isolation import run_isolated
@@ -79,7 +79,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     remaining_ms = context.get_remaining_time_in_millis()
     made_by = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
-        Half.THUMBNAIL,
+        Job.THUMBNAIL,
         event,
         partial(function.create_thumbnail, made_by=made_by),
         session_factory=function.session_factory,

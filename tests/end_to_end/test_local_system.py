@@ -212,9 +212,9 @@ def test_damage_that_only_decoding_finds_is_told_in_the_row(system):
 
     status = system.finished(result["id"])
 
-    for half in ("annotation", "thumbnail"):
-        if status[f"{half}_status"] == "failed":
-            assert status[f"{half}_error"]["code"] == "invalid_image"
+    for job in ("annotation", "thumbnail"):
+        if status[f"{job}_status"] == "failed":
+            assert status[f"{job}_error"]["code"] == "invalid_image"
 
 
 def test_a_cut_off_photo_is_refused_and_its_neighbours_are_not(system):

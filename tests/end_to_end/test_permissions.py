@@ -96,14 +96,14 @@ class DeployedSystem:
         assert isinstance(outcome, Success), outcome
         return outcome.response
 
-    def work_on(self, half, events):
+    def work_on(self, job, events):
         """Run a function for the events that reached its queue, and return its answers."""
-        queue = self.client("sqs").get_queue_url(QueueName=half)["QueueUrl"]
+        queue = self.client("sqs").get_queue_url(QueueName=job)["QueueUrl"]
         answers = []
         while len(answers) < events:
             received = self.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=5)
             [message] = received["Messages"]
-            answers.append(self.invoke(half, json.loads(message["Body"]))["outcome"])
+            answers.append(self.invoke(job, json.loads(message["Body"]))["outcome"])
             self.client("sqs").delete_message(
                 QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]
             )
@@ -243,7 +243,7 @@ def use_everything(system, gemini, engine):
     redrive(system, key)  # What comes after a deletion finds neither row nor original.
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM images"))
-    assert [system.work_on(half, 1) for half in HALVES] == [["skipped"], ["skipped"]]
+    assert [system.work_on(job, 1) for job in HALVES] == [["skipped"], ["skipped"]]
 
     upload(system, make_jpeg((301, 200)), owner)
     upload(system, make_jpeg((302, 200)), owner)
@@ -277,10 +277,10 @@ def redrive(system, key):
         Entries=[
             {
                 "Source": "image-annotation",
-                "DetailType": f"{half.title()} Requested",
+                "DetailType": f"{job.title()} Requested",
                 "Detail": json.dumps({**detail, "redrive": True}),
             }
-            for half in HALVES
+            for job in HALVES
         ]
     )
 

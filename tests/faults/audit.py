@@ -122,22 +122,22 @@ def _settled_rows(
 
 
 def _check_status(found: Audit, number: int, row: Any, may: Expectation, logs: "_Logs") -> None:
-    for half in HALVES:
-        status = getattr(row, f"{half}_status")
-        code = getattr(row, f"{half}_error_code")
-        message = getattr(row, f"{half}_error_message")
+    for job in HALVES:
+        status = getattr(row, f"{job}_status")
+        code = getattr(row, f"{job}_error_code")
+        message = getattr(row, f"{job}_error_message")
         if status == "pending":
-            found.stuck.append(f"image {number}'s {half} is still pending ({code})")
+            found.stuck.append(f"image {number}'s {job} is still pending ({code})")
             continue
         became = "completed" if status == "completed" else code
-        if became not in getattr(may, half):
-            found.wrong.append(f"image {number}'s {half} is {became}: {message}")
+        if became not in getattr(may, job):
+            found.wrong.append(f"image {number}'s {job} is {became}: {message}")
         if status == "completed" and (code or message):
-            found.wrong.append(f"image {number}'s {half} is completed and has the error {code}")
+            found.wrong.append(f"image {number}'s {job} is completed and has the error {code}")
         if status == "failed" and not (message or "").endswith((".", "!")):
-            found.wrong.append(f"image {number}'s {half} failed without a sentence: {message!r}")
-        if status == "failed" and not logs.tell_of(row, half, code):
-            found.wrong.append(f"no log tells that image {number}'s {half} failed for {code}")
+            found.wrong.append(f"image {number}'s {job} failed without a sentence: {message!r}")
+        if status == "failed" and not logs.tell_of(row, job, code):
+            found.wrong.append(f"no log tells that image {number}'s {job} failed for {code}")
 
 
 def _check_annotation(found: Audit, number: int, row: Any) -> None:
@@ -234,12 +234,12 @@ class _Logs:
         self._lines = [line for line in self._text.splitlines() if line.startswith("{")]
         self._records = [record for line in self._lines if (record := _parsed(line))]
 
-    def tell_of(self, row: Any, half: str, code: str) -> bool:
+    def tell_of(self, row: Any, job: str, code: str) -> bool:
         """Whether a line names this image, this half and why it failed."""
         return any(
             (record.get("image_id") == row.id or record.get("object_key") == row.original_key)
             and record.get("code") == code
-            and record.get("half", half) == half
+            and record.get("job", job) == job
             for record in self._records
         )
 
@@ -247,7 +247,7 @@ class _Logs:
         """How many captions were paid for and found no database to be written to."""
         return sum(
             record.get("image_id") == image_id
-            and record.get("half") == "annotation"
+            and record.get("job") == "annotation"
             and record.get("message") == "could not be written down"
             for record in self._records
         )

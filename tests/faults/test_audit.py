@@ -41,8 +41,8 @@ class System:
             thumbnail_key=THUMBNAIL_KEY,
             annotation=caption_of(5),
             **{
-                f"{half}_{name}": value
-                for half in ("annotation", "thumbnail")
+                f"{job}_{name}": value
+                for job in ("annotation", "thumbnail")
                 for name, value in (
                     ("status", "completed"),
                     ("error_code", None),
@@ -66,11 +66,11 @@ class System:
     def logs(self):
         return self.printed
 
-    def fail(self, half, code):
-        setattr(self.row, f"{half}_status", "failed")
-        setattr(self.row, f"{half}_error_code", code)
-        setattr(self.row, f"{half}_error_message", "A sentence.")
-        record = {"image_id": 1, "half": half, "code": code, "message": "failed"}
+    def fail(self, job, code):
+        setattr(self.row, f"{job}_status", "failed")
+        setattr(self.row, f"{job}_error_code", code)
+        setattr(self.row, f"{job}_error_message", "A sentence.")
+        record = {"image_id": 1, "job": job, "code": code, "message": "failed"}
         self.printed += json.dumps(record) + "\n"
 
 

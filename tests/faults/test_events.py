@@ -144,10 +144,10 @@ def test_an_original_that_nobody_uploaded_is_given_up_and_kept_for_whoever_looks
 
     assert len(system.gemini.calls) == calls
     assert len(system.rows()) == rows
-    given_up = dead_letters(system)
-    assert sorted(function for function, _event in given_up) == ["annotation", "thumbnail"]
-    assert {event["detail"]["object"]["key"] for _function, event in given_up} == {key}
-    assert {event["detail"]["bucket"]["name"] for _function, event in given_up} == {IMAGE_BUCKET}
+    failed_job = dead_letters(system)
+    assert sorted(function for function, _event in failed_job) == ["annotation", "thumbnail"]
+    assert {event["detail"]["object"]["key"] for _function, event in failed_job} == {key}
+    assert {event["detail"]["bucket"]["name"] for _function, event in failed_job} == {IMAGE_BUCKET}
 
 
 def test_events_from_elsewhere_wake_nobody(system, uploaded):

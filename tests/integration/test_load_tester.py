@@ -324,8 +324,8 @@ def taken(status_url="http://somewhere.else.invalid/status/1"):
 
 
 def status(word, **errors):
-    halves = {"annotation_error": None, "thumbnail_error": None}
-    return (200, json.dumps({"status": word, **halves, **errors}).encode())
+    jobs = {"annotation_error": None, "thumbnail_error": None}
+    return (200, json.dumps({"status": word, **jobs, **errors}).encode())
 
 
 def test_an_upload_is_followed_until_it_is_captioned_and_nobody_else_is_asked(target, load, folder):

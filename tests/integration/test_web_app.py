@@ -27,7 +27,7 @@ import requests
 from database import object_keys, repository
 from database.errors import ImageNotFoundError
 from database.migrations import migrate
-from database.models import Half, Image, Status
+from database.models import Image, Job, Status
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from lambda_functions.attempt import attempt, metrics
@@ -573,9 +573,7 @@ def thumbnail_events(aws):
 def fail_thumbnail(web_app, image_id):
     with session_scope(web_app.session_factory) as session:
         key = repository.get_image(session, image_id).original_key
-        claim = repository.claim_half(
-            session, Half.THUMBNAIL, key, lease_seconds=30, max_attempts=3
-        )
+        claim = repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=30, max_attempts=3)
         repository.record_failure(session, claim, code="storage_unavailable", message="Away.")
     return key
 
@@ -591,7 +589,7 @@ def make_thumbnail(web_app, aws, event):
     )
     try:
         return attempt(
-            Half.THUMBNAIL,
+            Job.THUMBNAIL,
             event,
             partial(function.create_thumbnail, made_by=time.monotonic() + 60),
             session_factory=web_app.session_factory,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
-from database.models import Half
+from database.models import Job
 from web_app.errors import StorageUnavailableError
 
 
@@ -84,7 +84,7 @@ class FakeEventBus:
     """
 
     def __init__(self) -> None:
-        self.requested: list[tuple[Half, str]] = []
+        self.requested: list[tuple[Job, str]] = []
 
-    def request(self, wanted: Sequence[tuple[Half, str]]) -> None:
+    def request(self, wanted: Sequence[tuple[Job, str]]) -> None:
         self.requested += wanted

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from database import object_keys, search
-from database.models import Half
+from database.models import Job
 from database.repository import REDRIVABLE_CODES
 from database.settings import DatabaseSettings
 from deployment.template_files import load_template
@@ -120,13 +120,13 @@ def test_a_claim_ends_before_lambda_delivers_a_failed_event_again(template, func
     assert timeout_seconds + LEASE_MARGIN_SECONDS < LAMBDA_FIRST_RETRY_SECONDS
 
 
-@pytest.mark.parametrize("half", list(Half))
-def test_the_rules_match_the_keys_and_events_the_code_uses(template, half):
+@pytest.mark.parametrize("job", list(Job))
+def test_the_rules_match_the_keys_and_events_the_code_uses(template, job):
     patterns = {rule.function_id: rule.event_pattern for rule in template.event_rules()}
 
-    assert patterns[f"{half.title()}Function"] == {
+    assert patterns[f"{job.title()}Function"] == {
         "source": ["aws.s3", SOURCE],
-        "detail-type": ["Object Created", DETAIL_TYPES[half]],
+        "detail-type": ["Object Created", DETAIL_TYPES[job]],
         "detail": {
             "bucket": {"name": ["originals"]},
             "object": {"key": [{"prefix": object_keys.ORIGINALS_PREFIX}]},
@@ -180,7 +180,7 @@ def test_every_error_code_is_documented():
             source = path.read_text()
             codes |= set(re.findall(r'\bcode=\s*"([a-z_]+)"', source))
             codes |= set(re.findall(r'\bcode(?:: \w+)? = "([a-z_]+)"', source))
-            codes |= set(re.findall(r'_failure\(\s*half,\s*"([a-z_]+)"', source))
+            codes |= set(re.findall(r'_failure\(\s*job,\s*"([a-z_]+)"', source))
     documentation = (ROOT / "API_DOCUMENTATION.md").read_text()
 
     missing = {code for code in codes if f"`{code}`" not in documentation}

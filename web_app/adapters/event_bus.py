@@ -9,7 +9,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from database.models import Half
+from database.models import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 # The rules match these; so does the sweep's own adapter, and a test holds the two together.
 SOURCE = "image-annotation"
 DETAIL_TYPES = {
-    Half.ANNOTATION: "Annotation Requested",
-    Half.THUMBNAIL: "Thumbnail Requested",
+    Job.ANNOTATION: "Annotation Requested",
+    Job.THUMBNAIL: "Thumbnail Requested",
 }
 
 # Somebody waits for the answer, and the sweep asks again for what the bus never heard of.
@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 class EventBus(Protocol):
     """What the application asks of its bus."""
 
-    def request(self, wanted: Sequence[tuple[Half, str]]) -> None: ...
+    def request(self, wanted: Sequence[tuple[Job, str]]) -> None: ...
 
 
 class EventBridgeBus:
@@ -46,13 +46,13 @@ class EventBridgeBus:
         self._image_bucket = image_bucket
         self._client = client or boto3.client("events", config=_CONFIG)
 
-    def request(self, wanted: Sequence[tuple[Half, str]]) -> None:
+    def request(self, wanted: Sequence[tuple[Job, str]]) -> None:
         """Ask for halves of images, named by their originals' keys.
 
         A bus that is away is logged and no error: the rows say what is wanted, and the sweep asks
         again for what nothing happens to.
         """
-        entries = [self._entry(half, key) for half, key in wanted]
+        entries = [self._entry(job, key) for job, key in wanted]
         try:
             for start in range(0, len(entries), _MAX_ENTRIES):
                 batch = entries[start : start + _MAX_ENTRIES]
@@ -62,10 +62,10 @@ class EventBridgeBus:
         except (BotoCoreError, ClientError):
             logger.warning("the event bus did not answer; the sweep will ask", exc_info=True)
 
-    def _entry(self, half: Half, key: str) -> "PutEventsRequestEntryTypeDef":
+    def _entry(self, job: Job, key: str) -> "PutEventsRequestEntryTypeDef":
         return {
             "EventBusName": self._name,
             "Source": SOURCE,
-            "DetailType": DETAIL_TYPES[half],
+            "DetailType": DETAIL_TYPES[job],
             "Detail": json.dumps({"bucket": {"name": self._image_bucket}, "object": {"key": key}}),
         }

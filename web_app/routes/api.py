@@ -11,17 +11,17 @@ from database import repository
 from database.models import Status
 from database.repository import ImageFilter, ImageVersion
 from database.session import session_scope
-from web_app.dependencies import current_dependencies, owner_desk
+from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner
 from web_app.routes import serializers
 from web_app.routes.conditional import add_etag
 from web_app.routes.openapi import (
-    CHANGING,
     ETAG_HEADERS,
-    LOOKING,
+    READ_AUTH,
+    WRITE_AUTH,
+    documents_errors,
     not_modified,
-    refuses,
 )
 from web_app.routes.request import parse_image_id
 from web_app.routes.schemas import (
@@ -41,10 +41,10 @@ api.after_request(add_etag)
 
 
 @api.route("/image_status/<image_id:image_id>")
-@api.doc(operationId="getImageStatus", security=LOOKING)
+@api.doc(operationId="getImageStatus", security=READ_AUTH)
 @not_modified(api)
 @api.response(200, ImageSchema, headers=ETAG_HEADERS)
-@refuses(api, 401, 404, 503)
+@documents_errors(api, 401, 404, 503)
 def show_status(image_id: int) -> dict[str, Any]:
     """Where one image stands"""
     dependencies = current_dependencies()
@@ -54,11 +54,11 @@ def show_status(image_id: int) -> dict[str, Any]:
 
 
 @api.route("/image_status")
-@api.doc(operationId="listImageStatuses", security=LOOKING)
+@api.doc(operationId="listImageStatuses", security=READ_AUTH)
 @api.arguments(StatusQuerySchema(), location="query", as_kwargs=False)
 @not_modified(api)
 @api.response(200, ImagesSchema, headers=ETAG_HEADERS)
-@refuses(api, 400, 401, 503)
+@documents_errors(api, 400, 401, 503)
 def list_statuses(query: dict[str, Any]) -> Response:
     """Where several images stand, newest first; ids that are unknown are left out"""
     image_ids = _parse_ids(query["ids"])
@@ -67,11 +67,11 @@ def list_statuses(query: dict[str, Any]) -> Response:
 
 
 @api.route("/images")
-@api.doc(operationId="listImages", security=LOOKING)
+@api.doc(operationId="listImages", security=READ_AUTH)
 @api.arguments(ListQuerySchema(), location="query")
 @not_modified(api)
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
-@refuses(api, 400, 401, 422, 503)
+@documents_errors(api, 400, 401, 422, 503)
 def list_images(query: dict[str, Any]) -> Response:
     """Images, newest first, a page at a time; all of them, or those that match"""
     cursor, limit = query.get("cursor"), query["limit"]
@@ -90,10 +90,10 @@ def list_images(query: dict[str, Any]) -> Response:
 
 
 @api.route("/images/<image_id:image_id>")
-@api.doc(operationId="getImage", security=LOOKING)
+@api.doc(operationId="getImage", security=READ_AUTH)
 @not_modified(api)
 @api.response(200, ImageSchema, headers=ETAG_HEADERS)
-@refuses(api, 401, 404, 503)
+@documents_errors(api, 401, 404, 503)
 def show_image(image_id: int) -> dict[str, Any]:
     """One image"""
     dependencies = current_dependencies()
@@ -103,44 +103,44 @@ def show_image(image_id: int) -> dict[str, Any]:
 
 
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
-@api.doc(operationId="editImage", security=CHANGING)
+@api.doc(operationId="editImage", security=WRITE_AUTH)
 @api.arguments(EditSchema())
 @api.response(200, ImageSchema)
-@refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
+@documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Write the image's words oneself, or put back the model's"""
     is_restoring = edit.pop("restore", False)
-    image = owner_desk(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
+    image = owner_actions(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
     return serializers.image(image, current_dependencies().object_store, _owner_id())
 
 
 @api.route("/images/<image_id:image_id>", methods=["DELETE"])
-@api.doc(operationId="deleteImage", security=CHANGING)
+@api.doc(operationId="deleteImage", security=WRITE_AUTH)
 @api.response(204)
-@refuses(api, 400, 401, 403, 404, 503)
+@documents_errors(api, 400, 401, 403, 404, 503)
 def delete_image(image_id: int) -> None:
     """Delete an image: it is gone for everybody at once"""
-    owner_desk(_owner_id()).delete(image_id)
+    owner_actions(_owner_id()).delete(image_id)
 
 
 @api.route("/images/<image_id:image_id>/retry", methods=["POST"])
-@api.doc(operationId="retryImage", security=CHANGING)
+@api.doc(operationId="retryImage", security=WRITE_AUTH)
 @api.arguments(RetrySchema(), required=False)
 @api.response(202, ImageSchema)
-@refuses(api, 400, 401, 403, 404, 409, 415, 422, 503)
+@documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Ask again for what failed, or for another caption"""
-    image = owner_desk(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
+    image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
     return serializers.image(image, current_dependencies().object_store, _owner_id())
 
 
 @api.route("/images/retry", methods=["POST"])
-@api.doc(operationId="retryAllImages", security=CHANGING)
+@api.doc(operationId="retryAllImages", security=WRITE_AUTH)
 @api.response(202, RetriedSchema)
-@refuses(api, 400, 401, 403, 503)
+@documents_errors(api, 400, 401, 403, 503)
 def retry_all_images() -> dict[str, Any]:
     """Ask again for everything of one's own that failed, up to a hundred images at a time"""
-    ids = owner_desk(_owner_id()).retry_all()
+    ids = owner_actions(_owner_id()).retry_all()
     return {"retried": len(ids), "ids": ids}
 
 

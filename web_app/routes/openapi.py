@@ -15,8 +15,8 @@ from web_app.routes.schemas import ErrorSchema, RejectedUploadSchema, UploadSche
 from web_app.services.uploads import MAX_FILES
 
 # Whoever looks may say who they are, to be told what is theirs; whoever changes must.
-CHANGING: list[dict[str, list[str]]] = [{"ownerToken": []}, {"ownerCookie": [], "csrfToken": []}]
-LOOKING: list[dict[str, list[str]]] = [{}, {"ownerToken": []}, {"ownerCookie": []}]
+WRITE_AUTH: list[dict[str, list[str]]] = [{"ownerToken": []}, {"ownerCookie": [], "csrfToken": []}]
+READ_AUTH: list[dict[str, list[str]]] = [{}, {"ownerToken": []}, {"ownerCookie": []}]
 
 _STRING: dict[str, Any] = {"type": "string"}
 _ETAG = {
@@ -54,7 +54,7 @@ class _Api(Api):  # type: ignore[misc] # publishes no types
     DEFAULT_ERROR_RESPONSE_NAME = None
 
 
-def refuses(blueprint: Blueprint, *statuses: int) -> Decorator:
+def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:
     """Document with which statuses a route can refuse, all in the one shape of errors."""
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
@@ -155,7 +155,7 @@ _UPLOAD: dict[str, Any] = {
     "description": f"A form whose field `image` holds a file, once or up to {MAX_FILES} times. "
     "Without `Accept: application/json` the answer is a redirect to the gallery.",
     "tags": ["upload"],
-    "security": LOOKING,
+    "security": READ_AUTH,
     "requestBody": {
         "required": True,
         "content": {

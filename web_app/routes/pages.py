@@ -27,7 +27,7 @@ from database.models import Status
 from database.repository import ImageFilter
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
-from web_app.dependencies import current_dependencies, owner_desk
+from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import (
     BadRequestError,
     ConflictError,
@@ -41,8 +41,8 @@ from web_app.routes.conditional import unless_known
 from web_app.routes.request import prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.services.edits import split_tags
-from web_app.services.owner_actions import OwnerDesk
-from web_app.services.uploads import MAX_FILES, Upload, UploadDesk, UploadResult
+from web_app.services.owner_actions import OwnerActions
+from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
 
 # Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
 # counted instead of told.
@@ -72,7 +72,7 @@ def show_upload_page() -> str:
 def upload() -> BaseResponse:
     """Take in the files of a form; answer a program with JSON and a person with the gallery."""
     owner = current_owner()
-    results = _upload_desk().accept_all(_sent_files(), owner_id=owner.id)
+    results = _upload_service().accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
     current_owners().remember(response, owner, is_secure=request.is_secure)
     return response
@@ -189,7 +189,7 @@ def retry_image(image_id: int) -> BaseResponse:
 @pages.post("/images/<image_id:image_id>/delete")
 def delete_image(image_id: int) -> BaseResponse:
     """Delete an image and lead back to the gallery."""
-    owner_desk(current_owner().known_id).delete(image_id)
+    owner_actions(current_owner().known_id).delete(image_id)
     flash("Deleted.", "accepted")
     return redirect(url_for("pages.show_gallery"), 303)
 
@@ -207,10 +207,10 @@ def _render_image(template: str, image_id: int) -> str:
     )
 
 
-def _change(image_id: int, message: str, change: Callable[[OwnerDesk], object]) -> BaseResponse:
+def _change(image_id: int, message: str, change: Callable[[OwnerActions], object]) -> BaseResponse:
     """Let the owner's desk change an image, and lead back to it with a message."""
     try:
-        change(owner_desk(current_owner().known_id))
+        change(owner_actions(current_owner().known_id))
     except (ConflictError, InvalidEditError) as error:
         flash(str(error), "rejected")
     else:
@@ -241,13 +241,13 @@ def _helpers() -> dict[str, Any]:
         "settings": dependencies.settings,
         "thumbnail_url": lambda image: serializers.thumbnail_url(image, dependencies.object_store),
         "original_url": lambda image: serializers.original_url(image, dependencies.object_store),
-        "half_error": serializers.half_error,
+        "job_error": serializers.job_error,
     }
 
 
-def _upload_desk() -> UploadDesk:
+def _upload_service() -> UploadService:
     dependencies = current_dependencies()
-    return UploadDesk(
+    return UploadService(
         dependencies.session_factory,
         dependencies.object_store,
         max_upload_bytes=dependencies.settings.max_upload_bytes,

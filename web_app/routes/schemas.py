@@ -42,7 +42,7 @@ class ErrorSchema(Schema):
     code = fields.String(required=True)
 
 
-class HalfErrorSchema(Schema):
+class JobErrorSchema(Schema):
     """Why a half failed or, while it is pending, what its last attempt met."""
 
     code = fields.String(required=True)
@@ -62,8 +62,8 @@ class ImageSchema(Schema):
     status = fields.String(required=True, validate=_STATUSES)
     alt_text = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True)
-    annotation_error = fields.Nested(HalfErrorSchema, required=True, allow_none=True)
-    thumbnail_error = fields.Nested(HalfErrorSchema, required=True, allow_none=True)
+    annotation_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
+    thumbnail_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     original_url = fields.String(required=True, allow_none=True, metadata=_LINK)
     content_type = fields.String(required=True)
     size_bytes = fields.Integer(required=True)

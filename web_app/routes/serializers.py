@@ -8,10 +8,10 @@ from typing import Any
 
 from flask import current_app, url_for
 
-from database.models import Half, Image
+from database.models import Image, Job
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import BadRequestError, WebError
-from web_app.services.image_cache import Kept, KnownImage
+from web_app.services.image_cache import CachedImage, Kept
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
 
@@ -26,7 +26,7 @@ CURSOR_PATTERN = (
 
 
 def images_json(
-    images: Sequence[KnownImage],
+    images: Sequence[CachedImage],
     object_store: ObjectStore,
     written: Kept[Hashable, str],
     owner_id: str | None,
@@ -38,7 +38,7 @@ def images_json(
     """
     links_version = object_store.links_version()
 
-    def text(known: KnownImage) -> str:
+    def text(known: CachedImage) -> str:
         return written.get(
             (known.version, links_version, known.owner_id == owner_id),
             lambda: current_app.json.dumps(image(known.row, object_store, owner_id)),
@@ -62,8 +62,8 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
         "status": image.status.value,
         "alt_text": image.alt_text,
         "tags": image.tags or [],
-        "annotation_error": half_error(image, Half.ANNOTATION),
-        "thumbnail_error": half_error(image, Half.THUMBNAIL),
+        "annotation_error": job_error(image, Job.ANNOTATION),
+        "thumbnail_error": job_error(image, Job.THUMBNAIL),
         "original_url": original_url(image, object_store),
         "width": image.width,
         "height": image.height,
@@ -106,15 +106,15 @@ def error(problem: WebError) -> dict[str, str]:
     return {"code": problem.code, "message": str(problem)}
 
 
-def half_error(image: Image, half: Half) -> dict[str, Any] | None:
+def job_error(image: Image, job: Job) -> dict[str, Any] | None:
     """Why a half failed or, while it is pending, what its last attempt met."""
-    code = getattr(image, f"{half}_error_code")
+    code = getattr(image, f"{job}_error_code")
     if code is None:
         return None
     return {
         "code": code,
-        "message": getattr(image, f"{half}_error_message"),
-        "attempts": getattr(image, f"{half}_attempts"),
+        "message": getattr(image, f"{job}_error_message"),
+        "attempts": getattr(image, f"{job}_attempts"),
     }
 
 

@@ -51,7 +51,7 @@ class Kept(Generic[_Key, _Value]):
         return value
 
 
-class KnownImage(NamedTuple):
+class CachedImage(NamedTuple):
     """A row in one version, which nobody may change, and what is asked of it most."""
 
     version: ImageVersion
@@ -60,7 +60,7 @@ class KnownImage(NamedTuple):
     status: Status
 
     @classmethod
-    def of(cls, row: Image) -> "KnownImage":
+    def of(cls, row: Image) -> "CachedImage":
         return cls(ImageVersion(row.id, row.version), row, row.owner_id, row.status)
 
 
@@ -69,11 +69,11 @@ class ImageCache:
 
     def __init__(self, session_factory: sessionmaker[Session]) -> None:
         self._session_factory = session_factory
-        self._images: Kept[ImageVersion, KnownImage] = Kept(MAX_IMAGES)
+        self._images: Kept[ImageVersion, CachedImage] = Kept(MAX_IMAGES)
         self.json_texts: Kept[Hashable, str] = Kept(MAX_JSON_TEXTS)
         self.pages: Kept[Hashable, str] = Kept(MAX_PAGES)
 
-    def get_all(self, versions: Sequence[ImageVersion]) -> list[KnownImage]:
+    def get_all(self, versions: Sequence[ImageVersion]) -> list[CachedImage]:
         """The images in these versions or newer ones, in this order; none deleted since."""
         images = {version.image_id: self._images.find(version) for version in versions}
         missing = [image_id for image_id, image in images.items() if image is None]
@@ -81,6 +81,6 @@ class ImageCache:
             with session_scope(self._session_factory) as session:
                 rows = repository.list_images_by_id(session, missing)
             for row in rows:
-                images[row.id] = image = KnownImage.of(row)
+                images[row.id] = image = CachedImage.of(row)
                 self._images.keep(image.version, image)
         return [image for image in images.values() if image is not None]

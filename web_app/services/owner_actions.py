@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import repository
 from database.errors import DatabaseUnavailableError
-from database.models import Half, Image, Status
+from database.models import Image, Job, Status
 from database.session import session_scope
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OwnerDesk:
+class OwnerActions:
     """Where owners change their images."""
 
     session_factory: sessionmaker[Session]
@@ -110,14 +110,14 @@ class OwnerDesk:
 
 def _reset(
     session: Session, image: Image, *, regenerate: bool = False
-) -> Sequence[tuple[Half, str]]:
+) -> Sequence[tuple[Job, str]]:
     """Take an image's halves back to pending, and return what the functions must be asked for."""
     key = image.original_key
-    halves = [Half.ANNOTATION] if regenerate else list(Half)
+    jobs = [Job.ANNOTATION] if regenerate else list(Job)
     return [
-        (half, key)
-        for half in halves
-        if repository.request_again(session, image.id, half, even_completed=regenerate)
+        (job, key)
+        for job in jobs
+        if repository.reset_for_retry(session, image.id, job, even_completed=regenerate)
     ]
 
 

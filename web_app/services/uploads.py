@@ -85,7 +85,7 @@ class UploadResult:
 
 
 @dataclass(frozen=True)
-class UploadDesk:
+class UploadService:
     """Where uploads are taken in."""
 
     session_factory: sessionmaker[Session]
@@ -137,7 +137,7 @@ class UploadDesk:
         )
         try:
             with session_scope(self.session_factory) as session:
-                same = repository.find_same_bytes(session, owner_id=owner_id, sha256=new.sha256)
+                same = repository.find_duplicate(session, owner_id=owner_id, sha256=new.sha256)
             # "You have sent it before" is a promise that it is there.
             if same is not None and (
                 same.is_stored or self.object_store.has_original(same.original_key)

@@ -11,7 +11,7 @@ from sqlalchemy import MetaData, Table, func, insert, select, update
 import database.migrations
 from database import repository
 from database.migrations import migrate
-from database.models import Half, Status
+from database.models import Job, Status
 from database.session import create_session_factory, session_scope
 from tests.support import rows
 
@@ -43,8 +43,8 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
         for column in images.columns
         if not column.nullable and column.name != "id" and column.type.python_type is int
     }
-    for half in Half:
-        older |= {f"{half}_status": "pending", f"{half}_requested_at": func.now()}
+    for job in Job:
+        older |= {f"{job}_status": "pending", f"{job}_requested_at": func.now()}
     older |= {"uploaded_at": func.now(), "updated_at": func.now()}
     older["original_key"] = "originals/00000000-0000-4000-8000-000000000001.jpg"
 
@@ -66,8 +66,8 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
     # And the newer version goes on with what the older one wrote.
     with session_scope(create_session_factory(engine)) as session:
         (image,) = rows.list_images(session, limit=2)
-        claim = repository.claim_half(
-            session, Half.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
+        claim = repository.claim_job(
+            session, Job.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
         )
         assert repository.record_thumbnail(session, claim, dominant_color="#102030")
         session.refresh(image)

@@ -13,8 +13,8 @@ from sqlalchemy.exc import DBAPIError
 from database import full_text, repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from database.migrations import migrate
-from database.models import AnnotationSource, Half, Image, Status
-from database.repository import GeneratedAnnotation, NewImage, SameBytes, Tokens
+from database.models import AnnotationSource, Image, Job, Status
+from database.repository import Duplicate, GeneratedAnnotation, NewImage, Tokens
 from database.session import create_session_factory, reading, session_scope
 from tests.support import rows
 
@@ -51,10 +51,10 @@ def read(session_factory, image_id):
         return repository.get_image(session, image_id)
 
 
-def claim(session_factory, key, half=Half.ANNOTATION, lease_seconds=30, max_attempts=3):
+def claim(session_factory, key, job=Job.ANNOTATION, lease_seconds=30, max_attempts=3):
     with session_scope(session_factory) as session:
-        return repository.claim_half(
-            session, half, key, lease_seconds=lease_seconds, max_attempts=max_attempts
+        return repository.claim_job(
+            session, job, key, lease_seconds=lease_seconds, max_attempts=max_attempts
         )
 
 
@@ -102,7 +102,7 @@ def test_unknown_ids_are_left_out_of_a_list(session_factory):
 
 def same_bytes(session_factory, **question):
     with session_scope(session_factory) as session:
-        return repository.find_same_bytes(
+        return repository.find_duplicate(
             session, **{"owner_id": "me", "sha256": "a" * 64, **question}
         )
 
@@ -111,7 +111,7 @@ def test_the_same_bytes_are_found_only_for_the_same_owner(session_factory):
     image_id, key = add(session_factory)
     add(session_factory)
 
-    assert same_bytes(session_factory) == SameBytes(image_id, key, is_stored=False)
+    assert same_bytes(session_factory) == Duplicate(image_id, key, is_stored=False)
     assert same_bytes(session_factory, sha256="b" * 64) is None
     assert same_bytes(session_factory, owner_id="them") is None
     assert same_bytes(session_factory, owner_id="ME") is None
@@ -174,8 +174,8 @@ def test_a_claim_is_given_once(session_factory):
 def test_the_halves_are_claimed_independently(session_factory):
     _, key = add(session_factory)
 
-    assert claim(session_factory, key, Half.ANNOTATION) is not None
-    assert claim(session_factory, key, Half.THUMBNAIL) is not None
+    assert claim(session_factory, key, Job.ANNOTATION) is not None
+    assert claim(session_factory, key, Job.THUMBNAIL) is not None
 
 
 def test_of_many_simultaneous_claims_one_wins(session_factory):
@@ -335,9 +335,9 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
     edit(session_factory, image_id, annotation="Rex", tags=None)
     assert record(
         session_factory,
-        repository.request_again,
+        repository.reset_for_retry,
         image_id,
-        Half.ANNOTATION,
+        Job.ANNOTATION,
         even_completed=True,
     )
     again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
@@ -350,44 +350,44 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
     assert image.annotation_model == "gemini-y"
 
 
-def failed(session_factory, half=Half.ANNOTATION, code="model_busy", **overrides):
+def failed(session_factory, job=Job.ANNOTATION, code="model_busy", **overrides):
     image_id, key = add(session_factory, **overrides)
     for _ in range(2):
         record(
             session_factory,
-            repository.record_setback,
-            claim(session_factory, key, half),
+            repository.record_transient_failure,
+            claim(session_factory, key, job),
             code=code,
             message="m",
         )
-    held = claim(session_factory, key, half)
+    held = claim(session_factory, key, job)
     record(session_factory, repository.record_failure, held, code=code, message="m")
     return image_id, key
 
 
-@pytest.mark.parametrize("half", list(Half))
-def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, half):
-    image_id, key = failed(session_factory, half)
+@pytest.mark.parametrize("job", list(Job))
+def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, job):
+    image_id, key = failed(session_factory, job)
     with session_scope(session_factory) as session:
-        session.execute(text(f"UPDATE images SET {half}_requested_at = '2020-01-01 00:00:00'"))
+        session.execute(text(f"UPDATE images SET {job}_requested_at = '2020-01-01 00:00:00'"))
 
-    assert record(session_factory, repository.request_again, image_id, half)
-    assert not record(session_factory, repository.request_again, image_id, half)
+    assert record(session_factory, repository.reset_for_retry, image_id, job)
+    assert not record(session_factory, repository.reset_for_retry, image_id, job)
 
     image = read(session_factory, image_id)
-    assert getattr(image, f"{half}_status") is Status.PENDING
-    assert getattr(image, f"{half}_error_code") is None
-    assert getattr(image, f"{half}_attempts") == 0
-    assert getattr(image, f"{half}_requested_at") > datetime.now(UTC) - timedelta(minutes=1)
-    assert claim(session_factory, key, half).attempt == 1
+    assert getattr(image, f"{job}_status") is Status.PENDING
+    assert getattr(image, f"{job}_error_code") is None
+    assert getattr(image, f"{job}_attempts") == 0
+    assert getattr(image, f"{job}_requested_at") > datetime.now(UTC) - timedelta(minutes=1)
+    assert claim(session_factory, key, job).attempt == 1
 
 
 def test_what_is_completed_is_asked_for_again_only_when_meant(session_factory):
     image_id, _ = captioned(session_factory)
 
-    assert not record(session_factory, repository.request_again, image_id, Half.ANNOTATION)
+    assert not record(session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION)
     assert record(
-        session_factory, repository.request_again, image_id, Half.ANNOTATION, even_completed=True
+        session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION, even_completed=True
     )
 
 
@@ -395,13 +395,13 @@ def test_what_was_never_stored_is_not_asked_for_again(session_factory):
     image_id, _ = add(session_factory)
     record(session_factory, repository.record_upload_failed, image_id, "Away.")
 
-    for half in Half:
-        assert not record(session_factory, repository.request_again, image_id, half)
+    for job in Job:
+        assert not record(session_factory, repository.reset_for_retry, image_id, job)
 
 
 def test_an_owners_failures_are_listed_newest_first(session_factory):
     first, _ = failed(session_factory)
-    second, _ = failed(session_factory, Half.THUMBNAIL)
+    second, _ = failed(session_factory, Job.THUMBNAIL)
     failed(session_factory, owner_id="somebody else")
     add(session_factory)
     never_stored, _ = add(session_factory)
@@ -417,7 +417,7 @@ def test_an_owners_failures_are_listed_newest_first(session_factory):
 
 def completed(session_factory):
     image_id, key = captioned(session_factory)
-    held = claim(session_factory, key, Half.THUMBNAIL)
+    held = claim(session_factory, key, Job.THUMBNAIL)
     record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
     return image_id, key
 
@@ -435,17 +435,17 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
         assert rows.list_images(session, limit=9) == []
         assert repository.list_images_by_id(session, {image_id, failed_id}) == []
         assert repository.count_images(session.connection(), at_most=9) == 0
-        assert repository.find_same_bytes(session, owner_id="me", sha256="a" * 64) is None
+        assert repository.find_duplicate(session, owner_id="me", sha256="a" * 64) is None
         assert repository.list_failed(session, owner_id="me", limit=9) == []
-        assert repository.take_idle(session, idle_seconds=60, limit=9) == []
+        assert repository.requeue_stalled_jobs(session, idle_seconds=60, limit=9) == []
         assert not repository.restore_annotation(session, image_id)
-        assert not repository.request_again(session, failed_id, Half.ANNOTATION)
-        for half in Half:
-            assert repository.record_overdue(session, half, deadline_seconds=60) == []
+        assert not repository.reset_for_retry(session, failed_id, Job.ANNOTATION)
+        for job in Job:
+            assert repository.fail_overdue_jobs(session, job, deadline_seconds=60) == []
         for question in (repository.get_image, repository.mark_deleting):
             with pytest.raises(ImageNotFoundError):
                 question(session, image_id)
-    assert claim(session_factory, failed_key, Half.THUMBNAIL) is None
+    assert claim(session_factory, failed_key, Job.THUMBNAIL) is None
 
 
 def test_a_deleted_image_whose_work_was_over_goes_at_once(session_factory):
@@ -466,7 +466,7 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
     session_factory,
 ):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key, Half.THUMBNAIL)
+    held = claim(session_factory, key, Job.THUMBNAIL)
     record(session_factory, repository.mark_deleting, image_id)
 
     assert not record(session_factory, repository.remove_deleted, image_id)
@@ -489,7 +489,7 @@ def test_only_what_is_being_deleted_is_removed(session_factory):
 
 def test_a_thumbnail_completes_its_half(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key, Half.THUMBNAIL)
+    held = claim(session_factory, key, Job.THUMBNAIL)
 
     assert record(session_factory, repository.record_thumbnail, held, dominant_color="#0a0b0c")
 
@@ -503,7 +503,13 @@ def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(sessio
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
 
-    record(session_factory, repository.record_setback, held, code="model_busy", message="Busy.")
+    record(
+        session_factory,
+        repository.record_transient_failure,
+        held,
+        code="model_busy",
+        message="Busy.",
+    )
 
     image = read(session_factory, image_id)
     assert (image.annotation_status, image.annotation_error_code) == (Status.PENDING, "model_busy")
@@ -558,10 +564,10 @@ def test_what_was_put_off_is_taken_once_when_its_time_has_come(session_factory):
     put_off(session_factory, later_key, seconds=60)
     time.sleep(0.02)
 
-    first = record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
-    second = record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
+    first = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
+    second = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
 
-    assert (first, second) == ([(Half.ANNOTATION, key)], [])
+    assert (first, second) == ([(Job.ANNOTATION, key)], [])
 
 
 def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocker):
@@ -578,26 +584,26 @@ def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocke
         return really_update(session, statement)
 
     mocker.patch.object(repository, "execute_update", update_after_a_claim)
-    record(session_factory, repository.take_idle, idle_seconds=300, limit=10)
+    record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
 
     assert read(session_factory, image_id).annotation_claimed_until == held[0].claimed_until
     assert record(session_factory, repository.record_annotation, held[0], CAPTION)
 
 
-def take_back(session_factory, key, half=Half.ANNOTATION):
-    return record(session_factory, repository.take_back, half, key, max_attempts=3)
+def reset_for_redrive(session_factory, key, job=Job.ANNOTATION):
+    return record(session_factory, repository.reset_for_redrive, job, key, max_attempts=3)
 
 
-@pytest.mark.parametrize("half", list(Half))
+@pytest.mark.parametrize("job", list(Job))
 @pytest.mark.parametrize("code", sorted(repository.REDRIVABLE_CODES))
-def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, half, code):
-    image_id, key = failed(session_factory, half, code)
+def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, job, code):
+    image_id, key = failed(session_factory, job, code)
 
-    assert take_back(session_factory, key, half)
-    assert not take_back(session_factory, key, half)
+    assert reset_for_redrive(session_factory, key, job)
+    assert not reset_for_redrive(session_factory, key, job)
 
     image = read(session_factory, image_id)
-    assert (getattr(image, f"{half}_status"), getattr(image, f"{half}_attempts")) == (
+    assert (getattr(image, f"{job}_status"), getattr(image, f"{job}_attempts")) == (
         Status.PENDING,
         0,
     )
@@ -607,7 +613,7 @@ def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, ha
 def test_what_failed_for_good_is_not_taken_back(session_factory, code):
     _, key = failed(session_factory, code=code)
 
-    assert not take_back(session_factory, key)
+    assert not reset_for_redrive(session_factory, key)
 
 
 def test_nothing_else_is_taken_back_but_what_died_at_every_attempt(session_factory):
@@ -621,7 +627,7 @@ def test_nothing_else_is_taken_back_but_what_died_at_every_attempt(session_facto
         time.sleep(0.02)
 
     keys = (done_key, waiting_key, never_stored_key, dead_key)
-    assert [take_back(session_factory, key) for key in keys] == [False, False, False, True]
+    assert [reset_for_redrive(session_factory, key) for key in keys] == [False, False, False, True]
 
 
 def find(session_factory, fingerprint):
@@ -644,7 +650,7 @@ def test_the_models_words_are_found_by_where_they_came_from(session_factory):
     assert find(session_factory, "F" * 64) is None
 
     record(
-        session_factory, repository.request_again, image_id, Half.ANNOTATION, even_completed=True
+        session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION, even_completed=True
     )
     again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
     held = claim(session_factory, key)
@@ -655,7 +661,7 @@ def test_the_models_words_are_found_by_where_they_came_from(session_factory):
 
 def test_the_words_of_a_deleted_image_are_not_found_and_leave_nothing(session_factory):
     image_id, key = fingerprinted(session_factory, "f" * 64)
-    held = claim(session_factory, key, Half.THUMBNAIL)
+    held = claim(session_factory, key, Job.THUMBNAIL)
     record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
 
     record(session_factory, repository.mark_deleting, image_id)
@@ -721,9 +727,9 @@ def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
         assert claim(session_factory, key, lease_seconds=0) is not None
         time.sleep(0.02)
 
-    given_up = claim(session_factory, key)
+    failed_job = claim(session_factory, key)
 
-    assert (given_up.image_id, given_up.code) == (image_id, "attempts_exhausted")
+    assert (failed_job.image_id, failed_job.code) == (image_id, "attempts_exhausted")
     assert claim(session_factory, key) is None
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.FAILED
@@ -734,7 +740,7 @@ def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
 def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_factory):
     image_id, key = add(session_factory)
     annotation = claim(session_factory, key)
-    thumbnail = claim(session_factory, key, Half.THUMBNAIL)
+    thumbnail = claim(session_factory, key, Job.THUMBNAIL)
 
     record(session_factory, repository.record_failure, annotation, code="c", message="m")
     assert read(session_factory, image_id).status is Status.PENDING
@@ -754,10 +760,10 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
     fresh_id, _ = add(session_factory)
 
     failed = record(
-        session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
+        session_factory, repository.fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60
     )
 
-    assert [(half.image_id, half.code) for half in failed] == [(overdue_id, "timed_out")]
+    assert [(job.image_id, job.code) for job in failed] == [(overdue_id, "timed_out")]
     assert read(session_factory, overdue_id).annotation_error_code == "timed_out"
     for image_id in (claimed_id, fresh_id):
         assert read(session_factory, image_id).annotation_status is Status.PENDING
@@ -767,18 +773,18 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
 def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_factory):
     _, idle_key = add(session_factory)
     _, half_claimed_key = add(session_factory)
-    claim(session_factory, half_claimed_key, Half.ANNOTATION)
+    claim(session_factory, half_claimed_key, Job.ANNOTATION)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
     add(session_factory)
 
-    first = record(session_factory, repository.take_idle, idle_seconds=60, limit=10)
-    second = record(session_factory, repository.take_idle, idle_seconds=60, limit=10)
+    first = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=60, limit=10)
+    second = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=60, limit=10)
 
     assert first == [
-        (Half.ANNOTATION, idle_key),
-        (Half.THUMBNAIL, idle_key),
-        (Half.THUMBNAIL, half_claimed_key),
+        (Job.ANNOTATION, idle_key),
+        (Job.THUMBNAIL, idle_key),
+        (Job.THUMBNAIL, half_claimed_key),
     ]
     assert second == []
 
@@ -793,10 +799,16 @@ def test_asking_again_can_begin_a_new_deadline(session_factory):
             )
         )
 
-    record(session_factory, repository.take_idle, idle_seconds=0, limit=10, restarts_deadline=True)
+    record(
+        session_factory,
+        repository.requeue_stalled_jobs,
+        idle_seconds=0,
+        limit=10,
+        restarts_deadline=True,
+    )
 
     overdue = record(
-        session_factory, repository.record_overdue, Half.ANNOTATION, deadline_seconds=60
+        session_factory, repository.fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60
     )
     assert overdue == []
     assert claim(session_factory, key).image_id == image_id

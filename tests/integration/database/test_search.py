@@ -9,7 +9,7 @@ from sqlalchemy import insert, text
 
 from database import full_text, repository
 from database.migrations import migrate
-from database.models import Half, Image, Status
+from database.models import Image, Job, Status
 from database.repository import ImageFilter
 from database.session import create_session_factory, session_scope
 from tests.support import rows
@@ -232,8 +232,8 @@ def many(database_url, make_engine):
                     ),
                     "tags": ["o10 of them"] if number % 20 == 0 else ["o10"],
                     **{
-                        f"{half}_status": Status.PENDING if number % 5 else Status.FAILED
-                        for half in Half
+                        f"{job}_status": Status.PENDING if number % 5 else Status.FAILED
+                        for job in Job
                     },
                     # A value for each, so that the driver makes one statement of them all.
                     **dict.fromkeys(("annotation_requested_at", "thumbnail_requested_at"), NOW),

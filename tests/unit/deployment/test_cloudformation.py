@@ -72,7 +72,7 @@ class Script:
     def takes(self, operation, answer=None, **expected):
         self.stubber.add_response(operation, answer or {}, expected or None)
 
-    def refuses(self, operation, code, message):
+    def documents_errors(self, operation, code, message):
         self.stubber.add_client_error(operation, code, message, 400)
 
     @property
@@ -106,7 +106,7 @@ def test_a_stack_that_is_not_there_is_created_and_followed_to_its_end(script):
 def test_a_stack_that_is_as_wanted_is_left_alone(script):
     script.is_there("UPDATE_COMPLETE")
     script.tells((NAME, "UPDATE_COMPLETE", ""))
-    script.refuses("update_stack", "ValidationError", "No updates are to be performed.")
+    script.documents_errors("update_stack", "ValidationError", "No updates are to be performed.")
 
     stack = script.stacks.deploy(WANTED)
 
@@ -156,7 +156,7 @@ def test_what_an_interrupted_run_began_is_waited_for(script):
     script.is_there("CREATE_COMPLETE")
     script.tells((NAME, "CREATE_IN_PROGRESS", ""), (NAME, "CREATE_COMPLETE", ""))
     script.tells((NAME, "CREATE_COMPLETE", ""))
-    script.refuses("update_stack", "ValidationError", "No updates are to be performed.")
+    script.documents_errors("update_stack", "ValidationError", "No updates are to be performed.")
 
     script.stacks.deploy(WANTED)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from database.models import Half
+from database.models import Job
 from lambda_functions import attempt
 from lambda_functions.maintenance import handler
 from tests.support.cloudformation import FUNCTIONS, PROFILES, deploy, document, merged, walk
@@ -72,9 +72,9 @@ def test_lambda_tries_as_often_as_the_code_counts(attempts):
     given = merged(PROFILES["default"], {FUNCTIONS: {"MaxAttempts": str(attempts)}})
     stack = deploy(given)[FUNCTIONS]
 
-    for half in Half:
-        config = stack.resources[f"{half.title()}InvokeConfig"]["Properties"]
-        function = stack.resources[f"{half.title()}Function"]["Properties"]
+    for job in Job:
+        config = stack.resources[f"{job.title()}InvokeConfig"]["Properties"]
+        function = stack.resources[f"{job.title()}Function"]["Properties"]
         assert config["MaximumRetryAttempts"] == attempts - 1
         assert function["Environment"]["Variables"]["MAX_ATTEMPTS"] == str(attempts)
 
@@ -121,11 +121,11 @@ def emitted(capsys):
 def test_alarms_watch_metrics_by_the_very_dimensions_that_the_code_gives_them(
     stack, capsys, monkeypatch
 ):
-    counted = {"ConfigurationFailure": list(Half), "BudgetExhausted": [Half.ANNOTATION]}
-    for name, halves in counted.items():
-        for half in halves:
-            monkeypatch.setattr(attempt.metrics, "service", half)  # POWERTOOLS_SERVICE_NAME
-            attempt._count(name, half)
+    counted = {"ConfigurationFailure": list(Job), "BudgetExhausted": [Job.ANNOTATION]}
+    for name, jobs in counted.items():
+        for job in jobs:
+            monkeypatch.setattr(attempt.metrics, "service", job)  # POWERTOOLS_SERVICE_NAME
+            attempt._count(name, job)
             attempt.metrics.flush_metrics()
     monkeypatch.setattr(handler.metrics, "service", "sweep")
     handler.metrics.add_metric(name="TimedOut", unit="Count", value=1)

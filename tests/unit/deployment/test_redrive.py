@@ -81,14 +81,14 @@ class FakeQueues:
 
 
 class FakeBus:
-    def __init__(self, refuses=False, breaks=False):
+    def __init__(self, documents_errors=False, breaks=False):
         self.entries = []
-        self.refuses, self.breaks = refuses, breaks
+        self.documents_errors, self.breaks = documents_errors, breaks
 
     def put_events(self, Entries):
         if self.breaks:
             raise ConnectionError
-        if self.refuses:
+        if self.documents_errors:
             return {"FailedEntryCount": 1, "Entries": [{"ErrorMessage": "too many"}]}
         self.entries += Entries
         return {"FailedEntryCount": 0, "Entries": [{}]}
@@ -149,7 +149,7 @@ def test_a_dry_run_changes_nothing(queues):
 
 
 def test_what_the_bus_refuses_stays(queues):
-    redriven, printed = run(queues, FakeBus(refuses=True))
+    redriven, printed = run(queues, FakeBus(documents_errors=True))
 
     assert (redriven.put, redriven.refused) == (0, 2)
     assert queues.ids() == ["failed", "strange", "undelivered"]
@@ -186,7 +186,7 @@ def test_two_hundred_messages_are_each_asked_for_once():
 def test_a_person_s_retry_names_its_half_where_nothing_else_does():
     event = {**EVENT, "detail-type": "Thumbnail Requested"}
 
-    assert read_dead_letter({"Body": json.dumps(event)}).half == "Thumbnail"
+    assert read_dead_letter({"Body": json.dumps(event)}).job == "Thumbnail"
 
 
 @pytest.mark.parametrize(

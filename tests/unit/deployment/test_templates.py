@@ -606,12 +606,12 @@ def test_an_original_wakes_both_functions(stacks):
     }
 
 
-@pytest.mark.parametrize("half", ["Annotation", "Thumbnail"])
-def test_asking_for_one_half_again_wakes_that_half(stacks, half):
+@pytest.mark.parametrize("job", ["Annotation", "Thumbnail"])
+def test_asking_for_one_half_again_wakes_that_half(stacks, job):
     bucket = stacks[DATA].outputs["ImageBucketName"]
-    asked = event("annotation_requested.json", bucket, detail_type=f"{half} Requested")
+    asked = event("annotation_requested.json", bucket, detail_type=f"{job} Requested")
 
-    assert woken_by(stacks, asked) == {f"{half}Rule"}
+    assert woken_by(stacks, asked) == {f"{job}Rule"}
 
 
 def test_nothing_else_wakes_anything(stacks):

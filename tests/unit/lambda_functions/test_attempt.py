@@ -6,7 +6,7 @@ from sqlalchemy import text
 
 from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
-from database.models import Half, Status
+from database.models import Job, Status
 from database.session import session_scope
 from imaging.errors import InvalidImageError
 from lambda_functions import errors
@@ -43,7 +43,7 @@ def run(session_factory):
     def run(
         key,
         work=None,
-        half=Half.THUMBNAIL,
+        job=Job.THUMBNAIL,
         max_attempts=3,
         redrive=False,
         remaining_ms=29_500,
@@ -57,7 +57,7 @@ def run(session_factory):
             )
 
         return attempt(
-            half,
+            job,
             requested(key, redrive=redrive),
             complete,
             session_factory=session_factory,
@@ -206,7 +206,7 @@ def test_a_result_that_comes_after_its_claim_ran_out_is_dropped(
 def test_a_database_that_is_away_raises_before_any_work(run, add_image, session_factory, mocker):
     _, key = add_image()
     mocker.patch.object(
-        repository, "claim_half", side_effect=DatabaseUnavailableError("the database is away")
+        repository, "claim_job", side_effect=DatabaseUnavailableError("the database is away")
     )
 
     with pytest.raises(DatabaseUnavailableError):
@@ -345,7 +345,7 @@ def test_what_died_at_every_attempt_is_given_up_and_the_log_says_so(
     image_id, key = add_image()
     for _ in range(3):
         with session_scope(session_factory) as session:
-            repository.claim_half(session, Half.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+            repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
         time.sleep(0.02)
     told = mocker.spy(logger, "warning")
 
@@ -362,7 +362,7 @@ def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, sessio
     _, key = add_image()
     for _ in range(3):
         with session_scope(session_factory) as session:
-            repository.claim_half(session, Half.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+            repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
         time.sleep(0.02)
 
     assert run(key, redrive=True)["outcome"] == "completed"
@@ -370,7 +370,7 @@ def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, sessio
 
 def emitted_metrics():
     return [
-        (name, emitted["half"])
+        (name, emitted["job"])
         for emitted in [metrics.serialize_metric_set()]
         for name in FAILURE_METRICS.values()
         if name in emitted
@@ -425,7 +425,7 @@ def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_c
 def test_so_is_what_cannot_even_begin(session_factory, read_log, event, kind, metric):
     with pytest.raises(kind):
         attempt(
-            Half.THUMBNAIL,
+            Job.THUMBNAIL,
             event,
             lambda claim: None,
             session_factory=session_factory,
@@ -455,7 +455,7 @@ def test_a_success_is_a_metric_too(run, add_image):
 
     emitted = metrics.serialize_metric_set()
     assert emitted["Completed"] == [1.0]
-    assert emitted["half"] == "thumbnail"
+    assert emitted["job"] == "thumbnail"
 
 
 def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_image, mocker):

@@ -6,7 +6,7 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 
-from database.models import Half
+from database.models import Job
 from web_app.adapters.event_bus import EventBridgeBus
 
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
@@ -36,7 +36,7 @@ def test_each_half_is_asked_for_in_the_words_its_rule_matches(client):
         )
 
         EventBridgeBus("the-bus", image_bucket="images", client=client).request(
-            [(Half.ANNOTATION, KEY), (Half.THUMBNAIL, KEY)]
+            [(Job.ANNOTATION, KEY), (Job.THUMBNAIL, KEY)]
         )
 
         stub.assert_no_pending_responses()
@@ -49,7 +49,7 @@ def test_many_are_asked_for_ten_at_a_time(client):
             stub.add_response("put_events", {"FailedEntryCount": 0}, {"Entries": entries})
 
         EventBridgeBus("the-bus", image_bucket="images", client=client).request(
-            [(Half.ANNOTATION, KEY)] * 25
+            [(Job.ANNOTATION, KEY)] * 25
         )
 
         stub.assert_no_pending_responses()
@@ -61,8 +61,8 @@ def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
         stub.add_client_error("put_events", "ThrottlingException")
         bus = EventBridgeBus("the-bus", image_bucket="images", client=client)
 
-        bus.request([(Half.ANNOTATION, KEY)])
-        bus.request([(Half.ANNOTATION, KEY)])
+        bus.request([(Job.ANNOTATION, KEY)])
+        bus.request([(Job.ANNOTATION, KEY)])
 
     assert "refused" in caplog.text
     assert "the sweep will ask" in caplog.text

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from database import repository
-from database.models import AnnotationSource, Half, Status
+from database.models import AnnotationSource, Job, Status
 from database.session import session_scope
 from tests.support import factories
 from tests.unit.web_app.conftest import csrf_headers
@@ -173,7 +173,7 @@ def test_a_retry_resets_what_failed_and_asks_for_it(program, add_mine, event_bus
         "pending",
         None,
     )
-    assert event_bus.requested == [(Half.ANNOTATION, KEY)]
+    assert event_bus.requested == [(Job.ANNOTATION, KEY)]
     assert program("POST", f"/api/images/{image_id}/retry").status_code == 409
 
 
@@ -182,7 +182,7 @@ def test_both_halves_that_failed_are_asked_for(program, add_mine, event_bus):
 
     program("POST", f"/api/images/{image_id}/retry")
 
-    assert event_bus.requested == [(Half.ANNOTATION, KEY), (Half.THUMBNAIL, KEY)]
+    assert event_bus.requested == [(Job.ANNOTATION, KEY), (Job.THUMBNAIL, KEY)]
 
 
 def test_when_nothing_failed_there_is_nothing_to_retry(program, add_mine, event_bus):
@@ -193,8 +193,8 @@ def test_when_nothing_failed_there_is_nothing_to_retry(program, add_mine, event_
 
 
 def test_what_was_never_stored_is_to_be_sent_again_instead(program, add_mine):
-    halves = {f"{half}_status": Status.FAILED for half in Half}
-    image_id = add_mine(**halves, annotation_error_code="upload_failed")
+    jobs = {f"{job}_status": Status.FAILED for job in Job}
+    image_id = add_mine(**jobs, annotation_error_code="upload_failed")
 
     response = program("POST", f"/api/images/{image_id}/retry")
 
@@ -216,7 +216,7 @@ def test_another_caption_can_be_asked_for_and_the_words_stay_meanwhile(
         "A dog.",
     )
     assert response.json["thumbnail_status"] == "completed"
-    assert event_bus.requested == [(Half.ANNOTATION, KEY)]
+    assert event_bus.requested == [(Job.ANNOTATION, KEY)]
 
 
 def test_all_of_ones_own_failures_are_tried_again(program, add_mine, add_row, event_bus):
@@ -228,7 +228,7 @@ def test_all_of_ones_own_failures_are_tried_again(program, add_mine, add_row, ev
 
     assert response.status_code == 202
     assert response.json == {"retried": 2, "ids": [second, first]}
-    assert [half for half, _key in event_bus.requested] == [Half.THUMBNAIL, Half.ANNOTATION]
+    assert [job for job, _key in event_bus.requested] == [Job.THUMBNAIL, Job.ANNOTATION]
     assert program("POST", "/api/images/retry").json == {"retried": 0, "ids": []}
 
 
@@ -372,7 +372,7 @@ def test_a_form_edits_restores_retries_and_deletes(client, browser, my_image, ev
     assert read_rows()[0].annotation == "A dog."
 
     assert browser(f"{page}/retry", regenerate="1").status_code == 303
-    assert event_bus.requested == [(Half.ANNOTATION, row.original_key)]
+    assert event_bus.requested == [(Job.ANNOTATION, row.original_key)]
 
     deleted = browser(f"{page}/delete")
     assert (deleted.status_code, deleted.headers["Location"]) == (303, "/gallery")

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from database.models import AnnotationSource, Half, Status
+from database.models import AnnotationSource, Job, Status
 from tests.support import factories
 from web_app.app import create_app
 from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
@@ -698,8 +698,8 @@ def test_a_failed_half_says_why_and_a_setback_that_it_is_tried_again(show, add_r
 
 def test_the_page_of_an_image_that_was_never_stored_links_to_no_original(client, add_row):
     failed = {
-        f"{half}_{name}": value
-        for half in Half
+        f"{job}_{name}": value
+        for job in Job
         for name, value in {"status": Status.FAILED, "error_code": "upload_failed"}.items()
     }
 

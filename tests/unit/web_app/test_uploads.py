@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
 from database import repository
-from database.models import Half, Status
+from database.models import Job, Status
 from database.session import session_scope
 from tests.support import factories
 from web_app.errors import StorageUnavailableError
@@ -20,7 +20,7 @@ from web_app.services.uploads import (
     SPOOL_BYTES,
     BoundedFile,
     Upload,
-    UploadDesk,
+    UploadService,
     clean_filename,
 )
 
@@ -51,7 +51,7 @@ def distinct_jpeg(number):
 
 @pytest.fixture
 def desk(session_factory, object_store):
-    return UploadDesk(
+    return UploadService(
         session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
     )
 
@@ -359,7 +359,7 @@ def test_a_put_that_fails_harms_only_its_own_file(desk, object_store, upload):
 def test_without_a_database_nothing_is_stored_and_the_sender_is_told(
     desk, object_store, away_session_factory, upload
 ):
-    desk = UploadDesk(
+    desk = UploadService(
         away_session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
     )
 
@@ -377,7 +377,7 @@ def test_a_database_that_goes_away_after_the_row_still_lets_the_sender_know(
     session_factory, object_store, read_rows, upload
 ):
     breakable = BreakableSessionFactory(session_factory)
-    desk = UploadDesk(
+    desk = UploadService(
         breakable, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
     )
 
@@ -411,7 +411,7 @@ def test_a_put_whose_answer_was_lost_is_accepted_when_a_function_already_works_o
 ):
     def event_overtakes_the_answer(key, body):
         with session_scope(session_factory) as session:
-            repository.claim_half(session, Half.ANNOTATION, key, lease_seconds=30, max_attempts=3)
+            repository.claim_job(session, Job.ANNOTATION, key, lease_seconds=30, max_attempts=3)
         raise StorageUnavailableError
 
     object_store.before_put = event_overtakes_the_answer

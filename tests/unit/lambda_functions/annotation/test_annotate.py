@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 
 from database import repository
-from database.models import Half, Status
+from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.annotation import annotate
 from lambda_functions.annotation.annotate import Annotator
@@ -56,7 +56,7 @@ def run(session_factory, captioner):
         annotator = Annotator(session_factory, Originals(), captioner, 10**6, budget)
         answer_by = time.monotonic() + seconds
         return attempt(
-            Half.ANNOTATION,
+            Job.ANNOTATION,
             {"detail": {"bucket": {"name": "b"}, "object": {"key": key}}},
             lambda claim: annotator.annotate(claim, answer_by=answer_by),
             session_factory=session_factory,
@@ -344,7 +344,7 @@ def test_who_asks_for_other_words_gets_others(gemini, run, add_image, read_image
     run(key)
     gemini.script.append(answer({"caption": "A wet dog.", "alt_text": "Dog", "tags": []}))
     with session_scope(session_factory) as session:
-        repository.request_again(session, image_id, Half.ANNOTATION, even_completed=True)
+        repository.reset_for_retry(session, image_id, Job.ANNOTATION, even_completed=True)
 
     run(key)
 

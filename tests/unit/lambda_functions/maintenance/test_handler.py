@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from database import object_keys, repository
-from database.models import Half, Status
+from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
 from lambda_functions.events import OriginalReady
@@ -76,7 +76,7 @@ def test_the_log_names_each_image_that_is_given_up_and_why(
 
     (call,) = told.call_args_list
     facts = call.kwargs["extra"]
-    assert (facts["image_id"], facts["object_key"], facts["half"]) == (image_id, key, "annotation")
+    assert (facts["image_id"], facts["object_key"], facts["job"]) == (image_id, key, "annotation")
     assert (facts["code"], facts["reason"][-1]) == ("timed_out", ".")
 
 
@@ -91,7 +91,7 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
 
     original = OriginalReady("originals-bucket", key)
     assert counts == {"timed_out": 0, "requested_again": 2, "deleted": 0}
-    assert sweep.event_bus.requested == [(Half.ANNOTATION, original), (Half.THUMBNAIL, original)]
+    assert sweep.event_bus.requested == [(Job.ANNOTATION, original), (Job.THUMBNAIL, original)]
     assert read_image(image_id).status is Status.PENDING
     assert sweep.sweep()["requested_again"] == 0
 
@@ -99,7 +99,7 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
 def held_until(session_factory, key, seconds):
     """Leaves a half as a function does that was told to come back later, or died."""
     with session_scope(session_factory) as session:
-        repository.claim_half(session, Half.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
+        repository.claim_job(session, Job.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
 
 
 def test_what_was_put_off_or_whose_function_died_is_asked_for_once_its_time_has_come(
@@ -114,7 +114,7 @@ def test_what_was_put_off_or_whose_function_died_is_asked_for_once_its_time_has_
     first, second = sweep.sweep(), sweep.sweep()
 
     assert [first["requested_again"], second["requested_again"]] == [1, 0]
-    assert sweep.event_bus.requested == [(Half.ANNOTATION, OriginalReady("originals-bucket", key))]
+    assert sweep.event_bus.requested == [(Job.ANNOTATION, OriginalReady("originals-bucket", key))]
     assert read_image(image_id).annotation_claimed_until is None
 
 
