@@ -22,9 +22,10 @@ from awslambdaric.lambda_context import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
 from benchmarks.measure import in_turns
-from database import object_keys, repository
+from database import object_keys
+from database.annotations import Tokens
+from database.images import NewImage, add_image
 from database.models import Job
-from database.repository import NewImage, Tokens
 from database.session import create_database_engine, create_session_factory, session_scope
 from lambda_functions.annotation import handler as annotation
 from lambda_functions.annotation.captioner import Answer, Captioner
@@ -86,7 +87,7 @@ def _add_image(session_factory: sessionmaker[Session]) -> str:
         owner_id="somebody",
     )
     with session_scope(session_factory) as session:
-        repository.add_image(session, new)
+        add_image(session, new)
     return key
 
 

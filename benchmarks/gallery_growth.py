@@ -33,9 +33,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import database.migrations
 from benchmarks.measure import Goal, MissingAnchorError, Row, at_most, in_turns, worst
+from database.listing import ALL, ImageFilter
 from database.migrations import migrate
 from database.models import Status
-from database.repository import ALL, ImageFilter
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from tests.support.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir

@@ -13,7 +13,7 @@ from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
 from database.models import DailyTokens, utc_today
-from database.repository import execute_update
+from database.rows import execute_update
 
 
 @dataclass(frozen=True)

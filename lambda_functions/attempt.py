@@ -17,10 +17,17 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.jobs import (
+    Claim,
+    FailedJob,
+    claim_job,
+    record_failure,
+    record_postponement,
+    record_transient_failure,
+    reset_for_redrive,
+)
 from database.models import Job
-from database.repository import Claim, FailedJob
 from database.session import session_scope
 from imaging.errors import ImageError
 from lambda_functions.errors import (
@@ -192,11 +199,11 @@ def _claim(
 ) -> Claim | FailedJob | None:
     try:
         with session_scope(session_factory) as session:
-            if original.is_redrive and repository.reset_for_redrive(
+            if original.is_redrive and reset_for_redrive(
                 session, job, original.key, max_attempts=max_attempts
             ):
                 logger.info("taken back to be tried again")
-            return repository.claim_job(
+            return claim_job(
                 session,
                 job,
                 original.key,
@@ -247,7 +254,7 @@ def _fail(recorder: Recorder, error: Exception) -> dict[str, Any]:
     claim = recorder.claim
     code, message = _code_and_message(error)
     if not recorder.write(
-        lambda session: repository.record_failure(session, claim, code=code, message=message),
+        lambda session: record_failure(session, claim, code=code, message=message),
     ):
         return _drop(claim)
     _count_failure(error, claim.job)
@@ -262,7 +269,7 @@ def _postpone(recorder: Recorder, error: BusyError) -> dict[str, Any]:
     seconds = ceil(max(1, seconds) * (1 + POSTPONE_SPREAD * random.random()))
     code, message = _code_and_message(error)
     if not recorder.write(
-        lambda session: repository.record_postponement(
+        lambda session: record_postponement(
             session, claim, code=code, message=message, seconds=seconds
         ),
     ):
@@ -275,7 +282,7 @@ def _postpone(recorder: Recorder, error: BusyError) -> dict[str, Any]:
 def _record_transient_failure(recorder: Recorder, error: Exception, max_attempts: int) -> None:
     claim = recorder.claim
     is_last = claim.attempt >= max_attempts
-    record = repository.record_failure if is_last else repository.record_transient_failure
+    record = record_failure if is_last else record_transient_failure
     code, message = _code_and_message(error)
     if not recorder.write(lambda session: record(session, claim, code=code, message=message)):
         _drop(claim)

@@ -6,8 +6,15 @@ from functools import partial
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository, token_budget
-from database.repository import Claim, GeneratedAnnotation, Tokens
+from database import token_budget
+from database.annotations import (
+    GeneratedAnnotation,
+    Tokens,
+    find_generated,
+    record_annotation,
+    record_tokens,
+)
+from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
 from imaging.isolation import run_isolated
@@ -73,7 +80,7 @@ class Annotator:
         )
 
         def record(session: Session, claim: Claim) -> bool:
-            return repository.record_annotation(session, claim, result, fingerprint=fingerprint)
+            return record_annotation(session, claim, result, fingerprint=fingerprint)
 
         return record
 
@@ -82,9 +89,9 @@ class Annotator:
         if claim.has_words:
             return None
         with session_scope(self.session_factory) as session:
-            known = repository.find_generated(session, fingerprint)
+            known = find_generated(session, fingerprint)
             if known is not None:
-                repository.record_tokens(session, claim.image_id, _NOTHING)
+                record_tokens(session, claim.image_id, _NOTHING)
         if known is not None:
             logger.info("the model described the same bytes before; its words are used again")
         return known
@@ -169,7 +176,7 @@ def _settle(recorder: Recorder, reservation: Reservation | None, tokens: Tokens)
         return
 
     def settle(session: Session) -> None:
-        repository.record_tokens(session, recorder.claim.image_id, tokens)
+        record_tokens(session, recorder.claim.image_id, tokens)
         if reservation is not None:
             token_budget.settle(session, reservation, spent=tokens.total)
 

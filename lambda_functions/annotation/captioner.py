@@ -15,7 +15,7 @@ from google import genai
 from google.genai import errors, types
 from pydantic import BaseModel, Field, ValidationError
 
-from database.repository import Tokens
+from database.annotations import Tokens
 from lambda_functions.errors import (
     BusyError,
     ConfigurationError,

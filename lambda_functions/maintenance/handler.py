@@ -9,7 +9,9 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import migrations, repository
+from database import migrations
+from database.deletion import list_deleting, remove_deleted
+from database.jobs import fail_overdue_jobs, requeue_stalled_jobs
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
@@ -76,7 +78,7 @@ class SweepFunction:
     def _finish_deletes(self) -> int:
         """Delete both objects, then the row: what stops in between is begun again."""
         with session_scope(self.session_factory) as session:
-            left = repository.list_deleting(session, limit=MAX_DELETES)
+            left = list_deleting(session, limit=MAX_DELETES)
         deleted = 0
         for image in left:
             try:
@@ -87,7 +89,7 @@ class SweepFunction:
                 logger.warning("could not delete", extra=asdict(image), exc_info=True)
                 break
             with session_scope(self.session_factory) as session:
-                deleted += repository.remove_deleted(session, image.image_id)
+                deleted += remove_deleted(session, image.image_id)
         return deleted
 
     def _fail_overdue(self, deadline_seconds: int) -> int:
@@ -95,9 +97,7 @@ class SweepFunction:
             overdue = [
                 failed_job
                 for job in Job
-                for failed_job in repository.fail_overdue_jobs(
-                    session, job, deadline_seconds=deadline_seconds
-                )
+                for failed_job in fail_overdue_jobs(session, job, deadline_seconds=deadline_seconds)
             ]
         for failed_job in overdue:
             logger.warning("failed", extra=asdict(failed_job))
@@ -107,7 +107,7 @@ class SweepFunction:
         self, idle_seconds: int, *, restarts_deadline: bool
     ) -> list[tuple[Job, str]]:
         with session_scope(self.session_factory) as session:
-            return repository.requeue_stalled_jobs(
+            return requeue_stalled_jobs(
                 session,
                 idle_seconds=idle_seconds,
                 limit=MAX_REQUESTS,

@@ -8,9 +8,9 @@ from typing import Any
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import object_keys, repository
+from database import object_keys
+from database.jobs import Claim, record_thumbnail
 from database.models import Job
-from database.repository import Claim
 from database.session import create_database_engine, create_session_factory
 from imaging.isolation import run_isolated
 from lambda_functions.attempt import Record, attempt, logger, metrics
@@ -53,9 +53,7 @@ class ThumbnailFunction:
         )
 
         def record(session: Session, claim: Claim) -> bool:
-            return repository.record_thumbnail(
-                session, claim, dominant_color=thumbnail.dominant_color
-            )
+            return record_thumbnail(session, claim, dominant_color=thumbnail.dominant_color)
 
         return record
 

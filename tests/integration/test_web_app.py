@@ -24,8 +24,10 @@ import psutil
 import pytest
 import requests
 
-from database import object_keys, repository
+from database import object_keys
 from database.errors import ImageNotFoundError
+from database.images import get_image
+from database.jobs import claim_job, record_failure
 from database.migrations import migrate
 from database.models import Image, Job, Status
 from database.session import create_database_engine, create_session_factory, session_scope
@@ -57,7 +59,7 @@ class RunningWebApp:
 
     def row(self, image_id):
         with session_scope(self.session_factory) as session:
-            return repository.get_image(session, image_id)
+            return get_image(session, image_id)
 
     def wait_until(self, is_so, timeout_seconds=START_TIMEOUT_SECONDS):
         deadline = time.monotonic() + timeout_seconds
@@ -263,7 +265,7 @@ def test_a_thumbnail_that_a_function_stored_is_linked_and_fetched(web_app, brows
     thumbnail = factories.make_encoded("WebP")
     aws.client("s3").put_object(Bucket=aws.thumbnail_bucket, Key=key, Body=thumbnail)
     with session_scope(web_app.session_factory) as session:
-        row = repository.get_image(session, result["id"])
+        row = get_image(session, result["id"])
         row.thumbnail_key, row.thumbnail_status = key, Status.COMPLETED
 
     status = browser.get(web_app.url + result["status_url"], timeout=10).json()
@@ -572,9 +574,9 @@ def thumbnail_events(aws):
 
 def fail_thumbnail(web_app, image_id):
     with session_scope(web_app.session_factory) as session:
-        key = repository.get_image(session, image_id).original_key
-        claim = repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=30, max_attempts=3)
-        repository.record_failure(session, claim, code="storage_unavailable", message="Away.")
+        key = get_image(session, image_id).original_key
+        claim = claim_job(session, Job.THUMBNAIL, key, lease_seconds=30, max_attempts=3)
+        record_failure(session, claim, code="storage_unavailable", message="Away.")
     return key
 
 
@@ -623,7 +625,7 @@ def test_a_retry_reaches_the_function_through_the_bus_and_a_late_event_finds_not
     for bucket, each in held:
         assert s3.head_object(Bucket=bucket, Key=each)
     with session_scope(web_app.session_factory) as session:
-        repository.get_image(session, result["id"]).annotation_status = Status.COMPLETED
+        get_image(session, result["id"]).annotation_status = Status.COMPLETED
     deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=10)
     assert deleted.status_code == 204
     for bucket, each in held:

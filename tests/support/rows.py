@@ -5,11 +5,12 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from database import repository
+from database.images import list_images_by_id
+from database.listing import list_versions
 from database.models import Image
 
 
 def list_images(session: Session, **question: Any) -> Sequence[Image]:
-    """The rows that `repository.list_versions` names."""
-    versions = repository.list_versions(session.connection(), **question)
-    return repository.list_images_by_id(session, [version.image_id for version in versions])
+    """The rows that `list_versions` names."""
+    versions = list_versions(session.connection(), **question)
+    return list_images_by_id(session, [version.image_id for version in versions])

@@ -11,8 +11,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from database import object_keys, search
+from database.jobs import REDRIVABLE_CODES
 from database.models import Job
-from database.repository import REDRIVABLE_CODES
 from database.settings import DatabaseSettings
 from deployment.template_files import load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS

@@ -7,9 +7,9 @@ from flask import Response, current_app, request
 from flask_smorest import Blueprint
 from werkzeug.exceptions import UnsupportedMediaType
 
-from database import repository
+from database.images import get_image
+from database.listing import ImageFilter, ImageVersion
 from database.models import Status
-from database.repository import ImageFilter, ImageVersion
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError
@@ -49,7 +49,7 @@ def show_status(image_id: int) -> dict[str, Any]:
     """Where one image stands"""
     dependencies = current_dependencies()
     with session_scope(dependencies.session_factory) as session:
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
     return serializers.image(image, dependencies.object_store, _owner_id())
 
 
@@ -98,7 +98,7 @@ def show_image(image_id: int) -> dict[str, Any]:
     """One image"""
     dependencies = current_dependencies()
     with session_scope(dependencies.session_factory) as session:
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
     return serializers.image(image, dependencies.object_store, _owner_id())
 
 

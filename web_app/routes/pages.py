@@ -22,9 +22,9 @@ from flask import session as session_cookie
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
-from database import repository
+from database.images import get_image
+from database.listing import ImageFilter
 from database.models import Status
-from database.repository import ImageFilter
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app.dependencies import current_dependencies, owner_actions
@@ -147,7 +147,7 @@ def download_original(image_id: int) -> BaseResponse:
     """Lead to the original, as a file to keep under the name its owner gave it."""
     dependencies = current_dependencies()
     with session_scope(dependencies.session_factory) as session:
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
     return redirect(
         dependencies.object_store.presigned_download_url(
             image.original_key, content_type=image.content_type, filename=image.filename
@@ -196,7 +196,7 @@ def delete_image(image_id: int) -> BaseResponse:
 
 def _render_image(template: str, image_id: int) -> str:
     with session_scope(current_dependencies().session_factory) as session:
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
     owner_id = current_owner().known_id
     return render_template(
         template,

@@ -10,9 +10,9 @@ from typing import Generic, NamedTuple, TypeVar
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository
+from database.images import list_images_by_id
+from database.listing import ImageVersion
 from database.models import Image, Status
-from database.repository import ImageVersion
 from database.session import session_scope
 
 # Some forty pages of rows and of JSON, twice for an owner's own and while links change, and the
@@ -79,7 +79,7 @@ class ImageCache:
         missing = [image_id for image_id, image in images.items() if image is None]
         if missing:
             with session_scope(self._session_factory) as session:
-                rows = repository.list_images_by_id(session, missing)
+                rows = list_images_by_id(session, missing)
             for row in rows:
                 images[row.id] = image = CachedImage.of(row)
                 self._images.keep(image.version, image)

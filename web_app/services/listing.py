@@ -7,8 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository
-from database.repository import ALL, ImageFilter, ImageVersion
+from database.listing import (
+    ALL,
+    ImageFilter,
+    ImageVersion,
+    count_images,
+    list_versions,
+    list_versions_by_id,
+)
 from database.session import reading
 from web_app.routes import serializers
 from web_app.services.shared_answers import SharedAnswers
@@ -53,16 +59,14 @@ class Listing:
 
         def ask() -> Sequence[ImageVersion]:
             with reading(self._session_factory) as connection:
-                return repository.list_versions_by_id(connection, image_ids)
+                return list_versions_by_id(connection, image_ids)
 
         return self._versions.get(frozenset(image_ids), ask)
 
     def _ask(self, *, limit: int, before_id: int | None, where: ImageFilter) -> ImagePage:
         with reading(self._session_factory) as connection:
             # One more than is shown tells whether there is a next page.
-            versions = repository.list_versions(
-                connection, limit=limit + 1, before_id=before_id, where=where
-            )
+            versions = list_versions(connection, limit=limit + 1, before_id=before_id, where=where)
             has_more = len(versions) > limit
             count = len(versions) if before_id is None else None
             if before_id is None and has_more:
@@ -76,7 +80,7 @@ class Listing:
         # that there are so many.
         if where == ALL and self._clock() < self._are_many_until:
             return MAX_COUNT
-        count = repository.count_images(connection, at_most=MAX_COUNT, where=where)
+        count = count_images(connection, at_most=MAX_COUNT, where=where)
         if where == ALL and count == MAX_COUNT:
             self._are_many_until = self._clock() + _MANY_SECONDS
         return count

@@ -10,8 +10,11 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import repository
+from database.annotations import edit_annotation, restore_annotation
+from database.deletion import mark_deleting, remove_deleted
 from database.errors import DatabaseUnavailableError
+from database.images import get_image, list_failed
+from database.jobs import reset_for_retry
 from database.models import Image, Job, Status
 from database.session import session_scope
 from web_app.adapters.event_bus import EventBus
@@ -45,12 +48,12 @@ class OwnerActions:
         words = clean_edit(changes)
         with session_scope(self.session_factory) as session:
             self._own(session, image_id)
-            if is_restoring and not repository.restore_annotation(session, image_id):
+            if is_restoring and not restore_annotation(session, image_id):
                 raise ConflictError(
                     "The model has not said anything of this image.", code="nothing_to_restore"
                 )
             if words:
-                repository.edit_annotation(session, image_id, words)
+                edit_annotation(session, image_id, words)
         return self._read(image_id)
 
     def retry(self, image_id: int, *, regenerate: bool = False) -> Image:
@@ -69,9 +72,7 @@ class OwnerActions:
         if self.owner_id is None:
             raise NotOwnerError
         with session_scope(self.session_factory) as session:
-            failed = repository.list_failed(
-                session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE
-            )
+            failed = list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE)
             wanted = {
                 image.id: requests for image in failed if (requests := _reset(session, image))
             }
@@ -82,12 +83,12 @@ class OwnerActions:
         """Hide an image at once and remove its objects and its row. What fails, the sweep ends."""
         with session_scope(self.session_factory) as session:
             self._own(session, image_id)
-            deleted = repository.mark_deleting(session, image_id)
+            deleted = mark_deleting(session, image_id)
         logger.info("deleting an image", extra={"image_id": image_id, "key": deleted.original_key})
         try:
             self.object_store.delete(deleted.original_key, deleted.thumbnail_key)
             with session_scope(self.session_factory) as session:
-                repository.remove_deleted(session, image_id)
+                remove_deleted(session, image_id)
         except (StorageUnavailableError, DatabaseUnavailableError):
             logger.warning(
                 "could not finish a delete; the sweep will",
@@ -98,14 +99,14 @@ class OwnerActions:
     def _own(self, session: Session, image_id: int) -> Image:
         if self.owner_id is None:
             raise NotOwnerError  # Whether there is such an image is nothing to them.
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
         if image.owner_id != self.owner_id:
             raise NotOwnerError
         return image
 
     def _read(self, image_id: int) -> Image:
         with session_scope(self.session_factory) as session:
-            return repository.get_image(session, image_id)
+            return get_image(session, image_id)
 
 
 def _reset(
@@ -117,7 +118,7 @@ def _reset(
     return [
         (job, key)
         for job in jobs
-        if repository.reset_for_retry(session, image.id, job, even_completed=regenerate)
+        if reset_for_retry(session, image.id, job, even_completed=regenerate)
     ]
 
 

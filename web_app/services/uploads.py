@@ -15,9 +15,10 @@ from typing import Any, BinaryIO, Literal, cast
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import object_keys, repository
+from database import object_keys
 from database.errors import DatabaseUnavailableError
-from database.repository import NewImage
+from database.images import NewImage, add_image, find_duplicate
+from database.jobs import record_upload_failed
 from database.session import session_scope
 from imaging.decoding import ImageHeader, read_header
 from imaging.errors import ImageError, UnsupportedFormatError
@@ -137,14 +138,14 @@ class UploadService:
         )
         try:
             with session_scope(self.session_factory) as session:
-                same = repository.find_duplicate(session, owner_id=owner_id, sha256=new.sha256)
+                same = find_duplicate(session, owner_id=owner_id, sha256=new.sha256)
             # "You have sent it before" is a promise that it is there.
             if same is not None and (
                 same.is_stored or self.object_store.has_original(same.original_key)
             ):
                 return UploadResult(filename, "duplicate", same.image_id)
             with session_scope(self.session_factory) as session:
-                image_id = repository.add_image(session, new)
+                image_id = add_image(session, new)
         except DatabaseUnavailableError as error:
             raise _database_away() from error
         self._store(image_id, new, file)
@@ -205,7 +206,7 @@ class UploadService:
         """Returns False when the original is stored after all: a function has begun its work."""
         try:
             with session_scope(self.session_factory) as session:
-                return repository.record_upload_failed(session, image_id, message)
+                return record_upload_failed(session, image_id, message)
         except DatabaseUnavailableError:
             # The person is told all the same, and the sweep fails the row at its deadline.
             logger.error("could not record a failed upload", extra={"image_id": image_id})

@@ -9,7 +9,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData, Table, func, insert, select, update
 
 import database.migrations
-from database import repository
+from database.jobs import claim_job, record_thumbnail
 from database.migrations import migrate
 from database.models import Job, Status
 from database.session import create_session_factory, session_scope
@@ -66,10 +66,10 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
     # And the newer version goes on with what the older one wrote.
     with session_scope(create_session_factory(engine)) as session:
         (image,) = rows.list_images(session, limit=2)
-        claim = repository.claim_job(
+        claim = claim_job(
             session, Job.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
         )
-        assert repository.record_thumbnail(session, claim, dominant_color="#102030")
+        assert record_thumbnail(session, claim, dominant_color="#102030")
         session.refresh(image)
         assert image.status is Status.COMPLETED
 

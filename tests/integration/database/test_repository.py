@@ -10,11 +10,44 @@ import pytest
 from sqlalchemy import NullPool, create_engine, func, select, text
 from sqlalchemy.exc import DBAPIError
 
-from database import full_text, repository
+from database import full_text, jobs
+from database.annotations import (
+    GeneratedAnnotation,
+    Tokens,
+    edit_annotation,
+    find_generated,
+    record_annotation,
+    record_tokens,
+    restore_annotation,
+)
+from database.deletion import list_deleting, mark_deleting, remove_deleted
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
+from database.images import (
+    Duplicate,
+    NewImage,
+    add_image,
+    find_duplicate,
+    get_image,
+    list_failed,
+    list_images_by_id,
+)
+from database.jobs import (
+    REDRIVABLE_CODES,
+    claim_job,
+    fail_overdue_jobs,
+    record_failure,
+    record_postponement,
+    record_thumbnail,
+    record_transient_failure,
+    record_upload_failed,
+    requeue_stalled_jobs,
+    reset_for_redrive,
+    reset_for_retry,
+)
+from database.listing import ImageFilter, count_images, list_versions
 from database.migrations import migrate
 from database.models import AnnotationSource, Image, Job, Status
-from database.repository import Duplicate, GeneratedAnnotation, NewImage, Tokens
+from database.rows import execute_update
 from database.session import create_session_factory, reading, session_scope
 from tests.support import rows
 
@@ -43,19 +76,17 @@ def new_image(**overrides):
 def add(session_factory, **overrides):
     new = new_image(**overrides)
     with session_scope(session_factory) as session:
-        return repository.add_image(session, new), new.original_key
+        return add_image(session, new), new.original_key
 
 
 def read(session_factory, image_id):
     with session_scope(session_factory) as session:
-        return repository.get_image(session, image_id)
+        return get_image(session, image_id)
 
 
 def claim(session_factory, key, job=Job.ANNOTATION, lease_seconds=30, max_attempts=3):
     with session_scope(session_factory) as session:
-        return repository.claim_job(
-            session, job, key, lease_seconds=lease_seconds, max_attempts=max_attempts
-        )
+        return claim_job(session, job, key, lease_seconds=lease_seconds, max_attempts=max_attempts)
 
 
 def record(session_factory, function, *arguments, **keywords):
@@ -78,7 +109,7 @@ def test_a_new_image_is_pending_in_both_halves_and_dated_in_utc(session_factory)
 
 def test_an_unknown_id_is_not_found(session_factory):
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
-        repository.get_image(session, 12345)
+        get_image(session, 12345)
 
 
 def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
@@ -95,16 +126,14 @@ def test_unknown_ids_are_left_out_of_a_list(session_factory):
     ids = [add(session_factory)[0] for _ in range(3)]
 
     with session_scope(session_factory) as session:
-        found = repository.list_images_by_id(session, {ids[0], ids[2], 99999})
+        found = list_images_by_id(session, {ids[0], ids[2], 99999})
 
     assert [image.id for image in found] == [ids[2], ids[0]]
 
 
 def same_bytes(session_factory, **question):
     with session_scope(session_factory) as session:
-        return repository.find_duplicate(
-            session, **{"owner_id": "me", "sha256": "a" * 64, **question}
-        )
+        return find_duplicate(session, **{"owner_id": "me", "sha256": "a" * 64, **question})
 
 
 def test_the_same_bytes_are_found_only_for_the_same_owner(session_factory):
@@ -122,7 +151,7 @@ def test_an_original_that_a_function_has_read_is_known_to_be_stored(session_fact
     _, key = add(session_factory)
     held = claim(session_factory, key)
 
-    record(session_factory, repository.record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, held, CAPTION)
 
     assert same_bytes(session_factory).is_stored
 
@@ -130,7 +159,7 @@ def test_an_original_that_a_function_has_read_is_known_to_be_stored(session_fact
 def test_an_upload_that_failed_is_failed_in_both_halves_and_may_be_sent_again(session_factory):
     image_id, _ = add(session_factory)
 
-    assert record(session_factory, repository.record_upload_failed, image_id, "Away.")
+    assert record(session_factory, record_upload_failed, image_id, "Away.")
 
     image = read(session_factory, image_id)
     assert image.status is Status.FAILED
@@ -141,9 +170,9 @@ def test_an_upload_that_failed_is_failed_in_both_halves_and_may_be_sent_again(se
 def test_an_upload_that_a_function_already_works_on_has_not_failed(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
-    record(session_factory, repository.record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, held, CAPTION)
 
-    assert not record(session_factory, repository.record_upload_failed, image_id, "Away.")
+    assert not record(session_factory, record_upload_failed, image_id, "Away.")
 
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.COMPLETED
@@ -154,9 +183,9 @@ def test_an_upload_that_a_function_put_off_has_not_failed(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
     busy = {"code": "model_busy", "message": "Busy.", "seconds": 60}
-    record(session_factory, repository.record_postponement, held, **busy)
+    record(session_factory, record_postponement, held, **busy)
 
-    assert not record(session_factory, repository.record_upload_failed, image_id, "Away.")
+    assert not record(session_factory, record_upload_failed, image_id, "Away.")
 
     assert read(session_factory, image_id).status is Status.PENDING
 
@@ -206,10 +235,8 @@ def test_a_claim_that_ran_out_can_be_taken_over_and_its_late_result_is_dropped(s
     alive = claim(session_factory, key)
 
     assert alive.attempt == 2
-    assert not record(
-        session_factory, repository.record_failure, dead, code="late", message="Late."
-    )
-    assert record(session_factory, repository.record_annotation, alive, CAPTION)
+    assert not record(session_factory, record_failure, dead, code="late", message="Late.")
+    assert record(session_factory, record_annotation, alive, CAPTION)
     assert read(session_factory, image_id).annotation_status is Status.COMPLETED
 
 
@@ -222,8 +249,8 @@ def test_an_annotation_completes_its_half_once(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
 
-    assert record(session_factory, repository.record_annotation, held, CAPTION)
-    assert not record(session_factory, repository.record_annotation, held, CAPTION)
+    assert record(session_factory, record_annotation, held, CAPTION)
+    assert not record(session_factory, record_annotation, held, CAPTION)
 
     image = read(session_factory, image_id)
     assert image.annotation == image.generated_annotation == "A dog on a beach."
@@ -240,11 +267,11 @@ def test_a_persons_words_survive_a_late_model(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
     with session_scope(session_factory) as session:
-        image = repository.get_image(session, image_id)
+        image = get_image(session, image_id)
         image.annotation, image.tags = "Our Rex!", ["rex"]
         image.annotation_source = AnnotationSource.HUMAN
 
-    record(session_factory, repository.record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, held, CAPTION)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == ("Our Rex!", ["rex"])
@@ -258,7 +285,7 @@ def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session
     held = claim(session_factory, key)
     edit(session_factory, image_id, alt_text="Rex")
 
-    record(session_factory, repository.record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, held, CAPTION)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.alt_text, image.tags) == (
@@ -271,12 +298,12 @@ def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session
 
 def captioned(session_factory, caption=CAPTION):
     image_id, key = add(session_factory)
-    record(session_factory, repository.record_annotation, claim(session_factory, key), caption)
+    record(session_factory, record_annotation, claim(session_factory, key), caption)
     return image_id, key
 
 
 def edit(session_factory, image_id, **changes):
-    record(session_factory, repository.edit_annotation, image_id, changes)
+    record(session_factory, edit_annotation, image_id, changes)
 
 
 def test_an_edit_changes_what_it_names_and_keeps_the_models_words(session_factory):
@@ -298,7 +325,7 @@ def test_the_models_words_can_be_put_back_all_three(session_factory):
     image_id, _ = captioned(session_factory)
     edit(session_factory, image_id, annotation="Rex", alt_text=None, tags=["rex"])
 
-    assert record(session_factory, repository.restore_annotation, image_id)
+    assert record(session_factory, restore_annotation, image_id)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.alt_text, image.tags) == (
@@ -316,7 +343,7 @@ def test_so_can_those_of_rows_from_before_all_three_were_kept(session_factory):
     edit(session_factory, image_id, annotation="Rex", alt_text="Rex", tags=["rex"])
     edit(session_factory, image_id, tags=["rex", "again"])
 
-    record(session_factory, repository.restore_annotation, image_id)
+    record(session_factory, restore_annotation, image_id)
 
     image = read(session_factory, image_id)
     assert (image.alt_text, image.tags) == ("Dog on beach", ["dog", "beach"])
@@ -326,7 +353,7 @@ def test_without_a_models_words_there_is_nothing_to_put_back(session_factory):
     image_id, _ = add(session_factory)
     edit(session_factory, image_id, annotation="Rex")
 
-    assert not record(session_factory, repository.restore_annotation, image_id)
+    assert not record(session_factory, restore_annotation, image_id)
     assert read(session_factory, image_id).annotation == "Rex"
 
 
@@ -335,14 +362,14 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
     edit(session_factory, image_id, annotation="Rex", tags=None)
     assert record(
         session_factory,
-        repository.reset_for_retry,
+        reset_for_retry,
         image_id,
         Job.ANNOTATION,
         even_completed=True,
     )
     again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
 
-    record(session_factory, repository.record_annotation, claim(session_factory, key), again)
+    record(session_factory, record_annotation, claim(session_factory, key), again)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == ("Rex", None)
@@ -355,13 +382,13 @@ def failed(session_factory, job=Job.ANNOTATION, code="model_busy", **overrides):
     for _ in range(2):
         record(
             session_factory,
-            repository.record_transient_failure,
+            record_transient_failure,
             claim(session_factory, key, job),
             code=code,
             message="m",
         )
     held = claim(session_factory, key, job)
-    record(session_factory, repository.record_failure, held, code=code, message="m")
+    record(session_factory, record_failure, held, code=code, message="m")
     return image_id, key
 
 
@@ -371,8 +398,8 @@ def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, job):
     with session_scope(session_factory) as session:
         session.execute(text(f"UPDATE images SET {job}_requested_at = '2020-01-01 00:00:00'"))
 
-    assert record(session_factory, repository.reset_for_retry, image_id, job)
-    assert not record(session_factory, repository.reset_for_retry, image_id, job)
+    assert record(session_factory, reset_for_retry, image_id, job)
+    assert not record(session_factory, reset_for_retry, image_id, job)
 
     image = read(session_factory, image_id)
     assert getattr(image, f"{job}_status") is Status.PENDING
@@ -385,18 +412,16 @@ def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, job):
 def test_what_is_completed_is_asked_for_again_only_when_meant(session_factory):
     image_id, _ = captioned(session_factory)
 
-    assert not record(session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION)
-    assert record(
-        session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION, even_completed=True
-    )
+    assert not record(session_factory, reset_for_retry, image_id, Job.ANNOTATION)
+    assert record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
 
 
 def test_what_was_never_stored_is_not_asked_for_again(session_factory):
     image_id, _ = add(session_factory)
-    record(session_factory, repository.record_upload_failed, image_id, "Away.")
+    record(session_factory, record_upload_failed, image_id, "Away.")
 
     for job in Job:
-        assert not record(session_factory, repository.reset_for_retry, image_id, job)
+        assert not record(session_factory, reset_for_retry, image_id, job)
 
 
 def test_an_owners_failures_are_listed_newest_first(session_factory):
@@ -405,11 +430,11 @@ def test_an_owners_failures_are_listed_newest_first(session_factory):
     failed(session_factory, owner_id="somebody else")
     add(session_factory)
     never_stored, _ = add(session_factory)
-    record(session_factory, repository.record_upload_failed, never_stored, "Away.")
+    record(session_factory, record_upload_failed, never_stored, "Away.")
 
     with session_scope(session_factory) as session:
-        listed = repository.list_failed(session, owner_id="me", limit=10)
-        newest = repository.list_failed(session, owner_id="me", limit=1)
+        listed = list_failed(session, owner_id="me", limit=10)
+        newest = list_failed(session, owner_id="me", limit=1)
 
     assert [image.id for image in listed] == [second, first]
     assert [image.id for image in newest] == [second]
@@ -418,7 +443,7 @@ def test_an_owners_failures_are_listed_newest_first(session_factory):
 def completed(session_factory):
     image_id, key = captioned(session_factory)
     held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+    record(session_factory, record_thumbnail, held, dominant_color="#000000")
     return image_id, key
 
 
@@ -426,23 +451,23 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
     image_id, _ = completed(session_factory)
     failed_id, failed_key = failed(session_factory, sha256="b" * 64)
     for each in (image_id, failed_id):
-        record(session_factory, repository.mark_deleting, each)
+        record(session_factory, mark_deleting, each)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
         session.execute(text("UPDATE images SET thumbnail_requested_at = '2020-01-01 00:00:00'"))
 
     with session_scope(session_factory) as session:
         assert rows.list_images(session, limit=9) == []
-        assert repository.list_images_by_id(session, {image_id, failed_id}) == []
-        assert repository.count_images(session.connection(), at_most=9) == 0
-        assert repository.find_duplicate(session, owner_id="me", sha256="a" * 64) is None
-        assert repository.list_failed(session, owner_id="me", limit=9) == []
-        assert repository.requeue_stalled_jobs(session, idle_seconds=60, limit=9) == []
-        assert not repository.restore_annotation(session, image_id)
-        assert not repository.reset_for_retry(session, failed_id, Job.ANNOTATION)
+        assert list_images_by_id(session, {image_id, failed_id}) == []
+        assert count_images(session.connection(), at_most=9) == 0
+        assert find_duplicate(session, owner_id="me", sha256="a" * 64) is None
+        assert list_failed(session, owner_id="me", limit=9) == []
+        assert requeue_stalled_jobs(session, idle_seconds=60, limit=9) == []
+        assert not restore_annotation(session, image_id)
+        assert not reset_for_retry(session, failed_id, Job.ANNOTATION)
         for job in Job:
-            assert repository.fail_overdue_jobs(session, job, deadline_seconds=60) == []
-        for question in (repository.get_image, repository.mark_deleting):
+            assert fail_overdue_jobs(session, job, deadline_seconds=60) == []
+        for question in (get_image, mark_deleting):
             with pytest.raises(ImageNotFoundError):
                 question(session, image_id)
     assert claim(session_factory, failed_key, Job.THUMBNAIL) is None
@@ -451,13 +476,13 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
 def test_a_deleted_image_whose_work_was_over_goes_at_once(session_factory):
     image_id, key = completed(session_factory)
 
-    objects = record(session_factory, repository.mark_deleting, image_id)
+    objects = record(session_factory, mark_deleting, image_id)
 
     assert (objects.image_id, objects.original_key) == (image_id, key)
     assert objects.thumbnail_key == key.replace("originals/", "thumbnails/").replace("jpg", "webp")
     with session_scope(session_factory) as session:
-        assert repository.list_deleting(session, limit=9) == [objects]
-    assert record(session_factory, repository.remove_deleted, image_id)
+        assert list_deleting(session, limit=9) == [objects]
+    assert record(session_factory, remove_deleted, image_id)
     with pytest.raises(ImageNotFoundError):
         claim(session_factory, key)
 
@@ -467,23 +492,23 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
 ):
     image_id, key = add(session_factory)
     held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, repository.mark_deleting, image_id)
+    record(session_factory, mark_deleting, image_id)
 
-    assert not record(session_factory, repository.remove_deleted, image_id)
+    assert not record(session_factory, remove_deleted, image_id)
     with session_scope(session_factory) as session:
-        assert repository.list_deleting(session, limit=9) == []
-    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+        assert list_deleting(session, limit=9) == []
+    record(session_factory, record_thumbnail, held, dominant_color="#000000")
     with session_scope(session_factory) as session:
         assert rows.list_images(session, limit=9) == []
         session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
 
-    assert record(session_factory, repository.remove_deleted, image_id)
+    assert record(session_factory, remove_deleted, image_id)
 
 
 def test_only_what_is_being_deleted_is_removed(session_factory):
     image_id, _ = completed(session_factory)
 
-    assert not record(session_factory, repository.remove_deleted, image_id)
+    assert not record(session_factory, remove_deleted, image_id)
     assert read(session_factory, image_id)
 
 
@@ -491,7 +516,7 @@ def test_a_thumbnail_completes_its_half(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key, Job.THUMBNAIL)
 
-    assert record(session_factory, repository.record_thumbnail, held, dominant_color="#0a0b0c")
+    assert record(session_factory, record_thumbnail, held, dominant_color="#0a0b0c")
 
     image = read(session_factory, image_id)
     assert image.thumbnail_key == key.replace("originals/", "thumbnails/").replace(".jpg", ".webp")
@@ -505,7 +530,7 @@ def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(sessio
 
     record(
         session_factory,
-        repository.record_transient_failure,
+        record_transient_failure,
         held,
         code="model_busy",
         message="Busy.",
@@ -519,7 +544,7 @@ def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(sessio
 def put_off(session_factory, key, seconds):
     record(
         session_factory,
-        repository.record_postponement,
+        record_postponement,
         claim(session_factory, key),
         code="model_busy",
         message="Busy.",
@@ -549,7 +574,7 @@ def test_whoever_lost_a_claim_can_put_nothing_off(session_factory):
 
     assert not record(
         session_factory,
-        repository.record_postponement,
+        record_postponement,
         dead,
         code="model_busy",
         message="Busy.",
@@ -564,8 +589,8 @@ def test_what_was_put_off_is_taken_once_when_its_time_has_come(session_factory):
     put_off(session_factory, later_key, seconds=60)
     time.sleep(0.02)
 
-    first = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
-    second = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
+    first = record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
+    second = record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
 
     assert (first, second) == ([(Job.ANNOTATION, key)], [])
 
@@ -575,32 +600,32 @@ def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocke
     put_off(session_factory, key, seconds=0)
     time.sleep(0.02)
     held = []
-    really_update = repository.execute_update
+    really_update = execute_update
 
     def update_after_a_claim(session, statement):
         if not held:
-            mocker.patch.object(repository, "execute_update", really_update)
+            mocker.patch.object(jobs, "execute_update", really_update)
             held.append(claim(session_factory, key))
         return really_update(session, statement)
 
-    mocker.patch.object(repository, "execute_update", update_after_a_claim)
-    record(session_factory, repository.requeue_stalled_jobs, idle_seconds=300, limit=10)
+    mocker.patch.object(jobs, "execute_update", update_after_a_claim)
+    record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
 
     assert read(session_factory, image_id).annotation_claimed_until == held[0].claimed_until
-    assert record(session_factory, repository.record_annotation, held[0], CAPTION)
+    assert record(session_factory, record_annotation, held[0], CAPTION)
 
 
-def reset_for_redrive(session_factory, key, job=Job.ANNOTATION):
-    return record(session_factory, repository.reset_for_redrive, job, key, max_attempts=3)
+def redrive(session_factory, key, job=Job.ANNOTATION):
+    return record(session_factory, reset_for_redrive, job, key, max_attempts=3)
 
 
 @pytest.mark.parametrize("job", list(Job))
-@pytest.mark.parametrize("code", sorted(repository.REDRIVABLE_CODES))
+@pytest.mark.parametrize("code", sorted(REDRIVABLE_CODES))
 def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, job, code):
     image_id, key = failed(session_factory, job, code)
 
-    assert reset_for_redrive(session_factory, key, job)
-    assert not reset_for_redrive(session_factory, key, job)
+    assert redrive(session_factory, key, job)
+    assert not redrive(session_factory, key, job)
 
     image = read(session_factory, image_id)
     assert (getattr(image, f"{job}_status"), getattr(image, f"{job}_attempts")) == (
@@ -613,32 +638,32 @@ def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, jo
 def test_what_failed_for_good_is_not_taken_back(session_factory, code):
     _, key = failed(session_factory, code=code)
 
-    assert not reset_for_redrive(session_factory, key)
+    assert not redrive(session_factory, key)
 
 
 def test_nothing_else_is_taken_back_but_what_died_at_every_attempt(session_factory):
     _, done_key = completed(session_factory)
     _, waiting_key = add(session_factory)
     never_stored, never_stored_key = add(session_factory)
-    record(session_factory, repository.record_upload_failed, never_stored, "Away.")
+    record(session_factory, record_upload_failed, never_stored, "Away.")
     _, dead_key = add(session_factory)
     for _ in range(3):
         claim(session_factory, dead_key, lease_seconds=0)
         time.sleep(0.02)
 
     keys = (done_key, waiting_key, never_stored_key, dead_key)
-    assert [reset_for_redrive(session_factory, key) for key in keys] == [False, False, False, True]
+    assert [redrive(session_factory, key) for key in keys] == [False, False, False, True]
 
 
 def find(session_factory, fingerprint):
     with session_scope(session_factory) as session:
-        return repository.find_generated(session, fingerprint)
+        return find_generated(session, fingerprint)
 
 
 def fingerprinted(session_factory, fingerprint, caption=CAPTION):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
-    record(session_factory, repository.record_annotation, held, caption, fingerprint=fingerprint)
+    record(session_factory, record_annotation, held, caption, fingerprint=fingerprint)
     return image_id, key
 
 
@@ -649,25 +674,23 @@ def test_the_models_words_are_found_by_where_they_came_from(session_factory):
     assert find(session_factory, "f" * 64) == CAPTION
     assert find(session_factory, "F" * 64) is None
 
-    record(
-        session_factory, repository.reset_for_retry, image_id, Job.ANNOTATION, even_completed=True
-    )
+    record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
     again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
     held = claim(session_factory, key)
     assert held.has_words
-    record(session_factory, repository.record_annotation, held, again, fingerprint="e" * 64)
+    record(session_factory, record_annotation, held, again, fingerprint="e" * 64)
     assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (None, again)
 
 
 def test_the_words_of_a_deleted_image_are_not_found_and_leave_nothing(session_factory):
     image_id, key = fingerprinted(session_factory, "f" * 64)
     held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, repository.record_thumbnail, held, dominant_color="#000000")
+    record(session_factory, record_thumbnail, held, dominant_color="#000000")
 
-    record(session_factory, repository.mark_deleting, image_id)
+    record(session_factory, mark_deleting, image_id)
     assert find(session_factory, "f" * 64) is None
 
-    assert record(session_factory, repository.remove_deleted, image_id)
+    assert record(session_factory, remove_deleted, image_id)
     with session_scope(session_factory) as session:
         assert session.scalar(text("SELECT COUNT(*) FROM annotation_fingerprints")) == 0
 
@@ -685,7 +708,7 @@ def test_what_questions_took_adds_up(session_factory):
     assert read(session_factory, image_id).input_tokens is None
 
     for tokens in (Tokens(0, 0), Tokens(300, 40), Tokens(300, 5)):
-        record(session_factory, repository.record_tokens, image_id, tokens)
+        record(session_factory, record_tokens, image_id, tokens)
 
     image = read(session_factory, image_id)
     assert (image.input_tokens, image.output_tokens) == (600, 45)
@@ -696,24 +719,24 @@ def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker
     migrate(engine)
     factory = create_session_factory(engine)
     mocker.patch.object(full_text, "MAX_SEARCH_SECONDS", 0.1)
-    words = repository.ImageFilter(text="dog on a beach")
-    status = repository.ImageFilter(status=Status.COMPLETED)
+    words = ImageFilter(text="dog on a beach")
+    status = ImageFilter(status=Status.COMPLETED)
 
     # Whoever has the table to itself keeps every question waiting, on any machine.
     with create_engine(mysql_url, poolclass=NullPool).connect() as busy:
         busy.exec_driver_sql("LOCK TABLES images WRITE")
         for where in (words, status):
             with pytest.raises(QueryTooSlowError), reading(factory) as connection:
-                repository.count_images(connection, at_most=9, where=where)
+                count_images(connection, at_most=9, where=where)
             with pytest.raises(QueryTooSlowError), reading(factory) as connection:
-                repository.list_versions(connection, limit=9, where=where)
+                list_versions(connection, limit=9, where=where)
 
 
 def test_a_failure_is_final_and_says_why(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
 
-    record(session_factory, repository.record_failure, held, code="c" * 10, message="m" * 9000)
+    record(session_factory, record_failure, held, code="c" * 10, message="m" * 9000)
 
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.FAILED
@@ -742,10 +765,10 @@ def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_facto
     annotation = claim(session_factory, key)
     thumbnail = claim(session_factory, key, Job.THUMBNAIL)
 
-    record(session_factory, repository.record_failure, annotation, code="c", message="m")
+    record(session_factory, record_failure, annotation, code="c", message="m")
     assert read(session_factory, image_id).status is Status.PENDING
 
-    record(session_factory, repository.record_thumbnail, thumbnail, dominant_color="#000000")
+    record(session_factory, record_thumbnail, thumbnail, dominant_color="#000000")
     assert read(session_factory, image_id).status is Status.FAILED
 
 
@@ -754,14 +777,12 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
     claimed_id, claimed_key = add(session_factory)
     done_id, done_key = add(session_factory)
     claim(session_factory, claimed_key)
-    record(session_factory, repository.record_annotation, claim(session_factory, done_key), CAPTION)
+    record(session_factory, record_annotation, claim(session_factory, done_key), CAPTION)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
     fresh_id, _ = add(session_factory)
 
-    failed = record(
-        session_factory, repository.fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60
-    )
+    failed = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
 
     assert [(job.image_id, job.code) for job in failed] == [(overdue_id, "timed_out")]
     assert read(session_factory, overdue_id).annotation_error_code == "timed_out"
@@ -778,8 +799,8 @@ def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_fact
         session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
     add(session_factory)
 
-    first = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=60, limit=10)
-    second = record(session_factory, repository.requeue_stalled_jobs, idle_seconds=60, limit=10)
+    first = record(session_factory, requeue_stalled_jobs, idle_seconds=60, limit=10)
+    second = record(session_factory, requeue_stalled_jobs, idle_seconds=60, limit=10)
 
     assert first == [
         (Job.ANNOTATION, idle_key),
@@ -801,15 +822,13 @@ def test_asking_again_can_begin_a_new_deadline(session_factory):
 
     record(
         session_factory,
-        repository.requeue_stalled_jobs,
+        requeue_stalled_jobs,
         idle_seconds=0,
         limit=10,
         restarts_deadline=True,
     )
 
-    overdue = record(
-        session_factory, repository.fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60
-    )
+    overdue = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
     assert overdue == []
     assert claim(session_factory, key).image_id == image_id
 
@@ -819,14 +838,14 @@ def test_the_longest_texts_that_are_accepted_fit(session_factory):
     held = claim(session_factory, key)
     longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128)
 
-    assert record(session_factory, repository.record_annotation, held, longest)
+    assert record(session_factory, record_annotation, held, longest)
 
     assert read(session_factory, image_id).annotation == "é" * 2000
 
 
 def test_a_transaction_that_raises_leaves_no_row(session_factory):
     with pytest.raises(ZeroDivisionError), session_scope(session_factory) as session:
-        repository.add_image(session, new_image())
+        add_image(session, new_image())
         raise ZeroDivisionError
 
     with session_scope(session_factory) as session:

@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 import pytest
 from sqlalchemy import insert, text
 
-from database import full_text, repository
+from database import full_text
+from database.annotations import edit_annotation
+from database.listing import ImageFilter, count_images
 from database.migrations import migrate
 from database.models import Image, Job, Status
-from database.repository import ImageFilter
 from database.session import create_session_factory, session_scope
 from tests.support import rows
 
@@ -83,9 +84,7 @@ def find(session_factory, text=None, *, limit=100, before_id=None, **where):
 
 def count(session_factory, at_most=1001, **where):
     with session_scope(session_factory) as session:
-        return repository.count_images(
-            session.connection(), at_most=at_most, where=ImageFilter(**where)
-        )
+        return count_images(session.connection(), at_most=at_most, where=ImageFilter(**where))
 
 
 @pytest.fixture
@@ -327,7 +326,7 @@ def test_the_index_follows_every_change(session_factory):
     image_id = add(session_factory, annotation="lighthouse", tags=["犬"])
 
     with session_scope(session_factory) as session:
-        repository.edit_annotation(session, image_id, {"annotation": "windmill", "tags": ["Öl"]})
+        edit_annotation(session, image_id, {"annotation": "windmill", "tags": ["Öl"]})
 
     assert find(session_factory, "lighthouse") == find(session_factory, tag="犬") == []
     assert find(session_factory, "windmill") == find(session_factory, "ol") == [image_id]

@@ -5,8 +5,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from database import repository
-from database.repository import NewImage
+from database import images
+from database.images import NewImage, get_image
 from database.session import session_scope
 from lambda_functions.attempt import logger
 
@@ -19,7 +19,7 @@ def add_image(session_factory):
         key = f"originals/{uuid.uuid4()}.{extension}"
         new = NewImage(f"photo.{extension}", key, "image/jpeg", 3, 40, 30, sha256, "me")
         with session_scope(session_factory) as session:
-            return repository.add_image(session, new), key
+            return images.add_image(session, new), key
 
     return add
 
@@ -30,7 +30,7 @@ def read_image(session_factory):
 
     def read(image_id):
         with session_scope(session_factory) as session:
-            return repository.get_image(session, image_id)
+            return get_image(session, image_id)
 
     return read
 

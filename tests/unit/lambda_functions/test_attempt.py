@@ -1,11 +1,14 @@
+import sys
 import time
 from contextlib import suppress
 
 import pytest
 from sqlalchemy import text
 
-from database import repository
+from database.deletion import mark_deleting
 from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.images import get_image
+from database.jobs import claim_job, record_thumbnail
 from database.models import Job, Status
 from database.session import session_scope
 from imaging.errors import InvalidImageError
@@ -52,9 +55,7 @@ def run(session_factory):
             run.worked.append(claim)
             if work is not None:
                 work(claim)
-            return lambda session, held: repository.record_thumbnail(
-                session, held, dominant_color="#010203"
-            )
+            return lambda session, held: record_thumbnail(session, held, dominant_color="#010203")
 
         return attempt(
             job,
@@ -195,7 +196,7 @@ def test_a_result_that_comes_after_its_claim_ran_out_is_dropped(
 
     def lose_the_claim(_claim):
         with session_scope(session_factory) as session:
-            repository.get_image(session, image_id).thumbnail_claimed_until = None
+            get_image(session, image_id).thumbnail_claimed_until = None
 
     outcome = run(key, work=lose_the_claim)
 
@@ -205,8 +206,9 @@ def test_a_result_that_comes_after_its_claim_ran_out_is_dropped(
 
 def test_a_database_that_is_away_raises_before_any_work(run, add_image, session_factory, mocker):
     _, key = add_image()
-    mocker.patch.object(
-        repository, "claim_job", side_effect=DatabaseUnavailableError("the database is away")
+    mocker.patch(
+        "lambda_functions.attempt.claim_job",
+        side_effect=DatabaseUnavailableError("the database is away"),
     )
 
     with pytest.raises(DatabaseUnavailableError):
@@ -345,7 +347,7 @@ def test_what_died_at_every_attempt_is_given_up_and_the_log_says_so(
     image_id, key = add_image()
     for _ in range(3):
         with session_scope(session_factory) as session:
-            repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+            claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
         time.sleep(0.02)
     told = mocker.spy(logger, "warning")
 
@@ -362,7 +364,7 @@ def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, sessio
     _, key = add_image()
     for _ in range(3):
         with session_scope(session_factory) as session:
-            repository.claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
+            claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
         time.sleep(0.02)
 
     assert run(key, redrive=True)["outcome"] == "completed"
@@ -461,7 +463,7 @@ def test_a_success_is_a_metric_too(run, add_image):
 def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_image, mocker):
     image_id, key = add_image()
     mocker.patch("lambda_functions.attempt.RECORD_PAUSES_SECONDS", (0, 0))
-    really_record = repository.record_thumbnail
+    really_record = record_thumbnail
     blinks = [DatabaseUnavailableError("away"), DatabaseUnavailableError("away")]
 
     def record_after_blinks(*arguments, **keywords):
@@ -469,7 +471,7 @@ def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_imag
             raise blinks.pop()
         return really_record(*arguments, **keywords)
 
-    mocker.patch.object(repository, "record_thumbnail", record_after_blinks)
+    mocker.patch.object(sys.modules[__name__], "record_thumbnail", record_after_blinks)
 
     outcome = run(key)
 
@@ -484,7 +486,7 @@ def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
     _, key = add_image()
     mocker.patch("lambda_functions.attempt.time.sleep")
     record = mocker.patch.object(
-        repository, "record_thumbnail", side_effect=DatabaseUnavailableError("away")
+        sys.modules[__name__], "record_thumbnail", side_effect=DatabaseUnavailableError("away")
     )
 
     with pytest.raises(DatabaseUnavailableError):
@@ -501,7 +503,7 @@ def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
 
 def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, read_image, mocker):
     image_id, key = add_image()
-    mocker.patch.object(repository, "record_thumbnail", side_effect=ZeroDivisionError)
+    mocker.patch.object(sys.modules[__name__], "record_thumbnail", side_effect=ZeroDivisionError)
 
     with pytest.raises(ZeroDivisionError):
         run(key)
@@ -521,7 +523,7 @@ def test_a_failure_that_comes_after_its_claim_ran_out_is_dropped(
 
     def lose_the_claim_and_fail(_claim):
         with session_scope(session_factory) as session:
-            repository.get_image(session, image_id).thumbnail_claimed_until = None
+            get_image(session, image_id).thumbnail_claimed_until = None
         raise PermanentError("Refused.", code="blocked_by_safety")
 
     assert run(key, work=lose_the_claim_and_fail)["outcome"] == "skipped"
@@ -531,7 +533,7 @@ def test_a_failure_that_comes_after_its_claim_ran_out_is_dropped(
 def test_an_event_for_an_image_that_is_being_deleted_is_skipped(run, add_image, session_factory):
     image_id, key = add_image()
     with session_scope(session_factory) as session:
-        repository.mark_deleting(session, image_id)
+        mark_deleting(session, image_id)
 
     assert run(key)["outcome"] == "skipped"
     assert run.worked == []
@@ -548,10 +550,10 @@ def test_a_deletion_in_the_middle_of_the_work_drops_its_result(run, add_image, s
 
     def delete_meanwhile(_claim):
         with session_scope(session_factory) as session:
-            repository.mark_deleting(session, image_id)
+            mark_deleting(session, image_id)
 
     run(key, delete_meanwhile)
 
     assert run(key)["outcome"] == "skipped"
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
-        repository.get_image(session, image_id)
+        get_image(session, image_id)

@@ -6,9 +6,8 @@ import pytest
 from flask import template_rendered
 from sqlalchemy import event
 
-from database import repository
+from database.listing import ImageVersion, list_versions
 from database.models import Image, Status
-from database.repository import ImageVersion
 from database.session import reading, session_scope
 from tests.support.factories import make_jpeg
 from web_app.services.image_cache import ImageCache, Kept
@@ -36,7 +35,7 @@ def image_cache(session_factory):
 
 def versions(session_factory):
     with reading(session_factory) as connection:
-        return repository.list_versions(connection, limit=10)
+        return list_versions(connection, limit=10)
 
 
 def change(session_factory, image_id, **columns):

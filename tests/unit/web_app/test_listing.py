@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from database import repository
+from database.annotations import edit_annotation
+from database.deletion import mark_deleting
+from database.listing import ALL, ImageFilter
 from database.models import Status
-from database.repository import ALL, ImageFilter
 from database.session import session_scope
 from tests.unit.web_app.test_pages import Page
 from web_app.services.listing import Listing
@@ -51,7 +52,7 @@ def test_that_there_are_many_is_believed_for_a_minute(session_factory, add_row, 
 
     many = count()
     with session_scope(session_factory) as session:
-        repository.mark_deleting(session, added[0])
+        mark_deleting(session, added[0])
     believed, narrowed = count(), count(ImageFilter(status=Status.PENDING))
     now[0] = 61.0
 
@@ -163,9 +164,7 @@ def test_what_has_changed_is_sent(client, add_row, session_factory, path):
     etag = client.get(path.format(id=image_id)).headers["ETag"]
 
     with session_factory.begin() as session:
-        from database import repository
-
-        repository.edit_annotation(session, image_id, {"annotation": "Rex"})
+        edit_annotation(session, image_id, {"annotation": "Rex"})
 
     response = client.get(path.format(id=image_id), headers={"If-None-Match": etag})
     assert response.status_code == 200

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from database import repository
+from database.images import get_image
 from database.models import AnnotationSource, Job, Status
 from database.session import session_scope
 from tests.support import factories
@@ -353,7 +353,7 @@ def my_image(browser, read_rows, session_factory):
     """The id of the browser's image, captioned."""
     [row] = read_rows()
     with session_scope(session_factory) as session:
-        image = repository.get_image(session, row.id)
+        image = get_image(session, row.id)
         for name, value in CAPTIONED.items():
             setattr(image, name, value)
     return row.id

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
-from database import repository
+from database.jobs import claim_job
 from database.models import Job, Status
 from database.session import session_scope
 from tests.support import factories
@@ -411,7 +411,7 @@ def test_a_put_whose_answer_was_lost_is_accepted_when_a_function_already_works_o
 ):
     def event_overtakes_the_answer(key, body):
         with session_scope(session_factory) as session:
-            repository.claim_job(session, Job.ANNOTATION, key, lease_seconds=30, max_attempts=3)
+            claim_job(session, Job.ANNOTATION, key, lease_seconds=30, max_attempts=3)
         raise StorageUnavailableError
 
     object_store.before_put = event_overtakes_the_answer

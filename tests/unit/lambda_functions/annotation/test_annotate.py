@@ -7,7 +7,9 @@ from contextlib import closing, suppress
 import pytest
 from sqlalchemy import text
 
-from database import repository
+from database.annotations import edit_annotation
+from database.deletion import mark_deleting
+from database.jobs import reset_for_retry
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.annotation import annotate
@@ -331,7 +333,7 @@ def test_a_persons_words_are_their_own(gemini, run, add_image, read_image, sessi
     image_id, key = add_image()
     run(first_key)
     with session_scope(session_factory) as session:
-        repository.edit_annotation(session, first_id, {"annotation": "Rex!", "tags": ["rex"]})
+        edit_annotation(session, first_id, {"annotation": "Rex!", "tags": ["rex"]})
 
     run(key)
 
@@ -344,7 +346,7 @@ def test_who_asks_for_other_words_gets_others(gemini, run, add_image, read_image
     run(key)
     gemini.script.append(answer({"caption": "A wet dog.", "alt_text": "Dog", "tags": []}))
     with session_scope(session_factory) as session:
-        repository.reset_for_retry(session, image_id, Job.ANNOTATION, even_completed=True)
+        reset_for_retry(session, image_id, Job.ANNOTATION, even_completed=True)
 
     run(key)
 
@@ -357,7 +359,7 @@ def test_a_deleted_images_words_are_gone(gemini, run, add_image, session_factory
     _, key = add_image()
     run(first_key)
     with session_scope(session_factory) as session:
-        repository.mark_deleting(session, first_id)
+        mark_deleting(session, first_id)
 
     run(key)
 

@@ -9,7 +9,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from database.repository import Tokens
+from database.annotations import Tokens
 from lambda_functions.annotation.captioner import Captioner, NoAnswerError
 from lambda_functions.errors import (
     BusyError,

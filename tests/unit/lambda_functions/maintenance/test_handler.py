@@ -7,7 +7,9 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import inspect, text
 
-from database import object_keys, repository
+from database import object_keys
+from database.deletion import mark_deleting
+from database.jobs import claim_job
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
@@ -99,7 +101,7 @@ def test_both_halves_that_lost_their_events_are_asked_for_again(
 def held_until(session_factory, key, seconds):
     """Leaves a half as a function does that was told to come back later, or died."""
     with session_scope(session_factory) as session:
-        repository.claim_job(session, Job.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
+        claim_job(session, Job.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
 
 
 def test_what_was_put_off_or_whose_function_died_is_asked_for_once_its_time_has_come(
@@ -147,7 +149,7 @@ def delete_half(add_image, session_factory):
     def delete():
         image_id, key = add_image()
         with session_scope(session_factory) as session:
-            repository.mark_deleting(session, image_id)
+            mark_deleting(session, image_id)
         age(session_factory, key, "deleting_at", 181)
         return key
 
@@ -189,7 +191,7 @@ def test_what_was_just_deleted_is_left_to_whoever_still_works_on_it(
 ):
     image_id, _key = add_image()
     with session_scope(session_factory) as session:
-        repository.mark_deleting(session, image_id)
+        mark_deleting(session, image_id)
 
     assert sweep.sweep()["deleted"] == 0
     assert sweep.originals.deleted == []

@@ -1,0 +1,177 @@
+"""Store, reuse, edit and restore what is written about images."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    and_,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from database.jobs import Claim, record_result, success
+from database.models import (
+    AnnotationFingerprint,
+    AnnotationSource,
+    Image,
+)
+from database.rows import execute_update, is_visible
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What questions to a model took."""
+
+    input: int
+    output: int
+
+    @property
+    def total(self) -> int:
+        return self.input + self.output
+
+
+@dataclass(frozen=True)
+class GeneratedAnnotation:
+    """What the model said of an image."""
+
+    annotation: str
+    alt_text: str
+    tags: Sequence[str]
+    model: str
+
+
+def record_annotation(
+    session: Session, claim: Claim, result: GeneratedAnnotation, *, fingerprint: str | None = None
+) -> bool:
+    """Complete the annotation. A person's words stay; the model's are kept beside them.
+
+    Where a person wrote before the model's first words came, the model fills what they left empty.
+
+    Args:
+        fingerprint: which bytes, model and prompt the words came from, so that they can be found.
+    Returns:
+        False when the claim had been lost, and nothing was changed.
+    """
+    is_human = Image.annotation_source == AnnotationSource.HUMAN
+    is_first = Image.generated_annotation.is_(None)
+
+    def unless_human(current: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
+        is_theirs = and_(is_human, or_(current.is_not(None), ~is_first))
+        return case((is_theirs, current), else_=literal(value, current.type))
+
+    # MySQL assigns one column after the other, in this order, and each sees those before it.
+    # https://dev.mysql.com/doc/refman/8.4/en/update.html
+    is_recorded = record_result(
+        session,
+        claim,
+        {
+            "annotation": unless_human(Image.annotation, result.annotation),
+            "alt_text": unless_human(Image.alt_text, result.alt_text),
+            "tags": unless_human(Image.tags, list(result.tags)),
+            "annotation_source": case(
+                (is_human, Image.annotation_source),
+                else_=literal(AnnotationSource.MODEL, Image.annotation_source.type),
+            ),
+            "generated_annotation": result.annotation,
+            "generated_alt_text": result.alt_text,
+            "generated_tags": list(result.tags),
+            "annotation_model": result.model,
+            **success(claim.job),
+        },
+    )
+    if is_recorded and fingerprint is not None:
+        session.merge(AnnotationFingerprint(image_id=claim.image_id, fingerprint=fingerprint))
+    return is_recorded
+
+
+def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
+    """The model's own words of any image with the same bytes, asked for in the same way."""
+    image = session.scalar(
+        select(Image)
+        .join(AnnotationFingerprint, AnnotationFingerprint.image_id == Image.id)
+        .where(
+            AnnotationFingerprint.fingerprint == fingerprint,
+            is_visible(),
+            Image.generated_annotation.is_not(None),
+        )
+        .order_by(Image.id)
+        .limit(1)
+    )
+    if image is None or image.generated_annotation is None:
+        return None
+    return GeneratedAnnotation(
+        image.generated_annotation,
+        image.generated_alt_text or "",
+        image.generated_tags or [],
+        image.annotation_model or "",
+    )
+
+
+def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
+    """Add what a question about an image took, whatever became of its answer."""
+    execute_update(
+        session,
+        update(Image)
+        .where(Image.id == image_id)
+        .values(
+            input_tokens=func.coalesce(Image.input_tokens, 0) + tokens.input,
+            output_tokens=func.coalesce(Image.output_tokens, 0) + tokens.output,
+        ),
+    )
+
+
+def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
+    """Put a person's words in the place of the model's.
+
+    Args:
+        changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
+    """
+    keep = {
+        # Rows from before these columns were there: the words are still the model's own.
+        generated: case(
+            (
+                and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)),
+                current,
+            ),
+            else_=kept,
+        )
+        for generated, kept, current in (
+            ("generated_alt_text", Image.generated_alt_text, Image.alt_text),
+            ("generated_tags", Image.generated_tags, Image.tags),
+        )
+    }
+    # In two statements, because MySQL would see the new words when it comes to keep the old.
+    here = [Image.id == image_id, is_visible()]
+    session.execute(update(Image).where(*here).values(keep))
+    session.execute(
+        update(Image).where(*here).values({**changes, "annotation_source": AnnotationSource.HUMAN})
+    )
+
+
+def restore_annotation(session: Session, image_id: int) -> bool:
+    """Put the model's words back: caption, alt text and tags.
+
+    Returns:
+        False when the model has said nothing of this image, and nothing was changed.
+    """
+    return bool(
+        execute_update(
+            session,
+            update(Image)
+            .where(Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
+            .values(
+                annotation=Image.generated_annotation,
+                # Empty only in rows from before these columns, whose words nobody has edited.
+                alt_text=func.coalesce(Image.generated_alt_text, Image.alt_text),
+                tags=func.coalesce(Image.generated_tags, Image.tags),
+                annotation_source=AnnotationSource.MODEL,
+            ),
+        )
+    )

@@ -1,0 +1,102 @@
+"""Add and read the rows of images."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import (
+    or_,
+    select,
+)
+from sqlalchemy.orm import Session
+
+from database.errors import ImageNotFoundError
+from database.models import (
+    Image,
+    Job,
+    Status,
+)
+from database.rows import is_visible, job_column, was_stored
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """What is known of an image when its upload is accepted."""
+
+    filename: str
+    original_key: str
+    content_type: str
+    size_bytes: int
+    width: int
+    height: int
+    sha256: str
+    owner_id: str
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """An earlier image with the same bytes as one that is being uploaded."""
+
+    image_id: int
+    original_key: str
+    is_stored: bool  # Its original was read back; otherwise only the storage knows.
+
+
+def add_image(session: Session, new: NewImage) -> int:
+    """Add a row, pending in both halves, and return its id."""
+    image = Image(**vars(new))
+    session.add(image)
+    session.flush()
+    return image.id
+
+
+def get_image(session: Session, image_id: int) -> Image:
+    """The row with this id.
+
+    Raises:
+        ImageNotFoundError: there is none, or it is being deleted.
+    """
+    image = session.scalar(select(Image).where(Image.id == image_id, is_visible()))
+    if image is None:
+        raise ImageNotFoundError(f"no image has the id {image_id}")
+    return image
+
+
+def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[Image]:
+    """The rows with these ids, newest first; unknown ids are left out."""
+    return session.scalars(
+        select(Image).where(Image.id.in_(image_ids), is_visible()).order_by(Image.id.desc())
+    ).all()
+
+
+def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
+    """An owner's images of which a half failed and can be asked for again, newest first."""
+    return session.scalars(
+        select(Image)
+        .where(
+            is_visible(),
+            Image.owner_id == owner_id,
+            or_(*(job_column(job, "status") == Status.FAILED for job in Job)),
+            was_stored(),
+        )
+        .order_by(Image.id.desc())
+        .limit(limit)
+    ).all()
+
+
+def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> Duplicate | None:
+    """This owner's first image with the same bytes, unless its upload is known to have failed."""
+    row = session.execute(
+        select(Image.id, Image.original_key, Image.annotation_status, Image.thumbnail_status)
+        .where(
+            Image.owner_id == owner_id,
+            Image.sha256 == sha256,
+            is_visible(),
+            was_stored(),
+        )
+        .order_by(Image.id)
+        .limit(1)
+    ).one_or_none()
+    if row is None:
+        return None
+    is_stored = Status.COMPLETED in (row.annotation_status, row.thumbnail_status)
+    return Duplicate(row.id, row.original_key, is_stored)
