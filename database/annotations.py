@@ -45,17 +45,14 @@ class GeneratedAnnotation:
     alt_text: str
     tags: Sequence[str]
     model: str
+    fingerprint: str | None = None  # Of the image's bytes, the model and the prompt.
 
 
-def record_annotation(
-    session: Session, claim: Claim, result: GeneratedAnnotation, *, fingerprint: str | None = None
-) -> bool:
+def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
     """Complete the annotation. A person's words stay; the model's are kept beside them.
 
     Where a person wrote before the model's first words came, the model fills what they left empty.
 
-    Args:
-        fingerprint: which bytes, model and prompt the words came from, so that they can be found.
     Returns:
         False when the claim had been lost, and nothing was changed.
     """
@@ -86,8 +83,10 @@ def record_annotation(
             **success(claim.job),
         },
     )
-    if is_recorded and fingerprint is not None:
-        session.merge(AnnotationFingerprint(image_id=claim.image_id, fingerprint=fingerprint))
+    if is_recorded and result.fingerprint is not None:
+        session.merge(
+            AnnotationFingerprint(image_id=claim.image_id, fingerprint=result.fingerprint)
+        )
     return is_recorded
 
 

@@ -3,6 +3,7 @@
 DatabaseError
 ├── ImageNotFoundError          no such row; an event may have overtaken it: try again
 ├── InvalidObjectKeyError       not a key this system writes; trying again won't help
+├── InvalidEventError           the event names no original; trying again won't help
 └── DatabaseUnavailableError    away, overloaded or deadlocked; try again
     └── QueryTooSlowError       this question took too long; ask for less
 """
@@ -18,6 +19,10 @@ class ImageNotFoundError(DatabaseError):
 
 class InvalidObjectKeyError(DatabaseError):
     """The key does not have the form `originals/<uuid>.<ext>`."""
+
+
+class InvalidEventError(DatabaseError):
+    """The event is neither one that this system sends nor one that S3 sends for an original."""
 
 
 class DatabaseUnavailableError(DatabaseError):

@@ -154,10 +154,10 @@ class _Reading:
 
     def go_on(self, rows_at_once: int) -> None:
         """Read the next rows."""
-        has_words = _read(self._question.words)
-        columns = [Image.id, select(func.max(Image.id)).scalar_subquery(), *has_words]
+        has_annotation = _read(self._question.words)
+        columns = [Image.id, select(func.max(Image.id)).scalar_subquery(), *has_annotation]
         if self._question.costly_conditions:
-            columns.append(and_(*has_words, *self._question.costly_conditions))
+            columns.append(and_(*has_annotation, *self._question.costly_conditions))
         before_id = self.rows[-1][0] if self.rows else self._before_id
         statement = _ordered(select(*columns).where(*self._question.conditions), before_id)
         rows = self._connection.execute(statement.limit(rows_at_once)).all()

@@ -73,7 +73,7 @@ class Claim:
     attempt: int  # 1 for the first
     claimed_until: datetime
     sha256: str  # Of the original's bytes, in hex.
-    has_words: bool  # The model has described it before: somebody wants it done anew.
+    has_annotation: bool  # The model has described it before: somebody wants it done anew.
 
 
 @dataclass(frozen=True)
@@ -153,7 +153,7 @@ def claim_job(
             attempts,
             job_column(job, "claimed_until"),
             Image.sha256,
-            Image.generated_annotation.is_not(None).label("has_words"),
+            Image.generated_annotation.is_not(None).label("has_annotation"),
         ).where(Image.original_key == original_key)
     ).one_or_none()
     if row is None:
@@ -166,7 +166,7 @@ def claim_job(
             attempt=row[1],
             claimed_until=row[2],
             sha256=row.sha256,
-            has_words=bool(row.has_words),
+            has_annotation=bool(row.has_annotation),
         )
     code, message = (
         "attempts_exhausted",
@@ -179,7 +179,7 @@ def claim_job(
     return FailedJob(row.id, original_key, job, code, message) if exhausted else None
 
 
-def record_thumbnail(session: Session, claim: Claim, *, dominant_color: str) -> bool:
+def record_thumbnail(session: Session, claim: Claim, dominant_color: str) -> bool:
     """Complete the thumbnail, which is stored under the key that belongs to the original's.
 
     Returns:

@@ -15,6 +15,7 @@ from sqlalchemy import URL, Connection, Engine, QueuePool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.errors import DatabaseUnavailableError, QueryTooSlowError
+from database.secret_store import fetch_secret
 from database.settings import DatabaseSettings
 
 CONNECT_TIMEOUT_SECONDS = 5
@@ -65,15 +66,15 @@ FetchSecret = Callable[[str], str]  # ARN → the secret's string
 
 def create_database_engine(
     settings: DatabaseSettings,
-    fetch_secret: FetchSecret | None = None,
     *,
+    fetch_secret: FetchSecret = fetch_secret,
     read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
 ) -> Engine:
     """An engine with the settings its kind of database needs. Nothing connects yet.
 
     Args:
         settings: where the database is.
-        fetch_secret: reads a secret by ARN; needed only when `DB_SECRET_ARN` is set.
+        fetch_secret: reads the secret that `DB_SECRET_ARN` names, if it is set.
         read_timeout_seconds: how long MySQL may take over one statement.
     """
     url = settings.sqlalchemy_url()
@@ -84,8 +85,6 @@ def create_database_engine(
         event.listen(
             engine, "do_connect", lambda _d, _r, cargs, cparams: _MySQLConnection(*cargs, **cparams)
         )
-    elif fetch_secret is None:
-        raise ValueError("DB_SECRET_ARN is set, and nothing was given to read it with")
     else:
         _read_password_on_connect(engine, settings.db_secret_arn, fetch_secret)
     return engine

@@ -1,15 +1,16 @@
-"""One attempt at one half of one image: the river both functions share.
+"""One attempt at one job: the steps that both functions share.
 
     event → claim → work → record
 
-`work` is the only part in which they differ. No transaction is open while it runs. However it
-ends, it is one metric and one line in the log.
+The functions differ only in `work` and `record`. No transaction is open while `work` runs. Each
+attempt ends with one metric and one log line.
 """
 
 import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from math import ceil
 from typing import Any, Final, TypeVar
 
@@ -17,7 +18,8 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.errors import DatabaseUnavailableError, ImageNotFoundError, InvalidEventError
+from database.events import OriginalReady
 from database.jobs import (
     Claim,
     FailedJob,
@@ -34,31 +36,30 @@ from lambda_functions.errors import (
     BudgetExhaustedError,
     BusyError,
     ConfigurationError,
-    InvalidEventError,
     PermanentError,
     TransientError,
 )
-from lambda_functions.events import OriginalReady
 from lambda_functions.settings import METRICS_NAMESPACE
 
-# A claim outlasts the function that holds it by this much, and must still end before the platform
-# delivers a failed event again: Lambda waits a minute, so functions time out within 50 seconds.
+# The lease outlasts the function by this much. It must still end before Lambda delivers a failed
+# event again, which is after one minute, so functions time out within 50 seconds.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 LEASE_MARGIN_SECONDS = 5
 
-# Between tries to write down an outcome, as long as the function may run: fifteen seconds at most.
+# Pauses between attempts to record an outcome: 15 seconds at most.
 RECORD_PAUSES_SECONDS = (0.5, 1, 2, 4, 8)
-# A try takes so long on a database that answers; the function must not be cut off in one.
+# Reserve this long for one database write before the Lambda time-out.
 RECORD_SECONDS = 1
 
-# Who is busy and does not say for how long is left alone for a minute, the span of most quotas;
-# nobody for so long that the half's deadline would pass unnoticed. Those put off together come
-# back over a quarter of the time more, not all at once.
+# The default delay when a 429 or 503 has no Retry-After is a minute, because most quotas are per
+# minute. The delay is capped so that the job's deadline is still noticed. Up to a quarter is added
+# at random, so that jobs that were postponed together do not all return together.
 POSTPONE_SECONDS = 60
 MAX_POSTPONE_SECONDS = 300
 POSTPONE_SPREAD = 0.25
 
-# The metric that counts each class of failure; the alarms listen to these names.
+# The metric that counts each class of failure; the alarms watch these names. The first class that
+# matches decides, so a subclass comes before its base class.
 FAILURE_METRICS: Final[Mapping[type[Exception], str]] = {
     PermanentError: "PermanentFailure",
     ImageError: "PermanentFailure",
@@ -71,6 +72,8 @@ FAILURE_METRICS: Final[Mapping[type[Exception], str]] = {
     InvalidEventError: "InvalidEvent",
     Exception: "InternalError",
 }
+# A retry cannot help these by itself, so they fail the job at once.
+_FINAL_ERRORS = (ImageError, PermanentError, ConfigurationError, BudgetExhaustedError)
 
 _INTERNAL_ERROR = (
     "internal_error",
@@ -79,17 +82,34 @@ _INTERNAL_ERROR = (
 _DATABASE_UNAVAILABLE = ("database_unavailable", "The database did not answer.")
 _MAX_CAUSE_CHARACTERS = 300
 
-Record = Callable[[Session, Claim], bool]  # Writes a result; False when the claim had been lost.
-Work = Callable[[Claim], Record]
-Written = TypeVar("Written")
+_Result = TypeVar("_Result")
+_Written = TypeVar("_Written")
 
 logger = Logger()
 metrics = Metrics(namespace=METRICS_NAMESPACE)
 
 
 @dataclass(frozen=True)
+class JobContext:
+    """The parts of a function that every attempt needs, made once for each container.
+
+    Attributes:
+        job: the job that this function does.
+        session_factory: opens sessions on the database.
+        is_gone: returns whether the storage no longer holds an original. Called only when the row
+            is missing: after a deletion both are, and then there is nothing to do.
+        max_attempts: the attempts after which a transient error becomes a permanent failure.
+    """
+
+    job: Job
+    session_factory: sessionmaker[Session]
+    is_gone: Callable[[str], bool]
+    max_attempts: int
+
+
+@dataclass(frozen=True)
 class Outcome:
-    """What became of an attempt; a function's answer, as JSON."""
+    """The end of an attempt, returned as JSON by the function."""
 
     outcome: str  # completed | failed | postponed | skipped
     image_id: int | None = None
@@ -97,19 +117,21 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Recorder:
-    """Writes down what becomes of an attempt. It was paid for, so a database that is away is asked
-    again, until `give_up_at` on the monotonic clock."""
+class OutcomeWriter:
+    """Writes to the row of a claim. It retries while the database is unavailable.
+
+    The work may have cost money, so an outcome is worth several attempts.
+    """
 
     session_factory: sessionmaker[Session]
     claim: Claim
-    give_up_at: float
+    give_up_at: float  # On the monotonic clock.
 
-    def write(self, change: Callable[[Session], Written]) -> Written:
-        """Make a change in a transaction of its own.
+    def write(self, change: Callable[[Session], _Written]) -> _Written:
+        """Run a change in its own transaction.
 
         Raises:
-            DatabaseUnavailableError: the database stayed away.
+            DatabaseUnavailableError: the database stayed unavailable until `give_up_at`.
         """
         pauses = iter(RECORD_PAUSES_SECONDS)
         while True:
@@ -120,180 +142,149 @@ class Recorder:
                 facts = {"cause": _cause_of(error)}
                 pause_seconds = next(pauses, None)
                 if pause_seconds is None or time.monotonic() + pause_seconds > self.give_up_at:
-                    _count_failure(error, self.claim.job)
-                    logger.warning("could not be written down", extra=facts)
+                    _count(_metric_of(error), self.claim.job)
+                    logger.warning("the outcome could not be recorded", extra=facts)
                     raise
-                logger.info("the database is away; writing again", extra=facts)
+                logger.info("the database is unavailable; recording again", extra=facts)
                 time.sleep(pause_seconds)
 
 
 def attempt(
-    job: Job,
+    context: JobContext,
     event: Mapping[str, Any],
-    work: Work,
     *,
-    session_factory: sessionmaker[Session],
-    is_gone: Callable[[str], bool],
+    work: Callable[[Claim], _Result],
+    record: Callable[[Session, Claim, _Result], bool],
     remaining_ms: int,
-    max_attempts: int,
 ) -> dict[str, Any]:
-    """Claim a half, do the work, record what became of it.
+    """Claim a job, do the work and record the result.
 
     Args:
-        half: which half of the row.
-        event: what woke the function.
-        work: does the work and returns what writes its result.
-        session_factory: where the row is.
-        is_gone: whether the storage no longer holds an original. Asked only when its row is
-            missing: both are missing after a deletion, and then there is nothing to do.
-        remaining_ms: how long this invocation may still run.
-        max_attempts: how often work may begin before a passing trouble counts as a failure.
+        context: the function's parts.
+        event: the event that started the function.
+        work: does the work and returns its result.
+        record: writes the result to the row; returns False when the claim was lost.
+        remaining_ms: the time left in this invocation.
     Returns:
-        The `Outcome`, as a dictionary. A failure that is recorded and final is an outcome too, and
-        so is a half that was put off.
+        The `Outcome`, as a dictionary. A recorded failure and a postponed job are outcomes too.
     Raises:
-        InvalidEventError: the event is not one of ours.
-        TransientError: it may pass by itself; the row says what was met, the platform tries again.
-        ImageNotFoundError: the event has an original, and no row, or overtook it.
-        DatabaseUnavailableError: nothing could be claimed, or recorded.
+        InvalidEventError: the event names no original.
+        TransientError: a retry may succeed. The row says what happened, and Lambda retries.
+        ImageNotFoundError: the original is stored, but its row does not exist (yet).
+        DatabaseUnavailableError: the job could not be claimed, or its outcome not be recorded.
     """
     give_up_at = time.monotonic() + remaining_ms / 1000 - RECORD_SECONDS
-    logger.append_keys(job=job)
+    logger.append_keys(job=context.job)
     try:
         original = OriginalReady.from_event(event)
         logger.append_keys(object_key=original.key)
-        claim = _claim(
-            job,
-            original,
-            session_factory=session_factory,
-            is_gone=is_gone,
-            lease_seconds=ceil(remaining_ms / 1000) + LEASE_MARGIN_SECONDS,
-            max_attempts=max_attempts,
-        )
+        lease_seconds = ceil(remaining_ms / 1000) + LEASE_MARGIN_SECONDS
+        claim = _claim(context, original, lease_seconds)
     except Exception as error:
-        _count_failure(error, job)
+        _count(_metric_of(error), context.job)
         logger.warning("could not begin", extra={"cause": _cause_of(error)})
         raise
     if claim is None:
-        _count("Skipped", job)
-        logger.info("nothing to do: done, put off, deleted, or in another delivery's hands")
+        _count("Skipped", context.job)
+        logger.info("skipped: the job is done, postponed, deleted or claimed by another delivery")
         return asdict(Outcome("skipped"))
     if isinstance(claim, FailedJob):
-        _count(FAILURE_METRICS[TransientError], job)
+        _count(FAILURE_METRICS[TransientError], context.job)
         logger.warning("failed: no attempts left", extra=asdict(claim))
-        error_facts = {"code": claim.code, "message": claim.reason}
-        return asdict(Outcome("failed", claim.image_id, error_facts))
+        return asdict(
+            Outcome("failed", claim.image_id, {"code": claim.code, "message": claim.reason})
+        )
 
     logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)
-    return _work(Recorder(session_factory, claim, give_up_at), work, max_attempts)
-
-
-def _claim(
-    job: Job,
-    original: OriginalReady,
-    *,
-    session_factory: sessionmaker[Session],
-    is_gone: Callable[[str], bool],
-    lease_seconds: int,
-    max_attempts: int,
-) -> Claim | FailedJob | None:
+    writer = OutcomeWriter(context.session_factory, claim, give_up_at)
     try:
-        with session_scope(session_factory) as session:
-            if original.is_redrive and reset_for_redrive(
-                session, job, original.key, max_attempts=max_attempts
-            ):
-                logger.info("taken back to be tried again")
-            return claim_job(
-                session,
-                job,
-                original.key,
-                lease_seconds=lease_seconds,
-                max_attempts=max_attempts,
-            )
-    except ImageNotFoundError:
-        if not is_gone(original.key):
-            raise
-        return None
-
-
-def _work(recorder: Recorder, work: Work, max_attempts: int) -> dict[str, Any]:
-    try:
-        record = work(recorder.claim)
-    except (ImageError, PermanentError, ConfigurationError, BudgetExhaustedError) as error:
-        return _fail(recorder, error)
-    except BusyError as error:
-        return _postpone(recorder, error)
+        result = work(claim)
     except Exception as error:
-        _record_transient_failure(recorder, error, max_attempts)
-        raise
+        return _finish_failed(writer, error, context.max_attempts)
     try:
-        return _complete(recorder, record)
+        is_recorded = writer.write(lambda session: record(session, claim, result))
     except DatabaseUnavailableError:
-        raise  # Nothing can be written down; the claim runs out, and the event comes again.
+        raise  # Nothing can be recorded. The lease ends, and Lambda delivers the event again.
     except Exception as error:
-        _record_transient_failure(recorder, error, max_attempts)
-        raise
-
-
-def _complete(recorder: Recorder, record: Record) -> dict[str, Any]:
-    claim = recorder.claim
-    if not recorder.write(lambda session: record(session, claim)):
+        return _finish_failed(writer, error, context.max_attempts)
+    if not is_recorded:
         return _drop(claim)
     _count("Completed", claim.job)
     logger.info("completed")
     return asdict(Outcome("completed", claim.image_id))
 
 
+def _claim(
+    context: JobContext, original: OriginalReady, lease_seconds: int
+) -> Claim | FailedJob | None:
+    try:
+        with session_scope(context.session_factory) as session:
+            if original.is_redrive and reset_for_redrive(
+                session, context.job, original.key, max_attempts=context.max_attempts
+            ):
+                logger.info("reset for a redrive")
+            return claim_job(
+                session,
+                context.job,
+                original.key,
+                lease_seconds=lease_seconds,
+                max_attempts=context.max_attempts,
+            )
+    except ImageNotFoundError:
+        if not context.is_gone(original.key):
+            raise
+        return None
+
+
+def _finish_failed(writer: OutcomeWriter, error: Exception, max_attempts: int) -> dict[str, Any]:
+    """Record an error: the job fails, is postponed, or stays pending for the next attempt.
+
+    Raises:
+        Exception: the error itself, unless it is final or the job is postponed. Lambda then
+            delivers the event again.
+    """
+    claim = writer.claim
+    code, message = _code_and_message(error)
+    metric = _metric_of(error)
+    facts: dict[str, object] = {"code": code, "reason": message, "cause": _cause_of(error)}
+    record: Callable[..., bool] = record_failure
+    status = "failed"
+    log_message = "failed"
+    if isinstance(error, BusyError):
+        facts["seconds"] = seconds = _postponement_seconds(error)
+        record = partial(record_postponement, seconds=seconds)
+        status = log_message = "postponed"
+    elif not isinstance(error, _FINAL_ERRORS):
+        status = "raised"
+        if claim.attempt >= max_attempts:
+            log_message = "failed: no attempts left"
+        else:
+            record, log_message = record_transient_failure, "will be retried"
+
+    if writer.write(lambda session: record(session, claim, code=code, message=message)):
+        _count(metric, claim.job)
+        # The traceback is logged for unforeseen errors only; the others say what happened.
+        is_unforeseen = metric == FAILURE_METRICS[Exception]
+        logger.warning(log_message, extra=facts, exc_info=is_unforeseen)
+        outcome = asdict(Outcome(status, claim.image_id, {"code": code, "message": message}))
+    else:
+        outcome = _drop(claim)
+    if status == "raised":
+        raise error
+    return outcome
+
+
 def _drop(claim: Claim) -> dict[str, Any]:
+    """Report that the lease ended before the outcome was recorded: nothing was changed."""
     _count("Skipped", claim.job)
-    logger.warning("the claim ran out before the result came; the result was dropped")
+    logger.warning("dropped: the lease ended before the outcome was recorded")
     return asdict(Outcome("skipped", claim.image_id))
 
 
-def _fail(recorder: Recorder, error: Exception) -> dict[str, Any]:
-    claim = recorder.claim
-    code, message = _code_and_message(error)
-    if not recorder.write(
-        lambda session: record_failure(session, claim, code=code, message=message),
-    ):
-        return _drop(claim)
-    _count_failure(error, claim.job)
-    logger.warning("failed", extra=_facts(error))
-    return asdict(Outcome("failed", claim.image_id, {"code": code, "message": message}))
-
-
-def _postpone(recorder: Recorder, error: BusyError) -> dict[str, Any]:
-    claim = recorder.claim
-    asked_for = error.retry_after_seconds
-    seconds = min(POSTPONE_SECONDS if asked_for is None else asked_for, MAX_POSTPONE_SECONDS)
-    seconds = ceil(max(1, seconds) * (1 + POSTPONE_SPREAD * random.random()))
-    code, message = _code_and_message(error)
-    if not recorder.write(
-        lambda session: record_postponement(
-            session, claim, code=code, message=message, seconds=seconds
-        ),
-    ):
-        return _drop(claim)
-    _count_failure(error, claim.job)
-    logger.warning("postponed", extra={**_facts(error), "seconds": seconds})
-    return asdict(Outcome("postponed", claim.image_id, {"code": code, "message": message}))
-
-
-def _record_transient_failure(recorder: Recorder, error: Exception, max_attempts: int) -> None:
-    claim = recorder.claim
-    is_last = claim.attempt >= max_attempts
-    record = record_failure if is_last else record_transient_failure
-    code, message = _code_and_message(error)
-    if not recorder.write(lambda session: record(session, claim, code=code, message=message)):
-        _drop(claim)
-        return
-    _count_failure(error, claim.job)
-    logger.warning(
-        "failed: no attempts left" if is_last else "will be tried again",
-        extra=_facts(error),
-        # Only a defect of ours is worth a traceback; the others say what they are.
-        exc_info=_metric_of(error) == FAILURE_METRICS[Exception],
-    )
+def _postponement_seconds(error: BusyError) -> int:
+    requested = error.retry_after_seconds
+    seconds = min(POSTPONE_SECONDS if requested is None else requested, MAX_POSTPONE_SECONDS)
+    return ceil(max(1, seconds) * (1 + POSTPONE_SPREAD * random.random()))
 
 
 def _code_and_message(error: Exception) -> tuple[str, str]:
@@ -305,14 +296,11 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
     return _INTERNAL_ERROR
 
 
-def _facts(error: Exception) -> dict[str, str]:
-    code, message = _code_and_message(error)
-    return {"code": code, "reason": message, "cause": _cause_of(error)}
-
-
 def _cause_of(error: BaseException) -> str:
-    """What led to an error, innermost last: `TransientError: Busy. ← ReadTimeout: …`. Without the
-    traceback, whose lines could show what others put into their messages at any length."""
+    """Return the chain of causes, innermost last: `TransientError: Busy. ← ReadTimeout: …`.
+
+    The traceback is left out, because other services' messages can be of any length.
+    """
     chain = []
     cause: BaseException | None = error
     while cause is not None:
@@ -323,10 +311,6 @@ def _cause_of(error: BaseException) -> str:
 
 def _metric_of(error: Exception) -> str:
     return next(name for kind, name in FAILURE_METRICS.items() if isinstance(error, kind))
-
-
-def _count_failure(error: Exception, job: Job) -> None:
-    _count(_metric_of(error), job)
 
 
 def _count(name: str, job: Job) -> None:

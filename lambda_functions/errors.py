@@ -1,26 +1,16 @@
 """How work on an image can fail, and what each failure means for the row.
 
-FunctionError
-├── InvalidEventError        not an event of ours; nothing to record, dead-lettered
-└── WorkError                has a `code` for programs and a sentence for the image's owner
-    ├── PermanentError       trying again cannot help: failed
-    ├── BudgetExhaustedError nothing more may be spent today: failed, retry by hand
-    ├── TransientError       may pass by itself: pending, raised, delivered again
-    │   └── BusyError        said to come back later: put off, asked for again by the sweep
-    └── ConfigurationError   needs whoever runs the system: failed, alarm, retry by hand
+WorkError                has a `code` for programs and a sentence for the image's owner
+├── PermanentError       a retry cannot help: failed
+├── BudgetExhaustedError today's token budget is used up: failed, can be retried by hand
+├── TransientError       may succeed later: pending, raised, Lambda delivers the event again
+│   └── BusyError        a service asked for a later retry: postponed, the sweep requests it again
+└── ConfigurationError   the operator must act: failed, alarm, can be retried by hand
 """
 
 
-class FunctionError(Exception):
-    """Root of this package's errors."""
-
-
-class InvalidEventError(FunctionError):
-    """The event is not one this system sends itself, or that S3 sends for its originals."""
-
-
-class WorkError(FunctionError):
-    """One attempt on one image failed. `str(error)` is a sentence fit for the image's owner."""
+class WorkError(Exception):
+    """One attempt at one job failed. `str(error)` is a sentence for the image's owner."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)

@@ -1,18 +1,16 @@
 """EventBridge, as far as the sweep needs it: ask again for work whose event was lost."""
 
-import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
 
+from database.events import OriginalReady, build_entry
 from database.models import Job
-from lambda_functions.events import DETAIL_TYPES, SOURCE, OriginalReady
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
 _CONFIG = Config(connect_timeout=3, read_timeout=10, retries={"mode": "standard"})
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
@@ -28,19 +26,12 @@ class EventBus:
 
     def request(self, wanted: Iterable[tuple[Job, OriginalReady]]) -> int:
         """Ask for halves of images to be worked on, and return how many requests the bus took."""
-        entries = [self._entry(job, original) for job, original in wanted]
+        entries = [
+            build_entry(job, bus_name=self._name, bucket=original.bucket, key=original.key)
+            for job, original in wanted
+        ]
         refused = 0
         for start in range(0, len(entries), _MAX_ENTRIES):
             batch = entries[start : start + _MAX_ENTRIES]
             refused += self._client.put_events(Entries=batch)["FailedEntryCount"]
         return len(entries) - refused
-
-    def _entry(self, job: Job, original: OriginalReady) -> "PutEventsRequestEntryTypeDef":
-        return {
-            "EventBusName": self._name,
-            "Source": SOURCE,
-            "DetailType": DETAIL_TYPES[job],
-            "Detail": json.dumps(
-                {"bucket": {"name": original.bucket}, "object": {"key": original.key}}
-            ),
-        }

@@ -4,10 +4,10 @@ from flask import Flask, Response
 from flask_compress import Compress
 from sqlalchemy.orm import Session, sessionmaker
 
+from database.secret_store import fetch_secret
 from database.session import create_database_engine, create_session_factory
 from web_app.adapters.event_bus import EventBridgeBus, EventBus
 from web_app.adapters.object_store import ObjectStore, S3ObjectStore
-from web_app.adapters.secret_store import fetch_secret
 from web_app.adapters.sign_in import SignIn
 from web_app.dependencies import EXTENSION, Dependencies
 from web_app.middleware.allowed_hosts import refuse_other_hosts
@@ -47,9 +47,7 @@ def create_app(
     """Join the application's parts. Whatever is not given is built from the environment."""
     settings = settings or Settings()
     object_store = object_store or _object_store(settings)
-    session_factory = session_factory or create_session_factory(
-        create_database_engine(settings, fetch_secret)
-    )
+    session_factory = session_factory or create_session_factory(create_database_engine(settings))
     app = Flask("web_app", static_folder=None)
     app.request_class = BoundedRequest
     app.session_interface = SessionCookies()

@@ -1,7 +1,7 @@
 """Original in; caption, alt text and tags out, and what they took written down."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -11,7 +11,6 @@ from database.annotations import (
     GeneratedAnnotation,
     Tokens,
     find_generated,
-    record_annotation,
     record_tokens,
 )
 from database.jobs import Claim
@@ -21,7 +20,7 @@ from imaging.isolation import run_isolated
 from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerError
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
-from lambda_functions.attempt import Record, Recorder, logger
+from lambda_functions.attempt import OutcomeWriter, logger
 from lambda_functions.errors import (
     BudgetExhaustedError,
     ConfigurationError,
@@ -39,7 +38,7 @@ FIRST_QUESTION_SECONDS = 2
 # it said comes after that.
 SETTLING_SECONDS = 4
 
-_NOTHING = Tokens(0, 0)
+_NO_TOKENS = Tokens(0, 0)
 
 
 @dataclass(frozen=True)
@@ -57,60 +56,56 @@ class Annotator:
     max_image_pixels: int
     daily_token_budget: int = 0
 
-    def annotate(self, claim: Claim, *, answer_by: float) -> Record:
-        """Have an original described, and return what records the description.
+    def annotate(self, claim: Claim, *, deadline: float) -> GeneratedAnnotation:
+        """Have the model describe an original.
 
         Args:
-            claim: the right to work on it.
-            answer_by: until when the model may take, on the monotonic clock.
+            claim: the claim on the image's annotation job.
+            deadline: the time by which the model must have answered, on the monotonic clock.
         Raises:
-            WorkError: there is no description. What was spent is recorded nevertheless.
+            WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """
-        # Before anything else, also before known words are used again: a half is completed only
-        # when its original was read.
+        # The original is read even if an earlier annotation will be reused, because a job may
+        # only complete if its original can be read.
         make = partial(
             make_model_input,
             self.originals.get(claim.original_key),
             max_pixels=self.max_image_pixels,
         )
-        model_input = run_isolated(make, seconds=answer_by - time.monotonic())
+        model_input = run_isolated(make, seconds=deadline - time.monotonic())
         fingerprint = self.captioner.fingerprint(claim.sha256)
-        result = self._find_words(claim, fingerprint) or self._generate(
-            claim, model_input, answer_by
+        annotation = self._find_reusable(claim, fingerprint) or self._generate(
+            claim, model_input, deadline
         )
+        return replace(annotation, fingerprint=fingerprint)
 
-        def record(session: Session, claim: Claim) -> bool:
-            return record_annotation(session, claim, result, fingerprint=fingerprint)
-
-        return record
-
-    def _find_words(self, claim: Claim, fingerprint: str) -> GeneratedAnnotation | None:
-        """What the model already said of the same bytes, unless somebody wants this one anew."""
-        if claim.has_words:
+    def _find_reusable(self, claim: Claim, fingerprint: str) -> GeneratedAnnotation | None:
+        """Return an earlier annotation of the same bytes, unless a new one was requested."""
+        if claim.has_annotation:
             return None
         with session_scope(self.session_factory) as session:
             known = find_generated(session, fingerprint)
             if known is not None:
-                record_tokens(session, claim.image_id, _NOTHING)
+                record_tokens(session, claim.image_id, _NO_TOKENS)
         if known is not None:
-            logger.info("the model described the same bytes before; its words are used again")
+            logger.info("reusing an earlier annotation of the same bytes")
         return known
 
-    def _generate(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:
+    def _generate(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
         try:
-            return self._ask_for_words(claim, jpeg, answer_by)
+            return self._ask_for_words(claim, jpeg, deadline)
         except CaptionRejectedError as rejection:
-            if time.monotonic() > answer_by - SECOND_QUESTION_SECONDS:
+            if time.monotonic() > deadline - SECOND_QUESTION_SECONDS:
                 raise
             logger.warning("asking once more", extra={"reason": str(rejection)})
             try:
-                return self._ask_for_words(claim, jpeg, answer_by)
+                return self._ask_for_words(claim, jpeg, deadline)
             except (BudgetExhaustedError, TransientError):
                 # To try it again later would have the first answer paid again each time.
                 raise rejection from None
 
-    def _ask_for_words(self, claim: Claim, jpeg: bytes, answer_by: float) -> GeneratedAnnotation:
-        answer = self._ask(claim, jpeg, answer_by)
+    def _ask_for_words(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
+        answer = self._ask(claim, jpeg, deadline)
         words = self._words_of(answer)
         return GeneratedAnnotation(words.caption, words.alt_text, words.tags, answer.model)
 
@@ -127,23 +122,23 @@ class Annotator:
             answer.text, prompt=self.captioner.prompt, language=self.captioner.language
         )
 
-    def _ask(self, claim: Claim, jpeg: bytes, answer_by: float) -> Answer:
+    def _ask(self, claim: Claim, jpeg: bytes, deadline: float) -> Answer:
         """Ask the model, within the budget, and write down what that took."""
-        timeout_seconds = answer_by - time.monotonic()
+        timeout_seconds = deadline - time.monotonic()
         if timeout_seconds < FIRST_QUESTION_SECONDS:
             raise TransientError("There was no time left to ask the model.", code="no_time_left")
         reservation = self._reserve()
-        recorder = Recorder(self.session_factory, claim, answer_by + SETTLING_SECONDS)
-        settle = partial(_settle, recorder, reservation)
+        writer = OutcomeWriter(self.session_factory, claim, deadline + SETTLING_SECONDS)
+        settle = partial(_settle, writer, reservation)
         try:
             answer = self.captioner.ask(jpeg, timeout_seconds=timeout_seconds)
         except NoAnswerError:
             raise  # It may have been billed: what was set aside stays so.
         except WorkError:
-            settle(_NOTHING)  # The service refused; that costs nothing.
+            settle(_NO_TOKENS)  # The service refused; that costs nothing.
             raise
         # An answer that does not say what it took was not free: what was set aside stays so.
-        if answer.tokens != _NOTHING:
+        if answer.tokens != _NO_TOKENS:
             settle(answer.tokens)
         return answer
 
@@ -171,13 +166,13 @@ class Annotator:
         return reservation
 
 
-def _settle(recorder: Recorder, reservation: Reservation | None, tokens: Tokens) -> None:
-    if reservation is None and tokens == _NOTHING:
+def _settle(writer: OutcomeWriter, reservation: Reservation | None, tokens: Tokens) -> None:
+    if reservation is None and tokens == _NO_TOKENS:
         return
 
     def settle(session: Session) -> None:
-        record_tokens(session, recorder.claim.image_id, tokens)
+        record_tokens(session, writer.claim.image_id, tokens)
         if reservation is not None:
             token_budget.settle(session, reservation, spent=tokens.total)
 
-    recorder.write(settle)
+    writer.write(settle)

@@ -1,4 +1,4 @@
-"""Lambda's way into `annotate`: its parts, made from the environment."""
+"""The annotation function: its parts, made from the environment."""
 
 import time
 from dataclasses import dataclass
@@ -7,36 +7,34 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
-from sqlalchemy.orm import Session, sessionmaker
 
+from database.annotations import record_annotation
 from database.models import Job
+from database.secret_store import fetch_secret
 from database.session import create_database_engine, create_session_factory
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
-from lambda_functions.attempt import attempt, logger, metrics
+from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.errors import ConfigurationError, TransientError
 from lambda_functions.object_store import ObjectStore
-from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import AnnotationSettings
 
-# What is left of the function's time when Gemini is given up: enough to write that down.
+# Gemini must answer this long before the Lambda time-out, so that the outcome can be recorded.
 RECORDING_SECONDS = 8
 
 
 @dataclass(frozen=True)
 class AnnotationFunction:
-    """What the function needs, made once and kept while its container is warm."""
+    """The parts of the function, made once for each container."""
 
-    settings: AnnotationSettings
-    session_factory: sessionmaker[Session]
-    originals: ObjectStore
+    context: JobContext
     annotator: Annotator
 
 
 @cache
 def _function() -> AnnotationFunction:
     settings = AnnotationSettings()
-    session_factory = create_session_factory(create_database_engine(settings, fetch_secret))
+    session_factory = create_session_factory(create_database_engine(settings))
     originals = ObjectStore(settings.s3_image_bucket)
     captioner = Captioner(
         partial(_read_api_key, settings),
@@ -51,7 +49,8 @@ def _function() -> AnnotationFunction:
         max_image_pixels=settings.max_image_pixels,
         daily_token_budget=settings.gemini_daily_token_budget,
     )
-    return AnnotationFunction(settings, session_factory, originals, annotator)
+    context = JobContext(Job.ANNOTATION, session_factory, originals.is_gone, settings.max_attempts)
+    return AnnotationFunction(context, annotator)
 
 
 def _read_api_key(settings: AnnotationSettings) -> str:
@@ -76,16 +75,14 @@ def _read_api_key(settings: AnnotationSettings) -> str:
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Lambda's entry point."""
+    """Handle one event; Lambda calls this."""
     function = _function()
     remaining_ms = context.get_remaining_time_in_millis()
-    answer_by = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
+    deadline = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
-        Job.ANNOTATION,
+        function.context,
         event,
-        partial(function.annotator.annotate, answer_by=answer_by),
-        session_factory=function.session_factory,
-        is_gone=function.originals.is_gone,
+        work=partial(function.annotator.annotate, deadline=deadline),
+        record=record_annotation,
         remaining_ms=remaining_ms,
-        max_attempts=function.settings.max_attempts,
     )

@@ -11,16 +11,15 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import migrations
 from database.deletion import list_deleting, remove_deleted
+from database.events import OriginalReady
 from database.jobs import fail_overdue_jobs, requeue_stalled_jobs
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from lambda_functions.errors import WorkError
 from lambda_functions.event_bus import EventBus
-from lambda_functions.events import OriginalReady
 from lambda_functions.maintenance import custom_resource
 from lambda_functions.object_store import ObjectStore
-from lambda_functions.secret_store import fetch_secret
 from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 
 # A half is asked for again when nothing has happened to it for this part of its deadline. That is
@@ -120,7 +119,7 @@ def _sweep_function() -> SweepFunction:
     settings = SweepSettings()
     return SweepFunction(
         settings,
-        create_session_factory(create_database_engine(settings, fetch_secret)),
+        create_session_factory(create_database_engine(settings)),
         EventBus(settings.event_bus_name),
         ObjectStore(settings.s3_image_bucket),
         ObjectStore(settings.s3_thumbnail_bucket),
@@ -169,7 +168,7 @@ def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 def _migrate() -> dict[str, Any]:
     engine = create_database_engine(
-        DatabaseSettings(), fetch_secret, read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS
+        DatabaseSettings(), read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS
     )
     try:
         migrations.migrate(engine)

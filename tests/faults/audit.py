@@ -248,7 +248,7 @@ class _Logs:
         return sum(
             record.get("image_id") == image_id
             and record.get("job") == "annotation"
-            and record.get("message") == "could not be written down"
+            and record.get("message") == "the outcome could not be recorded"
             for record in self._records
         )
 
@@ -260,7 +260,7 @@ class _Logs:
         told = sum(
             record.get("image_id") == row.id
             and record.get("code") == "model_unavailable"
-            and record.get("message") in ("will be tried again", "failed: no attempts left")
+            and record.get("message") in ("will be retried", "failed: no attempts left")
             for record in self._records
         )
         stem = row.original_key.partition("/")[2][:8]

@@ -165,9 +165,7 @@ def test_a_caller_that_was_dead_before_it_could_be_found_was_cut_off(system):
 
 def test_a_second_caption_is_right_when_the_function_gave_up_on_the_first(system):
     system.gemini.calls.append(Call(5, 78, CAPTIONED))
-    system.printed = (
-        '{"image_id": 1, "code": "model_unavailable", "message": "will be tried again"}\n'
-    )
+    system.printed = '{"image_id": 1, "code": "model_unavailable", "message": "will be retried"}\n'
     assert find(system).problems == []
 
     system.printed = "annotation  originals/00000000….jpg   given up: Sandbox.Timedout: 14 s\n"

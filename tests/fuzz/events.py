@@ -4,9 +4,9 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+from database.errors import InvalidEventError
+from database.events import OriginalReady
 from database.object_keys import thumbnail_key
-from lambda_functions.errors import InvalidEventError
-from lambda_functions.events import OriginalReady
 
 _EVENTS = Path(__file__).parents[1] / "events"
 

@@ -17,7 +17,7 @@ INSTRUMENTED = [
     "database.object_keys",
     "database.search",
     "imaging",
-    "lambda_functions.events",
+    "database.events",
     "web_app.routes.request",
     "web_app.routes.serializers",
     "web_app.services.uploads",

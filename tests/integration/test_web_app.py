@@ -27,12 +27,12 @@ import requests
 from database import object_keys
 from database.errors import ImageNotFoundError
 from database.images import get_image
-from database.jobs import claim_job, record_failure
+from database.jobs import claim_job, record_failure, record_thumbnail
 from database.migrations import migrate
 from database.models import Image, Job, Status
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
-from lambda_functions.attempt import attempt, metrics
+from lambda_functions.attempt import JobContext, attempt, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
 from local_cloud.template import Template
@@ -583,21 +583,20 @@ def fail_thumbnail(web_app, image_id):
 def make_thumbnail(web_app, aws, event):
     """What Lambda does with an event: the thumbnail function's work on it."""
     originals = ObjectStore(aws.image_bucket, aws.client("s3"))
+    context = JobContext(Job.THUMBNAIL, web_app.session_factory, originals.is_gone, 3)
     function = ThumbnailFunction(
         SimpleNamespace(thumbnail_width=40, thumbnail_height=30, max_image_pixels=10**6),
-        web_app.session_factory,
+        context,
         originals,
         ObjectStore(aws.thumbnail_bucket, aws.client("s3")),
     )
     try:
         return attempt(
-            Job.THUMBNAIL,
+            context,
             event,
-            partial(function.create_thumbnail, made_by=time.monotonic() + 60),
-            session_factory=web_app.session_factory,
-            is_gone=originals.is_gone,
+            work=partial(function.create_thumbnail, deadline=time.monotonic() + 60),
+            record=record_thumbnail,
             remaining_ms=30_000,
-            max_attempts=3,
         )
     finally:
         metrics.clear_metrics()

@@ -11,16 +11,15 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from database import object_keys, search
+from database.events import DETAIL_TYPES, SOURCE
 from database.jobs import REDRIVABLE_CODES
 from database.models import Job
 from database.settings import DatabaseSettings
 from deployment.template_files import load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
-from lambda_functions.events import DETAIL_TYPES, SOURCE
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from local_cloud.template import Template
 from tests.support.fakes import FakeEventBus, FakeObjectStore
-from web_app.adapters import event_bus
 from web_app.app import create_app
 from web_app.settings import Settings
 
@@ -132,10 +131,6 @@ def test_the_rules_match_the_keys_and_events_the_code_uses(template, job):
             "object": {"key": [{"prefix": object_keys.ORIGINALS_PREFIX}]},
         },
     }
-
-
-def test_the_web_application_and_the_sweep_ask_in_the_same_words():
-    assert (event_bus.SOURCE, event_bus.DETAIL_TYPES) == (SOURCE, DETAIL_TYPES)
 
 
 def test_the_migration_and_the_questions_split_the_same_scripts():

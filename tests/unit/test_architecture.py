@@ -18,7 +18,7 @@ OURS = {
     "load_tester": set(),
 }
 FORBIDDEN = {
-    "database": {"flask", "boto3", "botocore", "PIL", "google", "aws_lambda_powertools"},
+    "database": {"flask", "PIL", "google", "aws_lambda_powertools"},
     "imaging": {"flask", "boto3", "botocore", "sqlalchemy", "google", "aws_lambda_powertools"},
     "web_app": {"google", "aws_lambda_powertools", "awslambdaric", "moto"},
     "lambda_functions": {"flask", "moto"},
@@ -37,13 +37,17 @@ def modules() -> list[Path]:
     return found
 
 
-def imported_packages(path):
+def imported_modules(path):
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
-            yield from (alias.name.split(".")[0] for alias in node.names)
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}: a relative import hides where it points"
-            yield node.module.split(".")[0]
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def imported_packages(path):
+    return (module.split(".")[0] for module in imported_modules(path))
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
@@ -67,18 +71,54 @@ def test_only_settings_read_the_environment(path):
     assert "getenv" not in source
 
 
-def test_pages_and_use_cases_have_never_heard_of_one_another():
-    imported = {
-        alias
-        for node in ast.walk(ast.parse((ROOT / "web_app" / "services" / "uploads.py").read_text()))
-        if isinstance(node, ast.ImportFrom)
-        for alias in [node.module]
+def test_only_the_secret_store_of_the_database_package_calls_aws():
+    callers = {
+        path.name
+        for path in (ROOT / "database").rglob("*.py")
+        if set(imported_packages(path)) & {"boto3", "botocore"}
     }
 
-    assert not {module for module in imported if module.startswith("flask")}
+    assert callers == {"secret_store.py"}
 
 
-def test_pure_parts_of_the_functions_know_neither_aws_nor_the_row():
+# Each room of the web application, and which of its rooms it may import. `app` joins them all.
+ROOMS = {
+    "routes": {"routes", "middleware", "services", "adapters"},
+    "middleware": {"middleware", "adapters"},
+    "services": {"services", "adapters"},
+    "adapters": {"adapters"},
+}
+
+
+def web_app_modules():
+    return [path for room in ROOMS for path in sorted((ROOT / "web_app" / room).glob("*.py"))]
+
+
+@pytest.mark.parametrize("path", web_app_modules(), ids=lambda path: "/".join(path.parts[-2:]))
+def test_rooms_of_the_web_application_import_one_way(path):
+    room = path.parent.name
+    rooms = {
+        module.split(".")[1]
+        for module in imported_modules(path)
+        if module.startswith("web_app.") and module.split(".")[1] in ROOMS
+    }
+
+    assert rooms <= ROOMS[room]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in web_app_modules() if path.parent.name in ("services", "adapters")],
+    ids=lambda path: "/".join(path.parts[-2:]),
+)
+def test_services_and_adapters_do_not_import_flask(path):
+    modules = set(imported_modules(path))
+
+    assert not {module for module in modules if module.startswith("flask")}
+    assert "web_app.dependencies" not in modules
+
+
+def test_pure_parts_of_the_functions_import_neither_aws_nor_the_database():
     for name in ("thumbnail/thumbnail.py", "annotation/model_input.py"):
         imported = set(imported_packages(ROOT / "lambda_functions" / name))
         assert not imported & {"boto3", "botocore", "database", "sqlalchemy"}

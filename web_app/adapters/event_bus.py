@@ -1,6 +1,5 @@
 """EventBridge, as far as the web application needs it: ask the functions to work again."""
 
-import json
 import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
@@ -9,18 +8,11 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from database.events import build_entry
 from database.models import Job
 
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
-    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
-
-# The rules match these; so does the sweep's own adapter, and a test holds the two together.
-SOURCE = "image-annotation"
-DETAIL_TYPES = {
-    Job.ANNOTATION: "Annotation Requested",
-    Job.THUMBNAIL: "Thumbnail Requested",
-}
 
 # Somebody waits for the answer, and the sweep asks again for what the bus never heard of.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
@@ -52,7 +44,10 @@ class EventBridgeBus:
         A bus that is away is logged and no error: the rows say what is wanted, and the sweep asks
         again for what nothing happens to.
         """
-        entries = [self._entry(job, key) for job, key in wanted]
+        entries = [
+            build_entry(job, bus_name=self._name, bucket=self._image_bucket, key=key)
+            for job, key in wanted
+        ]
         try:
             for start in range(0, len(entries), _MAX_ENTRIES):
                 batch = entries[start : start + _MAX_ENTRIES]
@@ -61,11 +56,3 @@ class EventBridgeBus:
                     logger.warning("the event bus refused requests", extra={"count": refused})
         except (BotoCoreError, ClientError):
             logger.warning("the event bus did not answer; the sweep will ask", exc_info=True)
-
-    def _entry(self, job: Job, key: str) -> "PutEventsRequestEntryTypeDef":
-        return {
-            "EventBusName": self._name,
-            "Source": SOURCE,
-            "DetailType": DETAIL_TYPES[job],
-            "Detail": json.dumps({"bucket": {"name": self._image_bucket}, "object": {"key": key}}),
-        }

@@ -69,7 +69,7 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
         claim = claim_job(
             session, Job.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
         )
-        assert record_thumbnail(session, claim, dominant_color="#102030")
+        assert record_thumbnail(session, claim, "#102030")
         session.refresh(image)
         assert image.status is Status.COMPLETED
 

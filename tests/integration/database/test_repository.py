@@ -4,6 +4,7 @@ import threading
 import time
 import uuid
 from collections import Counter
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -443,7 +444,7 @@ def test_an_owners_failures_are_listed_newest_first(session_factory):
 def completed(session_factory):
     image_id, key = captioned(session_factory)
     held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, record_thumbnail, held, dominant_color="#000000")
+    record(session_factory, record_thumbnail, held, "#000000")
     return image_id, key
 
 
@@ -497,7 +498,7 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
     assert not record(session_factory, remove_deleted, image_id)
     with session_scope(session_factory) as session:
         assert list_deleting(session, limit=9) == []
-    record(session_factory, record_thumbnail, held, dominant_color="#000000")
+    record(session_factory, record_thumbnail, held, "#000000")
     with session_scope(session_factory) as session:
         assert rows.list_images(session, limit=9) == []
         session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
@@ -516,7 +517,7 @@ def test_a_thumbnail_completes_its_half(session_factory):
     image_id, key = add(session_factory)
     held = claim(session_factory, key, Job.THUMBNAIL)
 
-    assert record(session_factory, record_thumbnail, held, dominant_color="#0a0b0c")
+    assert record(session_factory, record_thumbnail, held, "#0a0b0c")
 
     image = read(session_factory, image_id)
     assert image.thumbnail_key == key.replace("originals/", "thumbnails/").replace(".jpg", ".webp")
@@ -663,7 +664,7 @@ def find(session_factory, fingerprint):
 def fingerprinted(session_factory, fingerprint, caption=CAPTION):
     image_id, key = add(session_factory)
     held = claim(session_factory, key)
-    record(session_factory, record_annotation, held, caption, fingerprint=fingerprint)
+    record(session_factory, record_annotation, held, replace(caption, fingerprint=fingerprint))
     return image_id, key
 
 
@@ -677,15 +678,15 @@ def test_the_models_words_are_found_by_where_they_came_from(session_factory):
     record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
     again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
     held = claim(session_factory, key)
-    assert held.has_words
-    record(session_factory, record_annotation, held, again, fingerprint="e" * 64)
+    assert held.has_annotation
+    record(session_factory, record_annotation, held, replace(again, fingerprint="e" * 64))
     assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (None, again)
 
 
 def test_the_words_of_a_deleted_image_are_not_found_and_leave_nothing(session_factory):
     image_id, key = fingerprinted(session_factory, "f" * 64)
     held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, record_thumbnail, held, dominant_color="#000000")
+    record(session_factory, record_thumbnail, held, "#000000")
 
     record(session_factory, mark_deleting, image_id)
     assert find(session_factory, "f" * 64) is None
@@ -700,7 +701,7 @@ def test_a_claim_carries_the_hash_of_the_original(session_factory):
 
     held = claim(session_factory, key)
 
-    assert (held.sha256, held.has_words) == ("c" * 64, False)
+    assert (held.sha256, held.has_annotation) == ("c" * 64, False)
 
 
 def test_what_questions_took_adds_up(session_factory):
@@ -768,7 +769,7 @@ def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_facto
     record(session_factory, record_failure, annotation, code="c", message="m")
     assert read(session_factory, image_id).status is Status.PENDING
 
-    record(session_factory, record_thumbnail, thumbnail, dominant_color="#000000")
+    record(session_factory, record_thumbnail, thumbnail, "#000000")
     assert read(session_factory, image_id).status is Status.FAILED
 
 

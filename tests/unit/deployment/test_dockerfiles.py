@@ -73,7 +73,7 @@ def test_an_images_own_command_is_its_functions_handler(name):
 
 def test_the_images_know_the_aws_services_that_the_code_calls():
     made = set()
-    for folder in ("web_app", "lambda_functions"):
+    for folder in ("web_app", "lambda_functions", "database"):
         for path in (ROOT / folder).rglob("*.py"):
             made |= set(re.findall(r'\.client\(\s*"([a-z0-9-]+)"', path.read_text()))
 

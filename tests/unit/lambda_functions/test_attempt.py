@@ -6,19 +6,25 @@ import pytest
 from sqlalchemy import text
 
 from database.deletion import mark_deleting
-from database.errors import DatabaseUnavailableError, ImageNotFoundError
+from database.errors import DatabaseUnavailableError, ImageNotFoundError, InvalidEventError
 from database.images import get_image
 from database.jobs import claim_job, record_thumbnail
 from database.models import Job, Status
 from database.session import session_scope
 from imaging.errors import InvalidImageError
 from lambda_functions import errors
-from lambda_functions.attempt import FAILURE_METRICS, MAX_POSTPONE_SECONDS, attempt, logger, metrics
+from lambda_functions.attempt import (
+    FAILURE_METRICS,
+    MAX_POSTPONE_SECONDS,
+    JobContext,
+    attempt,
+    logger,
+    metrics,
+)
 from lambda_functions.errors import (
     BudgetExhaustedError,
     BusyError,
     ConfigurationError,
-    InvalidEventError,
     PermanentError,
     TransientError,
 )
@@ -55,16 +61,14 @@ def run(session_factory):
             run.worked.append(claim)
             if work is not None:
                 work(claim)
-            return lambda session, held: record_thumbnail(session, held, dominant_color="#010203")
+            return "#010203"
 
         return attempt(
-            job,
+            JobContext(job, session_factory, lambda key: run.is_gone, max_attempts),
             requested(key, redrive=redrive),
-            complete,
-            session_factory=session_factory,
-            is_gone=lambda key: run.is_gone,
+            work=complete,
+            record=lambda session, held, color: record_thumbnail(session, held, color),
             remaining_ms=remaining_ms,
-            max_attempts=max_attempts,
         )
 
     run.worked, run.is_gone = [], False
@@ -424,16 +428,16 @@ def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_c
         ),
     ],
 )
-def test_so_is_what_cannot_even_begin(session_factory, read_log, event, kind, metric):
+def test_failures_before_the_claim_are_logged_and_counted(
+    session_factory, read_log, event, kind, metric
+):
     with pytest.raises(kind):
         attempt(
-            Job.THUMBNAIL,
+            JobContext(Job.THUMBNAIL, session_factory, lambda key: False, max_attempts=3),
             event,
-            lambda claim: None,
-            session_factory=session_factory,
-            is_gone=lambda key: False,
+            work=lambda claim: "#010203",
+            record=record_thumbnail,
             remaining_ms=30_000,
-            max_attempts=3,
         )
 
     assert set(emitted_metrics()) == {(metric, "thumbnail")}
@@ -444,8 +448,8 @@ def test_no_class_of_failure_is_without_a_metric_of_its_own():
     classes = {
         kind
         for kind in vars(errors).values()
-        if isinstance(kind, type) and issubclass(kind, errors.FunctionError)
-    } - {errors.FunctionError, errors.WorkError}
+        if isinstance(kind, type) and issubclass(kind, errors.WorkError)
+    } - {errors.WorkError}
 
     assert classes <= set(FAILURE_METRICS)
 
@@ -498,7 +502,7 @@ def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
         run(add_image()[1], remaining_ms=2_000)
     assert record.call_count == 2
     assert set(emitted_metrics()) == {("DatabaseUnavailable", "thumbnail")}
-    assert read_log()[1][-1]["message"] == "could not be written down"
+    assert read_log()[1][-1]["message"] == "the outcome could not be recorded"
 
 
 def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, read_image, mocker):

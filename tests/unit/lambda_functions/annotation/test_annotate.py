@@ -7,7 +7,7 @@ from contextlib import closing, suppress
 import pytest
 from sqlalchemy import text
 
-from database.annotations import edit_annotation
+from database.annotations import edit_annotation, record_annotation
 from database.deletion import mark_deleting
 from database.jobs import reset_for_retry
 from database.models import Job, Status
@@ -15,7 +15,7 @@ from database.session import session_scope
 from lambda_functions.annotation import annotate
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
-from lambda_functions.attempt import attempt, metrics
+from lambda_functions.attempt import JobContext, attempt, metrics
 from lambda_functions.errors import TransientError
 from tests.support.factories import make_jpeg
 from tests.support.scripted_gemini import Reply, answer, error, scripted_gemini
@@ -56,15 +56,13 @@ def run(session_factory, captioner):
 
     def run(key, *, budget=0, seconds=20):
         annotator = Annotator(session_factory, Originals(), captioner, 10**6, budget)
-        answer_by = time.monotonic() + seconds
+        deadline = time.monotonic() + seconds
         return attempt(
-            Job.ANNOTATION,
+            JobContext(Job.ANNOTATION, session_factory, lambda key: False, max_attempts=3),
             {"detail": {"bucket": {"name": "b"}, "object": {"key": key}}},
-            lambda claim: annotator.annotate(claim, answer_by=answer_by),
-            session_factory=session_factory,
-            is_gone=lambda key: False,
+            work=lambda claim: annotator.annotate(claim, deadline=deadline),
+            record=record_annotation,
             remaining_ms=30_000,
-            max_attempts=3,
         )
 
     return run

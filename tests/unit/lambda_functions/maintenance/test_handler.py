@@ -9,11 +9,11 @@ from sqlalchemy import inspect, text
 
 from database import object_keys
 from database.deletion import mark_deleting
+from database.events import OriginalReady
 from database.jobs import claim_job
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
-from lambda_functions.events import OriginalReady
 from lambda_functions.maintenance import custom_resource, handler
 from lambda_functions.maintenance.handler import SweepFunction
 

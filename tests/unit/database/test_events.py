@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_functions.errors import InvalidEventError
-from lambda_functions.events import OriginalReady
+from database.errors import InvalidEventError
+from database.events import OriginalReady
 
 EVENTS = Path(__file__).parents[2] / "events"
 KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"

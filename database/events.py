@@ -1,0 +1,65 @@
+"""The event that asks a function to work on an image.
+
+The web application (a person's retry) and the sweep send it, `python -m deployment redrive` sends
+it with `redrive` set, and S3 sends one of the same shape for each stored original:
+`detail.bucket.name` and `detail.object.key`.
+https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from database import object_keys
+from database.errors import InvalidEventError, InvalidObjectKeyError
+from database.models import Job
+
+if TYPE_CHECKING:
+    from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
+
+# The rules in deployment/03-lambda-stack.yaml match these.
+SOURCE = "image-annotation"
+DETAIL_TYPES = {
+    Job.ANNOTATION: "Annotation Requested",
+    Job.THUMBNAIL: "Thumbnail Requested",
+}
+
+
+def build_entry(
+    job: Job, *, bus_name: str, bucket: str, key: str
+) -> "PutEventsRequestEntryTypeDef":
+    """Build the event that requests a job on the original with this key."""
+    return {
+        "EventBusName": bus_name,
+        "Source": SOURCE,
+        "DetailType": DETAIL_TYPES[job],
+        "Detail": json.dumps({"bucket": {"name": bucket}, "object": {"key": key}}),
+    }
+
+
+@dataclass(frozen=True)
+class OriginalReady:
+    """A stored original that waits for a job."""
+
+    bucket: str
+    key: str  # `originals/<uuid>.<ext>`; keys in EventBridge events are not URL-encoded.
+    is_redrive: bool = False  # An operator wants a failed job to run again.
+
+    @classmethod
+    def from_event(cls, event: Mapping[str, Any]) -> Self:
+        """Parse an EventBridge event.
+
+        Raises:
+            InvalidEventError: the bucket or the key is missing, or the key has another form.
+        """
+        try:
+            detail = event["detail"]
+            bucket, key = detail["bucket"]["name"], detail["object"]["key"]
+            object_keys.thumbnail_key(key)
+            if not isinstance(bucket, str):
+                raise TypeError(f"not the name of a bucket: {bucket!r}")
+            is_redrive = detail.get("redrive") is True and event.get("source") == SOURCE
+        except (KeyError, TypeError, AttributeError, InvalidObjectKeyError) as error:
+            raise InvalidEventError(f"the event names no original: {error}") from error
+        return cls(bucket, key, is_redrive)
