@@ -39,8 +39,7 @@ from database.models import Status
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from tests.support.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir
-from web_app.services.image_cache import ImageCache
-from web_app.services.listing import Listing
+from web_app.services.listing import read_page
 
 FEW, MANY = 1_000, 1_000_000
 PAGE_SIZE = 24
@@ -148,10 +147,9 @@ def _ask(questions: Sequence[Question], few: Sessions, many: Sessions) -> list[R
 def _milliseconds(sessions: Sessions, question: Question, rows: int) -> float:
     before_id = question.before_id(rows)
     started = time.perf_counter()
-    page = Listing(sessions).read_page(limit=PAGE_SIZE, before_id=before_id, where=question.where)
-    images = ImageCache(sessions).get_all(page.versions)
+    page = read_page(sessions, limit=PAGE_SIZE, before_id=before_id, where=question.where)
     milliseconds = 1000 * (time.perf_counter() - started)
-    if not images:
+    if not page.images:
         raise AssertionError(f"{question.name}: nothing was found among {rows} images")
     return milliseconds
 

@@ -1,147 +1,95 @@
-"""List, count and search images."""
+"""List, count and search images.
 
-import json
-from collections.abc import Collection, Mapping, Sequence
+A list is never longer than its `limit`, and a count never higher than `at_most`, so that a page
+costs about the same whatever the size of the table.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Select,
-    bindparam,
-    cast,
-    false,
-    func,
-    literal,
-    select,
-)
+from sqlalchemy import ColumnElement, cast, false, func, literal, select
 from sqlalchemy.dialects import mysql
+from sqlalchemy.orm import Session
 
 from database import full_text, search
-from database.models import (
-    Image,
-    Status,
-    json_pairs,
-)
+from database.images import list_images_by_id
+from database.models import Image, Status
 from database.rows import is_visible
 
-# What has no words that an index could lead to is looked for among this many of the newest.
+# A tag without any word that the index holds is searched among this many of the newest images.
 MAX_SCANNED = 20_000
-MAX_ID = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """Which images to list. What is empty or None does not narrow the list."""
+    """The images to list. A value that is empty or None does not narrow the list."""
 
     text: str | None = None  # Words of the caption, the alt text, the tags and the file name.
-    tag: str | None = None  # One tag, whole, whatever its case.
+    tag: str | None = None  # One whole tag, in upper or lower case.
     status: Status | None = None  # Of the whole image.
 
 
 ALL = ImageFilter()
 
 
-class ImageVersion(NamedTuple):
-    """Which row, and as of which change: `version` is that of the `Image`."""
-
-    image_id: int
-    version: str
-
-
-def list_versions(
-    connection: Connection, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
-) -> Sequence[ImageVersion]:
-    """Which rows are the newest that match, up to `limit`, older than the row `before_id`.
+def list_images(
+    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+) -> Sequence[Image]:
+    """Return up to `limit` images that match, newest first, older than the image `before_id`.
 
     Raises:
-        QueryTooSlowError: MySQL would have searched for too long; of `reading`.
+        QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    window = {"limit": limit, "before_id": MAX_ID if before_id is None else before_id}
-    if where == ALL:
-        return _read_versions(connection, _NEWEST_VERSIONS, window)
-    question = _question(connection, where)
-    if question.words:
-        ids = full_text.find_ids(connection, question, limit=limit, before_id=before_id)
-        return list_versions_by_id(connection, ids)
-    matching = _NEWEST.where(*question.conditions, *question.costly_conditions)
-    return _read_versions(connection, full_text.limited(_versions(matching)), window)
+    query = _query(session, where)
+    if query.words:
+        ids = full_text.find_ids(session, query, limit=limit, before_id=before_id)
+        return list_images_by_id(session, ids)
+    matching = select(Image).where(*query.conditions, *query.costly_conditions)
+    if before_id is not None:
+        matching = matching.where(Image.id < before_id)
+    newest = matching.order_by(Image.id.desc()).limit(limit)
+    return session.scalars(full_text.limit_time(newest)).all()
 
 
-def list_versions_by_id(
-    connection: Connection, image_ids: Collection[int]
-) -> Sequence[ImageVersion]:
-    """The versions of the rows with these ids, newest first; unknown ids are left out."""
-    return _read_versions(connection, _VERSIONS_BY_ID, {"image_ids": list(image_ids)})
-
-
-def count_images(connection: Connection, *, at_most: int, where: ImageFilter = ALL) -> int | None:
-    """How many images there are. Counting ends at `at_most`, whatever the size of the table.
+def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
+    """Count the images that match. Counting ends at `at_most`.
 
     Returns:
         None when so many images have the words that counting them would take long.
     Raises:
-        QueryTooSlowError: MySQL would have searched for too long; of `reading`.
+        QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    question = _question(connection, where)
-    if question.words:
-        return full_text.count(connection, question, at_most=at_most)
-    some = select(Image.id).where(*question.conditions, *question.costly_conditions)
-    counted = select(func.count()).select_from(some.limit(at_most).subquery())
-    return connection.scalar(full_text.limited(counted)) or 0
+    query = _query(session, where)
+    if query.words:
+        return full_text.count(session, query, at_most=at_most)
+    matching = select(Image.id).where(*query.conditions, *query.costly_conditions)
+    counted = select(func.count()).select_from(matching.limit(at_most).subquery())
+    return session.scalar(full_text.limit_time(counted)) or 0
 
 
-def _versions(statement: Select[*tuple[Any, ...]]) -> Select[*tuple[Any, ...]]:
-    """The versions of the rows that a SELECT of ids and times of change gives, in one value."""
-    rows = statement.subquery()
-    return select(json_pairs(rows.c.id, rows.c.updated_at))
-
-
-_ANY: Select[*tuple[Any, ...]] = select(Image.id, Image.updated_at)
-_NEWEST: Select[*tuple[Any, ...]] = (
-    _ANY.where(Image.id < bindparam("before_id"))
-    .order_by(Image.id.desc())
-    .limit(bindparam("limit"))
-)
-# What is asked for most is put together once.
-_NEWEST_VERSIONS = _versions(_NEWEST.where(is_visible()))
-_VERSIONS_BY_ID = _versions(
-    _ANY.where(Image.id.in_(bindparam("image_ids", expanding=True)), is_visible())
-)
-
-
-def _read_versions(
-    connection: Connection, statement: Select[*tuple[Any, ...]], parameters: Mapping[str, Any]
-) -> Sequence[ImageVersion]:
-    pairs = json.loads(connection.execute(statement, parameters).scalar() or "[]")
-    return [ImageVersion(*pair) for pair in sorted(pairs, reverse=True)]
-
-
-def _question(connection: Connection, where: ImageFilter) -> full_text.Question:
-    """A filter as what must be true of an image, besides that everybody may see it."""
+def _query(session: Session, where: ImageFilter) -> full_text.Query:
+    """Translate a filter to words and conditions. Images that are being deleted never match."""
     conditions = [is_visible()]
     costly_conditions = []
     if where.status is not None:
         conditions.append(Image.overall_status == where.status.value)
     words = search.parse_words(where.text or "")
     if not words and (where.text or "").strip():
-        conditions.append(false())  # There is something to search for, and none of it a word.
+        conditions.append(false())  # The text holds no word, so no image can match it.
     if where.tag:
-        # The tag's words lead there by the full-text index; only then are tags compared whole.
-        tag = where.tag.encode(errors="replace").decode()  # Half a character is in no tag.
+        # The index finds images with the tag's words; whole tags are compared only for those.
+        tag = where.tag.encode(errors="replace").decode()  # No stored tag has a lone surrogate.
         tag_words = search.parse_words(tag, is_whole=True)
-        is_mysql = connection.dialect.name == "mysql"
-        costly_conditions.append(_has_tag(tag, is_mysql=is_mysql))
+        costly_conditions.append(_has_tag(tag, is_mysql=full_text.is_mysql(session)))
         if not tag_words:
             conditions.append(Image.id > _newest_id() - MAX_SCANNED)
         words = [*tag_words, *words]
-    return full_text.Question(words, conditions, costly_conditions)
+    return full_text.Query(words, conditions, costly_conditions)
 
 
 def _has_tag(tag: str, *, is_mysql: bool) -> ColumnElement[bool]:
     if is_mysql:
-        # In JSON's text, too, letters can be made small: escapes are written in small letters.
+        # The JSON text can be lowered as a whole: JSON writes its escapes in lower case.
         tags = func.lower(cast(Image.tags, mysql.CHAR(charset="utf8mb4")))
         return func.json_contains(tags, func.json_quote(func.lower(tag))) == 1
     each = func.json_each(Image.tags).table_valued("value")

@@ -113,26 +113,6 @@ def _utc_today_sqlite(element: utc_today, compiler: SQLCompiler, **kwargs: Any) 
     return "date('now')"
 
 
-class json_pairs(FunctionElement[str]):
-    """Two columns of all rows as one JSON text, `[[first, second], …]` in no order; None of none.
-
-    Reading one long value takes the driver a fraction of what as many short ones take.
-    """
-
-    type = Text()
-    inherit_cache = True
-
-
-@compiles(json_pairs, "mysql")
-def _json_pairs_mysql(element: json_pairs, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f"JSON_ARRAYAGG(JSON_ARRAY({compiler.process(element.clauses, **kwargs)}))"
-
-
-@compiles(json_pairs, "sqlite")
-def _json_pairs_sqlite(element: json_pairs, compiler: SQLCompiler, **kwargs: Any) -> str:
-    return f"json_group_array(json_array({compiler.process(element.clauses, **kwargs)}))"
-
-
 def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
     """An enum stored as its text, with a CHECK: the same on both databases."""
     return Enum(

@@ -23,8 +23,6 @@ from web_app.routes.health import health
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
 from web_app.routes.request import BoundedRequest, ImageIDConverter
-from web_app.services.image_cache import ImageCache
-from web_app.services.listing import Listing
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
@@ -63,8 +61,6 @@ def create_app(
         object_store=object_store,
         event_bus=event_bus or _event_bus(settings),
         session_factory=session_factory,
-        listing=Listing(session_factory),
-        image_cache=ImageCache(session_factory),
         readiness=Readiness.of(session_factory, object_store),
         sign_in=_sign_in(settings),
     )

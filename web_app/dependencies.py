@@ -8,8 +8,6 @@ from sqlalchemy.orm import Session, sessionmaker
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
-from web_app.services.image_cache import ImageCache
-from web_app.services.listing import Listing
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
 from web_app.settings import Settings
@@ -25,8 +23,6 @@ class Dependencies:
     object_store: ObjectStore
     event_bus: EventBus
     session_factory: sessionmaker[Session]
-    listing: Listing
-    image_cache: ImageCache
     readiness: Readiness
     sign_in: SignIn | None  # None: everybody is whom their cookie or token names.
 

@@ -11,11 +11,11 @@ import pytest
 import requests
 from sqlalchemy import create_engine, text
 
+from database.listing import list_images
 from database.migrations import migrate
 from database.session import create_session_factory, session_scope
 from tests.faults.faulty_gemini import caption_of, faulty_gemini
 from tests.faults.numbered_images import numbered_image
-from tests.support import rows
 from tests.support.local_system import ROOT, LocalSystem, wait_until
 
 ROWS = 20_000
@@ -158,5 +158,5 @@ def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
         )
     # The release that comes now reads what the one before it wrote.
     with session_scope(create_session_factory(make_engine(mysql_url))) as session:
-        newest = rows.list_images(session, limit=len(people.ids))
+        newest = list_images(session, limit=len(people.ids))
     assert {image.id for image in newest} == set(people.ids.values())

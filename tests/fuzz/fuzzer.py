@@ -19,7 +19,6 @@ INSTRUMENTED = [
     "imaging",
     "database.events",
     "web_app.routes.request",
-    "web_app.routes.serializers",
     "web_app.services.uploads",
     "werkzeug.formparser",
     "werkzeug.http",

@@ -55,7 +55,7 @@ class FakeObjectStore:
     def presigned_thumbnail_url(self, key: str) -> str:
         return f"https://thumbnails.test/{key}"
 
-    def links_version(self) -> str:
+    def signing_window(self) -> str:
         return "always the same"
 
     def delete(self, original_key: str, thumbnail_key: str) -> None:

@@ -1,23 +1,19 @@
-"""S3, as far as the web application needs it: store an original, link to what is stored, delete.
+"""Store originals in S3, sign links to objects, and delete objects.
 
-A link is signed as of the beginning of a window of time, half as long as the link lives. So it is
-the same for everybody who asks within the window, and browsers and `ETag`s can hold on to it; and
-whoever gets it has at least half of its life left.
+A process signs a link once in a window of time that is half as long as the link is valid. So a
+page shows the same links for a while, which lets browsers cache the images, and every link that is
+handed out stays valid for at least half of its time.
 """
 
 import base64
 import time
-from collections.abc import Callable
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import quote, urlsplit
 
 import boto3
 from botocore import UNSIGNED
-from botocore.auth import SIGV4_TIMESTAMP, S3SigV4QueryAuth
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from imaging.formats import ACCEPTED_FORMATS
@@ -66,7 +62,7 @@ class ObjectStore(Protocol):
 
     def presigned_thumbnail_url(self, key: str) -> str: ...
 
-    def links_version(self) -> str: ...
+    def signing_window(self) -> str: ...
 
     def delete(self, original_key: str, thumbnail_key: str) -> None: ...
 
@@ -78,26 +74,9 @@ class ObjectStore(Protocol):
     def origins(self) -> tuple[str, ...]: ...
 
 
-class _AuthAsOf(S3SigV4QueryAuth):
-    """Signs a query as if it were the given second, where its parent asks the clock."""
-
-    def __init__(self, credentials: Any, region: str, *, expires: int, signed_at: int) -> None:
-        super().__init__(credentials, "s3", region, expires=expires)
-        self._signed_at = signed_at
-
-    def add_auth(self, request: Any) -> None:
-        request.context["timestamp"] = time.strftime(SIGV4_TIMESTAMP, time.gmtime(self._signed_at))
-        self._modify_request_before_signing(request)  # type: ignore[attr-defined] # not in stubs
-        text = self.string_to_sign(request, self.canonical_request(request))
-        self._inject_signature_to_request(  # type: ignore[attr-defined] # not in the stubs
-            request, self.signature(text, request)
-        )
-
-
-# As what a link may have its bytes shown.
+# The content types that a presigned URL may request.
 _IMAGE_TYPES = {image_format.content_type for image_format in ACCEPTED_FORMATS}
-# Links of this many objects are kept, signed once in a window.
-_MAX_KEPT_LINKS = 4096
+_MAX_CACHED_LINKS = 4096
 
 
 class S3ObjectStore:
@@ -109,13 +88,11 @@ class S3ObjectStore:
         image_bucket: str,
         thumbnail_bucket: str,
         presigned_url_seconds: int,
-        clock: Callable[[], float] = time.time,
     ) -> None:
         session = boto3.Session()
         self._image_bucket = image_bucket
         self._thumbnail_bucket = thumbnail_bucket
         self._presigned_url_seconds = presigned_url_seconds
-        self._clock = clock
         self._credentials = session.get_credentials()
         self._client: S3Client = session.client("s3", config=_CONFIG)
         self._probe: S3Client = session.client("s3", config=_PROBE_CONFIG)
@@ -128,7 +105,7 @@ class S3ObjectStore:
             for bucket in (image_bucket, thumbnail_bucket)
         }
         unsigned.close()
-        self._sign = lru_cache(maxsize=_MAX_KEPT_LINKS)(self._sign_as_of)
+        self._sign_once = lru_cache(maxsize=_MAX_CACHED_LINKS)(self._sign)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
         """Store an original, read from the stream's beginning, never whole in memory.
@@ -178,13 +155,21 @@ class S3ObjectStore:
         """A link to a thumbnail."""
         return self._presign(self._thumbnail_bucket, key, "image/webp", "inline", "thumbnail.webp")
 
-    def links_version(self) -> str:
-        """Changes when links to the same objects do.
+    def signing_window(self) -> str:
+        """Identify the present window: links change only when this value changes.
 
         Raises:
-            StorageUnavailableError: there is nothing to sign links with.
+            StorageUnavailableError: there are no credentials to sign with.
         """
-        return f"{self._signing_credentials().access_key} {self._signed_at()}"
+        try:
+            if self._credentials is None:
+                raise NoCredentialsError
+            # A link expires with the credentials that signed it, so new ones begin a new window.
+            access_key = self._credentials.get_frozen_credentials().access_key
+        except BotoCoreError as error:  # There are none, or they could not be refreshed.
+            raise StorageUnavailableError from error
+        window_seconds = max(1, self._presigned_url_seconds // 2)
+        return f"{access_key} {int(time.time()) // window_seconds}"
 
     def check_originals(self) -> None:
         """Ask whether the originals' bucket is there and may be used.
@@ -226,46 +211,22 @@ class S3ObjectStore:
         self, bucket: str, key: str, content_type: str, disposition: str, filename: str
     ) -> str:
         if content_type not in _IMAGE_TYPES:
-            # Whatever a row may say: what is no image is a file to keep, and never a page.
+            # Serve any other content type as an attachment, so that no browser renders it as HTML.
             content_type, disposition = "application/octet-stream", "attachment"
         # https://datatracker.ietf.org/doc/html/rfc6266#section-4
         disposition = f"{disposition}; filename*=UTF-8''{quote(filename, safe='')}"
-        return self._sign(
-            self._signing_credentials(), bucket, key, content_type, disposition, self._signed_at()
-        )
+        return self._sign_once(bucket, key, content_type, disposition, self.signing_window())
 
-    def _signing_credentials(self) -> ReadOnlyCredentials:
-        try:
-            if self._credentials is None:
-                raise NoCredentialsError
-            return self._credentials.get_frozen_credentials()
-        except BotoCoreError as error:  # None, or none that could be refreshed.
-            raise StorageUnavailableError from error
-
-    def _signed_at(self) -> int:
-        """The beginning of the present window."""
-        now = int(self._clock())
-        return now - now % max(1, self._presigned_url_seconds // 2)
-
-    def _sign_as_of(
-        self,
-        credentials: ReadOnlyCredentials,
-        bucket: str,
-        key: str,
-        content_type: str,
-        disposition: str,
-        signed_at: int,
+    def _sign(
+        self, bucket: str, key: str, content_type: str, disposition: str, _window: str
     ) -> str:
-        url = f"{self._bucket_urls[bucket]}{quote(key)}"
-        answered_as = {
-            "response-content-type": content_type,
-            "response-content-disposition": disposition,
-        }
-        request = AWSRequest("GET", url, params=answered_as)
-        _AuthAsOf(
-            credentials,
-            self._client.meta.region_name,
-            expires=self._presigned_url_seconds,
-            signed_at=signed_at,
-        ).add_auth(request)
-        return str(request.url)
+        return self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": bucket,
+                "Key": key,
+                "ResponseContentType": content_type,
+                "ResponseContentDisposition": disposition,
+            },
+            ExpiresIn=self._presigned_url_seconds,
+        )

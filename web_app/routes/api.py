@@ -1,21 +1,22 @@
 """What programs ask: where images stand, which there are; and what their owners change."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Any
 
-from flask import Response, current_app, request
+from flask import jsonify, request
+from flask.typing import ResponseReturnValue
 from flask_smorest import Blueprint
 from werkzeug.exceptions import UnsupportedMediaType
 
-from database.images import get_image
-from database.listing import ImageFilter, ImageVersion
-from database.models import Status
+from database.images import get_image, list_images_by_id
+from database.listing import ImageFilter
+from database.models import Image, Status
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner
 from web_app.routes import serializers
-from web_app.routes.conditional import add_etag
+from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.openapi import (
     ETAG_HEADERS,
     READ_AUTH,
@@ -23,7 +24,7 @@ from web_app.routes.openapi import (
     documents_errors,
     not_modified,
 )
-from web_app.routes.request import parse_image_id
+from web_app.routes.request import parse_cursor, parse_image_id
 from web_app.routes.schemas import (
     MAX_IDS,
     EditSchema,
@@ -35,9 +36,9 @@ from web_app.routes.schemas import (
     RetrySchema,
     StatusQuerySchema,
 )
+from web_app.services.listing import read_page
 
 api = Blueprint("api", __name__, url_prefix="/api", description="Images and where they stand")
-api.after_request(add_etag)
 
 
 @api.route("/image_status/<image_id:image_id>")
@@ -45,12 +46,9 @@ api.after_request(add_etag)
 @not_modified(api)
 @api.response(200, ImageSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 401, 404, 503)
-def show_status(image_id: int) -> dict[str, Any]:
-    """Where one image stands"""
-    dependencies = current_dependencies()
-    with session_scope(dependencies.session_factory) as session:
-        image = get_image(session, image_id)
-    return serializers.image(image, dependencies.object_store, _owner_id())
+def show_status(image_id: int) -> ResponseReturnValue:
+    """Get an image's status"""
+    return _render_image(image_id)
 
 
 @api.route("/image_status")
@@ -59,11 +57,14 @@ def show_status(image_id: int) -> dict[str, Any]:
 @not_modified(api)
 @api.response(200, ImagesSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 400, 401, 503)
-def list_statuses(query: dict[str, Any]) -> Response:
-    """Where several images stand, newest first; ids that are unknown are left out"""
+def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
+    """Get the status of several images, newest first; unknown ids are left out"""
     image_ids = _parse_ids(query["ids"])
-    versions = current_dependencies().listing.find_versions(image_ids)
-    return _json_object(images=_images_json(versions))
+    with session_scope(current_dependencies().session_factory) as session:
+        images = list_images_by_id(session, image_ids)
+    return render_unless_cached(
+        versions_of(images, _owner_id()), lambda: jsonify(images=_images(images))
+    )
 
 
 @api.route("/images")
@@ -72,20 +73,24 @@ def list_statuses(query: dict[str, Any]) -> Response:
 @not_modified(api)
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 400, 401, 422, 503)
-def list_images(query: dict[str, Any]) -> Response:
-    """Images, newest first, a page at a time; all of them, or those that match"""
-    cursor, limit = query.get("cursor"), query["limit"]
-    before_id = None if cursor is None else serializers.decode_cursor(cursor)
-    where = ImageFilter(
-        text=query.get("q"),
-        tag=query.get("tag"),
-        status=Status(query["status"]) if "status" in query else None,
+def list_images(query: dict[str, Any]) -> ResponseReturnValue:
+    """List images, newest first, a page at a time; all of them, or those that match"""
+    cursor = query.get("cursor")
+    page = read_page(
+        current_dependencies().session_factory,
+        limit=query["limit"],
+        before_id=None if cursor is None else parse_cursor(cursor),
+        where=ImageFilter(
+            text=query.get("q"),
+            tag=query.get("tag"),
+            status=Status(query["status"]) if "status" in query else None,
+        ),
     )
-    page = current_dependencies().listing.read_page(limit=limit, before_id=before_id, where=where)
-    return _json_object(
-        images=_images_json(page.versions),
-        next_cursor=current_app.json.dumps(page.next_cursor),
-        count=current_app.json.dumps(page.count),
+    return render_unless_cached(
+        [versions_of(page.images, _owner_id()), page.next_cursor, page.count],
+        lambda: jsonify(
+            images=_images(page.images), next_cursor=page.next_cursor, count=page.count
+        ),
     )
 
 
@@ -94,12 +99,9 @@ def list_images(query: dict[str, Any]) -> Response:
 @not_modified(api)
 @api.response(200, ImageSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 401, 404, 503)
-def show_image(image_id: int) -> dict[str, Any]:
-    """One image"""
-    dependencies = current_dependencies()
-    with session_scope(dependencies.session_factory) as session:
-        image = get_image(session, image_id)
-    return serializers.image(image, dependencies.object_store, _owner_id())
+def show_image(image_id: int) -> ResponseReturnValue:
+    """Get an image"""
+    return _render_image(image_id)
 
 
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
@@ -152,18 +154,16 @@ def _expect_json() -> None:
         raise UnsupportedMediaType
 
 
-def _images_json(versions: Sequence[ImageVersion]) -> str:
-    dependencies = current_dependencies()
-    cache = dependencies.image_cache
-    return serializers.images_json(
-        cache.get_all(versions), dependencies.object_store, cache.json_texts, _owner_id()
+def _render_image(image_id: int) -> ResponseReturnValue:
+    with session_scope(current_dependencies().session_factory) as session:
+        image = get_image(session, image_id)
+    return render_unless_cached(
+        versions_of([image], _owner_id()), lambda: jsonify(_images([image])[0])
     )
 
 
-def _json_object(**fields: str) -> Response:
-    """An answer of fields that are JSON already."""
-    text = ",".join(f'"{name}":{value}' for name, value in fields.items())
-    return Response(f"{{{text}}}\n", mimetype="application/json")
+def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
+    return serializers.images(images, current_dependencies().object_store, _owner_id())
 
 
 def _owner_id() -> str | None:

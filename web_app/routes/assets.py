@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from functools import cache
 from pathlib import Path
+from wsgiref.headers import Headers
 
 from flask import Flask, Response, send_from_directory, url_for
 from whitenoise import WhiteNoise
@@ -20,18 +21,15 @@ from whitenoise.compress import Compressor
 ONE_YEAR_SECONDS = 365 * 24 * 60 * 60
 _HASH_CHARACTERS = 16
 
-_FOLDER = Path(__file__).parents[1] / "static"
-_TEMPLATES = Path(__file__).parents[1] / "templates"
+_WEB_APP = Path(__file__).parents[1]
+_FOLDER = _WEB_APP / "static"
 
 
 def serve_assets(app: Flask) -> None:
     """Serve the folder, and let templates call `asset_url('app.css')`."""
     version = folder_hash(_FOLDER)
-    white_noise = WhiteNoise(app.wsgi_app, allow_all_origins=False, max_age=ONE_YEAR_SECONDS)
-    white_noise.FOREVER = ONE_YEAR_SECONDS
-    white_noise.immutable_file_test = lambda path, url: True
-    white_noise.add_headers_function = lambda headers, path, url: headers.__setitem__(
-        "X-Content-Type-Options", "nosniff"
+    white_noise = WhiteNoise(
+        app.wsgi_app, allow_all_origins=False, add_headers_function=_set_headers
     )
     white_noise.add_files(str(_compressed(_FOLDER, version)), prefix=f"static/{version}/")
     app.wsgi_app = white_noise  # type: ignore[method-assign]
@@ -41,9 +39,14 @@ def serve_assets(app: Flask) -> None:
     )
 
 
-def page_version() -> str:
-    """Changes whenever the same data would be shown otherwise."""
-    return folder_hash(_FOLDER) + folder_hash(_TEMPLATES)
+def code_version() -> str:
+    """Identify the code of pages and answers, so that a new release does not answer 304."""
+    return "".join(folder_hash(_WEB_APP / name) for name in ("static", "templates", "routes"))
+
+
+def _set_headers(headers: Headers, _path: str, _url: str) -> None:
+    headers["Cache-Control"] = f"max-age={ONE_YEAR_SECONDS}, public, immutable"
+    headers["X-Content-Type-Options"] = "nosniff"
 
 
 @cache
@@ -51,6 +54,8 @@ def folder_hash(folder: Path) -> str:
     """A hash over the names and the bytes of all files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if "__pycache__" in path.parts:
+            continue
         digest.update(str(path.relative_to(folder)).encode() + b"\0")
         digest.update(hashlib.sha256(path.read_bytes()).digest())
     return digest.hexdigest()[:_HASH_CHARACTERS]

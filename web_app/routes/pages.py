@@ -1,7 +1,6 @@
 """What people see: the upload page, the gallery, one image. All of it works without scripts."""
 
 import json
-import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,6 +18,7 @@ from flask import (
     url_for,
 )
 from flask import session as session_cookie
+from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -36,20 +36,17 @@ from web_app.errors import (
 )
 from web_app.middleware.owners import Owner, current_owner, current_owners
 from web_app.routes import serializers
-from web_app.routes.assets import page_version
-from web_app.routes.conditional import unless_known
-from web_app.routes.request import prefers_json
+from web_app.routes.conditional import render_unless_cached, versions_of
+from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.services.edits import split_tags
+from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
 
 # Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
 # counted instead of told.
 MAX_MESSAGES_BYTES = 2200
-
-# Where a page that many sessions share has its token. No word of a page is this one.
-_TOKENS_PLACE = secrets.token_urlsafe(16)
 
 pages = Blueprint("pages", __name__)
 
@@ -79,55 +76,36 @@ def upload() -> BaseResponse:
 
 
 @pages.get("/gallery")
-def show_gallery() -> Response:
-    """Images, newest first, a page at a time; all of them, or those that match."""
+def show_gallery() -> ResponseReturnValue:
+    """Show images, newest first, a page at a time; all of them, or those that match."""
     cursor = request.args.get("cursor")
-    before_id = serializers.decode_cursor(cursor) if cursor else None
-    q, tag, status = _filter_words()
-    where = ImageFilter(text=q, tag=tag, status=status)
-    dependencies, owner_id = current_dependencies(), current_owner().known_id
-    found = dependencies.listing.read_page(limit=PAGE_SIZE, before_id=before_id, where=where)
-    images = dependencies.image_cache.get_all(found.versions)
-    page = {
-        "next_cursor": found.next_cursor,
-        "count": found.count,
-        "q": q,
-        "tag": tag,
-        "status": status,
-        "is_first_page": before_id is None,
-    }
+    before_id = parse_cursor(cursor) if cursor else None
+    where = _filter()
+    page = read_page(
+        current_dependencies().session_factory, limit=PAGE_SIZE, before_id=before_id, where=where
+    )
+    owner_id = current_owner().known_id
 
-    def render(**context: Any) -> str:
-        rows = [image.row for image in images]
-        return render_template("gallery.html", images=rows, owner_id=owner_id, **page, **context)
+    def render() -> str:
+        return render_template(
+            "gallery.html",
+            images=page.images,
+            next_cursor=page.next_cursor,
+            count=page.count,
+            q=where.text,
+            tag=where.tag,
+            status=where.status,
+            is_first_page=before_id is None,
+            owner_id=owner_id,
+        )
 
     if "_flashes" in session_cookie:
-        return make_response(render())  # Messages are shown once.
-    if "csrf_token" not in session_cookie:
-        generate_csrf()
-    # The same for everybody, but for what one may try again and for the session's token.
-    shared = json.dumps(
-        {
-            "page": page,
-            "versions": found.versions,
-            "retriable": [
-                image.version.image_id
-                for image in images
-                if image.owner_id == owner_id and image.status is Status.FAILED
-            ],
-            "links": dependencies.object_store.links_version(),
-            "version": page_version(),
-            "notice": dependencies.settings.site_notice,
-        }
+        return render()  # Messages are shown once, so this answer must not be cached.
+    generate_csrf()  # The session's token is part of the page.
+    versions = versions_of(page.images, owner_id)
+    return render_unless_cached(
+        [versions, page.next_cursor, page.count, session_cookie["csrf_token"]], render
     )
-
-    def write() -> str:
-        text = dependencies.image_cache.pages.get(
-            shared, lambda: render(csrf_token=lambda: _TOKENS_PLACE)
-        )
-        return text.replace(_TOKENS_PLACE, generate_csrf())
-
-    return unless_known(f"{session_cookie['csrf_token']} {shared}", write)
 
 
 @pages.get("/images/<image_id:image_id>")
@@ -218,18 +196,19 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
     return redirect(url_for("pages.show_image", image_id=image_id), 303)
 
 
-def _filter_words() -> tuple[str | None, str | None, Status | None]:
-    """The gallery's `q`, `tag` and `status`; an empty field of its form is none.
+def _filter() -> ImageFilter:
+    """Return the gallery's `q`, `tag` and `status`. An empty field of the form counts as absent.
 
     Raises:
-        BadRequestError: there is no such status.
+        BadRequestError: the status does not exist.
     """
-    q, tag, status = (request.args.get(name) or None for name in ("q", "tag", "status"))
+    text, tag, status = (request.args.get(name) or None for name in ("q", "tag", "status"))
     try:
-        return q, tag, Status(status) if status else None
+        return ImageFilter(text, tag, Status(status) if status else None)
     except ValueError as error:
         raise BadRequestError(
-            "There is no such status. Choose pending, completed or failed.", code="invalid_status"
+            "This status does not exist. Choose pending, completed or failed.",
+            code="invalid_status",
         ) from error
 
 

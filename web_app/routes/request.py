@@ -1,13 +1,14 @@
 """How this application reads requests: bounded files, ids in paths, JSON or pages."""
 
 import logging
+import re
 from typing import IO, Any
 
-from flask import Request, current_app, request
+from flask import Request, request
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
-from web_app.dependencies import EXTENSION, Dependencies
+from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
 from web_app.services.uploads import MAX_FILES, BoundedFile
 
@@ -50,17 +51,17 @@ class BoundedRequest(Request):
         super().__init__(*args, **kwargs)
         self._begun_files: list[BoundedFile] = []
 
-    def _get_file_stream(
-        self,
-        total_content_length: int | None,
-        content_type: str | None,
-        filename: str | None = None,
-        content_length: int | None = None,
-    ) -> IO[bytes]:
-        dependencies: Dependencies = current_app.extensions[EXTENSION]
-        # What comes after the last file that may be sent at once is only counted.
+    def make_form_data_parser(self) -> FormDataParser:
+        """Make a parser that writes each file of a form to a `BoundedFile`."""
+        parser = super().make_form_data_parser()
+        parser.stream_factory = self._begin_file
+        return parser
+
+    def _begin_file(self, *_args: object, **_kwargs: object) -> IO[bytes]:
+        # Files above the number that one request may hold are counted but not stored.
         is_within_limit = len(self._begun_files) < MAX_FILES
-        file = BoundedFile(dependencies.settings.max_upload_bytes if is_within_limit else 0)
+        max_bytes = current_dependencies().settings.max_upload_bytes if is_within_limit else 0
+        file = BoundedFile(max_bytes)
         self._begun_files.append(file)
         return file
 
@@ -89,6 +90,23 @@ def parse_image_id(text: str) -> int | None:
     return (
         int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
     )  # MAX_IMAGE_ID
+
+
+# A cursor is the id of the last image of a page. Clients must treat it as opaque.
+CURSOR_PATTERN = r"^[1-9][0-9]{0,17}$"
+
+
+def parse_cursor(text: str) -> int:
+    """Return the id that a cursor stands for.
+
+    Raises:
+        BadRequestError: this application did not make it.
+    """
+    if re.fullmatch(CURSOR_PATTERN, text) is None:
+        raise BadRequestError(
+            "This cursor is not valid. Start again from the first page.", code="invalid_cursor"
+        )
+    return int(text)
 
 
 def prefers_json() -> bool:

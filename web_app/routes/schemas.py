@@ -6,7 +6,7 @@ from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 
 from database.models import AnnotationSource, Status
-from web_app.routes.serializers import CURSOR_PATTERN
+from web_app.routes.request import CURSOR_PATTERN
 from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_ANNOTATION_CHARACTERS,

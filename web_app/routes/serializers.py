@@ -1,50 +1,23 @@
-"""Rows as the JSON that programs read, and the cursor that walks through them."""
+"""Turn rows into the JSON of the API."""
 
-import base64
-import binascii
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from flask import current_app, url_for
+from flask import url_for
 
 from database.models import Image, Job
 from web_app.adapters.object_store import ObjectStore
-from web_app.errors import BadRequestError, WebError
-from web_app.services.image_cache import CachedImage, Kept
+from web_app.errors import WebError
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
 
-# What `encode_cursor` makes of numbers of up to 17 digits: for each three of them four characters.
-_PAIR, _MIDDLE, _LAST = r"(?:[MN][DTjz]|O[DT])", "[AEIMQUYcgk]", "[w-z0-5]"
-_FIRST_PAIR, _SINGLE = r"(?:M[Tjz]|N[DTjz]|O[DT])", r"(?:[MN][AQgw]|O[AQ])"
-_FIRST_SINGLE = r"(?:M[Qgw]|N[AQgw]|O[AQ])"
-CURSOR_PATTERN = (
-    f"^(?:{_FIRST_SINGLE}|{_FIRST_PAIR}{_MIDDLE}|{_FIRST_PAIR}{_MIDDLE}{_LAST}"
-    f"(?:{_PAIR}{_MIDDLE}{_LAST}){{0,4}}(?:{_SINGLE}|{_PAIR}{_MIDDLE})?)$"
-)
 
-
-def images_json(
-    images: Sequence[CachedImage],
-    object_store: ObjectStore,
-    written: Kept[Hashable, str],
-    owner_id: str | None,
-) -> str:
-    """A list of images, each as `image` has it.
-
-    Args:
-        written: what was written before, and is looked for first.
-    """
-    links_version = object_store.links_version()
-
-    def text(known: CachedImage) -> str:
-        return written.get(
-            (known.version, links_version, known.owner_id == owner_id),
-            lambda: current_app.json.dumps(image(known.row, object_store, owner_id)),
-        )
-
-    return f"[{','.join(map(text, images))}]"
+def images(
+    images: Iterable[Image], object_store: ObjectStore, owner_id: str | None
+) -> list[dict[str, Any]]:
+    """Return the JSON of several images."""
+    return [image(each, object_store, owner_id) for each in images]
 
 
 def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict[str, Any]:
@@ -132,30 +105,6 @@ def original_url(image: Image, object_store: ObjectStore) -> str | None:
     return object_store.presigned_original_url(
         image.original_key, content_type=image.content_type, filename=image.filename
     )
-
-
-def encode_cursor(last_id: int) -> str:
-    """An opaque word that stands for "after this row"."""
-    return base64.urlsafe_b64encode(str(last_id).encode()).decode().rstrip("=")
-
-
-def decode_cursor(cursor: str) -> int:
-    """The id a cursor stands for.
-
-    Raises:
-        BadRequestError: it was not made by `encode_cursor`.
-    """
-    try:
-        decoded = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars="-_", validate=True)
-        last_id = int(decoded.decode("ascii"))
-    except (binascii.Error, ValueError):
-        last_id = 0
-    if not 0 < last_id < 2**63 or encode_cursor(last_id) != cursor:
-        raise BadRequestError(
-            "This cursor is not one of ours. Start again from the first page.",
-            code="invalid_cursor",
-        )
-    return last_id
 
 
 def _timestamp(value: datetime) -> str:

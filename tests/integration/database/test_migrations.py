@@ -10,10 +10,10 @@ from sqlalchemy import MetaData, Table, func, insert, select, update
 
 import database.migrations
 from database.jobs import claim_job, record_thumbnail
+from database.listing import list_images
 from database.migrations import migrate
 from database.models import Job, Status
 from database.session import create_session_factory, session_scope
-from tests.support import rows
 
 CONFIG = Config()
 CONFIG.set_main_option("script_location", str(Path(database.migrations.__file__).parent))
@@ -65,7 +65,7 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
     assert row.annotation == "By the older version."
     # And the newer version goes on with what the older one wrote.
     with session_scope(create_session_factory(engine)) as session:
-        (image,) = rows.list_images(session, limit=2)
+        (image,) = list_images(session, limit=2)
         claim = claim_job(
             session, Job.THUMBNAIL, image.original_key, lease_seconds=60, max_attempts=9
         )

@@ -45,12 +45,11 @@ from database.jobs import (
     reset_for_redrive,
     reset_for_retry,
 )
-from database.listing import ImageFilter, count_images, list_versions
+from database.listing import ImageFilter, count_images, list_images
 from database.migrations import migrate
 from database.models import AnnotationSource, Image, Job, Status
 from database.rows import execute_update
-from database.session import create_session_factory, reading, session_scope
-from tests.support import rows
+from database.session import create_session_factory, session_scope
 
 CAPTION = GeneratedAnnotation(
     "A dog on a beach.",
@@ -117,8 +116,8 @@ def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
     ids = [add(session_factory)[0] for _ in range(5)]
 
     with session_scope(session_factory) as session:
-        first = rows.list_images(session, limit=2)
-        second = rows.list_images(session, limit=10, before_id=first[-1].id)
+        first = list_images(session, limit=2)
+        second = list_images(session, limit=10, before_id=first[-1].id)
 
     assert [image.id for image in [*first, *second]] == ids[::-1]
 
@@ -458,7 +457,7 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
         session.execute(text("UPDATE images SET thumbnail_requested_at = '2020-01-01 00:00:00'"))
 
     with session_scope(session_factory) as session:
-        assert rows.list_images(session, limit=9) == []
+        assert list_images(session, limit=9) == []
         assert list_images_by_id(session, {image_id, failed_id}) == []
         assert count_images(session.connection(), at_most=9) == 0
         assert find_duplicate(session, owner_id="me", sha256="a" * 64) is None
@@ -500,7 +499,7 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
         assert list_deleting(session, limit=9) == []
     record(session_factory, record_thumbnail, held, "#000000")
     with session_scope(session_factory) as session:
-        assert rows.list_images(session, limit=9) == []
+        assert list_images(session, limit=9) == []
         session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
 
     assert record(session_factory, remove_deleted, image_id)
@@ -727,10 +726,10 @@ def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker
     with create_engine(mysql_url, poolclass=NullPool).connect() as busy:
         busy.exec_driver_sql("LOCK TABLES images WRITE")
         for where in (words, status):
-            with pytest.raises(QueryTooSlowError), reading(factory) as connection:
-                count_images(connection, at_most=9, where=where)
-            with pytest.raises(QueryTooSlowError), reading(factory) as connection:
-                list_versions(connection, limit=9, where=where)
+            with pytest.raises(QueryTooSlowError), session_scope(factory) as session:
+                count_images(session, at_most=9, where=where)
+            with pytest.raises(QueryTooSlowError), session_scope(factory) as session:
+                list_images(session, limit=9, where=where)
 
 
 def test_a_failure_is_final_and_says_why(session_factory):

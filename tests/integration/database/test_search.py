@@ -9,11 +9,10 @@ from sqlalchemy import insert, text
 
 from database import full_text
 from database.annotations import edit_annotation
-from database.listing import ImageFilter, count_images
+from database.listing import ImageFilter, count_images, list_images
 from database.migrations import migrate
 from database.models import Image, Job, Status
 from database.session import create_session_factory, session_scope
-from tests.support import rows
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = [
@@ -76,7 +75,7 @@ def add(session_factory, **columns):
 
 def find(session_factory, text=None, *, limit=100, before_id=None, **where):
     with session_scope(session_factory) as session:
-        images = rows.list_images(
+        images = list_images(
             session, limit=limit, before_id=before_id, where=ImageFilter(text=text, **where)
         )
         return [image.id for image in images]
@@ -84,7 +83,7 @@ def find(session_factory, text=None, *, limit=100, before_id=None, **where):
 
 def count(session_factory, at_most=1001, **where):
     with session_scope(session_factory) as session:
-        return count_images(session.connection(), at_most=at_most, where=ImageFilter(**where))
+        return count_images(session, at_most=at_most, where=ImageFilter(**where))
 
 
 @pytest.fixture
@@ -191,7 +190,7 @@ def test_a_status_finds_what_the_row_itself_says(session_factory):
         for thumbnail in Status:
             add(session_factory, annotation_status=annotation, thumbnail_status=thumbnail)
     with session_scope(session_factory) as session:
-        images = rows.list_images(session, limit=100)
+        images = list_images(session, limit=100)
 
     for status in Status:
         expected = [image.id for image in images if image.status is status]
@@ -262,7 +261,7 @@ MANY_QUESTIONS = [
 
 @pytest.mark.parametrize("read_at_once", [5, 200])
 def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
-    mocker.patch.object(full_text, "READ_AT_ONCE", read_at_once)
+    mocker.patch.object(full_text, "FIRST_ROWS", read_at_once)
 
     for where, is_found in MANY_QUESTIONS:
         expected = [n for n in range(3000, 0, -1) if n % 7 and is_found(n)]
@@ -275,8 +274,8 @@ def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
 
 @pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
 def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker):
-    mocker.patch.object(full_text, "READ_AT_ONCE", 5)
-    indexed = mocker.spy(full_text, "_indexed")
+    mocker.patch.object(full_text, "FIRST_ROWS", 5)
+    indexed = mocker.spy(full_text, "_in_index")
 
     find(many, "e1", limit=10)
     assert not indexed.called
@@ -302,7 +301,7 @@ def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker
     ]
     egypts = [add(session_factory, annotation=words) for words in ("Ægypten", "aegypten")]
     read = [find(session_factory, words) for words in ("strasse gros", "groß", "ægyp", "AEGYPTEN")]
-    mocker.patch.object(full_text, "READ_AT_ONCE", 1)
+    mocker.patch.object(full_text, "FIRST_ROWS", 1)
     mocker.patch.object(full_text, "READING_SHARE", 1e-9)
 
     indexed = [

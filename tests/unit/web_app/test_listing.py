@@ -5,12 +5,8 @@ import re
 import pytest
 
 from database.annotations import edit_annotation
-from database.deletion import mark_deleting
-from database.listing import ALL, ImageFilter
 from database.models import Status
-from database.session import session_scope
 from tests.unit.web_app.test_pages import Page
-from web_app.services.listing import Listing
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
 
@@ -39,24 +35,6 @@ def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
         add_row()
 
     assert client.get("/api/images?limit=1").json["count"] == 3
-
-
-def test_that_there_are_many_is_believed_for_a_minute(session_factory, add_row, mocker):
-    mocker.patch("web_app.services.listing.MAX_COUNT", 3)
-    added = [add_row() for _ in range(3)]
-    now = [0.0]
-    listing = Listing(session_factory, clock=lambda: now[0])
-
-    def count(where=ALL):
-        return listing.read_page(limit=1, before_id=None, where=where).count
-
-    many = count()
-    with session_scope(session_factory) as session:
-        mark_deleting(session, added[0])
-    believed, narrowed = count(), count(ImageFilter(status=Status.PENDING))
-    now[0] = 61.0
-
-    assert (many, believed, narrowed, count()) == (3, 3, 2, 2)
 
 
 def test_a_list_is_narrowed_by_words_tag_and_status(client, add_row):
