@@ -1,4 +1,4 @@
-"""`make bench`: every benchmark and a table of ratios, also in results.json and Project_Design.md.
+"""`make bench`: every benchmark and a table of ratios, also in results.json and docs/benchmarks.md.
 
 ARGS names some of them (`make bench ARGS="thumbnail_jpeg cold_import"`); the others keep the rows
 they have in both. It ends with 1 when a goal is missed or an anchor is missing.
@@ -19,7 +19,7 @@ from rich.table import Table
 from benchmarks.measure import ROOT, MissingAnchorError, Row
 
 RESULTS = Path(__file__).with_name("results.json")
-DESIGN = ROOT / "Project_Design.md"
+PAGE = ROOT / "docs" / "benchmarks.md"
 _TABLE_WIDTH = 110
 
 
@@ -79,7 +79,7 @@ def main(names: Sequence[str]) -> int:
     for sentence in missing:
         console.print(f"Not measured. {sentence}")
     if not all(row.met for row in rows):
-        console.print("What limits those that miss: Project_Design.md, “Where a goal is missed”.")
+        console.print("What limits those that miss: docs/benchmarks.md, “Where a goal is missed”.")
     _write(rows)
     _show(rows)
     return 0 if not missing and all(row.met for row in rows) else 1
@@ -126,13 +126,13 @@ def _write(rows: Sequence[Row]) -> None:
 
 
 def _show(rows: Sequence[Row]) -> None:
-    """Replace these rows in the table of Project_Design.md."""
-    text = DESIGN.read_text()
+    """Replace these rows in the table of docs/benchmarks.md."""
+    text = PAGE.read_text()
     for row in rows:
         cells = (f"`{row.name}`", *_cells(row), "yes" if row.met else "**no**")
         beginning = re.escape(f"| {cells[0]} |")
         text = re.sub(f"(?m)^{beginning}.*$", f"| {' | '.join(cells)} |", text)
-    DESIGN.write_text(text)
+    PAGE.write_text(text)
 
 
 def _benchmark_of(row_name: str) -> str | None:

@@ -1,9 +1,6 @@
 """Two descriptions of one fact, held together."""
 
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -190,55 +187,3 @@ def test_what_a_redrive_takes_back_is_what_is_documented_as_not_permanent():
     codes = {code for cell, _class in rows for code in re.findall(r"`([a-z_]+)`", cell)}
 
     assert codes - {"upload_failed"} == REDRIVABLE_CODES
-
-
-def threats():
-    """The rows of the design's table: threat → the tests it names, as (path, function)."""
-    section = (ROOT / "Project_Design.md").read_text().split("\n## Threats\n")[1].split("\n## ")[0]
-    lines = [line for line in section.splitlines() if line.startswith("| ")][2:]
-    found = {}
-    for line in lines:
-        threat, answer, tests = (cell.strip() for cell in line.strip("|").split(" | "))
-        assert answer
-        path, found[threat] = None, []
-        for named, function in re.findall(r"`([\w./]*)::(\w+)`", tests):
-            path = named or path
-            found[threat].append((path, function))
-    return found
-
-
-def test_every_threat_in_the_design_has_an_answer_and_tests_that_exist():
-    table = threats()
-
-    assert len(table) >= 20
-    assert [threat for threat, tests in table.items() if not tests] == []
-    for path, function in {test for tests in table.values() for test in tests}:
-        assert f"\ndef {function}(" in (ROOT / path).read_text(), f"{path}::{function}"
-
-
-def test_every_folder_and_dependency_has_its_line_in_the_design():
-    design = (ROOT / "Project_Design.md").read_text()
-    direct = (ROOT / "requirements.txt").read_text().split("# What these bring")[0]
-    names = re.findall(r"^([A-Za-z][A-Za-z0-9_.-]*)", direct, re.MULTILINE)
-
-    assert [name for name in names if f"`{name}`" not in design] == []
-    folders = [f"{path.name}/" for path in ROOT.iterdir() if (path / "__init__.py").exists()]
-    assert [folder for folder in folders if folder not in design] == []
-
-
-def test_the_design_shows_the_last_run_of_the_benchmarks():
-    design = (ROOT / "Project_Design.md").read_text()
-    rows = json.loads((ROOT / "benchmarks" / "results.json").read_text())
-
-    shown = dict(re.findall(r"^\| `(\w+)` \|[^|]*\|[^|]*\| (\d+\.\d\d) \|", design, re.MULTILINE))
-    assert shown == {row["name"]: f"{row['ratio']:.2f}" for row in rows if " " not in row["name"]}
-    _, _, limits = design.partition("### Where a goal is missed")
-    limits, _, _ = limits.partition("\n### ")
-    missed = {row["name"].split(" ")[0] for row in rows if not row["met"]}
-    assert [name for name in sorted(missed) if f"`{name}`" not in limits] == []
-
-
-def test_the_screenshots_can_be_made_with_what_there_is():
-    command = [sys.executable, "docs/screenshots.py", "--help"]
-
-    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0

@@ -35,10 +35,10 @@ def make_row(name="speed", *, anchor=10.0, ours=5.0, goal=AS_SMALL):
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     """Run these benchmarks, or those of them that are named; return status and what is written."""
-    results, design = tmp_path / "results.json", tmp_path / "design.md"
-    design.write_text("| `speed` | before |\n\nText.\n")
+    results, page = tmp_path / "results.json", tmp_path / "benchmarks.md"
+    page.write_text("| `speed` | before |\n\nText.\n")
     monkeypatch.setattr(bench, "RESULTS", results)
-    monkeypatch.setattr(bench, "DESIGN", design)
+    monkeypatch.setattr(bench, "PAGE", page)
 
     def run(*benchmarks, names=()):
         monkeypatch.setattr(bench, "BENCHMARKS", benchmarks)
@@ -125,10 +125,10 @@ class TestResults:
             *("  10 ms ", " 7 ms ", "  0.70 ", " ≤ 1.00 ", " yes "),
         ]
 
-    def test_the_design_shows_what_was_measured(self, run):
+    def test_the_page_shows_what_was_measured(self, run):
         run(FakeBenchmark("speed", [make_row(ours=12.0), make_row("speed of more")]))
 
-        assert bench.DESIGN.read_text() == (
+        assert bench.PAGE.read_text() == (
             "| `speed` | 10 ms | 12 ms | 1.20 | ≤ 1.00 | **no** |\n\nText.\n"
         )
 
