@@ -14,8 +14,8 @@ class WorkSettings(DatabaseSettings):
     """What every function that works on an original needs."""
 
     s3_image_bucket: str
-    max_image_pixels: int = Field(100_000_000, gt=0)
-    max_attempts: int = Field(3, gt=0)
+    max_image_pixels: int = Field(100_000_000, ge=1_000_000, le=400_000_000)
+    max_attempts: int = Field(3, ge=1, le=3)
 
 
 class AnnotationSettings(WorkSettings):
@@ -26,7 +26,7 @@ class AnnotationSettings(WorkSettings):
     gemini_model_name: str = "gemini-3.5-flash-lite"
     gemini_prompt: str | None = None
     caption_language: str = "English"
-    gemini_daily_token_budget: int = Field(0, ge=0)  # 0 for none.
+    gemini_daily_token_budget: int = Field(0, ge=0, le=10_000_000_000)  # 0 for none.
 
     @model_validator(mode="after")
     def _names_a_key(self) -> Self:
@@ -39,8 +39,8 @@ class ThumbnailSettings(WorkSettings):
     """The thumbnail function. Sizes are in pixels."""
 
     s3_thumbnail_bucket: str
-    thumbnail_width: int = Field(400, ge=16, le=4096)
-    thumbnail_height: int = Field(400, ge=16, le=4096)
+    thumbnail_width: int = Field(400, ge=16, le=2048)
+    thumbnail_height: int = Field(400, ge=16, le=2048)
 
 
 class SweepSettings(DatabaseSettings):
@@ -49,4 +49,4 @@ class SweepSettings(DatabaseSettings):
     s3_image_bucket: str
     s3_thumbnail_bucket: str
     event_bus_name: str = "default"
-    processing_deadline_seconds: int = Field(900, gt=0)
+    processing_deadline_seconds: int = Field(900, ge=60, le=21_600)

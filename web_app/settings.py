@@ -1,7 +1,7 @@
 """What the web application reads from the environment. Only this module does."""
 
 import re
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
@@ -23,17 +23,17 @@ class Settings(DatabaseSettings):
     flask_secret_arn: str | None = None
     s3_image_bucket: str
     s3_thumbnail_bucket: str
-    max_upload_bytes: int = Field(20 * 1024 * 1024, gt=0)
-    max_image_pixels: int = Field(100_000_000, gt=0)
-    thumbnail_width: int = Field(400, ge=16, le=4096)
-    thumbnail_height: int = Field(400, ge=16, le=4096)
+    max_upload_bytes: int = Field(20 * 1024 * 1024, ge=1024 * 1024, le=100 * 1024 * 1024)
+    max_image_pixels: int = Field(100_000_000, ge=1_000_000, le=400_000_000)
+    thumbnail_width: int = Field(400, ge=16, le=2048)
+    thumbnail_height: int = Field(400, ge=16, le=2048)
     # A presigned URL dies with the credentials that signed it, whatever it says of itself, so it
     # is made at each reading and lives for minutes.
     presigned_url_seconds: int = Field(300, ge=10, le=3600)
     # The bus on which work is asked for again.
     event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.
-    log_level: str = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     # Proxies of ours between the clients and this application; none of them is believed unasked.
     trusted_proxy_count: int = Field(0, ge=0, le=10)
@@ -41,9 +41,9 @@ class Settings(DatabaseSettings):
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
     # Of one client, in each process; 0 is no limit. A page that sends a folder of photos, or shows
     # hundreds of images that change, stays far below.
-    uploads_per_minute: int = Field(1200, ge=0)
-    changes_per_minute: int = Field(600, ge=0)
-    reads_per_minute: int = Field(6000, ge=0)
+    uploads_per_minute: int = Field(1200, ge=0, le=1_000_000)
+    changes_per_minute: int = Field(600, ge=0, le=1_000_000)
+    reads_per_minute: int = Field(6000, ge=0, le=1_000_000)
     # The load balancer at which people sign in; without one, everybody is whom their cookie names.
     sign_in_load_balancer_arn: str | None = None
     # Where its public keys are, by name.

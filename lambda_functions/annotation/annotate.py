@@ -54,7 +54,7 @@ class Annotator:
     originals: ObjectStore
     captioner: Captioner
     max_image_pixels: int
-    daily_token_budget: int = 0
+    daily_token_budget: int
 
     def annotate(self, claim: Claim, *, deadline: float) -> GeneratedAnnotation:
         """Have the model describe an original.

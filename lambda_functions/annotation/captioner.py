@@ -79,7 +79,7 @@ class Captioner:
         *,
         model_name: str,
         language: str,
-        prompt: str | None = None,
+        prompt: str | None,
     ) -> None:
         """Nothing is read or asked yet.
 

@@ -66,8 +66,9 @@ def _app() -> Flask:
         flask_secret_key="a key that only the fuzzer knows",
         s3_image_bucket="images",
         s3_thumbnail_bucket="thumbnails",
-        max_upload_bytes=MAX_UPLOAD_BYTES,
     )
+    # Smaller than a deployment allows, so that the fuzzer reaches the limit.
+    settings = settings.model_copy(update={"max_upload_bytes": MAX_UPLOAD_BYTES})
     return create_app(
         settings,
         object_store=FakeObjectStore(),

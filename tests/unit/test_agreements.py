@@ -11,10 +11,7 @@ from database import object_keys, search
 from database.events import DETAIL_TYPES, SOURCE
 from database.jobs import REDRIVABLE_CODES
 from database.models import Job
-from database.settings import DatabaseSettings
-from deployment.template_files import load_template
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
-from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from local_cloud.template import Template
 from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app.app import create_app
@@ -47,66 +44,9 @@ def test_an_images_pins_agree_with_the_whole_projects(folder):
         assert requirement.specifier == every[name].specifier, requirement
 
 
-def variables_of(*settings_classes):
-    return {name.upper() for settings in settings_classes for name in settings.model_fields}
-
-
-def listed_variables():
-    text = (ROOT / ".env.example").read_text()
-    return set(re.findall(r"^([A-Z][A-Z0-9_]*)=", text, flags=re.MULTILINE))
-
-
-def test_env_example_lists_every_variable_and_no_other():
-    read = variables_of(Settings, AnnotationSettings, ThumbnailSettings, SweepSettings)
-    local = (ROOT / "local_cloud" / "settings.py").read_text()
-    read |= {"HOST", "PORT"} | set(re.findall(r'"(LOCAL_[A-Z_]+)"', local))
-
-    assert listed_variables() == read
-
-
 @pytest.fixture
 def template():
     return Template.read({"ImageBucketName": "originals", "ThumbnailBucketName": "thumbnails"})
-
-
-@pytest.mark.parametrize(
-    ("function_id", "settings"),
-    [
-        ("AnnotationFunction", AnnotationSettings),
-        ("ThumbnailFunction", ThumbnailSettings),
-        ("SweepFunction", SweepSettings),
-        ("MigrateFunction", DatabaseSettings),
-    ],
-)
-def test_a_template_sets_what_its_function_reads(template, function_id, settings):
-    # A deployed function has its password and its key in Secrets Manager, and none beside it.
-    only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
-    powertools = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME"}  # The platform's library.
-
-    assert (
-        variables_of(settings) - only_elsewhere
-        == template.functions[function_id].variables - powertools
-    )
-
-
-@pytest.mark.parametrize(
-    "settings", [AnnotationSettings, ThumbnailSettings, SweepSettings, Settings]
-)
-def test_a_template_and_the_code_have_the_same_defaults(settings):
-    parameters = {
-        name.lower(): str(parameter["Default"])
-        for path in (ROOT / "deployment").glob("0[34]-*.yaml")
-        for name, parameter in load_template(path)["Parameters"].items()
-        if parameter.get("Default")
-    }
-    defaults = {
-        name.replace("_", ""): str(field.default) for name, field in settings.model_fields.items()
-    }
-
-    shared = parameters.keys() & defaults.keys()
-
-    assert shared
-    assert {name: parameters[name] for name in shared} == {name: defaults[name] for name in shared}
 
 
 @pytest.mark.parametrize("function_id", ["AnnotationFunction", "ThumbnailFunction"])

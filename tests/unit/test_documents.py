@@ -83,7 +83,7 @@ def test_every_module_of_the_product_has_one_row_in_the_map():
     rows = [row[0].strip("`") for row in table_rows(section(DESIGN, "## The map"))]
     modules = product_modules()
 
-    assert not modules - set(rows), "add a row to “The map” in Project_Design.md"
+    assert sorted(modules - set(rows)) == [], "add a row to “The map” in Project_Design.md"
     gone = [name for name in rows if not (ROOT / name).exists()]
     assert not gone, "remove these rows from “The map” in Project_Design.md"
     assert len(rows) == len(set(rows)), "a module has two rows in “The map”"
@@ -225,7 +225,7 @@ def test_every_dependency_has_its_reason():
         for name in re.findall(r"`([^`]+)`", row[0])
     }
 
-    assert not pinned - explained, f"add a row to {DEPENDENCIES.relative_to(ROOT)}"
+    assert sorted(pinned - explained) == [], f"add a row to {DEPENDENCIES.relative_to(ROOT)}"
 
 
 def test_every_top_level_package_is_in_the_design():

@@ -241,12 +241,18 @@ def test_every_parameter_is_described_and_constrained(template):
             assert "ConstraintDescription" in parameter, name
 
 
-def test_every_parameter_stands_in_one_group(template):
+def test_every_parameter_is_in_one_group(template):
     interface = template["Metadata"]["AWS::CloudFormation::Interface"]
     grouped = [name for group in interface["ParameterGroups"] for name in group["Parameters"]]
+    parameters = template["Parameters"].keys()
 
-    assert sorted(grouped) == sorted(template["Parameters"])
-    assert interface["ParameterLabels"].keys() <= template["Parameters"].keys()
+    assert sorted(parameters - set(grouped)) == [], "add them to the template's ParameterGroups"
+    assert sorted(set(grouped) - parameters) == [], (
+        "ParameterGroups names parameters that do not exist"
+    )
+    assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
+    labels = interface["ParameterLabels"].keys()
+    assert sorted(labels - parameters) == [], "ParameterLabels names parameters that do not exist"
 
 
 def test_every_environment_has_a_name_of_the_same_form():

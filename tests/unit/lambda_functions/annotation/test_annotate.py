@@ -40,7 +40,9 @@ def gemini(monkeypatch):
 @pytest.fixture
 def captioner(gemini):
     with closing(
-        Captioner(lambda: SECRETS[0], model_name="gemini-3.5-flash-lite", language="English")
+        Captioner(
+            lambda: SECRETS[0], model_name="gemini-3.5-flash-lite", language="English", prompt=None
+        )
     ) as captioner:
         yield captioner
 

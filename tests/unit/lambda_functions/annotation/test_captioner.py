@@ -38,6 +38,7 @@ def make_captioner():
                 "read_api_key": lambda: "the-key",
                 "model_name": "gemini-3.5-flash-lite",
                 "language": "English",
+                "prompt": None,
             }
             return captioners.enter_context(closing(Captioner(**{**values, **overrides})))
 
