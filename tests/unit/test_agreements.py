@@ -13,9 +13,6 @@ from database.jobs import REDRIVABLE_CODES
 from database.models import Job
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from local_cloud.template import Template
-from tests.support.fakes import FakeEventBus, FakeObjectStore
-from web_app.app import create_app
-from web_app.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 LAMBDA_FIRST_RETRY_SECONDS = 60
@@ -75,55 +72,3 @@ def test_the_migration_and_the_questions_split_the_same_scripts():
     ranges = re.findall(r"x\{([0-9A-F]+)\}-[\\]+x\{([0-9A-F]+)\}", migration)
 
     assert [(int(first, 16), int(last, 16)) for first, last in ranges] == list(search.UNSPACED)
-
-
-@pytest.fixture
-def app():
-    return create_app(
-        Settings(
-            database_url="sqlite://",
-            flask_secret_key="0123456789abcdef",
-            s3_image_bucket="originals",
-            s3_thumbnail_bucket="thumbnails",
-        ),
-        object_store=FakeObjectStore(),
-        event_bus=FakeEventBus(),
-    )
-
-
-def test_every_route_is_documented_and_every_documented_route_exists(app):
-    documented = set(
-        re.findall(r"^#+ `([A-Z]+) (/[^`?]*)", (ROOT / "API_DOCUMENTATION.md").read_text(), re.M)
-    )
-    routes = {
-        (method, re.sub(r"<(?:\w+:)?(\w+)>", "{\\1}", rule.rule))
-        for rule in app.url_map.iter_rules()
-        if rule.endpoint != "static"
-        for method in rule.methods - {"HEAD", "OPTIONS"}
-    }
-
-    assert documented == routes
-
-
-def test_every_error_code_is_documented():
-    codes = set()
-    for folder in ("web_app", "lambda_functions", "imaging", "database"):
-        for path in (ROOT / folder).rglob("*.py"):
-            source = path.read_text()
-            codes |= set(re.findall(r'\bcode=\s*"([a-z_]+)"', source))
-            codes |= set(re.findall(r'\bcode(?:: \w+)? = "([a-z_]+)"', source))
-            codes |= set(re.findall(r'_failure\(\s*job,\s*"([a-z_]+)"', source))
-    documentation = (ROOT / "API_DOCUMENTATION.md").read_text()
-
-    missing = {code for code in codes if f"`{code}`" not in documentation}
-
-    assert codes
-    assert not missing
-
-
-def test_what_a_redrive_takes_back_is_what_is_documented_as_not_permanent():
-    documentation = (ROOT / "API_DOCUMENTATION.md").read_text()
-    rows = re.findall(r"^\| (`[^|]+) \| (transient|budget|configuration) \|", documentation, re.M)
-    codes = {code for cell, _class in rows for code in re.findall(r"`([a-z_]+)`", cell)}
-
-    assert codes - {"upload_failed"} == REDRIVABLE_CODES
