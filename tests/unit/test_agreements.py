@@ -1,4 +1,4 @@
-"""Two descriptions of one fact, held together."""
+"""Compare the code with requirement files, templates and migrations that repeat its facts."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def requirements(path):
 def test_every_dependency_is_pinned_exactly():
     for path in [ROOT / "requirements.txt", *ROOT.glob("*/**/*requirements.txt")]:
         if any(part.startswith(".") for part in path.relative_to(ROOT).parts):
-            continue  # An environment, whatever its name.
+            continue  # A virtual environment, for example `.venv`.
         for requirement in requirements(path).values():
             assert [spec.operator for spec in requirement.specifier] == ["=="], (path, requirement)
 
@@ -34,11 +34,11 @@ def test_every_dependency_is_pinned_exactly():
 @pytest.mark.parametrize(
     "folder", ["web_app", "lambda_functions/annotation", "lambda_functions/thumbnail"]
 )
-def test_an_images_pins_agree_with_the_whole_projects(folder):
+def test_the_pins_of_an_image_are_those_of_the_project(folder):
     every = requirements(ROOT / "requirements.txt")
 
     for name, requirement in requirements(ROOT / folder / "requirements.txt").items():
-        assert requirement.specifier == every[name].specifier, requirement
+        assert requirement.specifier == every[name].specifier, f"edit {folder}/requirements.txt"
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def template():
 
 
 @pytest.mark.parametrize("function_id", ["AnnotationFunction", "ThumbnailFunction"])
-def test_a_claim_ends_before_lambda_delivers_a_failed_event_again(template, function_id):
+def test_a_lease_ends_before_lambda_delivers_a_failed_event_again(template, function_id):
     timeout_seconds = template.functions[function_id].timeout_seconds
 
     assert timeout_seconds + LEASE_MARGIN_SECONDS < LAMBDA_FIRST_RETRY_SECONDS
@@ -67,7 +67,7 @@ def test_the_rules_match_the_keys_and_events_the_code_uses(template, job):
     }
 
 
-def test_the_migration_and_the_questions_split_the_same_scripts():
+def test_the_migration_and_the_search_split_the_same_scripts():
     migration = (ROOT / "database/migrations/versions/0002_search_edits_deletes.py").read_text()
     ranges = re.findall(r"x\{([0-9A-F]+)\}-[\\]+x\{([0-9A-F]+)\}", migration)
 

@@ -33,7 +33,7 @@ FUNCTIONS_STACK = "deployment/03-lambda-stack.yaml"
 WEB_STACK = "deployment/04-ec2-alb-asg-stack.yaml"
 
 # Each settings class, the file that reads it, the template with its parameters, and the folders
-# whose code uses it.
+# with the code that uses it.
 COMPONENTS = {
     "annotation": (
         AnnotationSettings,
@@ -337,7 +337,7 @@ def setting_name(parameter_name: str) -> str:
 
 
 def bounds_of(field: FieldInfo) -> dict[str, Any]:
-    """Return the bounds of a setting in the words of a template."""
+    """Return the bounds of a setting under the names that a template uses."""
     if get_origin(field.annotation) is Literal:
         return {"AllowedValues": set(get_args(field.annotation))}
     words = {"ge": "MinValue", "le": "MaxValue"}

@@ -1,4 +1,4 @@
-"""deployment/README.md and the code, held together."""
+"""Compare deployment/README.md with the commands, the templates and the prices."""
 
 import re
 from pathlib import Path
@@ -45,8 +45,8 @@ def test_every_command_and_option_is_described_and_every_described_one_exists():
         if option.startswith("--")
     }
 
-    assert sorted(rows) == sorted(cli.commands)
-    assert set(re.findall(r"`(--[a-z-]+)`", described)) == options
+    assert sorted(rows) == sorted(cli.commands), "edit the table of commands"
+    assert sorted(options ^ set(re.findall(r"`(--[a-z-]+)`", described))) == [], "edit the options"
 
 
 def test_each_command_has_the_options_its_row_names():
@@ -65,7 +65,7 @@ def test_every_stack_is_described():
     assert re.findall(r"^\| `(\d\d-[a-z0-9-]+)\.yaml`", README, re.MULTILINE) == list(ORDER)
 
 
-def test_every_parameter_that_is_named_exists(parameters):
+def test_every_named_parameter_exists(parameters):
     named = set(NAME.findall(README.partition("### What the operator")[0]))
     advice = Path(errors.__file__).read_text().partition("_ADVICE")[2].partition("def ")[0]
     advised = set(re.findall(r"\b(?:NatMode|InstanceType|Database[A-Z]\w+)", advice))
@@ -74,32 +74,33 @@ def test_every_parameter_that_is_named_exists(parameters):
     assert named
     assert advised
     assert protections
-    assert named | advised | protections <= parameters | {"GeminiSecretArn"}
+    unknown = (named | advised | protections) - parameters - {"GeminiSecretArn"}
+    assert sorted(unknown) == [], "deployment/README.md, errors.py or down.py names them"
 
 
-def test_the_outputs_the_commands_read_exist(outputs):
+def test_the_outputs_that_the_commands_read_exist(outputs):
     read = {image.repository_output for image in IMAGES} | set(QUEUE_OUTPUTS)
     read |= {"GeminiSecretArn", "LoadBalancerArn", "Address"}
 
-    assert read <= outputs
+    assert sorted(read - outputs) == []
 
 
 def test_the_images_are_parameters_of_the_stacks(parameters):
     assert {image.parameter for image in IMAGES} <= parameters
 
 
-def test_the_costs_are_those_the_command_prints():
+def test_the_tables_of_costs_are_the_output_of_the_command():
     for line in costs.report().splitlines():
-        assert line in README, f"{line}: write what `python -m deployment costs` prints"
+        assert line in README, f"{line}: copy the output of `python -m deployment costs`"
 
 
-def test_every_size_that_a_profile_names_has_a_price():
+def test_every_size_in_a_profile_has_a_price():
     for profile in costs.PROFILES:
         for line in costs.idle_month(profile, costs.Prices(), costs.Assumptions()):
             assert line.dollars > 0, line
 
 
-def test_a_thousand_images_are_the_sum_of_their_lines():
+def test_token_prices_are_multiplied_by_a_thousand_images():
     prices = costs.Prices(gemini_million_in=1.0, gemini_million_out=10.0)
     lines = costs.thousand_images(prices, costs.Assumptions(tokens_in=1000, tokens_out=100))
 
