@@ -9,7 +9,6 @@ from packaging.utils import canonicalize_name
 
 from database import object_keys, search
 from database.events import DETAIL_TYPES, SOURCE
-from database.jobs import REDRIVABLE_CODES
 from database.models import Job
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
 from local_cloud.template import Template
