@@ -1,7 +1,7 @@
-"""Screenshots of every page, in both themes, narrow and wide: `python docs/screenshots.py`.
+"""Take screenshots of every page in both themes, narrow and wide: `python docs/screenshots.py`.
 
-Starts the whole system with its state in a temporary folder, fills it with scenes drawn here, and
-writes `docs/<page>-<theme>-<width>.png`. Needs Chromium; `CHROMIUM=/path/to/it` names another one.
+The program starts the whole system with its state in a temporary folder, uploads scenes drawn here,
+and writes `docs/<page>-<theme>-<width>.png`. It needs Chromium; `CHROMIUM=/path/to/it` chooses one.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 DOCS = Path(__file__).parent
 sys.path.insert(0, str(DOCS.parent))
 
-from tests.browser.chromium import launch  # noqa: E402 # Found only now.
+from tests.browser.chromium import launch  # noqa: E402 # Needs the path above.
 from tests.support.local_system import LocalSystem  # noqa: E402
 from tests.support.scripted_gemini import ScriptedGemini, answer, scripted_gemini  # noqa: E402
 
@@ -36,12 +36,12 @@ REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "SAFETY"})
 
 @dataclass(frozen=True)
 class Scene:
-    """Hills before a sky, and the words a model might find for them.
+    """A drawn landscape with the description that a model might give.
 
     Attributes:
-        sky: its colours above and below, "#rrggbb #rrggbb".
-        ridges: of each line of hills, the farthest first: height (a share, from above), roughness
-            and colour, "0.6 0.01 #5a325a, …".
+        sky: the colours at the top and the bottom, "#rrggbb #rrggbb".
+        ridges: the lines of hills, the farthest first. Each has its height (a share, from the top),
+            its roughness and its colour, "0.6 0.01 #5a325a, …".
         sun: left, top and diameter (shares of the width, the height, the height) and colour.
     """
 
@@ -55,7 +55,7 @@ class Scene:
     sun: str | None = None
 
     def encoded(self, name: str | None = None) -> bytes:
-        """In the format that its name, or another, says."""
+        """Return the image in the format of its own file name, or of another one."""
         extension = (name or self.name).rpartition(".")[2]
         image, data = self.draw(), io.BytesIO()
         if extension == "heic":
@@ -65,7 +65,7 @@ class Scene:
         return data.getvalue()
 
     def draw(self) -> Image.Image:
-        """The same each time."""
+        """Draw the image. The result is the same each time."""
         image = draw_sky(self.size, *self.sky.split())
         if self.sun:
             image = add_sun(image, self.sun)
@@ -76,13 +76,13 @@ class Scene:
 
 
 def draw_sky(size: tuple[int, int], top: str, bottom: str) -> Image.Image:
-    """A gradient from top to bottom."""
+    """Draw a gradient from top to bottom."""
     share = Image.linear_gradient("L").resize(size)
     return Image.composite(Image.new("RGB", size, bottom), Image.new("RGB", size, top), share)
 
 
 def add_sun(image: Image.Image, sun: str) -> Image.Image:
-    """A disc and its glow."""
+    """Add a disc and its glow."""
     (width, height), (*shares, color) = image.size, sun.split()
     left, top, side = (
         float(share) * length for share, length in zip(shares, (width, height, height), strict=True)
@@ -95,7 +95,7 @@ def add_sun(image: Image.Image, sun: str) -> Image.Image:
 
 
 def draw_ridge(image: Image.Image, level: float, rough: float, color: str, seed: str) -> None:
-    """One line of hills, and all that is below it."""
+    """Draw one line of hills and fill the area below it."""
     walk, (width, height) = random.Random(seed), image.size
     base, step = height * level, height * rough
     points, y = [(0.0, float(height))], base
@@ -228,14 +228,14 @@ SCENES = [
 
 
 class Photographer:
-    """Takes each page in every theme and width."""
+    """Takes screenshots of each page in every theme and width."""
 
     def __init__(self, browser: Browser, url: str, folder: Path, state: dict[str, object]) -> None:
         self._browser, self._url, self._folder, self._state = browser, url, folder, state
 
     @contextmanager
     def page(self, theme: str, width: int) -> Iterator[Page]:
-        """A page of its own, known to the system as the owner of the images."""
+        """Open a page in a new browser context with the cookies of this photographer."""
         context = self._browser.new_context(
             base_url=self._url,
             viewport={"width": width, "height": WIDTHS[width]},
@@ -256,7 +256,7 @@ class Photographer:
         *,
         whole: bool = False,
     ) -> None:
-        """All four pictures of one page."""
+        """Take the four screenshots of one page."""
         for theme in THEMES:
             for width in WIDTHS:
                 with self.page(theme, width) as page:
@@ -269,7 +269,7 @@ class Photographer:
 
 
 def fill(system: LocalSystem, gemini: ScriptedGemini, page: Page) -> None:
-    """Upload the scenes as a person would; the first of the list ends up newest."""
+    """Upload the scenes through the page. The first of the list becomes the newest."""
     page.goto(system.url, wait_until="networkidle")
     for scene in reversed(SCENES):
         words = {"caption": scene.caption, "alt_text": scene.alt_text, "tags": scene.tags}
@@ -282,15 +282,15 @@ def fill(system: LocalSystem, gemini: ScriptedGemini, page: Page) -> None:
 
 
 def send(page: Page, name: str, data: bytes) -> None:
-    """Choose one file."""
+    """Choose one file in the upload form."""
     page.set_input_files(
         "#image", {"name": name, "mimeType": "application/octet-stream", "buffer": data}
     )
 
 
 def uploading(page: Page) -> None:
-    """The upload page with a file in each state."""
-    # A duplicate, two that cannot succeed, one that is on its way for as long as we look.
+    """Show the upload page with a file in each state."""
+    # A duplicate, a rejected file, and one upload that never ends.
     page.route("**/upload", lambda route: None if b"harbour" in body(route) else route.continue_())
     send(page, SCENES[0].name, SCENES[0].encoded())
     page.locator(".upload-row[data-state=duplicate]").wait_for()
@@ -301,25 +301,25 @@ def uploading(page: Page) -> None:
 
 
 def body(route) -> bytes:
-    """What a request carries, as far as it can be read."""
+    """Return the body of a request, or nothing if the browser does not show it."""
     return route.request.post_data_buffer or b""
 
 
 def open_lightbox(page: Page) -> None:
-    """The first image, large."""
+    """Open the first image in the lightbox."""
     page.locator(".card__link").first.click()
     page.locator(".lightbox__image--loaded").wait_for(timeout=5000)
 
 
 def open_editor(page: Page) -> None:
-    """The form that edits the words."""
+    """Open the form that edits the text."""
     page.locator(".editor__summary").click()
 
 
 def main() -> None:
-    """Take all pictures."""
+    """Take all screenshots."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--folder", type=Path, default=DOCS, help="where the pictures go")
+    parser.add_argument("--folder", type=Path, default=DOCS, help="folder for the screenshots")
     folder = parser.parse_args().folder
     folder.mkdir(parents=True, exist_ok=True)
     with (
@@ -342,9 +342,9 @@ def main() -> None:
 
 
 def take_all(system: LocalSystem, gemini: ScriptedGemini, browser: Browser, folder: Path) -> None:
-    """From the empty gallery to the full one."""
-    nobody = Photographer(browser, system.url, folder, {})
-    nobody.take("gallery-empty", "/gallery")
+    """Take screenshots of the empty gallery, then of all pages with images."""
+    visitor = Photographer(browser, system.url, folder, {})
+    visitor.take("gallery-empty", "/gallery")
     context = browser.new_context()
     page = context.new_page()
     fill(system, gemini, page)
