@@ -74,13 +74,13 @@ def test_every_named_parameter_exists(parameters):
     assert named
     assert advised
     assert protections
-    unknown = (named | advised | protections) - parameters - {"GeminiSecretArn"}
+    unknown = (named | advised | protections) - parameters - {"GeminiSecretArn", "FlaskSecretArn"}
     assert sorted(unknown) == [], "deployment/README.md, errors.py or down.py names them"
 
 
 def test_the_outputs_that_the_commands_read_exist(outputs):
     read = {image.repository_output for image in IMAGES} | set(QUEUE_OUTPUTS)
-    read |= {"GeminiSecretArn", "LoadBalancerArn", "Address"}
+    read |= {"GeminiSecretArn", "FlaskSecretArn", "LoadBalancerArn", "Address"}
 
     assert sorted(read - outputs) == []
 
