@@ -9,8 +9,8 @@ import pytest
 from flask import Flask
 from marshmallow import Schema, fields
 
-from database.models import Image, Status
 from database.jobs import REDRIVABLE_CODES
+from database.models import Image, Status
 from tests.support.fakes import FakeObjectStore
 from web_app.app import create_app
 from web_app.errors import UploadRejectedError

@@ -134,6 +134,16 @@ def test_every_function_a_document_names_exists(document):
 
 
 @pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_path_a_document_names_exists(document):
+    folders = "|".join([*PRODUCT[:-1], "tests", "docs", "benchmarks"])
+    named = re.findall(rf"`((?:{folders})/[\w./-]+)[`:]", document.read_text())
+
+    gone = [name for name in named if not (ROOT / name).exists()]
+
+    assert gone == [], f"{document.relative_to(ROOT)} names files that do not exist"
+
+
+@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_link_between_documents_leads_to_a_file_and_a_heading(document):
     for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", document.read_text()):
         name, _, anchor = target.partition("#")

@@ -97,6 +97,23 @@ def test_every_setting_that_is_read_is_used(component):
     )
 
 
+def test_every_part_of_the_address_of_the_database_is_used():
+    settings = DatabaseSettings(
+        database_url=None,
+        db_host="unusual-host",
+        db_port=3307,
+        db_name="unusual_name",
+        db_user="unusual-user",
+        db_password="unusual-password",
+    )
+
+    address = settings.sqlalchemy_url().render_as_string(hide_password=False)
+
+    assert address == (
+        "mysql+pymysql://unusual-user:unusual-password@unusual-host:3307/unusual_name"
+    )
+
+
 UNUSUAL_VALUES = {
     "S3_IMAGE_BUCKET": "unusual-originals",
     "S3_THUMBNAIL_BUCKET": "unusual-thumbnails",
