@@ -1,14 +1,14 @@
-# One word each, the same on a laptop and in CI. Needs Python 3.11 or newer and make.
+# All commands, the same on a laptop and in CI. They need Python 3.11 or newer and make.
 
-# A Python that is new enough: the first of these that runs and says so itself.
+# The first of these that is Python 3.11 or newer.
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
 MADE = $(VENV)/.made
 INSTALLED = $(VENV)/.installed
-# checkov and the project disagree about boto3, so it has an environment of its own. So have the
-# packages that the benchmarks compare with, which are no part of the product.
+# checkov pins another boto3 than the project, so it has its own environment. The packages that the
+# benchmarks compare with also have one, because they are not part of the product.
 CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
 ANCHORS = $(VENV)/anchors
@@ -16,22 +16,21 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 LINTS = lint-code lint-types lint-templates lint-policies lint-scripts
 .PHONY: run test bench chaos lint $(LINTS) deploy fuzz images-check mysql chromium clean help
 
-help:  ## what each word does
+help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: $(INSTALLED)  ## everything on this machine, at http://127.0.0.1:8000 (PORT=… moves it); Ctrl-C stops it
+run: $(INSTALLED)  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
 	@exec $(BIN)/python -m local_cloud
 
-# Three processes take a file each, the long ones first: most tests wait for a system that works, and
-# so three keep two processors busy. More would start more systems, each with a browser, than a
-# laptop likes.
-test: $(INSTALLED)  ## the whole suite (ARGS=… go to pytest)
+# Three processes run one file at a time, the long files first. Most tests wait for a running system,
+# so three processes keep two processors busy. More would start too many systems and browsers.
+test: $(INSTALLED)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## how fast, as ratios to what else one could take, ten minutes (ARGS=… names benchmarks)
+bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## every fault at length, ten minutes and a table (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… picks scenes)
+chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenes)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lint: $(LINTS)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)
@@ -53,40 +52,40 @@ lint-scripts: $(INSTALLED)
 	git ls-files '*Dockerfile' | xargs -r $(BIN)/hadolint
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
-images-check: $(INSTALLED)  ## build the three images without a daemon, start and try them (as root on Debian)
+images-check: $(INSTALLED)  ## build the three container images without a daemon and use them (as root on Debian)
 	$(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: $(INSTALLED)  ## fuzzers on what strangers send, FUZZ_SECONDS each (TARGETS=… names some)
+fuzz: $(INSTALLED)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses some)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/fuzz \
 		--requirement tests/fuzz/requirements.txt || { \
 		echo "The fuzzers need atheris, which has no wheel for this Python. Linux with CPython 3.11 to 3.14 has one:"; \
 		echo "make fuzz PYTHON=/path/to/python3.11 VENV=.venv-fuzz"; exit 1; }
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
-deploy: $(INSTALLED)  ## the whole system on AWS (ARGS=… is another command than up; deployment/README.md)
+deploy: $(INSTALLED)  ## deploy to AWS (ARGS=… is another command than up; see deployment/README.md)
 	@$(BIN)/python -m deployment $(or $(ARGS),up)
 
-mysql:  ## a real MySQL server for the tests, unpacked beside the system, nothing installed
+mysql:  ## unpack a MySQL server for the tests; nothing is installed
 	@bash tests/support/install_mysql.sh
 
-chromium:  ## a browser for the tests (Debian and Ubuntu)
+chromium:  ## install a browser for the tests (Debian and Ubuntu)
 	@command -v chromium >/dev/null || { apt-get -q update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends chromium fonts-dejavu-core; }
 
-clean:  ## remove what was installed here (.local/, your images, stays)
+clean:  ## remove the virtual environment and caches (.local/ with your images stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The pip that comes with Python may be old, and take a minute longer to read the indexes.
+# The pip that comes with Python may be old and a minute slower to read the index.
 $(MADE): requirements.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed and was not found. Install it, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. Install it, or give its path: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo "This Python cannot make a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
+		echo "This Python cannot create a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^pip==' $<)
 	@touch $@
 
 $(INSTALLED): requirements.txt $(MADE)
-	@echo "Installing what this needs into $(VENV), once …"
+	@echo "Installing the dependencies into $(VENV), once …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
@@ -97,7 +96,7 @@ $(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(MADE)
 	@touch $@
 
 $(ANCHORS_INSTALLED): benchmarks/anchors/requirements.txt | $(INSTALLED)
-	@echo "Installing what the benchmarks compare with into $(ANCHORS), once …"
+	@echo "Installing the packages for the benchmarks into $(ANCHORS), once …"
 	@$(BIN)/python -m venv --without-pip $(ANCHORS)
 	@$(BIN)/python -m pip --python $(ANCHORS)/bin/python install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
