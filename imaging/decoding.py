@@ -40,7 +40,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from imaging.containers import bmp, gif, isobmff, jpeg, png, tiff, webp
 from imaging.containers.exif import orientation_in
-from imaging.containers.outline import Outline, bytes_per_pixel
+from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.formats import ImageFormat, identify
 from imaging.isolation import MAX_CHILD_BYTES
@@ -89,15 +89,15 @@ _DECODERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "BMP": BmpImageFile,
 }
 
-_OUTLINES: dict[str, Callable[[BinaryIO], Outline]] = {
-    "JPEG": jpeg.outline,
-    "PNG": png.outline,
-    "GIF": gif.outline,
-    "WEBP": webp.outline,
-    "AVIF": isobmff.avif_outline,
-    "HEIF": isobmff.heif_outline,
-    "TIFF": tiff.outline,
-    "BMP": bmp.outline,
+_INFO_READERS: dict[str, Callable[[BinaryIO], ImageInfo]] = {
+    "JPEG": jpeg.read_info,
+    "PNG": png.read_info,
+    "GIF": gif.read_info,
+    "WEBP": webp.read_info,
+    "AVIF": isobmff.read_avif_info,
+    "HEIF": isobmff.read_heif_info,
+    "TIFF": tiff.read_info,
+    "BMP": bmp.read_info,
 }
 
 # libheif and Pillow's TIFF reader turn the pixels themselves. Turning them again by the EXIF that
@@ -149,10 +149,10 @@ def read_header(source: BinaryIO, *, max_pixels: int) -> ImageHeader:
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
     """
     image_format = identify(source)
-    outline = _read_outline(source, image_format, max_pixels)
+    info = _read_info(source, image_format, max_pixels)
     source.seek(0)
-    _require_memory(outline, image_format)
-    return ImageHeader(image_format, *outline.size)
+    _require_memory(info, image_format)
+    return ImageHeader(image_format, *info.size)
 
 
 def decode(
@@ -173,28 +173,28 @@ def decode(
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
     """
     image_format = identify(source)
-    outline = _read_outline(source, image_format, max_pixels)
-    box = at_least and (at_least[::-1] if outline.is_sideways else at_least)
+    info = _read_info(source, image_format, max_pixels)
+    box = at_least and (at_least[::-1] if info.is_sideways else at_least)
     with _decoder_errors_translated():
         # The stored pixels are let go inside, before turning makes a copy.
-        pixels, orientation = _decode_stored(source, image_format, outline, box, max_pixels)
+        pixels, orientation = _decode_stored(source, image_format, info, box, max_pixels)
         return turn_upright(pixels, orientation)
 
 
-def _read_outline(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> Outline:
+def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
     """Read what the file says of itself; raise where that already rules it out."""
     with _decoder_errors_translated():
-        outline = _OUTLINES[image_format.pillow_name](source)
-    _require_size(outline.size, max_pixels)
-    if not outline.is_complete:
+        info = _INFO_READERS[image_format.pillow_name](source)
+    _require_size(info.size, max_pixels)
+    if not info.is_complete:
         raise InvalidImageError
-    return outline
+    return info
 
 
 def _decode_stored(
     source: BinaryIO,
     image_format: ImageFormat,
-    outline: Outline,
+    info: ImageInfo,
     box: tuple[int, int] | None,
     max_pixels: int,
 ) -> tuple[Image.Image, int]:
@@ -210,7 +210,7 @@ def _decode_stored(
         if image.decoderconfig[0] == _JPEG_BLOCK_SIDE and "progressive" in image.info:
             source.seek(0)
             image.fp = io.BytesIO(jpeg.without_unseen_scans(source.read()))
-    codec_bytes = int(outline.codec_bytes_per_pixel * max(file_pixels, outline.decoded_pixels))
+    codec_bytes = int(info.codec_bytes_per_pixel * max(file_pixels, info.decoded_pixels))
     reduction = _choose_reduction(image, codec_bytes, box, image_format)
     image.load()
     orientation = _remaining_orientation(image, image_format)
@@ -273,16 +273,16 @@ def _require_size(size: tuple[int, int], max_pixels: int) -> None:
         raise TooManyPixelsError.for_pixels(width * height, max_pixels)
 
 
-def _require_memory(outline: Outline, image_format: ImageFormat) -> None:
+def _require_memory(info: ImageInfo, image_format: ImageFormat) -> None:
     """Refuse at upload what decode() would refuse later, as far as a header can tell."""
-    decoded_bytes_per_pixel: float = outline.bytes_per_pixel
+    decoded_bytes_per_pixel: float = info.bytes_per_pixel
     if image_format.pillow_name == "JPEG":
         # Decoded at half its size, at least, wherever it is large enough for this to matter.
-        halving = min(2, _reduction(outline.size, _USUAL_BOX, _SHORT_OF_MEMORY_GAP))
+        halving = min(2, _reduction(info.size, _USUAL_BOX, _SHORT_OF_MEMORY_GAP))
         decoded_bytes_per_pixel /= halving**2
-    needed_bytes_per_pixel = outline.codec_bytes_per_pixel + decoded_bytes_per_pixel
-    if needed_bytes_per_pixel * outline.decoded_pixels > MAX_DECODE_BYTES:
-        raise TooManyPixelsError.for_memory(outline.size, image_format.name)
+    needed_bytes_per_pixel = info.codec_bytes_per_pixel + decoded_bytes_per_pixel
+    if needed_bytes_per_pixel * info.decoded_pixels > MAX_DECODE_BYTES:
+        raise TooManyPixelsError.for_memory(info.size, image_format.name)
 
 
 @contextmanager

@@ -6,7 +6,7 @@ https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 import struct
 from typing import BinaryIO
 
-from imaging.containers.outline import Outline, bytes_per_pixel
+from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
@@ -18,7 +18,7 @@ _MAX_BLOCKS = 150_000
 _MAX_EXTENSIONS = 10_000
 
 
-def outline(source: BinaryIO) -> Outline:
+def read_info(source: BinaryIO) -> ImageInfo:
     """Read the first frame's header and see whether its data is all there.
 
     Neither the frames after it nor the trailer are asked for: many files lack the trailer.
@@ -30,7 +30,7 @@ def outline(source: BinaryIO) -> Outline:
     left, top, frame_width, frame_height, flags = struct.unpack("<HHHHB", read_exactly(source, 9))
     _skip_color_table(source, flags)
     read_exactly(source, 1)  # the size of the first code
-    return Outline(
+    return ImageInfo(
         # A frame that does not fit makes the screen larger.
         (max(width, left + frame_width), max(height, top + frame_height)),
         _skip_blocks(source),

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imaging.containers.outline import Outline
+from imaging.containers.image_info import ImageInfo
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
@@ -48,26 +48,26 @@ class _PrimaryItem:
     has_alpha: bool
 
 
-def avif_outline(source: BinaryIO) -> Outline:
+def read_avif_info(source: BinaryIO) -> ImageInfo:
     """Read the size of the primary image and see whether a box is cut short."""
     # libavif leaves the crop (clap) to the application, and Pillow ignores it.
     item = _read_primary_item(source, for_libheif=False)
     # Measured with Pillow 13, libavif 1.4: the planes twice (the decoder's reserve), then RGB(A).
-    return _outline(item, 1.6 * item.plane_bytes_per_pixel + (4 if item.has_alpha else 3))
+    return _image_info(item, 1.6 * item.plane_bytes_per_pixel + (4 if item.has_alpha else 3))
 
 
-def heif_outline(source: BinaryIO) -> Outline:
+def read_heif_info(source: BinaryIO) -> ImageInfo:
     """Read the size of the primary image and see whether a box is cut short."""
     item = _read_primary_item(source, for_libheif=True)
     # Measured with pi-heif 1.4, libheif 1.23: either the copy for Python or libheif's own
     # colour conversion, which goes through planes of full size, is the peak.
     copying = 5.8 if item.has_alpha else 3.5
     converting = 3.6 * item.plane_bytes_per_pixel - 4
-    return _outline(item, max(copying, converting))
+    return _image_info(item, max(copying, converting))
 
 
-def _outline(item: _PrimaryItem, codec_bytes_per_pixel: float) -> Outline:
-    return Outline(
+def _image_info(item: _PrimaryItem, codec_bytes_per_pixel: float) -> ImageInfo:
+    return ImageInfo(
         item.size,
         item.is_complete,
         item.is_sideways,

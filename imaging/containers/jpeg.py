@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imaging.containers.exif import is_sideways, orientation_in
-from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
+from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
@@ -39,7 +39,7 @@ class _Header:
     exif: bytes | None = None
 
 
-def outline(source: BinaryIO) -> Outline:
+def read_info(source: BinaryIO) -> ImageInfo:
     """Read the header and see whether the image data reaches its end marker."""
     header = _read_header(source)
     is_complete = _has_end_marker(source, after=source.tell())
@@ -48,7 +48,7 @@ def outline(source: BinaryIO) -> Outline:
         raise InvalidImageError
     size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
     orientation = orientation_in(header.exif)
-    return Outline(
+    return ImageInfo(
         upright_size(size, orientation),
         is_complete,
         is_sideways(orientation),
@@ -66,7 +66,7 @@ def without_unseen_scans(data: bytes) -> bytes:
     keeps its first refining one, without which libjpeg smooths the means, too.
 
     Args:
-        data: a file that outline() has read. What it makes no sense of from there on is kept.
+        data: a file that read_info() has read. What it makes no sense of from there on is kept.
     """
     kept = [data[:2]]
     unrefined: set[int] = set()  # Components whose means are all that counts.

@@ -3,7 +3,7 @@
 from typing import BinaryIO
 
 from imaging.containers.exif import is_sideways, orientation_in
-from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
+from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
@@ -23,7 +23,7 @@ _MODES = {0: ("L", "I;16"), 2: ("RGB", "RGB"), 3: ("P", ""), 4: ("LA", "RGBA"), 
 _DEPTHS = (1, 2, 4, 8, 16)
 
 
-def outline(source: BinaryIO) -> Outline:
+def read_info(source: BinaryIO) -> ImageInfo:
     """Read the header and see whether image data is missing."""
     source.seek(_SIGNATURE_BYTES)
     header = read_exactly(source, _CHUNK_HEADER_BYTES + 13)
@@ -33,7 +33,7 @@ def outline(source: BinaryIO) -> Outline:
     is_complete, exif = _walk_chunks(source)
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
     orientation = orientation_in(exif)
-    return Outline(
+    return ImageInfo(
         upright_size(size, orientation),
         is_complete,
         is_sideways(orientation),

@@ -7,7 +7,7 @@ from typing import BinaryIO
 from PIL import ExifTags
 
 from imaging.containers.directory import read_directory
-from imaging.containers.outline import Outline, bytes_per_pixel, upright_size
+from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size
 from imaging.errors import InvalidImageError
 
@@ -41,12 +41,12 @@ _WANTED = frozenset(
 _Tags = dict[int, tuple[int, ...]]
 
 
-def outline(source: BinaryIO) -> Outline:
+def read_info(source: BinaryIO) -> ImageInfo:
     """Read the first directory and see whether its strips or tiles lie inside the file."""
     tags = read_directory(source, _WANTED)
     orientation = _first(tags, _Tag.Orientation, 1)
     size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
-    return Outline(
+    return ImageInfo(
         upright_size(size, orientation),
         _has_all_pieces(tags, file_size(source)),
         # Not sideways: Pillow's TIFF reader turns the image itself, and gives its size upright.

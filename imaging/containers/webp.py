@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import BinaryIO
 
 from imaging.containers.exif import is_sideways, orientation_in
-from imaging.containers.outline import Outline, upright_size
+from imaging.containers.image_info import ImageInfo, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
@@ -24,7 +24,7 @@ _LOSSY_BYTES_PER_PIXEL = 8.0
 _LOSSLESS_BYTES_PER_PIXEL = 9.0
 
 
-def outline(source: BinaryIO) -> Outline:
+def read_info(source: BinaryIO) -> ImageInfo:
     """Read the canvas size and see whether the container is whole."""
     source.seek(0)
     end = 8 + int.from_bytes(read_exactly(source, _RIFF_HEADER_BYTES)[4:8], "little")
@@ -43,7 +43,7 @@ def outline(source: BinaryIO) -> Outline:
     if size is None:
         raise InvalidImageError
     orientation = orientation_in(exif)
-    return Outline(
+    return ImageInfo(
         upright_size(size, orientation),
         end <= size_of_file,
         is_sideways(orientation),

@@ -6,7 +6,7 @@ from imaging.containers.exif import is_sideways
 
 
 @dataclass(frozen=True)
-class Outline:
+class ImageInfo:
     """A file's own claims.
 
     Attributes:
