@@ -39,12 +39,12 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from imaging.containers import bmp, gif, isobmff, jpeg, png, tiff, webp
-from imaging.containers.exif import orientation_in
+from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.formats import ImageFormat, identify
 from imaging.isolation import MAX_CHILD_BYTES
-from imaging.pixels import to_rgb, turn_upright
+from imaging.pixels import apply_orientation, to_rgb
 
 # What a decode may take beside the strips, the threads' stacks and the encoder of the result.
 MAX_DECODE_BYTES = MAX_CHILD_BYTES - 24 * 1024 * 1024
@@ -53,7 +53,7 @@ MAX_DECODE_BYTES = MAX_CHILD_BYTES - 24 * 1024 * 1024
 _DECODER_THREADS = 2
 
 # The box that read_header assumes will be asked for later; decode() is told the true one.
-_USUAL_BOX = (1024, 1024)
+_ASSUMED_BOX = (1024, 1024)
 
 _RGB_BYTES_PER_PIXEL = 4
 
@@ -61,8 +61,8 @@ _JPEG_BLOCK_SIDE = 8  # Divided by this, each block is one pixel.
 
 # A copy twice as large as asked for loses nothing that a later Lanczos would keep
 # (SSIM ≥ 0.995); one just as large does a little, and is for when memory is short.
-_FULL_QUALITY_GAP = 2
-_SHORT_OF_MEMORY_GAP = 1
+_PREFERRED_OVERSAMPLING = 2
+_MIN_OVERSAMPLING = 1
 _MAX_REDUCTION = 32  # bounds the strips, each of which is that many rows high
 
 
@@ -102,7 +102,7 @@ _INFO_READERS: dict[str, Callable[[BinaryIO], ImageInfo]] = {
 
 # libheif and Pillow's TIFF reader turn the pixels themselves. Turning them again by the EXIF that
 # stays behind is the classic way to lay a photo on its side.
-_TURNED_BY_DECODER = frozenset({"HEIF", "TIFF"})
+_ORIENTED_BY_DECODER = frozenset({"HEIF", "TIFF"})
 
 # What decoders raise on bad bytes. They are written for good ones, so an absent part may as well
 # surface as a missing key or attribute.
@@ -178,7 +178,7 @@ def decode(
     with _decoder_errors_translated():
         # The stored pixels are let go inside, before turning makes a copy.
         pixels, orientation = _decode_stored(source, image_format, info, box, max_pixels)
-        return turn_upright(pixels, orientation)
+        return apply_orientation(pixels, orientation)
 
 
 def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
@@ -209,16 +209,18 @@ def _decode_stored(
         extent = drafted[1][2:]
         if image.decoderconfig[0] == _JPEG_BLOCK_SIDE and "progressive" in image.info:
             source.seek(0)
-            image.fp = io.BytesIO(jpeg.without_unseen_scans(source.read()))
+            image.fp = io.BytesIO(jpeg.drop_unused_scans(source.read()))
     codec_bytes = int(info.codec_bytes_per_pixel * max(file_pixels, info.decoded_pixels))
     reduction = _choose_reduction(image, codec_bytes, box, image_format)
     image.load()
     orientation = _remaining_orientation(image, image_format)
     pixels = to_rgb(image, reduction=reduction)
-    return _fill_frame(pixels, (extent[0] / reduction, extent[1] / reduction)), orientation
+    return _correct_partial_edge(
+        pixels, (extent[0] / reduction, extent[1] / reduction)
+    ), orientation
 
 
-def _fill_frame(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
+def _correct_partial_edge(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
     """Spread over the whole frame what a division by a whole factor left a fraction short of it.
 
     A side of 1001 pixels divided by 4 is 250.25, stored in 251. Taken for all 251 it would be
@@ -230,10 +232,10 @@ def _fill_frame(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
 
 
 def _remaining_orientation(image: Image.Image, image_format: ImageFormat) -> int:
-    if image_format.pillow_name in _TURNED_BY_DECODER:
+    if image_format.pillow_name in _ORIENTED_BY_DECODER:
         return 1
     # Pillow puts the turn of an AVIF's container there too.
-    return orientation_in(image.info.get("exif"))
+    return read_orientation(image.info.get("exif"))
 
 
 def _choose_reduction(
@@ -244,24 +246,27 @@ def _choose_reduction(
         candidates = [1]
     else:
         candidates = [
-            _reduction(image.size, box, gap) for gap in (_FULL_QUALITY_GAP, _SHORT_OF_MEMORY_GAP)
+            _reduction(image.size, box, oversampling)
+            for oversampling in (_PREFERRED_OVERSAMPLING, _MIN_OVERSAMPLING)
         ]
     decoded_bytes = image.width * image.height * bytes_per_pixel(image.mode)
     for reduction in candidates:
         copy_bytes = image.width * image.height * _RGB_BYTES_PER_PIXEL // reduction**2
-        if image.mode == "RGB" and reduction == 1 and _is_left_as_it_is(image):
+        if image.mode == "RGB" and reduction == 1 and _needs_no_conversion(image):
             copy_bytes = 0
         if codec_bytes + decoded_bytes + copy_bytes <= MAX_DECODE_BYTES:
             return reduction
     raise TooManyPixelsError.for_memory(image.size, image_format.name)
 
 
-def _is_left_as_it_is(image: Image.Image) -> bool:
-    return not image.has_transparency_data and orientation_in(image.info.get("exif")) == 1
+def _needs_no_conversion(image: Image.Image) -> bool:
+    return not image.has_transparency_data and read_orientation(image.info.get("exif")) == 1
 
 
-def _reduction(size: tuple[int, int], box: tuple[int, int], gap: int) -> int:
-    by_width, by_height = (side // (gap * wanted) for side, wanted in zip(size, box, strict=True))
+def _reduction(size: tuple[int, int], box: tuple[int, int], oversampling: int) -> int:
+    by_width, by_height = (
+        side // (oversampling * target) for side, target in zip(size, box, strict=True)
+    )
     return max(1, min(by_width, by_height, _MAX_REDUCTION))
 
 
@@ -278,7 +283,7 @@ def _require_memory(info: ImageInfo, image_format: ImageFormat) -> None:
     decoded_bytes_per_pixel: float = info.bytes_per_pixel
     if image_format.pillow_name == "JPEG":
         # Decoded at half its size, at least, wherever it is large enough for this to matter.
-        halving = min(2, _reduction(info.size, _USUAL_BOX, _SHORT_OF_MEMORY_GAP))
+        halving = min(2, _reduction(info.size, _ASSUMED_BOX, _MIN_OVERSAMPLING))
         decoded_bytes_per_pixel /= halving**2
     needed_bytes_per_pixel = info.codec_bytes_per_pixel + decoded_bytes_per_pixel
     if needed_bytes_per_pixel * info.decoded_pixels > MAX_DECODE_BYTES:

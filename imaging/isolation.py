@@ -40,10 +40,10 @@ MAX_CHILD_BYTES = MAX_FUNCTION_BYTES - FUNCTION_OWN_BYTES
 MAX_CPU_SECONDS = 10
 
 # A thumbnail of the largest size that a setting allows has less.
-_MAX_REPORT_BYTES = 64 * 1024 * 1024
+_MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 _STATM = Path("/proc/self/statm")
-_STATM_DATA = 5  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
+_STATM_DATA_INDEX = 5  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
 
 Result = TypeVar("Result")
 
@@ -65,27 +65,27 @@ def run_isolated(work: Callable[[], Result], *, seconds: float) -> Result:
             little left, or the machine is busy.
         IsolatedError: it raised anything else.
     """
-    reading, writing = os.pipe()
+    read_fd, write_fd = os.pipe()
     pid = _fork()
     if pid == 0:
-        os.close(reading)
-        _be_the_child(work, writing, seconds)
-    os.close(writing)
+        os.close(read_fd)
+        _run_child(work, write_fd, seconds)
+    os.close(write_fd)
     try:
-        with os.fdopen(reading, "rb") as pipe:
-            report = pipe.read(_MAX_REPORT_BYTES)
+        with os.fdopen(read_fd, "rb") as pipe:
+            pickled = pipe.read(_MAX_RESULT_BYTES)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         raise
     finally:
         _, status = os.waitpid(pid, 0)
-    outcome = _read_report(report, os.waitstatus_to_exitcode(status), seconds)
+    outcome = _parse_result(pickled, os.waitstatus_to_exitcode(status), seconds)
     if isinstance(outcome, Exception):
         raise outcome
     return cast(Result, outcome)
 
 
-def _read_report(report: bytes, exit_code: int, seconds: float) -> object:
+def _parse_result(pickled: bytes, exit_code: int, seconds: float) -> object:
     if exit_code == -signal.SIGALRM:
         raise TimeoutError(f"the image could not be opened in the {seconds:.1f} s left for it")
     if exit_code == -signal.SIGXCPU:
@@ -94,7 +94,7 @@ def _read_report(report: bytes, exit_code: int, seconds: float) -> object:
         how = signal.strsignal(-exit_code) if exit_code < 0 else f"exit code {exit_code}"
         raise InvalidImageError.crashed() from ChildProcessError(f"the decoder's process: {how}")
     try:
-        return pickle.loads(report)
+        return pickle.loads(pickled)
     except (EOFError, pickle.UnpicklingError) as error:  # A library called exit().
         raise InvalidImageError.crashed() from error
 
@@ -108,23 +108,23 @@ def _fork() -> int:
         return os.fork()
 
 
-def _be_the_child(work: Callable[[], object], writing: int, seconds: float) -> NoReturn:
+def _run_child(work: Callable[[], object], write_fd: int, seconds: float) -> NoReturn:
     """Do the work, write down its outcome, and end without the caller's clean-up."""
     exit_code = 1
     try:
-        report = pickle.dumps(_outcome(work, seconds))
-        with os.fdopen(writing, "wb") as pipe:
-            pipe.write(report)
+        pickled = pickle.dumps(_run_work(work, seconds))
+        with os.fdopen(write_fd, "wb") as pipe:
+            pipe.write(pickled)
         exit_code = 0
     finally:
         os._exit(exit_code)
 
 
-def _outcome(work: Callable[[], object], seconds: float) -> object:
+def _run_work(work: Callable[[], object], seconds: float) -> object:
     try:
-        _forget_the_callers_signals()
-        _limit(seconds)
-        _silence_libraries()
+        _reset_signals()
+        _set_limits(seconds)
+        _discard_library_output()
         gc.disable()  # A collection would write to every page that is still shared.
         return work()
     except ImageError as error:
@@ -135,7 +135,7 @@ def _outcome(work: Callable[[], object], seconds: float) -> object:
         return IsolatedError(traceback.format_exc())
 
 
-def _forget_the_callers_signals() -> None:
+def _reset_signals() -> None:
     faulthandler.disable()
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
@@ -145,19 +145,19 @@ def _forget_the_callers_signals() -> None:
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
-def _limit(seconds: float) -> None:
+def _set_limits(seconds: float) -> None:
     """Have the kernel end this process, wherever in a library it is, with or without a caller."""
     signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
     # At the second of the two the kernel would say no more than SIGKILL.
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if _STATM.exists():  # Other systems than Linux do not count what libraries ask for anyhow.
-        pages = int(_STATM.read_text().split()[_STATM_DATA])
+        pages = int(_STATM.read_text().split()[_STATM_DATA_INDEX])
         limit = pages * resource.getpagesize() + MAX_CHILD_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _silence_libraries() -> None:
+def _discard_library_output() -> None:
     """What C libraries print has no form, and may be of the file's choosing: nothing for a log."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):

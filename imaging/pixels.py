@@ -50,7 +50,7 @@ def to_rgb(image: Image.Image, *, reduction: int = 1) -> Image.Image:
     return _to_srgb(working, profile)
 
 
-def turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
     """Undo an EXIF orientation, 1 to 8. Makes a copy unless it is 1."""
     method = _TRANSPOSE_FOR_ORIENTATION.get(orientation)
     return image if method is None else image.transpose(method)

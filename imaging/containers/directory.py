@@ -16,13 +16,13 @@ _MAX_VALUES = 1 << 18
 _MAX_ENTRIES = 1 << 16
 
 # The struct letter of each type that a whole number may have: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
-_WHOLE_NUMBERS = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
+_INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
 
 
-def read_directory(source: BinaryIO, wanted: Container[int]) -> dict[int, tuple[int, ...]]:
+def read_directory(source: BinaryIO, tag_ids: Container[int]) -> dict[int, tuple[int, ...]]:
     """The whole numbers that the first directory holds under the wanted tags.
 
     Tags that hold nothing, or no whole numbers, are left out.
@@ -50,15 +50,15 @@ def read_directory(source: BinaryIO, wanted: Container[int]) -> dict[int, tuple[
         raise InvalidImageError
     entries = read_exactly(source, count * entry.size)
     tags: dict[int, tuple[int, ...]] = {}
-    for tag, kind, length, inside in entry.iter_unpack(entries):
-        if tag in wanted and tag not in tags and kind in _WHOLE_NUMBERS and length:
+    for tag, kind, length, inline in entry.iter_unpack(entries):
+        if tag in tag_ids and tag not in tags and kind in _INTEGER_TYPES and length:
             if length > _MAX_VALUES:
                 raise InvalidImageError
-            values = f"{order}{length}{_WHOLE_NUMBERS[kind]}"
+            values = f"{order}{length}{_INTEGER_TYPES[kind]}"
             size = struct.calcsize(values)
-            data = inside
-            if size > len(inside):
-                source.seek(_unpack(offset_format, inside))
+            data = inline
+            if size > len(inline):
+                source.seek(_unpack(offset_format, inline))
                 data = read_exactly(source, size)
             tags[tag] = struct.unpack(values, data[:size])
     return tags

@@ -12,10 +12,10 @@ from imaging.containers.directory import read_directory
 from imaging.errors import InvalidImageError
 
 _PREFIX = b"Exif\0\0"
-_TURNED_ON_ITS_SIDE = (5, 6, 7, 8)
+_SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
 
 
-def orientation_in(exif: bytes | None) -> int:
+def read_orientation(exif: bytes | None) -> int:
     """The orientation, 1 to 8; 1 where there is none or where the EXIF is damaged.
 
     A photo with broken EXIF is still a photo, so nothing is raised.
@@ -32,4 +32,4 @@ def orientation_in(exif: bytes | None) -> int:
 
 def is_sideways(orientation: int) -> bool:
     """Whether an EXIF orientation turns the image by a quarter."""
-    return orientation in _TURNED_ON_ITS_SIDE
+    return orientation in _SIDEWAYS_ORIENTATIONS

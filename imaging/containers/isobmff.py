@@ -158,7 +158,7 @@ def _primary_item(pitm: bytes) -> int:
     return int.from_bytes(pitm[4 : 4 + width], "big")
 
 
-def _associations(ipma: bytes, wanted_item: int) -> Iterator[int]:
+def _associations(ipma: bytes, item_id: int) -> Iterator[int]:
     """The one-based numbers of an item's properties, in the order in which they apply."""
     version, flags = ipma[:1], ipma[3:4]
     item_width = 2 if version == b"\0" else 4
@@ -172,7 +172,7 @@ def _associations(ipma: bytes, wanted_item: int) -> Iterator[int]:
         count = ipma[position + item_width]
         position += item_width + 1
         end = position + count * index_width
-        if item == wanted_item:
+        if item == item_id:
             for start in range(position, min(end, len(ipma)), index_width):
                 yield int.from_bytes(ipma[start : start + index_width], "big") & ~is_essential
         position = end

@@ -4,14 +4,14 @@ import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imaging.containers.exif import is_sideways, orientation_in
+from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
 _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
-_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
+_MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
 # SOF0 to SOF15; three markers in their midst mean other things (DHT, JPG, DAC).
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
@@ -47,7 +47,7 @@ def read_info(source: BinaryIO) -> ImageInfo:
     if depth != 8 or components not in _MODES:  # Pillow reads no others.
         raise InvalidImageError
     size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
-    orientation = orientation_in(header.exif)
+    orientation = read_orientation(header.exif)
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
@@ -57,7 +57,7 @@ def read_info(source: BinaryIO) -> ImageInfo:
     )
 
 
-def without_unseen_scans(data: bytes) -> bytes:
+def drop_unused_scans(data: bytes) -> bytes:
     """Leave out of a progressive file what decoding it at an eighth of its size never looks at.
 
     A pixel is then the mean of a block of 8 × 8, which the first scans tell; what refines the block
@@ -74,7 +74,7 @@ def without_unseen_scans(data: bytes) -> bytes:
     position = 2
     for _ in range(_MAX_SEGMENTS):
         found = _MARKER.search(data, position)
-        if not found or found[1][0] in _WITHOUT_LENGTH:
+        if not found or found[1][0] in _MARKERS_WITHOUT_LENGTH:
             break
         start, marker = found.start(), found[1][0]
         content = start + 4
@@ -83,11 +83,11 @@ def without_unseen_scans(data: bytes) -> bytes:
             break
         position = end
         if marker in _FRAME_HEADERS:
-            unrefined = _largest_components(data[content:end])
+            unrefined = _full_resolution_components(data[content:end])
         elif marker == _START_OF_SCAN:
             after = _MARKER.search(data, end)
             end = position = after.start() if after else len(data)
-            component, first_coefficient = _first_in_scan(data[content:end])
+            component, first_coefficient = _first_component_and_coefficient(data[content:end])
             if first_coefficient and component in unrefined & refined:
                 continue
             if first_coefficient:
@@ -97,7 +97,7 @@ def without_unseen_scans(data: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _largest_components(frame: bytes) -> set[int]:
+def _full_resolution_components(frame: bytes) -> set[int]:
     """The components with a sample for each pixel, in which a block stands for 8 × 8 pixels."""
     samplings = dict(zip(frame[6::3], frame[7::3], strict=False))
     across = max((sampling >> 4 for sampling in samplings.values()), default=0)
@@ -107,7 +107,7 @@ def _largest_components(frame: bytes) -> set[int]:
     }
 
 
-def _first_in_scan(scan: bytes) -> tuple[int, int]:
+def _first_component_and_coefficient(scan: bytes) -> tuple[int, int]:
     """A scan's first component and coefficient; the latter is 0 where it tells means."""
     components = scan[0] if scan else 0
     coefficient = 1 + 2 * components
@@ -122,7 +122,7 @@ def _read_header(source: BinaryIO) -> _Header:
     source.seek(2)
     for _ in range(_MAX_SEGMENTS):
         marker = _next_marker(source)
-        if marker in _WITHOUT_LENGTH:
+        if marker in _MARKERS_WITHOUT_LENGTH:
             continue
         length = int.from_bytes(read_exactly(source, 2), "big") - 2
         if length < 0:

@@ -2,7 +2,7 @@
 
 from typing import BinaryIO
 
-from imaging.containers.exif import is_sideways, orientation_in
+from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
@@ -32,7 +32,7 @@ def read_info(source: BinaryIO) -> ImageInfo:
         raise InvalidImageError
     is_complete, exif = _walk_chunks(source)
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
-    orientation = orientation_in(exif)
+    orientation = read_orientation(exif)
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,

@@ -17,7 +17,7 @@ _YCBCR = 6
 _SEPARATE_PLANES = 2
 _UNSIGNED = 1
 
-_WANTED = frozenset(
+_TAG_IDS = frozenset(
     {
         _Tag.ImageWidth,
         _Tag.ImageLength,
@@ -43,25 +43,25 @@ _Tags = dict[int, tuple[int, ...]]
 
 def read_info(source: BinaryIO) -> ImageInfo:
     """Read the first directory and see whether its strips or tiles lie inside the file."""
-    tags = read_directory(source, _WANTED)
+    tags = read_directory(source, _TAG_IDS)
     orientation = _first(tags, _Tag.Orientation, 1)
     size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     return ImageInfo(
         upright_size(size, orientation),
-        _has_all_pieces(tags, file_size(source)),
+        _has_all_data(tags, file_size(source)),
         # Not sideways: Pillow's TIFF reader turns the image itself, and gives its size upright.
         bytes_per_pixel=_decoded_bytes_per_pixel(tags),
         codec_bytes_per_pixel=_codec_bytes_per_pixel(tags),
     )
 
 
-def _has_all_pieces(tags: _Tags, size: int) -> bool:
+def _has_all_data(tags: _Tags, size: int) -> bool:
     offsets = tags.get(_Tag.StripOffsets) or tags.get(_Tag.TileOffsets) or ()
     counts = tags.get(_Tag.StripByteCounts) or tags.get(_Tag.TileByteCounts) or ()
-    piece_bytes = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
+    size_of_piece = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
     for index, offset in enumerate(offsets):
         # Software that writes no counts, or too large ones, for rows that need none is common.
-        expected = piece_bytes(index) if piece_bytes else None
+        expected = size_of_piece(index) if size_of_piece else None
         counted = counts[index] if index < len(counts) else expected or 0
         if offset + min(counted, expected or counted) > size:
             return False
@@ -70,11 +70,11 @@ def _has_all_pieces(tags: _Tags, size: int) -> bool:
 
 def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
     """How many bytes the strip (the last one may be lower) or tile of an index takes."""
-    width, rows = _piece_size(tags)
+    width, rows = _strip_or_tile_size(tags)
     samples = _first(tags, _Tag.SamplesPerPixel, 1)
     if _first(tags, _Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
         samples = 1
-    row_bytes = ceil(width * samples * _deepest(tags) / 8)
+    row_bytes = ceil(width * samples * _max_bits(tags) / 8)
     if _Tag.TileOffsets in tags:
         return lambda index: rows * row_bytes
     height = _required(tags, _Tag.ImageLength)
@@ -88,8 +88,8 @@ def _codec_bytes_per_pixel(tags: _Tags) -> float:
     turning = _decoded_bytes_per_pixel(tags) if _first(tags, _Tag.Orientation, 1) != 1 else 0
     if _is_uncompressed(tags):
         return turning
-    width, rows = _piece_size(tags)
-    sample_bytes = ceil(_deepest(tags) * _first(tags, _Tag.SamplesPerPixel, 1) / 8)
+    width, rows = _strip_or_tile_size(tags)
+    sample_bytes = ceil(_max_bits(tags) * _first(tags, _Tag.SamplesPerPixel, 1) / 8)
     if _first(tags, _Tag.PhotometricInterpretation, 0) == _YCBCR:
         sample_bytes = 4  # libtiff widens it
     return turning + width * rows * sample_bytes / pixels
@@ -97,7 +97,7 @@ def _codec_bytes_per_pixel(tags: _Tags) -> float:
 
 def _decoded_bytes_per_pixel(tags: _Tags) -> int:
     """Of the mode that Pillow chooses, as far as that can be told."""
-    depth = _deepest(tags)
+    depth = _max_bits(tags)
     if _first(tags, _Tag.SamplesPerPixel, 1) > 1 or depth > 16:
         return bytes_per_pixel("RGB")
     if depth <= 8:
@@ -109,7 +109,7 @@ def _is_uncompressed(tags: _Tags) -> bool:
     return _first(tags, _Tag.Compression, _UNCOMPRESSED) == _UNCOMPRESSED
 
 
-def _piece_size(tags: _Tags) -> tuple[int, int]:
+def _strip_or_tile_size(tags: _Tags) -> tuple[int, int]:
     """Width and rows of a tile, or of a full strip."""
     width, height = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     if _Tag.TileOffsets in tags:
@@ -117,7 +117,7 @@ def _piece_size(tags: _Tags) -> tuple[int, int]:
     return width, min(_positive(tags, _Tag.RowsPerStrip, height), height)
 
 
-def _deepest(tags: _Tags) -> int:
+def _max_bits(tags: _Tags) -> int:
     return max(tags.get(_Tag.BitsPerSample, (1,)))
 
 

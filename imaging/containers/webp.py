@@ -7,7 +7,7 @@ size is read here.
 from collections.abc import Iterator
 from typing import BinaryIO
 
-from imaging.containers.exif import is_sideways, orientation_in
+from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, upright_size
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
@@ -42,7 +42,7 @@ def read_info(source: BinaryIO) -> ImageInfo:
         is_lossless |= kind == b"VP8L" or _is_lossless_frame(source, kind, position)
     if size is None:
         raise InvalidImageError
-    orientation = orientation_in(exif)
+    orientation = read_orientation(exif)
     return ImageInfo(
         upright_size(size, orientation),
         end <= size_of_file,

@@ -174,14 +174,14 @@ class TestAtLeast:
         expected = Image.open(io.BytesIO(data))
         expected.draft(None, (150, 110))
         assert image.tobytes() == expected.convert("RGB").tobytes()
-        assert len(jpeg.without_unseen_scans(data)) < 0.8 * len(data)
+        assert len(jpeg.drop_unused_scans(data)) < 0.8 * len(data)
 
     def test_scans_without_sense_are_left_to_the_decoder(self):
         data = encode(make_photo((1600, 1200)), "JPEG", progressive=True)
         first_scan = data.index(b"\xff\xda")
 
         for rest in (b"", b"\xff\xda", b"\xff\xda\0\0", b"\xff\xda\0\3\x40", b"\xff\xc4\xff\xff\0"):
-            assert jpeg.without_unseen_scans(data[:first_scan] + rest) == data[:first_scan] + rest
+            assert jpeg.drop_unused_scans(data[:first_scan] + rest) == data[:first_scan] + rest
 
     def test_a_small_image_is_not_enlarged(self):
         assert decoded(make_encoded("PNG", (64, 48)), at_least=(400, 400)).size == (64, 48)

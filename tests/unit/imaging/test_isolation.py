@@ -245,7 +245,7 @@ def test_a_child_that_is_killed_while_it_reports_has_told_nothing(monkeypatch):
 
 
 def test_a_child_that_never_stops_reporting_is_not_listened_to(monkeypatch):
-    monkeypatch.setattr(isolation, "_MAX_REPORT_BYTES", 1000)
+    monkeypatch.setattr(isolation, "_MAX_RESULT_BYTES", 1000)
     started = time.monotonic()
 
     with pytest.raises(InvalidImageError):
