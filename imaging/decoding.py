@@ -22,7 +22,7 @@ import struct
 import warnings
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -66,13 +66,25 @@ _MIN_OVERSAMPLING = 1
 _MAX_REDUCTION = 32  # bounds the strips, each of which is that many rows high
 
 
-class _WebPDecoder(WebPImageFile):
-    """Lets go of libwebp's two canvases once it has the frame, before Pillow makes its own copy."""
+class _FrameDecoded(Exception):
+    """Leaves Pillow's load() with the frame of a WebP, before Pillow copies it."""
 
-    def _get_next(self) -> tuple[bytes, int, int]:
-        frame = super()._get_next()
-        self._decoder = None
-        return frame
+
+class _WebPDecoder(WebPImageFile):
+    """A WebP whose pixels are used where libwebp wrote them, which saves a full-size copy."""
+
+    def load_prepare(self) -> None:
+        raise _FrameDecoded
+
+    def load_frame(self) -> Image.Image:
+        """Decode the first frame. The result shares the memory of the decoded bytes."""
+        with suppress(_FrameDecoded):
+            self.load()
+        assert isinstance(self.fp, io.BytesIO)  # Pillow puts the decoded bytes there.
+        frame = self.fp.getvalue()
+        image = Image.frombuffer(self.rawmode, self.size, frame, "raw", self.rawmode, 0, 1)
+        image.info = self.info
+        return image
 
 
 # The decoders themselves, rather than Image.open(): it would look in a registry that other code
@@ -178,7 +190,9 @@ def decode(
     with _decoder_errors_translated():
         # The stored pixels are let go inside, before turning makes a copy.
         pixels, orientation = _decode_stored(source, image_format, info, box, max_pixels)
-        return apply_orientation(pixels, orientation)
+        upright = apply_orientation(pixels, orientation)
+        # A copy has neither the type nor the attributes of the file that was opened.
+        return upright.copy() if isinstance(upright, ImageFile) else upright
 
 
 def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
@@ -200,24 +214,38 @@ def _decode_stored(
 ) -> tuple[Image.Image, int]:
     """Decode to RGB as stored; return it and the EXIF orientation it still has to be given."""
     source.seek(0)
-    image = _DECODERS[image_format.pillow_name](source)
+    image: Image.Image = _DECODERS[image_format.pillow_name](source)
     file_pixels = image.width * image.height
     # Once more, with what the decoder makes of the file: the header may have told another size.
     _require_size(image.size, max_pixels)
     extent: tuple[float, float] = image.size
-    if box and isinstance(image, JpegImageFile) and (drafted := image.draft(None, box)):
-        extent = drafted[1][2:]
-        if image.decoderconfig[0] == _JPEG_BLOCK_SIDE and "progressive" in image.info:
-            source.seek(0)
-            image.fp = io.BytesIO(jpeg.drop_unused_scans(source.read()))
+    if box and isinstance(image, JpegImageFile):
+        image, extent = _draft(image, source, box)
     codec_bytes = int(info.codec_bytes_per_pixel * max(file_pixels, info.decoded_pixels))
     reduction = _choose_reduction(image, codec_bytes, box, image_format)
+    if isinstance(image, _WebPDecoder):
+        image = image.load_frame()  # This frees the decoder and its two canvases.
     image.load()
+    # After load(), because the EXIF of a PNG may lie behind its pixels.
     orientation = _remaining_orientation(image, image_format)
     pixels = to_rgb(image, reduction=reduction)
-    return _correct_partial_edge(
-        pixels, (extent[0] / reduction, extent[1] / reduction)
-    ), orientation
+    exact_size = extent[0] / reduction, extent[1] / reduction
+    return _correct_partial_edge(pixels, exact_size), orientation
+
+
+def _draft(
+    image: JpegImageFile, source: BinaryIO, box: tuple[int, int]
+) -> tuple[JpegImageFile, tuple[float, float]]:
+    """Have a JPEG decoded at the smallest scale that covers a box; return the exact size, too."""
+    width = image.width
+    drafted = image.draft(None, box)
+    assert drafted
+    extent = drafted[1][2:]
+    if extent[0] * _JPEG_BLOCK_SIDE == width and "progressive" in image.info:
+        source.seek(0)
+        image = JpegImageFile(io.BytesIO(jpeg.drop_unused_scans(source.read())))
+        image.draft(None, box)
+    return image, extent
 
 
 def _correct_partial_edge(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
@@ -252,15 +280,9 @@ def _choose_reduction(
     decoded_bytes = image.width * image.height * bytes_per_pixel(image.mode)
     for reduction in candidates:
         copy_bytes = image.width * image.height * _RGB_BYTES_PER_PIXEL // reduction**2
-        if image.mode == "RGB" and reduction == 1 and _needs_no_conversion(image):
-            copy_bytes = 0
         if codec_bytes + decoded_bytes + copy_bytes <= MAX_DECODE_BYTES:
             return reduction
     raise TooManyPixelsError.for_memory(image.size, image_format.name)
-
-
-def _needs_no_conversion(image: Image.Image) -> bool:
-    return not image.has_transparency_data and read_orientation(image.info.get("exif")) == 1
 
 
 def _reduction(size: tuple[int, int], box: tuple[int, int], oversampling: int) -> int:

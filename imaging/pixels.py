@@ -40,11 +40,7 @@ def to_rgb(image: Image.Image, *, reduction: int = 1) -> Image.Image:
     profile = image.info.get("icc_profile")
     target_mode = _working_mode(image)
     if image.mode == target_mode and not image.has_transparency_data:
-        # Not copy(), which would double the memory; the pixels move to an image that has
-        # neither `info` nor the file's other attributes.
-        working = Image.Image()._new(image.im)
-        if reduction > 1:
-            working = working.reduce(reduction)
+        working = image.reduce(reduction) if reduction > 1 else image
     else:
         working = _convert_in_strips(image, _conversion(image, target_mode), target_mode, reduction)
     return _to_srgb(working, profile)

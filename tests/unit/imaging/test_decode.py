@@ -82,6 +82,17 @@ def test_every_orientation_comes_out_upright(name, orientation):
     assert_upright(image)
 
 
+def test_a_png_with_its_exif_after_the_pixels_comes_out_upright():
+    data = encode(stored_for(make_image((64, 48)), 6), "PNG")
+    end = data.index(b"IEND") - 4
+    exif = png_chunk(b"eXIf", make_exif(6).removeprefix(b"Exif\0\0"))
+
+    image = decoded(data[:end] + exif + data[end:])
+
+    assert image.size == (64, 48)
+    assert_upright(image)
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_reduced_phone_photo_is_upright(orientation):
     image = decoded(make_jpeg((640, 480), orientation=orientation), at_least=(64, 48))
