@@ -1,7 +1,8 @@
-"""What is an acceptable image, and how an untrusted one is opened.
+"""Validation and decoding of untrusted image files.
 
-`formats` decides from the bytes which format a file is; `decoding` reads its header (the web app,
-at upload) or its pixels (the functions); `containers` knows how each format says its size and
-whether the file is whole; `pixels` turns whatever was stored into upright 8-bit sRGB. Only Pillow
-and pi-heif are known here.
+`formats` identifies the format from the first bytes. `decoding` reads the header (the web app does
+this at upload) or decodes the pixels (the Lambda functions do this). `containers` parses the header
+of each format and detects truncated files. `pixels` converts decoded pixels to upright 8-bit sRGB.
+`isolation` runs a decoder in a child process. Only this package imports Pillow decoders and
+pi-heif.
 """

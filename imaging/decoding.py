@@ -1,19 +1,20 @@
-"""Opening an image from a stranger: its header at upload, its pixels in the functions.
+"""Open untrusted images: the header at upload, the pixels in the functions.
 
-What bounds an image is memory, so two limits hold, both checked before a pixel is decoded: the
-caller's number of pixels, and the memory that this way of storing them costs. Peaks, in bytes for
-each pixel of the file, with Pillow's four for RGB included (measured; the process itself adds 40
-to 100 MB):
+Two limits are checked before any pixel is decoded: the caller's limit on pixels, and
+MAX_DECODE_BYTES, the memory that decoding may need. The memory depends on the format. Peak bytes
+per pixel of the file, including the four bytes that Pillow uses for an RGB pixel (measured; the
+process itself adds 40 to 100 MB):
 
-    JPEG          4, divided by 4, 16 or 64 when a small `at_least` allows decoding at a fraction
-    progressive   the same, and 3 (4:2:0) to 6 (4:4:4) for the coefficients, undivided
+    JPEG          4, divided by 4, 16 or 64 if `at_least` allows decoding at a reduced scale
+    progressive   the same, plus 3 (4:2:0) to 6 (4:4:4) for the coefficients at every scale
     PNG, GIF      4 (RGB), 2 (16-bit grey), 1 (palette, grey)
-    BMP, TIFF     the same, and in TIFF the largest strip or tile
-    HEIC, AVIF    7 to 14, by chroma, depth and alpha
+    BMP, TIFF     the same; for TIFF plus the largest strip or tile
+    HEIC, AVIF    7 to 14, depending on chroma subsampling, bit depth and alpha
     WebP          12 to 13
 
-so that within MAX_DECODE_BYTES a JPEG of 100 megapixels opens, a PNG, BMP or (in strips) TIFF of
-88, a HEIC of 48, an AVIF of 37 and a WebP of 27.
+Images of these sizes fit within MAX_DECODE_BYTES: JPEG 100 megapixels; PNG, BMP and (in strips)
+TIFF 88; HEIC 48; AVIF 37; WebP 27. An image that is not reduced needs a second copy. This lowers
+the limit for images whose short side is less than twice that of `at_least`.
 """
 
 import io
@@ -46,50 +47,50 @@ from imaging.formats import ImageFormat, identify
 from imaging.isolation import MAX_CHILD_BYTES
 from imaging.pixels import apply_orientation, to_rgb
 
-# What a decode may take beside the strips, the threads' stacks and the encoder of the result.
+# The rest is for the strips, the thread stacks and the encoder of the result.
 MAX_DECODE_BYTES = MAX_CHILD_BYTES - 24 * 1024 * 1024
 
-# More would be faster only on machines that a function does not get, and each costs memory.
+# More threads need more memory and are not faster on the processors that a function gets.
 _DECODER_THREADS = 2
 
-# The box that read_header assumes will be asked for later; decode() is told the true one.
+# The `at_least` that read_header assumes for the later decode().
 _ASSUMED_BOX = (1024, 1024)
 
 _RGB_BYTES_PER_PIXEL = 4
 
-_JPEG_BLOCK_SIDE = 8  # Divided by this, each block is one pixel.
+_JPEG_BLOCK_SIDE = 8  # At 1/8 scale, each block becomes one pixel.
 
-# A copy twice as large as asked for loses nothing that a later Lanczos would keep
-# (SSIM ≥ 0.995); one just as large does a little, and is for when memory is short.
+# Reducing to twice the requested size does not change the result of a later Lanczos resize
+# (SSIM ≥ 0.995). Reducing to exactly the requested size changes it a little, so this is only used
+# if memory is short.
 _PREFERRED_OVERSAMPLING = 2
 _MIN_OVERSAMPLING = 1
-_MAX_REDUCTION = 32  # bounds the strips, each of which is that many rows high
+_MAX_REDUCTION = 32  # This limits the height of the strips in pixels.py.
 
 
 class _FrameDecoded(Exception):
-    """Leaves Pillow's load() with the frame of a WebP, before Pillow copies it."""
+    """Stops Pillow's load() after the frame is decoded and before it is copied."""
 
 
 class _WebPDecoder(WebPImageFile):
-    """A WebP whose pixels are used where libwebp wrote them, which saves a full-size copy."""
+    """WebP decoder that uses the decoded bytes in place. This avoids a full-size copy."""
 
     def load_prepare(self) -> None:
         raise _FrameDecoded
 
     def load_frame(self) -> Image.Image:
-        """Decode the first frame. The result shares the memory of the decoded bytes."""
+        """Decode the first frame and return an image that shares the decoded bytes."""
         with suppress(_FrameDecoded):
             self.load()
-        assert isinstance(self.fp, io.BytesIO)  # Pillow puts the decoded bytes there.
+        assert isinstance(self.fp, io.BytesIO)  # Pillow stores the decoded bytes here.
         frame = self.fp.getvalue()
         image = Image.frombuffer(self.rawmode, self.size, frame, "raw", self.rawmode, 0, 1)
         image.info = self.info
         return image
 
 
-# The decoders themselves, rather than Image.open(): it would look in a registry that other code
-# in the process may have added to, import every plugin to fill it, and apply its own global limit
-# on pixels instead of the caller's.
+# Call the decoder classes instead of Image.open(). Image.open() uses a registry that other code in
+# the process may extend, imports every plugin, and applies a global pixel limit.
 _DECODERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "JPEG": JpegImageFile,
     "PNG": PngImageFile,
@@ -112,12 +113,12 @@ _INFO_READERS: dict[str, Callable[[BinaryIO], ImageInfo]] = {
     "BMP": bmp.read_info,
 }
 
-# libheif and Pillow's TIFF reader turn the pixels themselves. Turning them again by the EXIF that
-# stays behind is the classic way to lay a photo on its side.
+# libheif and Pillow's TIFF reader apply the orientation but keep it in the EXIF data. Applying it
+# a second time would rotate the image wrongly.
 _ORIENTED_BY_DECODER = frozenset({"HEIF", "TIFF"})
 
-# What decoders raise on bad bytes. They are written for good ones, so an absent part may as well
-# surface as a missing key or attribute.
+# Exceptions that decoders raise on damaged files. Decoders do not validate everything, so a missing
+# part can also surface as a missing key or attribute.
 _DECODER_ERRORS = (
     ArithmeticError,
     AssertionError,
@@ -141,7 +142,7 @@ _LIBRARY_MODULES = re.compile(r"(PIL|pi_heif)\.")
 
 @dataclass(frozen=True)
 class ImageHeader:
-    """What is known of an image without decoding it. The size is in pixels, upright."""
+    """Format and size of an image. The size is in pixels, after the EXIF orientation is applied."""
 
     format: ImageFormat
     width: int
@@ -149,13 +150,13 @@ class ImageHeader:
 
 
 def read_header(source: BinaryIO, *, max_pixels: int) -> ImageHeader:
-    """Tell whether a file is an acceptable image, cheaply: no pixel is decoded.
+    """Validate a file by its header, without decoding pixels.
 
-    A file that was cut short is noticed by its structure. Damage inside the image data is not;
-    decode() finds that. Memory stays within a few megabytes whatever the file holds.
+    This detects truncated files by their structure. It does not detect damage inside the image
+    data; decode() does. It needs only a few megabytes of memory for any file.
 
     Args:
-        source: seekable; left at its beginning.
+        source: seekable. Its position is at the beginning afterwards.
         max_pixels: the largest width × height to accept.
     Raises:
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
@@ -173,14 +174,14 @@ def decode(
     """Decode an image, or the first frame of an animation.
 
     Args:
-        source: seekable; read from its beginning.
+        source: seekable. It is read from the beginning.
         max_pixels: the largest width × height to decode.
-        at_least: the (width, height), upright, that the caller will scale down to. The result
-            may then be smaller than the file, yet covers that box in both directions (unless the
-            file itself does not). Give it where you can: without it the largest images need
-            twice the memory, and those that would need more than MAX_DECODE_BYTES are refused.
+        at_least: the upright (width, height) that the caller will scale down to. The result may
+            be smaller than the file, but is never smaller than this box in either direction unless
+            the file is. Pass it if you can: without it, large images need twice the memory, and
+            images that need more than MAX_DECODE_BYTES are rejected.
     Returns:
-        A plain image: RGB, upright, sRGB, on white where it was transparent, without metadata.
+        A plain sRGB image in mode RGB: upright, transparency on white, without metadata.
     Raises:
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
     """
@@ -188,15 +189,15 @@ def decode(
     info = _read_info(source, image_format, max_pixels)
     box = at_least and (at_least[::-1] if info.is_sideways else at_least)
     with _decoder_errors_translated():
-        # The stored pixels are let go inside, before turning makes a copy.
+        # _decode_stored() frees the stored pixels before apply_orientation() makes a copy.
         pixels, orientation = _decode_stored(source, image_format, info, box, max_pixels)
         upright = apply_orientation(pixels, orientation)
-        # A copy has neither the type nor the attributes of the file that was opened.
+        # A copy is a plain Image, without the attributes of the opened file.
         return upright.copy() if isinstance(upright, ImageFile) else upright
 
 
 def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
-    """Read what the file says of itself; raise where that already rules it out."""
+    """Parse the header and reject the file if it is too large or incomplete."""
     with _decoder_errors_translated():
         info = _INFO_READERS[image_format.pillow_name](source)
     _require_size(info.size, max_pixels)
@@ -212,11 +213,11 @@ def _decode_stored(
     box: tuple[int, int] | None,
     max_pixels: int,
 ) -> tuple[Image.Image, int]:
-    """Decode to RGB as stored; return it and the EXIF orientation it still has to be given."""
+    """Decode to RGB as stored. Return the image and the EXIF orientation still to be applied."""
     source.seek(0)
     image: Image.Image = _DECODERS[image_format.pillow_name](source)
     file_pixels = image.width * image.height
-    # Once more, with what the decoder makes of the file: the header may have told another size.
+    # The decoder can find another size than our header parser, so check again.
     _require_size(image.size, max_pixels)
     extent: tuple[float, float] = image.size
     if box and isinstance(image, JpegImageFile):
@@ -226,7 +227,7 @@ def _decode_stored(
     if isinstance(image, _WebPDecoder):
         image = image.load_frame()  # This frees the decoder and its two canvases.
     image.load()
-    # After load(), because the EXIF of a PNG may lie behind its pixels.
+    # Read the orientation after load(), because the EXIF of a PNG may follow the pixels.
     orientation = _remaining_orientation(image, image_format)
     pixels = to_rgb(image, reduction=reduction)
     exact_size = extent[0] / reduction, extent[1] / reduction
@@ -236,7 +237,7 @@ def _decode_stored(
 def _draft(
     image: JpegImageFile, source: BinaryIO, box: tuple[int, int]
 ) -> tuple[JpegImageFile, tuple[float, float]]:
-    """Have a JPEG decoded at the smallest scale that covers a box; return the exact size, too."""
+    """Select the smallest scale that covers a box. Return the JPEG and its exact scaled size."""
     width = image.width
     drafted = image.draft(None, box)
     assert drafted
@@ -249,10 +250,10 @@ def _draft(
 
 
 def _correct_partial_edge(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
-    """Spread over the whole frame what a division by a whole factor left a fraction short of it.
+    """Resample so that a partially filled last row or column does not stretch the image.
 
-    A side of 1001 pixels divided by 4 is 250.25, stored in 251. Taken for all 251 it would be
-    stretched a little, which in a detailed image shows (SSIM 0.93 instead of 0.99).
+    A side of 1001 pixels divided by 4 is 250.25 pixels, stored in 251. Using all 251 would stretch
+    the image slightly, which is visible in a detailed image (SSIM 0.93 instead of 0.99).
     """
     if image.size == extent:
         return image
@@ -262,15 +263,15 @@ def _correct_partial_edge(image: Image.Image, extent: tuple[float, float]) -> Im
 def _remaining_orientation(image: Image.Image, image_format: ImageFormat) -> int:
     if image_format.pillow_name in _ORIENTED_BY_DECODER:
         return 1
-    # Pillow puts the turn of an AVIF's container there too.
+    # Pillow also copies the rotation of an AVIF container into the EXIF data.
     return read_orientation(image.info.get("exif"))
 
 
 def _choose_reduction(
     image: Image.Image, codec_bytes: int, box: tuple[int, int] | None, image_format: ImageFormat
 ) -> int:
-    """The whole factor by which to shrink while converting, so that it all fits in memory."""
-    if not box or isinstance(image, JpegImageFile):  # JPEG has been reduced by its decoder
+    """Return the integer factor to shrink by during conversion, so that it fits in memory."""
+    if not box or isinstance(image, JpegImageFile):  # The JPEG decoder already reduces.
         candidates = [1]
     else:
         candidates = [
@@ -301,10 +302,10 @@ def _require_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 def _require_memory(info: ImageInfo, image_format: ImageFormat) -> None:
-    """Refuse at upload what decode() would refuse later, as far as a header can tell."""
+    """Reject at upload what decode() would reject later, as far as the header shows it."""
     decoded_bytes_per_pixel: float = info.bytes_per_pixel
     if image_format.pillow_name == "JPEG":
-        # Decoded at half its size, at least, wherever it is large enough for this to matter.
+        # A large JPEG is decoded at half its size or less.
         halving = min(2, _reduction(info.size, _ASSUMED_BOX, _MIN_OVERSAMPLING))
         decoded_bytes_per_pixel /= halving**2
     needed_bytes_per_pixel = info.codec_bytes_per_pixel + decoded_bytes_per_pixel
@@ -314,7 +315,7 @@ def _require_memory(info: ImageInfo, image_format: ImageFormat) -> None:
 
 @contextmanager
 def _decoder_errors_translated() -> Iterator[None]:
-    """Let only ImageError out of the libraries, and none of their warnings."""
+    """Convert library exceptions to ImageError and silence library warnings."""
     _silence_library_warnings()
     try:
         yield
@@ -331,11 +332,11 @@ def _decoder_errors_translated() -> Iterator[None]:
 
 
 def _silence_library_warnings() -> None:
-    """Keep Pillow from warning about odd files, which is not news to whoever runs this.
+    """Silence Pillow's warnings about unusual files, which operators cannot act on.
 
-    Not warnings.catch_warnings(): that swaps state of the whole process, which other threads
-    share. A filter that is simply there harms nobody, and this one hides only what the libraries
-    themselves warn of. It is looked for on each call because filters added later come first.
+    This adds a permanent filter for the modules of the libraries. warnings.catch_warnings() is not
+    thread-safe. The position of the filter is checked on each call, because filters that were added
+    later take precedence.
     """
     first = warnings.filters[0] if warnings.filters else None
     if not first or first[:4] != ("ignore", None, Warning, _LIBRARY_MODULES):

@@ -1,14 +1,14 @@
-"""What can be wrong with an image.
+"""Exceptions for files that cannot be used as an image.
 
     ImageError
-    ├── UnsupportedFormatError    not one of the accepted formats
-    ├── InvalidImageError         damaged, cut short or otherwise undecodable; or its decoder
-    │                             crashed, or needed more memory or time than it may
-    └── TooManyPixelsError        more pixels, or more memory to decode them, than is allowed
+    ├── UnsupportedFormatError    the format is not accepted
+    ├── InvalidImageError         the file is damaged, truncated or undecodable, or its decoder
+    │                             crashed or exceeded the memory or time limit
+    └── TooManyPixelsError        the pixels, or the memory to decode them, exceed the limit
 
-Every one is permanent: the same bytes fail the same way each time, so nobody should retry.
-`str(error)` is a plain sentence for the person who sent the image and says what to do; what the
-decoder said is in `__cause__`.
+All are permanent: the same bytes always fail in the same way, so callers must not retry.
+`str(error)` is a message for the user: what happened, then what to do. `__cause__` holds the
+decoder's own exception.
 """
 
 MILLION = 1_000_000
@@ -17,17 +17,17 @@ MILLION = 1_000_000
 class ImageError(Exception):
     """The bytes cannot be used as an image. Permanent."""
 
-    code: str  # A stable word for programs; each class below has its own.
+    code: str  # Stable identifier for API clients, set by each subclass.
 
 
 class UnsupportedFormatError(ImageError):
-    """The bytes are not in an accepted format, whatever the file is called. Permanent."""
+    """The content is not in an accepted format. The file name is not considered. Permanent."""
 
     code = "unsupported_format"
 
 
 class InvalidImageError(ImageError):
-    """The bytes start like an image but are damaged, cut short or undecodable. Permanent."""
+    """The format is accepted, but the data is damaged, truncated or undecodable. Permanent."""
 
     code = "invalid_image"
 
@@ -42,48 +42,49 @@ class InvalidImageError(ImageError):
 
     @classmethod
     def crashed(cls) -> "InvalidImageError":
-        """The decoder came down over it."""
+        """Return the error for a file that crashed the decoder."""
         return cls(
-            "This image is damaged in a way that stops the program which opens it. "
+            "This image is damaged and crashes our decoder. "
             "Open it in an image editor, save it again and upload the new copy."
         )
 
     @classmethod
     def out_of_memory(cls) -> "InvalidImageError":
-        """It asked for more memory than its header announced."""
+        """Return the error for a file that needs more memory than the limit allows."""
         return cls(
             "This image needs too much memory to open. "
-            "Save it again as a plain JPEG, or make it smaller, and upload the new copy."
+            "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
         )
 
     @classmethod
     def too_slow(cls) -> "InvalidImageError":
-        """It kept the decoder busy for longer than any image should."""
+        """Return the error for a file that uses more processor time than the limit allows."""
         return cls(
             "This image takes too long to open. "
-            "Save it again as a plain JPEG, or make it smaller, and upload the new copy."
+            "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
         )
 
 
 class TooManyPixelsError(ImageError):
-    """The image has more pixels than may be decoded here. Permanent."""
+    """The image has more pixels, or needs more memory to decode, than allowed. Permanent."""
 
     code = "too_many_pixels"
 
     @classmethod
     def for_pixels(cls, pixels: int, max_pixels: int) -> "TooManyPixelsError":
-        """Name both numbers, so that the person knows how far to shrink the image."""
+        """Return the error for an image over the pixel limit. The message names both numbers."""
         return cls(
-            f"This image has {_millions(pixels)} million pixels; the most we accept is "
+            f"This image has {_millions(pixels)} million pixels. The limit is "
             f"{_millions(max_pixels)} million. Make it smaller and upload it again."
         )
 
     @classmethod
     def for_memory(cls, size: tuple[int, int], format_name: str) -> "TooManyPixelsError":
-        """Say that this way of storing it, not the size alone, is what costs too much memory."""
+        """Return the error for an image that needs too much memory in its format and size."""
         return cls(
-            f"This {format_name} image ({size[0]} × {size[1]} pixels) needs too much memory. "
-            "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
+            f"This {format_name} image ({size[0]} × {size[1]} pixels) needs too much memory to "
+            "open. Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it "
+            "again."
         )
 
 

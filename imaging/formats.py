@@ -1,15 +1,15 @@
-"""Which bytes are an acceptable image: decided by content, never by name or declared type."""
+"""The accepted image formats, identified by content and never by file name or declared type."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
 
 from imaging.errors import UnsupportedFormatError
 
-# Longer than any signature below; an `ftyp` box of a real file lists a handful of four-byte brands.
+# Longer than any signature below. The `ftyp` box of a real file lists only a few 4-byte brands.
 _SIGNATURE_BYTES = 256
 
 _BMP_INFO_HEADER_SIZES = (12, 40, 52, 56, 64, 108, 124)
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the last two are BigTIFF
+_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # The last two are BigTIFF.
 
 # https://www.iana.org/assignments/media-types/image/heic and https://aomediacodec.github.io/av1-avif/#brands
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -22,10 +22,10 @@ class ImageFormat:
     """One accepted format.
 
     Attributes:
-        name: as people write it, "JPEG".
+        name: the display name, for example "JPEG".
         extension: lowercase, without a dot; used in the object key.
-        content_type: "image/jpeg".
-        pillow_name: what Pillow calls the one decoder allowed to open it.
+        content_type: the media type, for example "image/jpeg".
+        pillow_name: Pillow's name of the only decoder that may open the file.
     """
 
     name: str
@@ -46,20 +46,20 @@ BMP = ImageFormat("BMP", "bmp", "image/bmp", "BMP")
 
 ACCEPTED_FORMATS = (JPEG, PNG, GIF, WEBP, AVIF, HEIC, HEIF, TIFF, BMP)
 
-# HEIF is left out: to a person it is the same thing as HEIC.
+# HEIF is omitted, because users do not distinguish it from HEIC.
 ACCEPTED_FORMATS_SENTENCE = "JPEG, PNG, GIF, WebP, AVIF, HEIC, TIFF or BMP"
 
 
 def identify(source: BinaryIO) -> ImageFormat:
-    """Tell the format from the first bytes.
+    """Identify the format by its signature in the first bytes.
 
-    A file that is two things at once (a JPEG with HTML behind it) is what its first bytes say,
-    because that is what will decode it.
+    A polyglot file, for example a JPEG followed by HTML, has the format of its first bytes, because
+    the decoder of that format will open it.
 
     Args:
-        source: seekable; read from its beginning and left there.
+        source: seekable. Its position is at the beginning afterwards.
     Raises:
-        UnsupportedFormatError: none of the accepted formats starts like this.
+        UnsupportedFormatError: the first bytes match no accepted format.
     """
     source.seek(0)
     start = source.read(_SIGNATURE_BYTES)
@@ -83,17 +83,17 @@ def _match_signature(start: bytes) -> ImageFormat | None:
         return TIFF
     if start[4:8] == b"ftyp":
         return _match_brands(start)
-    # "BM" also begins plain words, so the size of the header that follows must be a real one.
+    # A text file can also start with "BM", so check that the header size is a valid one.
     if start.startswith(b"BM") and int.from_bytes(start[14:18], "little") in _BMP_INFO_HEADER_SIZES:
         return BMP
     return None
 
 
 def _match_brands(start: bytes) -> ImageFormat | None:
-    """Choose among the formats that share one container.
+    """Return the format of an ISO base media file from the brands in its `ftyp` box.
 
-    The major brand decides where it names a codec. Where it only says "some HEIF" (mif1, msf1), the
-    compatible brands name the codec. Layout: size, "ftyp", major brand, minor version, compatible
+    The major brand is used if it names a codec. If it is generic (mif1, msf1), the compatible
+    brands name the codec. Layout of the box: size, "ftyp", major brand, minor version, compatible
     brands.
     """
     end = min(int.from_bytes(start[:4], "big"), len(start))
@@ -113,6 +113,6 @@ def _unsupported_message(start: bytes) -> str:
     if not start:
         return f"This file is empty. Choose a {ACCEPTED_FORMATS_SENTENCE} image."
     return (
-        "This file is not an image in a format we can read. "
+        "We can’t read this kind of file. "
         f"Save it as {ACCEPTED_FORMATS_SENTENCE} and upload it again."
     )

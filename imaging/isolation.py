@@ -1,16 +1,16 @@
-"""Work on a stranger's bytes in a process of its own, which they may well take down.
+"""Run work on untrusted bytes in a child process with limited memory and time.
 
-A decoder is a large C library, and a file can make it crash, ask for all memory or never end. In a
-child process that costs one image: the caller learns of it as an ImageError like any other.
+A decoder is a large C library, and a hostile file can make it crash, allocate all memory or never
+return. In a child process that affects one image only, and the caller gets an ImageError.
 
-The child is a fork: it has the caller's modules and the file already, so it begins within a few
-milliseconds. Beyond memory it must not touch what it shares with the caller: connections, logs,
-metrics. So only pure functions belong here, bytes in and a small result out. One pipe brings that
-result; AWS Lambda has no shared memory (`/dev/shm`), which the queues and locks of
-`multiprocessing` need.
+The child is a fork: the modules and the file are already in memory, so it starts within a few
+milliseconds. It must not use other state that it shares with the caller, such as connections, logs
+or metrics, so pass only pure functions: bytes in, a small result out. The result travels through a
+pipe. The queues and locks of `multiprocessing` need shared memory (`/dev/shm`), which AWS Lambda
+does not have.
 
-This guards against accidents, not against a decoder that was taken over: such a child holds
-whatever the function has in memory.
+This protects against accidents. It does not protect against a file that executes its own code in
+the decoder: the child can read everything that the function holds in memory.
 """
 
 import faulthandler
@@ -27,19 +27,20 @@ from typing import NoReturn, TypeVar, cast
 
 from imaging.errors import ImageError, InvalidImageError
 
-# Everything a function may occupy: the process, its child, and what both share counted once.
+# The limit for a whole function: the process and its child, with shared memory counted once.
 MAX_FUNCTION_BYTES = 512 * 1024 * 1024
 
-# What of that is there before the child begins: Python and the libraries (100 MB in the thumbnail
-# function, up to 130 in the annotation function once it has called Gemini), and the original.
+# Memory in use before the child starts: Python and the libraries (100 MB in the thumbnail function,
+# up to 130 MB in the annotation function after a call to Gemini), and the original.
 FUNCTION_OWN_BYTES = 150 * 1024 * 1024
 
 MAX_CHILD_BYTES = MAX_FUNCTION_BYTES - FUNCTION_OWN_BYTES
 
-# On half a processor, which is what a function of 1 GB gets, that is less than its time.
+# A function with 1 GB gets about half a processor. There, 10 s of processor time take about 20 s,
+# which is less than the function's time-out.
 MAX_CPU_SECONDS = 10
 
-# A thumbnail of the largest size that a setting allows has less.
+# Larger than a thumbnail of the largest size that a setting allows.
 _MAX_RESULT_BYTES = 64 * 1024 * 1024
 
 _STATM = Path("/proc/self/statm")
@@ -49,21 +50,21 @@ Result = TypeVar("Result")
 
 
 class IsolatedError(Exception):
-    """The work raised what nobody foresaw. The message is the traceback from the child."""
+    """The work raised an unexpected exception. The message is the traceback from the child."""
 
 
 def run_isolated(work: Callable[[], Result], *, seconds: float) -> Result:
-    """Do some work in a child process, within bounded memory and time.
+    """Run a function in a child process with limited memory and time.
 
     Args:
-        work: pure; its result can be pickled.
-        seconds: until when the caller can wait.
+        work: a pure function whose result can be pickled.
+        seconds: how long the caller can wait.
     Raises:
-        ImageError: what the work raised, or that it crashed, ran out of memory or took more than
-            MAX_CPU_SECONDS of processor time. Retrying won't help.
-        TimeoutError: it was not done in time, for reasons other than the image: the caller had
-            little left, or the machine is busy.
-        IsolatedError: it raised anything else.
+        ImageError: the work raised it, crashed, ran out of memory or used more than
+            MAX_CPU_SECONDS of processor time. A retry will not help.
+        TimeoutError: the work did not finish in time for a reason other than the image: the caller
+            had little time left, or the machine is busy.
+        IsolatedError: the work raised any other exception.
     """
     read_fd, write_fd = os.pipe()
     pid = _fork()
@@ -79,20 +80,20 @@ def run_isolated(work: Callable[[], Result], *, seconds: float) -> Result:
         raise
     finally:
         _, status = os.waitpid(pid, 0)
-    outcome = _parse_result(pickled, os.waitstatus_to_exitcode(status), seconds)
-    if isinstance(outcome, Exception):
-        raise outcome
-    return cast(Result, outcome)
+    result = _parse_result(pickled, os.waitstatus_to_exitcode(status), seconds)
+    if isinstance(result, Exception):
+        raise result
+    return cast(Result, result)
 
 
 def _parse_result(pickled: bytes, exit_code: int, seconds: float) -> object:
     if exit_code == -signal.SIGALRM:
-        raise TimeoutError(f"the image could not be opened in the {seconds:.1f} s left for it")
+        raise TimeoutError(f"the image could not be opened in the remaining {seconds:.1f} s")
     if exit_code == -signal.SIGXCPU:
         raise InvalidImageError.too_slow()
     if exit_code:
-        how = signal.strsignal(-exit_code) if exit_code < 0 else f"exit code {exit_code}"
-        raise InvalidImageError.crashed() from ChildProcessError(f"the decoder's process: {how}")
+        reason = signal.strsignal(-exit_code) if exit_code < 0 else f"exit code {exit_code}"
+        raise InvalidImageError.crashed() from ChildProcessError(f"decoder process: {reason}")
     try:
         return pickle.loads(pickled)
     except (EOFError, pickle.UnpicklingError) as error:  # A library called exit().
@@ -101,15 +102,15 @@ def _parse_result(pickled: bytes, exit_code: int, seconds: float) -> object:
 
 def _fork() -> int:
     with warnings.catch_warnings():
-        # Python ≥ 3.12 warns where there are threads, because a lock that one of them holds stays
-        # locked in the child. A function's are idle (asyncio keeps those that looked up names),
-        # and the child neither logs nor imports nor connects.
+        # Python ≥ 3.12 warns about a fork in a process with threads, because a lock that another
+        # thread holds stays locked in the child. The threads of a function are idle (asyncio keeps
+        # those that resolved host names), and the child does not log, import or connect.
         warnings.simplefilter("ignore", DeprecationWarning)
         return os.fork()
 
 
 def _run_child(work: Callable[[], object], write_fd: int, seconds: float) -> NoReturn:
-    """Do the work, write down its outcome, and end without the caller's clean-up."""
+    """Run the work, write its result to the pipe, and exit without the caller's clean-up code."""
     exit_code = 1
     try:
         pickled = pickle.dumps(_run_work(work, seconds))
@@ -125,13 +126,13 @@ def _run_work(work: Callable[[], object], seconds: float) -> object:
         _reset_signals()
         _set_limits(seconds)
         _discard_library_output()
-        gc.disable()  # A collection would write to every page that is still shared.
+        gc.disable()  # A garbage collection would write to, and so copy, every shared page.
         return work()
     except ImageError as error:
         return error
     except MemoryError:
         return InvalidImageError.out_of_memory()
-    except Exception:
+    except Exception:  # The caller raises it again, with this traceback.
         return IsolatedError(traceback.format_exc())
 
 
@@ -140,25 +141,25 @@ def _reset_signals() -> None:
     for number in signal.valid_signals():
         if callable(signal.getsignal(number)):
             signal.signal(number, signal.SIG_DFL)
-    # Python ignores this one; a child whose caller is gone should end by it.
+    # Python ignores SIGPIPE by default. A child without a caller should end with it.
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _set_limits(seconds: float) -> None:
-    """Have the kernel end this process, wherever in a library it is, with or without a caller."""
+    """Let the kernel end this process at its limits, even inside a C library or as an orphan."""
     signal.setitimer(signal.ITIMER_REAL, max(0.001, seconds))
-    # At the second of the two the kernel would say no more than SIGKILL.
+    # The soft limit ends the process with SIGXCPU; the hard limit would send an unspecific SIGKILL.
     resource.setrlimit(resource.RLIMIT_CPU, (MAX_CPU_SECONDS, MAX_CPU_SECONDS + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if _STATM.exists():  # Other systems than Linux do not count what libraries ask for anyhow.
+    if _STATM.exists():  # Only Linux counts anonymous mappings against RLIMIT_DATA.
         pages = int(_STATM.read_text().split()[_STATM_DATA_INDEX])
         limit = pages * resource.getpagesize() + MAX_CHILD_BYTES
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
 def _discard_library_output() -> None:
-    """What C libraries print has no form, and may be of the file's choosing: nothing for a log."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
+    """Redirect stdout and stderr, because C libraries print unstructured text from the file."""
+    null_fd = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
-        os.dup2(nowhere, stream)
+        os.dup2(null_fd, stream)

@@ -1,7 +1,7 @@
-"""From whatever a file stores to upright 8-bit sRGB, without a second full-size copy.
+"""Convert decoded pixels of any mode to upright 8-bit sRGB without a second full-size copy.
 
-A 100-megapixel image takes 400 MB as RGB (Pillow spends four bytes on each such pixel), so
-everything that changes a mode works in strips, and each strip is shrunk before the next is made.
+Pillow uses four bytes per RGB pixel, so 100 megapixels take 400 MB. Therefore every mode conversion
+works in strips, and each strip is reduced before the next one is converted.
 """
 
 import io
@@ -31,11 +31,11 @@ _Conversion = Callable[[Image.Image], Image.Image]
 
 
 def to_rgb(image: Image.Image, *, reduction: int = 1) -> Image.Image:
-    """Convert a loaded image to sRGB on white, each side divided by `reduction`, rounded up.
+    """Convert a loaded image to sRGB on white, each side divided by `reduction` and rounded up.
 
     Returns:
-        An image without metadata, in mode RGB. It shares the pixels of the given one where
-        nothing had to change, so the given one should not be used any more.
+        An image in mode RGB with empty `info`. It can be the given image itself, changed in place,
+        so do not use the given image afterwards.
     """
     profile = image.info.get("icc_profile")
     target_mode = _working_mode(image)
@@ -47,13 +47,13 @@ def to_rgb(image: Image.Image, *, reduction: int = 1) -> Image.Image:
 
 
 def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
-    """Undo an EXIF orientation, 1 to 8. Makes a copy unless it is 1."""
+    """Rotate or flip an image upright by its EXIF orientation, 1 to 8. Copies unless it is 1."""
     method = _TRANSPOSE_FOR_ORIENTATION.get(orientation)
     return image if method is None else image.transpose(method)
 
 
 def _working_mode(image: Image.Image) -> str:
-    """The 8-bit mode, without alpha or palette, in which an embedded profile still applies."""
+    """Return the 8-bit mode, without alpha or palette, to which an embedded profile applies."""
     if image.mode in _COLOR_MANAGED_MODES:
         return image.mode
     return "L" if image.mode in _GREY_MODES else "RGB"
@@ -80,7 +80,7 @@ def _convert_in_strips(
 
 
 def _strips(image: Image.Image, reduction: int) -> Iterator[tuple[int, int]]:
-    """Top and bottom rows, each strip a multiple of `reduction` high except the last."""
+    """Yield the top and bottom row of each strip. Heights are multiples of `reduction`."""
     rows = max(1, _STRIP_PIXELS // image.width // reduction) * reduction
     for top in range(0, image.height, rows):
         yield top, min(top + rows, image.height)
@@ -94,18 +94,18 @@ def _flatten(strip: Image.Image, mode: str) -> Image.Image:
 
 
 def _scale_to_eight_bits(strip: Image.Image, scale: float, offset: float) -> Image.Image:
-    # Pillow clips when it converts deep modes to L, so that all but the darkest tones of a
-    # 16-bit image would be white.
+    # Pillow clips values when it converts deep modes to L, so all tones of a 16-bit image above 255
+    # would become white.
     wide = strip if strip.mode == "F" else strip.convert("I")
     return wide.point(lambda value: value * scale + offset).convert("L")
 
 
 def _eight_bit_scale(image: Image.Image) -> tuple[float, float]:
-    """The factor and summand that bring a deep greyscale image to 0 to 255.
+    """Return the factor and offset that map a deep greyscale image to 0 to 255.
 
-    Sixteen bits have a known full scale. Integers of 32 bits and floats have none: values that
-    fit a usual range are taken to use it, others are stretched from their darkest to their
-    lightest.
+    The full scale of 16-bit images is known. For 32-bit integers and floats it is not: values
+    within a common range are scaled from that range, other values from their own minimum and
+    maximum.
     """
     rounding = 0.0 if image.mode == "F" else 0.5
     if image.mode.startswith("I;16"):
@@ -119,7 +119,7 @@ def _eight_bit_scale(image: Image.Image) -> tuple[float, float]:
 
 
 def _sixteen_bit_full_scale(image: Image.Image) -> int:
-    """65535, except in a TIFF of 12 bits, which Pillow widens without scaling."""
+    """Return 65535, or 4095 for a 12-bit TIFF, which Pillow widens without scaling."""
     bits = 16
     if isinstance(image, TiffImageFile):
         bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, (16,))[0]
@@ -130,14 +130,14 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
     darkest, lightest = image.getextrema()
     assert isinstance(darkest, int | float)
     assert isinstance(lightest, int | float)
-    # Floats may be infinite or not a number; then there is no scale that means anything.
+    # Floats can be infinite or not a number. No scale is meaningful then, so use a default.
     if not darkest < lightest < float("inf") or darkest == float("-inf"):
         return 0, 255
     return darkest, lightest
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded ICC profile, or ignore one that is broken or of another colour space."""
+    """Apply an embedded ICC profile. Ignore a broken profile or one for another colour space."""
     if profile:
         try:
             transform = ImageCms.buildTransform(
@@ -147,7 +147,7 @@ def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
                 "RGB",
                 ImageCms.Intent.PERCEPTUAL,
             )
-            # In place where the modes allow it, for the memory's sake.
+            # Convert in place if the mode allows it, to save memory.
             if image.mode == "RGB":
                 ImageCms.applyTransform(image, transform, inPlace=True)
                 converted = image

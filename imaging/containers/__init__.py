@@ -1,7 +1,7 @@
-"""What an encoded image says about itself, read without decoding a pixel.
+"""Header parsers, one module per container format. No parser decodes pixels.
 
-One module for each container. Each has a function that reads an `ImageInfo`; it tells the size and notices a
-file that was cut short. They seek and read small pieces, so a large file is never held in memory,
-and they are lenient: software writes sloppy files, so a file is refused only where its decoder
-could not finish either. The decoder has the last word.
+Each module has a function that returns an `ImageInfo`: the image size and whether the file is
+complete. The parsers seek and read small pieces, so a large file is never held in memory. They are
+lenient, because much software writes slightly invalid files: a parser rejects a file only if its
+decoder would fail, too. The decoder makes the final decision.
 """

@@ -1,4 +1,4 @@
-"""The directory of tags that TIFF begins with, and EXIF consists of.
+"""Parser for TIFF tag directories, which EXIF data uses as well.
 
 https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf (section 2)
 """
@@ -10,12 +10,12 @@ from typing import BinaryIO
 from imaging.containers.reading import read_exactly
 from imaging.errors import InvalidImageError
 
-# Strips or tiles of the most finely divided image that is a photo and no attack.
+# More strips or tiles than a real photo has.
 _MAX_VALUES = 1 << 18
 
 _MAX_ENTRIES = 1 << 16
 
-# The struct letter of each type that a whole number may have: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
+# The struct format of each integer type: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
@@ -23,12 +23,12 @@ _CLASSIC, _BIG = 42, 43
 
 
 def read_directory(source: BinaryIO, tag_ids: Container[int]) -> dict[int, tuple[int, ...]]:
-    """The whole numbers that the first directory holds under the wanted tags.
+    """Return the integer values of the given tags in the first directory.
 
-    Tags that hold nothing, or no whole numbers, are left out.
+    Tags without values or with values of another type are omitted.
 
     Raises:
-        InvalidImageError: there is no directory, it holds absurdly much, or it or a wanted value
+        InvalidImageError: there is no directory, it exceeds the limits, or it or a requested value
             lies outside the file.
     """
     source.seek(0)

@@ -1,7 +1,8 @@
-"""EXIF: a TIFF directory inside another file, of which only one number matters here.
+"""Read the orientation from EXIF data, a TIFF directory inside another file.
 
-Not Pillow's reader: it keeps every tag of a block that may be megabytes, and reads an orientation
-from other places (XMP, text chunks) that browsers, which show the original, know nothing of.
+This does not use Pillow's EXIF reader. Pillow's reader loads every tag of a block that can have
+megabytes. It also reads an orientation from XMP and text chunks. Browsers, which show the original,
+ignore those.
 """
 
 import io
@@ -16,9 +17,9 @@ _SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
 
 
 def read_orientation(exif: bytes | None) -> int:
-    """The orientation, 1 to 8; 1 where there is none or where the EXIF is damaged.
+    """Return the orientation, 1 to 8, or 1 if it is missing or the EXIF data is damaged.
 
-    A photo with broken EXIF is still a photo, so nothing is raised.
+    Damaged EXIF data does not make an image invalid, so this raises nothing.
     """
     if not exif:
         return 1
@@ -31,5 +32,5 @@ def read_orientation(exif: bytes | None) -> int:
 
 
 def is_sideways(orientation: int) -> bool:
-    """Whether an EXIF orientation turns the image by a quarter."""
+    """Return whether an EXIF orientation swaps width and height."""
     return orientation in _SIDEWAYS_ORIENTATIONS

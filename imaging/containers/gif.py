@@ -1,4 +1,7 @@
-"""GIF: the screen, then extensions and frames, each a chain of blocks of up to 255 bytes.
+"""GIF header parser.
+
+The file has a logical screen descriptor, then extensions and frames. The data of each extension and
+frame is a chain of blocks of up to 255 bytes.
 
 https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 """
@@ -13,15 +16,15 @@ from imaging.errors import InvalidImageError
 _SCREEN_POSITION = 6
 _EXTENSION, _FRAME = b"!", b","
 
-# A file of twenty megabytes in full blocks has 80,000; encoders write no others but the last.
+# A file of 20 MB has 80,000 full blocks. Encoders fill every block but the last.
 _MAX_BLOCKS = 150_000
 _MAX_EXTENSIONS = 10_000
 
 
 def read_info(source: BinaryIO) -> ImageInfo:
-    """Read the first frame's header and see whether its data is all there.
+    """Read the header of the first frame and check that its data is complete.
 
-    Neither the frames after it nor the trailer are asked for: many files lack the trailer.
+    Later frames and the trailer are not checked, because many files lack the trailer.
     """
     source.seek(_SCREEN_POSITION)
     width, height, flags = struct.unpack("<HHB2x", read_exactly(source, 7))
@@ -29,9 +32,9 @@ def read_info(source: BinaryIO) -> ImageInfo:
     _find_frame(source)
     left, top, frame_width, frame_height, flags = struct.unpack("<HHHHB", read_exactly(source, 9))
     _skip_color_table(source, flags)
-    read_exactly(source, 1)  # the size of the first code
+    read_exactly(source, 1)  # The minimum code size.
     return ImageInfo(
-        # A frame that does not fit makes the screen larger.
+        # Pillow enlarges the screen if a frame does not fit.
         (max(width, left + frame_width), max(height, top + frame_height)),
         _skip_blocks(source),
         bytes_per_pixel=bytes_per_pixel("P"),
@@ -39,13 +42,13 @@ def read_info(source: BinaryIO) -> ImageInfo:
 
 
 def _find_frame(source: BinaryIO) -> None:
-    """Skip extensions and, as decoders do, what is nothing at all."""
+    """Skip to the first frame, past extensions and, as decoders do, past unknown bytes."""
     for _ in range(_MAX_EXTENSIONS):
         introducer = read_exactly(source, 1)
         if introducer == _FRAME:
             return
         if introducer == _EXTENSION:
-            read_exactly(source, 1)  # its label
+            read_exactly(source, 1)  # The label.
             if not _skip_blocks(source):
                 raise InvalidImageError
     raise InvalidImageError
@@ -57,7 +60,7 @@ def _skip_color_table(source: BinaryIO, flags: int) -> None:
 
 
 def _skip_blocks(source: BinaryIO) -> bool:
-    """Whether a chain of blocks is all there. One that ends between two only lacks its end."""
+    """Skip a chain of blocks. Return whether it is complete; a missing terminator is accepted."""
     position = source.tell()
     size = file_size(source)
     for _ in range(_MAX_BLOCKS):

@@ -1,4 +1,4 @@
-"""The value every container module returns."""
+"""The value that every header parser returns."""
 
 from dataclasses import dataclass
 
@@ -7,15 +7,15 @@ from imaging.containers.exif import is_sideways
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """A file's own claims.
+    """The properties of an image according to its header.
 
     Attributes:
-        size: (width, height) in pixels, upright.
-        is_complete: False where the file ends before its image data does.
-        is_sideways: whether the stored pixels are turned by a quarter from upright.
+        size: (width, height) in pixels, after the orientation is applied.
+        is_complete: False if the file ends before its image data does.
+        is_sideways: whether the orientation swaps width and height of the stored pixels.
         bytes_per_pixel: the memory of the decoded image.
-        codec_bytes_per_pixel: what the decoding library needs at its peak beside that.
-        cropped_pixels: how many pixels are decoded, where the size is what a crop leaves of them.
+        codec_bytes_per_pixel: the peak memory of the decoding library in addition to that.
+        cropped_pixels: the number of pixels before a crop, or 0 if the format has no crop.
     """
 
     size: tuple[int, int]
@@ -27,17 +27,17 @@ class ImageInfo:
 
     @property
     def decoded_pixels(self) -> int:
-        """How many pixels have to be decoded to get this image."""
+        """The number of pixels that must be decoded to get this image."""
         return max(self.size[0] * self.size[1], self.cropped_pixels)
 
 
 def bytes_per_pixel(mode: str) -> int:
-    """What Pillow spends on a pixel of that mode."""
+    """Return the memory that Pillow uses for a pixel of this mode."""
     if mode in ("1", "L", "P"):
         return 1
     return 2 if mode.startswith("I;16") else 4
 
 
 def upright_size(size: tuple[int, int], orientation: int) -> tuple[int, int]:
-    """The size of a stored image once its EXIF orientation is applied."""
+    """Return the size of an image after its EXIF orientation is applied."""
     return size[::-1] if is_sideways(orientation) else size

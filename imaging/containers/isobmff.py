@@ -1,15 +1,15 @@
-"""AVIF and HEIF: boxes within boxes (ISO/IEC 14496-12), an image's size being a property of it.
+"""AVIF and HEIF header parser: nested boxes (ISO/IEC 14496-12).
 
-The libraries read the whole file into memory to open it, and the web app should not hand bytes
-from strangers to a video decoder's parser only to learn a size, so the few boxes that tell it are
-read here.
+The size of an image is a property in one of the boxes. The libraries read the whole file into
+memory to find it, and the web app should not pass untrusted bytes to the parser of a video decoder
+only to read a size. So this module reads the few boxes that are needed:
 
     ftyp
-    meta ─┬─ pitm                  which item is the image
+    meta ─┬─ pitm                  the ID of the primary item, which is the image
           ├─ iinf ── infe          the items: images, tiles, EXIF
-          └─ iprp ─┬─ ipco         all properties: ispe (size), irot (turn), clap (crop),
-                   │               hvcC and av1C (codec settings), auxC (alpha and the like)
-                   └─ ipma         which property belongs to which item, in order of application
+          └─ iprp ─┬─ ipco         all properties: ispe (size), irot (rotation), clap (crop),
+                   │               hvcC and av1C (codec configuration), auxC (for example alpha)
+                   └─ ipma         the properties of each item, in order of application
     mdat
 """
 
@@ -21,10 +21,10 @@ from imaging.containers.image_info import ImageInfo
 from imaging.containers.reading import file_size, read_exactly
 from imaging.errors import InvalidImageError
 
-# More than the properties and items that a file can number.
+# More than the number of properties and items that a file can address.
 _MAX_BOXES = 1 << 15
 
-# Far more than the properties of a photo in thousands of tiles take.
+# Far more than the properties of a photo with thousands of tiles need.
 _MAX_META_BYTES = 4 * 1024 * 1024
 
 _ALPHA = b":alpha"
@@ -38,7 +38,7 @@ class _Box:
 
 @dataclass(frozen=True)
 class _PrimaryItem:
-    """The primary image as its properties describe it."""
+    """The primary image according to its properties."""
 
     size: tuple[int, int]
     is_sideways: bool
@@ -49,18 +49,19 @@ class _PrimaryItem:
 
 
 def read_avif_info(source: BinaryIO) -> ImageInfo:
-    """Read the size of the primary image and see whether a box is cut short."""
-    # libavif leaves the crop (clap) to the application, and Pillow ignores it.
+    """Read the size of the primary image and check that no box is truncated."""
+    # libavif does not apply the crop (clap), and Pillow ignores it.
     item = _read_primary_item(source, for_libheif=False)
-    # Measured with Pillow 13, libavif 1.4: the planes twice (the decoder's reserve), then RGB(A).
+    # Measured with Pillow 13 and libavif 1.4: 1.6 times the planes, because the decoder keeps
+    # buffers in reserve, and the RGB(A) copy.
     return _image_info(item, 1.6 * item.plane_bytes_per_pixel + (4 if item.has_alpha else 3))
 
 
 def read_heif_info(source: BinaryIO) -> ImageInfo:
-    """Read the size of the primary image and see whether a box is cut short."""
+    """Read the size of the primary image and check that no box is truncated."""
     item = _read_primary_item(source, for_libheif=True)
-    # Measured with pi-heif 1.4, libheif 1.23: either the copy for Python or libheif's own
-    # colour conversion, which goes through planes of full size, is the peak.
+    # Measured with pi-heif 1.4 and libheif 1.23. The peak is either the copy for Python or the
+    # colour conversion of libheif, which uses full-size planes.
     copying = 5.8 if item.has_alpha else 3.5
     converting = 3.6 * item.plane_bytes_per_pixel - 4
     return _image_info(item, max(copying, converting))
@@ -91,15 +92,16 @@ def _read_primary_item(source: BinaryIO, *, for_libheif: bool) -> _PrimaryItem:
     ]
     has_alpha = any(box.kind == b"auxC" and _ALPHA in box.payload for box in shared)
     size, is_sideways = _upright_size(own, applies_clap=for_libheif)
-    # A crop can make a monster look small. What is decoded is the largest extent of any item.
+    # The size after a crop can be far smaller than the image that is decoded, so use the largest
+    # extent of any item.
     cropped_pixels = max((_extent_pixels(box) for box in shared), default=0)
-    # The properties of a grid's tiles are not the grid's own, so those of every item count.
+    # A grid does not share the properties of its tiles, so consider the properties of all items.
     planes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
     return _PrimaryItem(size, is_sideways, is_complete, cropped_pixels, planes, has_alpha)
 
 
 def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
-    """Walk the outermost boxes: do all end inside the file, and what does `meta` hold?"""
+    """Walk the top-level boxes. Return whether all end inside the file, and the `meta` payload."""
     size = file_size(source)
     meta = None
     is_complete = True
@@ -113,10 +115,10 @@ def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
         header_length = 8
         if length == 1:
             length, header_length = int.from_bytes(header[8:16], "big"), 16
-        elif length == 0:  # up to the end of the file
+        elif length == 0:  # The box extends to the end of the file.
             length = size - position
         if not kind.strip(b"\0"):
-            break  # padding behind the last box
+            break  # Padding after the last box.
         if length < header_length or position + length > size:
             is_complete = False
             break
@@ -135,7 +137,7 @@ def _boxes(data: bytes) -> Iterator[_Box]:
         if position + 8 > len(data):
             return
         length = int.from_bytes(data[position : position + 4], "big")
-        if length < 8:  # neither a 64-bit length nor "to the end" has a place inside `meta`
+        if length < 8:  # Inside `meta`, 64-bit lengths and "to the end" are not valid.
             raise InvalidImageError
         yield _Box(data[position + 4 : position + 8], data[position + 8 : position + length])
         position += length
@@ -143,8 +145,8 @@ def _boxes(data: bytes) -> Iterator[_Box]:
 
 
 def _require_readable_items(iinf: bytes) -> None:
-    """Refuse item types and names that are no text: pi-heif 1.4 ends the process over them."""
-    entries = iinf[6 if iinf[:1] == b"\0" else 8 :]  # behind version, flags and the count
+    """Reject item types and names that are not UTF-8, because they make pi-heif 1.4 abort."""
+    entries = iinf[6 if iinf[:1] == b"\0" else 8 :]  # After version, flags and the count.
     for box in _boxes(entries):
         identifiers = 10 if box.payload[:1] == b"\3" else 8
         try:
@@ -159,11 +161,11 @@ def _primary_item(pitm: bytes) -> int:
 
 
 def _associations(ipma: bytes, item_id: int) -> Iterator[int]:
-    """The one-based numbers of an item's properties, in the order in which they apply."""
+    """Yield the one-based indices of an item's properties, in order of application."""
     version, flags = ipma[:1], ipma[3:4]
     item_width = 2 if version == b"\0" else 4
     index_width = 2 if flags and flags[0] & 1 else 1
-    is_essential = 1 << (8 * index_width - 1)  # the top bit is a flag
+    is_essential = 1 << (8 * index_width - 1)  # The top bit is a flag.
     position = 8
     for _ in range(_MAX_BOXES):
         if position + item_width >= len(ipma):
@@ -208,7 +210,7 @@ def _quotient(fraction: bytes) -> int:
 
 
 def _plane_bytes(box: _Box) -> float:
-    """Bytes for each pixel of the decoded planes, from a codec's configuration."""
+    """Return the bytes per pixel of the decoded planes, from a codec configuration box."""
     if box.kind == b"hvcC" and len(box.payload) > 17:
         chroma, depth = box.payload[16] & 3, 8 + (box.payload[17] & 7)
         samples = {0: 1.0, 1: 1.5, 2: 2.0, 3: 3.0}[chroma]

@@ -1,4 +1,7 @@
-"""JPEG: segments up to the start of the scan, then entropy-coded data up to the end marker."""
+"""JPEG parser.
+
+The file has segments up to the start of the scan, then entropy-coded data up to the end marker.
+"""
 
 import re
 from dataclasses import dataclass
@@ -12,16 +15,16 @@ from imaging.errors import InvalidImageError
 _START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
-# SOF0 to SOF15; three markers in their midst mean other things (DHT, JPG, DAC).
+# SOF0 to SOF15. Three markers in this range have other meanings (DHT, JPG, DAC).
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _END_OF_IMAGE = b"\xff\xd9"
 _EXIF = b"Exif\0\0"
-# Not an escaped byte of the scan, not a restart within it, not padding.
+# A marker other than an escaped byte of the scan, a restart marker or padding.
 _MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
-# Decoders skip what is no segment, a byte at a time. Megabytes of that, or of segments with
-# nothing in them, are a way to keep a process busy. The largest real headers have hundreds.
+# Decoders skip bytes outside segments one at a time. A hostile file can contain megabytes of them,
+# or of empty segments, to keep a process busy. The largest real headers have hundreds of segments.
 _MAX_JUNK_BYTES = 64 * 1024
 _MAX_SEGMENTS = 20_000
 _CHUNK_BYTES = 256 * 1024
@@ -32,19 +35,19 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 @dataclass
 class _Header:
-    """What the segments before the scan say."""
+    """The content of the segments before the scan."""
 
-    frame: bytes = b""  # Depth, height, width, number of components, three bytes for each.
+    frame: bytes = b""  # Depth, height, width, number of components, 3 bytes for each.
     is_progressive: bool = False
     exif: bytes | None = None
 
 
 def read_info(source: BinaryIO) -> ImageInfo:
-    """Read the header and see whether the image data reaches its end marker."""
+    """Read the header and check that the image data has an end marker."""
     header = _read_header(source)
     is_complete = _has_end_marker(source, after=source.tell())
     depth, components = header.frame[0], header.frame[5]
-    if depth != 8 or components not in _MODES:  # Pillow reads no others.
+    if depth != 8 or components not in _MODES:  # Pillow supports no others.
         raise InvalidImageError
     size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
     orientation = read_orientation(header.exif)
@@ -58,19 +61,20 @@ def read_info(source: BinaryIO) -> ImageInfo:
 
 
 def drop_unused_scans(data: bytes) -> bytes:
-    """Leave out of a progressive file what decoding it at an eighth of its size never looks at.
+    """Remove the scans of a progressive JPEG that decoding at 1/8 scale does not use.
 
-    A pixel is then the mean of a block of 8 × 8, which the first scans tell; what refines the block
-    comes in later scans and takes most of the file and of the time. What is left decodes to the
-    very same pixels: colours that are stored at half the size keep all their scans, and everything
-    keeps its first refining one, without which libjpeg smooths the means, too.
+    At this scale each pixel is the mean of a block of 8 × 8 pixels. The first scans of a component
+    hold the means; the later ones hold the details, which make up most of the file and of the
+    decoding time. The result decodes to exactly the same pixels, because two kinds of scans stay:
+    all scans of components with a lower resolution, and the first detail scan of each component,
+    without which libjpeg smooths the means.
 
     Args:
-        data: a file that read_info() has read. What it makes no sense of from there on is kept.
+        data: a file that read_info() accepts. From the first invalid segment on, it is kept as is.
     """
     kept = [data[:2]]
-    unrefined: set[int] = set()  # Components whose means are all that counts.
-    refined: set[int] = set()
+    full_resolution: set[int] = set()  # Components of which only the means are used.
+    with_details: set[int] = set()
     position = 2
     for _ in range(_MAX_SEGMENTS):
         found = _MARKER.search(data, position)
@@ -83,22 +87,22 @@ def drop_unused_scans(data: bytes) -> bytes:
             break
         position = end
         if marker in _FRAME_HEADERS:
-            unrefined = _full_resolution_components(data[content:end])
+            full_resolution = _full_resolution_components(data[content:end])
         elif marker == _START_OF_SCAN:
             after = _MARKER.search(data, end)
             end = position = after.start() if after else len(data)
             component, first_coefficient = _first_component_and_coefficient(data[content:end])
-            if first_coefficient and component in unrefined & refined:
+            if first_coefficient and component in full_resolution & with_details:
                 continue
             if first_coefficient:
-                refined.add(component)
+                with_details.add(component)
         kept.append(data[start:end])
     kept.append(data[position:])
     return b"".join(kept)
 
 
 def _full_resolution_components(frame: bytes) -> set[int]:
-    """The components with a sample for each pixel, in which a block stands for 8 × 8 pixels."""
+    """Return the components with one sample per pixel, where a block covers 8 × 8 pixels."""
     samplings = dict(zip(frame[6::3], frame[7::3], strict=False))
     across = max((sampling >> 4 for sampling in samplings.values()), default=0)
     down = max((sampling & 15 for sampling in samplings.values()), default=0)
@@ -108,7 +112,7 @@ def _full_resolution_components(frame: bytes) -> set[int]:
 
 
 def _first_component_and_coefficient(scan: bytes) -> tuple[int, int]:
-    """A scan's first component and coefficient; the latter is 0 where it tells means."""
+    """Return the first component and coefficient of a scan. Coefficient 0 is the mean."""
     components = scan[0] if scan else 0
     coefficient = 1 + 2 * components
     if len(scan) <= coefficient:
@@ -117,7 +121,7 @@ def _first_component_and_coefficient(scan: bytes) -> tuple[int, int]:
 
 
 def _read_header(source: BinaryIO) -> _Header:
-    """Walk the segments (and so past an EXIF thumbnail) to where the first scan begins."""
+    """Walk the segments, and so skip an EXIF thumbnail, up to the start of the first scan."""
     header = _Header()
     source.seek(2)
     for _ in range(_MAX_SEGMENTS):
@@ -143,7 +147,7 @@ def _read_header(source: BinaryIO) -> _Header:
 
 
 def _next_marker(source: BinaryIO) -> int:
-    """The second byte of the next marker, past any junk and padding before it."""
+    """Skip junk and padding and return the second byte of the next marker."""
     previous = 0
     for _ in range(_MAX_JUNK_BYTES):
         byte = read_exactly(source, 1)[0]
@@ -154,16 +158,16 @@ def _next_marker(source: BinaryIO) -> int:
 
 
 def _has_end_marker(source: BinaryIO, *, after: int) -> bool:
-    """Look for the end marker from the back, where it usually is.
+    """Search for the end marker backwards, because it is usually near the end.
 
-    Phones append video, depth maps and more images, so it may lie megabytes before the end.
-    Inside the scan it cannot occur by chance: entropy coding escapes the byte 0xFF.
+    Phones append video, depth maps and more images, so it can be megabytes before the end. It
+    cannot occur inside the scan by chance, because entropy coding escapes the byte 0xFF.
     """
     end = file_size(source)
     while end > after:
         start = max(after, end - _CHUNK_BYTES)
         source.seek(start)
-        # One byte more than the chunk, for a marker that lies across the boundary.
+        # Read one byte more than the chunk, in case the marker crosses the boundary.
         if _END_OF_IMAGE in source.read(end - start + 1):
             return True
         end = start
@@ -171,7 +175,7 @@ def _has_end_marker(source: BinaryIO, *, after: int) -> bool:
 
 
 def _coefficient_bytes_per_pixel(frame: bytes) -> float:
-    """A progressive file keeps all its coefficients in memory until its last scan."""
+    """Return the memory for the coefficients, which a progressive decoder keeps until the end."""
     samplings = [(sampling >> 4, sampling & 15) for sampling in frame[7::3]]
     across = max((horizontal for horizontal, _ in samplings), default=0)
     down = max((vertical for _, vertical in samplings), default=0)

@@ -1,4 +1,4 @@
-"""PNG: a row of chunks, each with its length, from IHDR to IEND."""
+"""PNG header parser. The file is a sequence of chunks with lengths, from IHDR to IEND."""
 
 from typing import BinaryIO
 
@@ -12,19 +12,19 @@ _CHUNK_HEADER_BYTES = 8
 _CRC_BYTES = 4
 _MAX_EXIF_BYTES = 1024 * 1024
 
-# A file of twenty megabytes in the small pieces that libpng writes has a few thousand.
+# A file of 20 MB has a few thousand chunks of the small size that libpng writes.
 _MAX_CHUNKS = 50_000
 
-# The check sum at the end of the compressed data, which a decoder has no need of.
+# The checksum at the end of the compressed data. Decoders do not need it.
 _ADLER_BYTES = 4
 
-# The mode that Pillow decodes each color type to, which is followed by that of sixteen bits.
+# The mode that Pillow decodes each color type to: for up to 8 bits, and for 16 bits.
 _MODES = {0: ("L", "I;16"), 2: ("RGB", "RGB"), 3: ("P", ""), 4: ("LA", "RGBA"), 6: ("RGBA", "RGBA")}
 _DEPTHS = (1, 2, 4, 8, 16)
 
 
 def read_info(source: BinaryIO) -> ImageInfo:
-    """Read the header and see whether image data is missing."""
+    """Read the header and check that no image data is missing."""
     source.seek(_SIGNATURE_BYTES)
     header = read_exactly(source, _CHUNK_HEADER_BYTES + 13)
     depth, color_type = header[16], header[17]
@@ -42,9 +42,9 @@ def read_info(source: BinaryIO) -> ImageInfo:
 
 
 def _walk_chunks(source: BinaryIO) -> tuple[bool, bytes | None]:
-    """Follow the chunks to the end: is all image data there, and is there an EXIF block?
+    """Walk all chunks. Return whether the image data is complete, and the EXIF data if any.
 
-    A missing IEND alone is tolerated, as decoders do.
+    A file that lacks only IEND is accepted, as decoders do.
     """
     exif = None
     is_complete = False

@@ -1,4 +1,4 @@
-"""Reading pieces of a file that may end too early."""
+"""Helpers to read from a file that can be truncated."""
 
 import os
 from typing import BinaryIO
@@ -7,12 +7,12 @@ from imaging.errors import InvalidImageError
 
 
 def file_size(source: BinaryIO) -> int:
-    """Length in bytes. Leaves the source at its end."""
+    """Return the length in bytes. The position is at the end afterwards."""
     return source.seek(0, os.SEEK_END)
 
 
 def read_exactly(source: BinaryIO, length: int) -> bytes:
-    """Read that many bytes or raise InvalidImageError: the file ends before it should."""
+    """Read exactly `length` bytes, or raise InvalidImageError if the file ends before."""
     data = source.read(length)
     if len(data) < length:
         raise InvalidImageError

@@ -1,4 +1,4 @@
-"""TIFF: directories of tags, of which the first one's strips or tiles hold the image."""
+"""TIFF header parser. The strips or tiles of the first tag directory hold the image."""
 
 from collections.abc import Callable
 from math import ceil
@@ -42,14 +42,14 @@ _Tags = dict[int, tuple[int, ...]]
 
 
 def read_info(source: BinaryIO) -> ImageInfo:
-    """Read the first directory and see whether its strips or tiles lie inside the file."""
+    """Read the first directory and check that its strips or tiles lie inside the file."""
     tags = read_directory(source, _TAG_IDS)
     orientation = _first(tags, _Tag.Orientation, 1)
     size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     return ImageInfo(
         upright_size(size, orientation),
         _has_all_data(tags, file_size(source)),
-        # Not sideways: Pillow's TIFF reader turns the image itself, and gives its size upright.
+        # is_sideways stays False, because Pillow's TIFF reader applies the orientation itself.
         bytes_per_pixel=_decoded_bytes_per_pixel(tags),
         codec_bytes_per_pixel=_codec_bytes_per_pixel(tags),
     )
@@ -60,7 +60,7 @@ def _has_all_data(tags: _Tags, size: int) -> bool:
     counts = tags.get(_Tag.StripByteCounts) or tags.get(_Tag.TileByteCounts) or ()
     size_of_piece = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
     for index, offset in enumerate(offsets):
-        # Software that writes no counts, or too large ones, for rows that need none is common.
+        # Many writers omit the byte counts of uncompressed strips or overstate them.
         expected = size_of_piece(index) if size_of_piece else None
         counted = counts[index] if index < len(counts) else expected or 0
         if offset + min(counted, expected or counted) > size:
@@ -69,7 +69,7 @@ def _has_all_data(tags: _Tags, size: int) -> bool:
 
 
 def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
-    """How many bytes the strip (the last one may be lower) or tile of an index takes."""
+    """Return a function from index to byte size of a strip or tile. The last strip can be lower."""
     width, rows = _strip_or_tile_size(tags)
     samples = _first(tags, _Tag.SamplesPerPixel, 1)
     if _first(tags, _Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
@@ -83,7 +83,7 @@ def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
 
 
 def _codec_bytes_per_pixel(tags: _Tags) -> float:
-    """libtiff decodes a whole strip or tile at once, and a file may be one single strip."""
+    """Return the memory for the largest strip or tile, which libtiff decodes at once."""
     pixels = _required(tags, _Tag.ImageWidth) * _required(tags, _Tag.ImageLength)
     turning = _decoded_bytes_per_pixel(tags) if _first(tags, _Tag.Orientation, 1) != 1 else 0
     if _is_uncompressed(tags):
@@ -91,12 +91,12 @@ def _codec_bytes_per_pixel(tags: _Tags) -> float:
     width, rows = _strip_or_tile_size(tags)
     sample_bytes = ceil(_max_bits(tags) * _first(tags, _Tag.SamplesPerPixel, 1) / 8)
     if _first(tags, _Tag.PhotometricInterpretation, 0) == _YCBCR:
-        sample_bytes = 4  # libtiff widens it
+        sample_bytes = 4  # libtiff expands it to four bytes.
     return turning + width * rows * sample_bytes / pixels
 
 
 def _decoded_bytes_per_pixel(tags: _Tags) -> int:
-    """Of the mode that Pillow chooses, as far as that can be told."""
+    """Return the bytes per pixel of the mode that Pillow chooses, as far as the tags show it."""
     depth = _max_bits(tags)
     if _first(tags, _Tag.SamplesPerPixel, 1) > 1 or depth > 16:
         return bytes_per_pixel("RGB")
@@ -110,7 +110,7 @@ def _is_uncompressed(tags: _Tags) -> bool:
 
 
 def _strip_or_tile_size(tags: _Tags) -> tuple[int, int]:
-    """Width and rows of a tile, or of a full strip."""
+    """Return width and rows of a tile or of a full strip."""
     width, height = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
     if _Tag.TileOffsets in tags:
         return _positive(tags, _Tag.TileWidth, width), _positive(tags, _Tag.TileLength, height)

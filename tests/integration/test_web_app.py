@@ -371,7 +371,7 @@ def test_a_form_without_scripts_leads_to_the_gallery_and_its_messages(web_app, b
     assert (redirect.status_code, response.status_code) == (303, 200)
     assert response.url == f"{web_app.url}/gallery"
     assert "good.jpg: accepted." in response.text
-    assert "bad.jpg: This file is not an image" in response.text
+    assert "bad.jpg: We can’t read this kind of file" in response.text
 
 
 # Owners

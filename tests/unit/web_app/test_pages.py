@@ -411,7 +411,7 @@ def test_a_form_leads_to_the_gallery_with_a_message_for_each_file(client, send_p
     shown = messages(gallery)
     assert (response.status_code, response.headers["Location"]) == (303, "/gallery")
     assert [outcome for outcome, _ in shown] == ["rejected", "rejected", "accepted", "duplicate"]
-    assert shown[0][1].startswith("2.jpg: This file is not an image")
+    assert shown[0][1].startswith("2.jpg: We can’t read this kind of file")
     assert shown[1][1].startswith("4.jpg: This file is empty")
     assert shown[2][1] == "b&gt;.jpg: accepted."
     assert messages(client.get("/gallery")) == []
