@@ -64,7 +64,7 @@ POLL_SECONDS = 0.25  # How exactly an upload's end is known.
 BLOCK_BYTES = 64 * 1024
 BUCKETS = 12  # Of the distribution on screen.
 
-EXIT_MISSED, EXIT_UNUSABLE = 1, 2
+EXIT_THRESHOLD_CROSSED, EXIT_CANNOT_START = 1, 2
 
 # One microsecond to one hour, to three digits: what is called 512 ms lies within half of one.
 LONGEST_MICROSECONDS = 3600 * 1_000_000
@@ -75,10 +75,10 @@ def new_histogram() -> HdrHistogram:
     return HdrHistogram(1, LONGEST_MICROSECONDS, 3)
 
 
-class UnusableError(click.ClickException):
+class StartError(click.ClickException):
     """The run cannot begin. The message says why, in one sentence."""
 
-    exit_code = EXIT_UNUSABLE
+    exit_code = EXIT_CANNOT_START
 
 
 # ---- What is asked for ---------------------------------------------------------------------------
@@ -104,11 +104,11 @@ class Target:
             parts = urlsplit(url)
             port = parts.port
         except ValueError as error:
-            raise UnusableError(f"{url!r} is not a URL: {error}.") from error
+            raise StartError(f"{url!r} is not a URL: {error}.") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UnusableError(f"{url!r} is not a URL that begins with http:// or https://.")
+            raise StartError(f"{url!r} is not a URL that begins with http:// or https://.")
         if parts.username or parts.password:
-            raise UnusableError("Leave the password out of the URL: send it with --header.")
+            raise StartError("Leave the password out of the URL: send it with --header.")
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         if parts.query:
             path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
@@ -166,10 +166,10 @@ class Threshold:
             ValueError: it is not of that form.
         """
         match = cls._SHAPE.match(text.lower())
-        if match is None or match[1] not in MEASUREMENTS:
+        if match is None or match[1] not in METRICS:
             raise ValueError(
                 f"{text!r} is not of the form 'p95>500ms', 'errors>1%' or 'rate<100'; "
-                f"what can be held: {', '.join(MEASUREMENTS)}"
+                f"what can be held: {', '.join(METRICS)}"
             )
         name, unit = match[1], match[4]
         if (unit in ("ms", "us", "s")) != (name in LATENCIES) or (unit == "%" and name != "errors"):
@@ -189,7 +189,7 @@ class Threshold:
 class Tally:
     """What was measured in some stretch of the run."""
 
-    ended: int = 0  # Requests that came to an end, whichever.
+    completed: int = 0  # Requests that came to an end, whichever.
     failed: int = 0  # Of those; why stands in `errors`.
     received_bytes: int = 0
     status_codes: Counter[int] = field(default_factory=Counter)
@@ -199,7 +199,7 @@ class Tally:
 
     def add(self, other: "Tally") -> None:
         """Take another stretch in."""
-        for name in ("ended", "failed", "received_bytes"):
+        for name in ("completed", "failed", "received_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.status_codes.update(other.status_codes)
         self.errors.update(other.errors)
@@ -224,16 +224,16 @@ class Tally:
 class Recorder:
     """Tallies the second that it is, and hands it over when the next one begins."""
 
-    def __init__(self, begins_at: float, hand_over: Callable[[tuple[int, Tally]], None]) -> None:
-        self._begins_at = begins_at
+    def __init__(self, starts_at: float, hand_over: Callable[[tuple[int, Tally]], None]) -> None:
+        self._starts_at = starts_at
         self._hand_over = hand_over
         self._second = 0
         self._tally = Tally()
-        self.last_end_at = begins_at
+        self.last_completed_at = starts_at
 
     def current(self) -> Tally:
         """The tally of this second, the one in which something ends."""
-        second = max(0, int(time.monotonic() - self._begins_at))
+        second = max(0, int(time.monotonic() - self._starts_at))
         if second != self._second:
             self.flush()
             self._second = second
@@ -244,46 +244,46 @@ class Recorder:
         self._hand_over((self._second, self._tally))
         self._tally = Tally()
 
-    def answer(self, status: int, received_bytes: int) -> None:
+    def record_response(self, status: int, received_bytes: int) -> None:
         """An answer, which may not be the end yet."""
         tally = self.current()
         tally.status_codes[status] += 1
         tally.received_bytes += received_bytes
 
-    def end(self, began_at: float, error: str | None = None) -> None:
+    def record_completed(self, started_at: float, error: str | None = None) -> None:
         """The end of a request that was answered, or that was given up when its time was over.
 
         To leave out the latter's time would flatter: it took at least this long.
         """
-        tally = self._ended()
-        _record(tally.latency, began_at)
+        tally = self._count_completed()
+        _record_latency(tally.latency, started_at)
         if error:
             tally.failed += 1
             tally.errors[error] += 1
 
-    def fail(self, error: str) -> None:
+    def record_failed(self, error: str) -> None:
         """The end of a request without an answer, whose time says nothing."""
-        tally = self._ended()
+        tally = self._count_completed()
         tally.failed += 1
         tally.errors[error] += 1
 
-    def _ended(self) -> Tally:
+    def _count_completed(self) -> Tally:
         tally = self.current()
-        tally.ended += 1
-        self.last_end_at = time.monotonic()
+        tally.completed += 1
+        self.last_completed_at = time.monotonic()
         return tally
 
-    def uploaded(self, began_at: float) -> None:
+    def record_upload(self, started_at: float) -> None:
         """An upload was taken in; what becomes of its image is not known yet."""
-        _record(self.current().upload_latency, began_at)
+        _record_latency(self.current().upload_latency, started_at)
 
 
-def _record(histogram: HdrHistogram, began_at: float) -> None:
-    microseconds = round((time.monotonic() - began_at) * 1_000_000)
+def _record_latency(histogram: HdrHistogram, started_at: float) -> None:
+    microseconds = round((time.monotonic() - started_at) * 1_000_000)
     histogram.record_value(min(max(1, microseconds), LONGEST_MICROSECONDS))
 
 
-class NoAnswerError(Exception):
+class NoResponseError(Exception):
     """A request got no answer. `kind` groups it with others of its kind."""
 
     def __init__(self, kind: str, *, timed_out: bool = False) -> None:
@@ -321,7 +321,7 @@ class Connection:
             insecure=not plan.verify_tls,
         )
 
-    def ask(
+    def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
         """Send one request and read its answer whole: status and body.
@@ -334,10 +334,10 @@ class Connection:
                 response = self._client.request(method, path, body, headers)
                 return response.status_code, bytes(response.read())
         except (OSError, ValueError) as error:
-            raise _no_answer(error) from error
+            raise _no_response(error) from error
         except Exception as error:
             if type(error).__module__.startswith("geventhttpclient"):
-                raise _no_answer(error) from error
+                raise _no_response(error) from error
             raise
 
 
@@ -354,38 +354,38 @@ def _tls_context(*, verify: bool) -> ssl.SSLContext:
     return context
 
 
-def _no_answer(error: Exception) -> NoAnswerError:
+def _no_response(error: Exception) -> NoResponseError:
     if isinstance(error, TimeoutError):
-        return NoAnswerError("timed out", timed_out=True)
+        return NoResponseError("timed out", timed_out=True)
     if isinstance(error, ssl.SSLError):
-        return NoAnswerError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
+        return NoResponseError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
     if isinstance(error, socket.gaierror):
-        return NoAnswerError("the host name is not known")
+        return NoResponseError("the host name is not known")
     if isinstance(error, ConnectionRefusedError):
-        return NoAnswerError("connection refused")
+        return NoResponseError("connection refused")
     if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
-        return NoAnswerError("connection closed by the server")
+        return NoResponseError("connection closed by the server")
     if isinstance(error, OSError):
-        return NoAnswerError(error.strerror or type(error).__name__)
-    return NoAnswerError("the answer is not HTTP")
+        return NoResponseError(error.strerror or type(error).__name__)
+    return NoResponseError("the answer is not HTTP")
 
 
-def send_request(plan: Plan, connection: Connection, recorder: Recorder, began_at: float) -> None:
+def send_request(plan: Plan, connection: Connection, recorder: Recorder, started_at: float) -> None:
     """One request, as the options describe it."""
     try:
-        status, body = connection.ask(plan.method, plan.target.path, plan.body)
-    except NoAnswerError as error:
-        _record_no_answer(recorder, began_at, error)
+        status, body = connection.request(plan.method, plan.target.path, plan.body)
+    except NoResponseError as error:
+        _record_no_response(recorder, started_at, error)
         return
-    recorder.answer(status, len(body))
-    recorder.end(began_at, None if status < 400 else f"HTTP {status}")
+    recorder.record_response(status, len(body))
+    recorder.record_completed(started_at, None if status < 400 else f"HTTP {status}")
 
 
-def _record_no_answer(recorder: Recorder, began_at: float, error: NoAnswerError) -> None:
+def _record_no_response(recorder: Recorder, started_at: float, error: NoResponseError) -> None:
     if error.timed_out:
-        recorder.end(began_at, error.kind)
+        recorder.record_completed(started_at, error.kind)
     else:
-        recorder.fail(error.kind)
+        recorder.record_failed(error.kind)
 
 
 class Uploader:
@@ -397,14 +397,14 @@ class Uploader:
         path = plan.target.path.rstrip("/")
         self._path = path if path.endswith("/upload") else f"{path}/upload"
         self._images = [(path.name, path.read_bytes()) for path in plan.uploads]
-        self._turn = count(os.getpid())  # Processes begin with different files.
+        self._counter = count(os.getpid())  # Processes begin with different files.
 
     def __call__(
-        self, plan: Plan, connection: Connection, recorder: Recorder, began_at: float
+        self, plan: Plan, connection: Connection, recorder: Recorder, started_at: float
     ) -> None:
         """One upload, from its first byte to its image's last status."""
         try:
-            status, body = connection.ask(
+            status, body = connection.request(
                 "POST",
                 self._path,
                 self._form(),
@@ -413,31 +413,37 @@ class Uploader:
                     "Content-Type": f"multipart/form-data; boundary={self._boundary}",
                 },
             )
-        except NoAnswerError as error:
-            _record_no_answer(recorder, began_at, error)
+        except NoResponseError as error:
+            _record_no_response(recorder, started_at, error)
             return
-        recorder.answer(status, len(body))
+        recorder.record_response(status, len(body))
         result = _first_result(body)
         if result is None:
-            recorder.fail(f"HTTP {status}" if status >= 400 else "the answer is not an upload's")
+            recorder.record_failed(
+                f"HTTP {status}" if status >= 400 else "the answer is not an upload's"
+            )
             return
         if result["outcome"] == "rejected":
-            recorder.fail(f"rejected: {result['error']['code']}")
+            recorder.record_failed(f"rejected: {result['error']['code']}")
             return
-        recorder.uploaded(began_at)
+        recorder.record_upload(started_at)
         # Whatever host the answer names, only this one is asked.
         status_path = urlsplit(result["status_url"])._replace(scheme="", netloc="").geturl()
-        recorder.end(began_at, self._await_caption(connection, began_at, status_path))
+        recorder.record_completed(
+            started_at, self._await_caption(connection, started_at, status_path)
+        )
 
-    def _await_caption(self, connection: Connection, began_at: float, path: str) -> str | None:
+    def _await_caption(self, connection: Connection, started_at: float, path: str) -> str | None:
         """Ask until the image is complete; if it will not be, say why."""
         import gevent
 
-        while time.monotonic() - began_at < self._plan.caption_timeout_seconds:
+        while time.monotonic() - started_at < self._plan.caption_timeout_seconds:
             gevent.sleep(POLL_SECONDS)
             # A status that cannot be had now is asked for again: the image is on its way.
-            with suppress(NoAnswerError, ValueError, KeyError, TypeError):
-                status, body = connection.ask("GET", path, headers={"Accept": "application/json"})
+            with suppress(NoResponseError, ValueError, KeyError, TypeError):
+                status, body = connection.request(
+                    "GET", path, headers={"Accept": "application/json"}
+                )
                 image: dict[str, Any] = json.loads(body) if status == 200 else {"status": "pending"}
                 if image["status"] == "completed":
                     return None
@@ -448,7 +454,7 @@ class Uploader:
         return f"not complete after {self._plan.caption_timeout_seconds:g} s"
 
     def _form(self) -> bytes:
-        name, data = self._images[next(self._turn) % len(self._images)]
+        name, data = self._images[next(self._counter) % len(self._images)]
         # Bytes behind an image's end are nothing to who decodes it, and make another file of it:
         # one with a hash of its own, which nobody has captioned yet.
         end = os.urandom(16) if self._plan.unique else b""
@@ -480,15 +486,15 @@ Send = Callable[[Plan, Connection, Recorder, float], None]
 class Schedule:
     """When one process begins its requests: those numbered `first`, `first + step`, …"""
 
-    def __init__(self, plan: Plan, begins_at: float, first: int, step: int) -> None:
+    def __init__(self, plan: Plan, starts_at: float, first: int, step: int) -> None:
         self._plan = plan
-        self._begins_at = begins_at
-        self._ends_at = begins_at + (plan.duration_seconds or math.inf)
+        self._starts_at = starts_at
+        self._stops_at = starts_at + (plan.duration_seconds or math.inf)
         self._numbers = count(first, step)
         self.is_stopped = False
-        self.begun = 0
+        self.started = 0
 
-    def wait_for_turn(self, sleep: Callable[[float], None]) -> float | None:
+    def wait_for_next(self, sleep: Callable[[float], None]) -> float | None:
         """Wait until the next request is to begin. Each connection that is free takes one.
 
         Returns:
@@ -497,29 +503,29 @@ class Schedule:
         number = next(self._numbers)
         if self._plan.num_requests is not None and number >= self._plan.num_requests:
             return None
-        intended = self._begins_at + (number / self._plan.rate if self._plan.rate else 0)
-        if intended >= self._ends_at:
+        scheduled_at = self._starts_at + (number / self._plan.rate if self._plan.rate else 0)
+        if scheduled_at >= self._stops_at:
             return None
-        while (left := intended - time.monotonic()) > 0 and not self.is_stopped:
+        while (left := scheduled_at - time.monotonic()) > 0 and not self.is_stopped:
             sleep(min(left, 0.2))
-        if self.is_stopped or time.monotonic() >= self._ends_at:
+        if self.is_stopped or time.monotonic() >= self._stops_at:
             return None
-        self.begun += 1
-        return intended if self._plan.rate else time.monotonic()
+        self.started += 1
+        return scheduled_at if self._plan.rate else time.monotonic()
 
 
 @dataclass(frozen=True)
-class Farewell:
+class WorkerDone:
     """What a process knows when it is done: requests begun, and when the last one ended."""
 
-    begun: int
-    last_end_at: float
+    started: int
+    last_completed_at: float
 
 
-def drive(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> None:
+def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> None:
     """What one process does: send, measure, and hand each second to who started it.
 
-    It says "ready", is told when to begin, and may be told to stop. Its last word is a `Farewell`.
+    It sends "ready", receives the start time, can receive "stop", and ends with a `WorkerDone`.
     """
     import gevent
 
@@ -529,11 +535,11 @@ def drive(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> No
     send: Send = Uploader(plan) if plan.uploads else send_request
     opened = [Connection(plan) for _ in range(connections)]
     pipe.send("ready")
-    begins_at = pipe.recv()
+    starts_at = pipe.recv()
 
     def work(schedule: Schedule, connection: Connection, recorder: Recorder) -> None:
-        while (began_at := schedule.wait_for_turn(gevent.sleep)) is not None:
-            send(plan, connection, recorder, began_at)
+        while (started_at := schedule.wait_for_next(gevent.sleep)) is not None:
+            send(plan, connection, recorder, started_at)
 
     def run(schedule: Schedule, recorder: Recorder) -> None:
         workers = [gevent.spawn(work, schedule, connection, recorder) for connection in opened]
@@ -549,13 +555,13 @@ def drive(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> No
 
     if plan.warm_up_seconds:
         warm_up = replace(plan, num_requests=None, duration_seconds=plan.warm_up_seconds)
-        run(Schedule(warm_up, begins_at, first, step), Recorder(begins_at, lambda second: None))
-        begins_at += plan.warm_up_seconds
-    recorder = Recorder(begins_at, pipe.send)
-    schedule = Schedule(plan, begins_at, first, step)
+        run(Schedule(warm_up, starts_at, first, step), Recorder(starts_at, lambda second: None))
+        starts_at += plan.warm_up_seconds
+    recorder = Recorder(starts_at, pipe.send)
+    schedule = Schedule(plan, starts_at, first, step)
     run(schedule, recorder)
     recorder.flush()
-    pipe.send(Farewell(schedule.begun, recorder.last_end_at))
+    pipe.send(WorkerDone(schedule.started, recorder.last_completed_at))
 
 
 def _allow_many_connections(connections: int) -> None:
@@ -596,18 +602,18 @@ class Timeline:
 
 
 @dataclass
-class Measured:
+class RunResult:
     """What all processes measured."""
 
     started_at: datetime
     seconds: float = 0.0
-    begun: int = 0
+    started: int = 0
     is_interrupted: bool = False
     total: Tally = field(default_factory=Tally)
     timeline: Timeline = field(default_factory=Timeline)
 
 
-def run(plan: Plan, show: Callable[[Measured], None]) -> Measured:
+def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
     """Carry the plan out.
 
     Args:
@@ -626,7 +632,7 @@ def run(plan: Plan, show: Callable[[Measured], None]) -> Measured:
         here, there = context.Pipe()
         connections = len(range(index, plan.concurrency, processes))
         child = context.Process(
-            target=drive, args=(plan, index, processes, connections, there), daemon=True
+            target=run_worker, args=(plan, index, processes, connections, there), daemon=True
         )
         child.start()
         there.close()
@@ -635,10 +641,10 @@ def run(plan: Plan, show: Callable[[Measured], None]) -> Measured:
     try:
         for pipe in pipes:
             _receive(pipe)  # It is ready.
-        begins_at = time.monotonic() + 0.05
+        starts_at = time.monotonic() + 0.05
         for pipe in pipes:
-            pipe.send(begins_at)
-        return _collect(plan, pipes, begins_at + plan.warm_up_seconds, show)
+            pipe.send(starts_at)
+        return _collect(plan, pipes, starts_at + plan.warm_up_seconds, show)
     finally:
         for child in children:
             child.terminate()
@@ -648,44 +654,44 @@ def run(plan: Plan, show: Callable[[Measured], None]) -> Measured:
 def _collect(
     plan: Plan,
     pipes: Sequence[Pipe],
-    begins_at: float,
-    show: Callable[[Measured], None],
-) -> Measured:
-    measured = Measured(datetime.now(UTC))
-    working = list(pipes)
+    starts_at: float,
+    show: Callable[[RunResult], None],
+) -> RunResult:
+    result = RunResult(datetime.now(UTC))
+    running = list(pipes)
     # Without a duration a run is over with its last answer, whenever word of that arrives.
-    last_end_at = begins_at + (0 if plan.duration_seconds is None else plan.duration_seconds)
-    while working:
+    last_completed_at = starts_at + (0 if plan.duration_seconds is None else plan.duration_seconds)
+    while running:
         try:
-            for pipe in wait(working, timeout=0.2):
+            for pipe in wait(running, timeout=0.2):
                 assert isinstance(pipe, Pipe)
                 message = _receive(pipe)
-                if isinstance(message, Farewell):
-                    measured.begun += message.begun
-                    last_end_at = max(last_end_at, message.last_end_at)
-                    working.remove(pipe)
+                if isinstance(message, WorkerDone):
+                    result.started += message.started
+                    last_completed_at = max(last_completed_at, message.last_completed_at)
+                    running.remove(pipe)
                 else:
                     second, tally = message
-                    measured.total.add(tally)
-                    measured.timeline.add(second, tally)
-            measured.seconds = max(0.0, time.monotonic() - begins_at)
-            show(measured)
+                    result.total.add(tally)
+                    result.timeline.add(second, tally)
+            result.seconds = max(0.0, time.monotonic() - starts_at)
+            show(result)
         except KeyboardInterrupt:
-            if measured.is_interrupted:
+            if result.is_interrupted:
                 raise
-            measured.is_interrupted = True
-            for pipe in working:
+            result.is_interrupted = True
+            for pipe in running:
                 pipe.send("stop")
-    if not measured.is_interrupted:
-        measured.seconds = last_end_at - begins_at
-    return measured
+    if not result.is_interrupted:
+        result.seconds = last_completed_at - starts_at
+    return result
 
 
 def _receive(pipe: Pipe) -> Any:
     try:
         return pipe.recv()
     except EOFError as error:
-        raise UnusableError("A sending process stopped; what it said stands above.") from error
+        raise StartError("A sending process stopped; what it said stands above.") from error
 
 
 # ---- What it amounts to --------------------------------------------------------------------------
@@ -727,7 +733,7 @@ class Latency:
 _LATENCY_NAMES = [name.replace("_", ".") for name in Latency.__dataclass_fields__]
 UPLOAD_LATENCIES = [f"upload_{name}" for name in _LATENCY_NAMES]
 LATENCIES = [*_LATENCY_NAMES, *UPLOAD_LATENCIES]
-MEASUREMENTS = [*LATENCIES, "errors", "rate"]
+METRICS = [*LATENCIES, "errors", "rate"]
 
 
 @dataclass(frozen=True)
@@ -779,7 +785,7 @@ class Summary:
     distribution: list[Bucket]
     timeline: list[Point]
 
-    def measurement(self, name: str) -> float | None:
+    def metric(self, name: str) -> float | None:
         """A measurement by the name thresholds give it; None where there is none."""
         if name == "errors":
             return float(self.failed + self.unsent)
@@ -793,29 +799,29 @@ class Summary:
         return getattr(latency, field_name) if latency else None
 
 
-def summarise(plan: Plan, measured: Measured) -> Summary:
+def summarise(plan: Plan, result: RunResult) -> Summary:
     """What was measured, in numbers a person reads. Reads no clock and shows nothing."""
-    total, seconds = measured.total, measured.seconds
+    total, seconds = result.total, result.seconds
     return Summary(
         url=plan.target.url,
-        started_at=measured.started_at.isoformat(timespec="seconds"),
+        started_at=result.started_at.isoformat(timespec="seconds"),
         seconds=seconds,
-        is_interrupted=measured.is_interrupted,
-        requests=total.ended,
+        is_interrupted=result.is_interrupted,
+        requests=total.completed,
         failed=total.failed,
-        unsent=max(0, _asked_for(plan, seconds) - measured.begun),
-        rate=(total.ended - total.failed) / seconds if seconds else 0.0,
+        unsent=max(0, _scheduled_requests(plan, seconds) - result.started),
+        rate=(total.completed - total.failed) / seconds if seconds else 0.0,
         received_bytes=total.received_bytes,
         status_codes={str(code): number for code, number in sorted(total.status_codes.items())},
         errors=dict(total.errors.most_common()),
         latency=Latency.of(total.latency),
         upload_latency=Latency.of(total.upload_latency),
         distribution=_distribution(total.latency),
-        timeline=_points(measured.timeline, seconds),
+        timeline=_timeline_points(result.timeline, seconds),
     )
 
 
-def _asked_for(plan: Plan, seconds: float) -> int:
+def _scheduled_requests(plan: Plan, seconds: float) -> int:
     """How many requests the clock called for; 0 when no clock did."""
     if plan.rate is None:
         return 0
@@ -844,7 +850,7 @@ def _distribution(histogram: HdrHistogram) -> list[Bucket]:
     ]
 
 
-def _points(timeline: Timeline, seconds: float) -> list[Point]:
+def _timeline_points(timeline: Timeline, seconds: float) -> list[Point]:
     def milliseconds(tally: Tally, percentile: float) -> float | None:
         if not tally.latency.total_count:
             return None
@@ -856,24 +862,24 @@ def _points(timeline: Timeline, seconds: float) -> list[Point]:
         second = index * timeline.seconds_each
         lasted = max(0.001, min(timeline.seconds_each, seconds - second))
         percentiles = (milliseconds(tally, p) for p in (50, 95, 99))
-        points.append(Point(second, tally.ended / lasted, tally.failed, *percentiles))
+        points.append(Point(second, tally.completed / lasted, tally.failed, *percentiles))
     # What is left of the last second is too short to be a rate.
     return points[:-1] if len(points) > 1 and seconds % timeline.seconds_each < 0.5 else points
 
 
-def missed(summary: Summary, thresholds: Sequence[Threshold]) -> list[str]:
+def crossed_thresholds(summary: Summary, thresholds: Sequence[Threshold]) -> list[str]:
     """The thresholds that were crossed, each with what was measured."""
     found = []
     for threshold in thresholds:
-        value = summary.measurement(threshold.name)
+        value = summary.metric(threshold.name)
         if value is None:
             found.append(f"{threshold.text}: nothing was measured")
         elif value > threshold.limit if threshold.is_above else value < threshold.limit:
-            found.append(f"{threshold.text}: it was {_measurement_text(threshold.name, value)}")
+            found.append(f"{threshold.text}: it was {_metric_text(threshold.name, value)}")
     return found
 
 
-def _measurement_text(name: str, value: float) -> str:
+def _metric_text(name: str, value: float) -> str:
     if name in LATENCIES:
         return duration_text(value)
     return f"{value:.2%}" if name == "error_share" else f"{value:,.4g}"
@@ -904,9 +910,9 @@ def bytes_text(number: float) -> str:
 def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
     """The summary as tables."""
     what = "images" if plan.uploads else "requests"
-    ended = "[yellow]interrupted after[/]" if summary.is_interrupted else "in"
+    ending = "[yellow]interrupted after[/]" if summary.is_interrupted else "in"
     console.print(
-        f"\n[bold]{summary.requests:,} {what}[/] {ended} {summary.seconds:.1f} s: "
+        f"\n[bold]{summary.requests:,} {what}[/] {ending} {summary.seconds:.1f} s: "
         f"[bold]{summary.rate:,.1f}[/] a second ended well, "
         f"{bytes_text(summary.received_bytes)} received"
     )
@@ -963,10 +969,10 @@ def _print_distribution(console: Console, summary: Summary) -> None:
 
 
 @contextmanager
-def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[Measured], None]]:
+def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[RunResult], None]]:
     """A bar and the numbers so far, while the run lasts. Nothing where nobody looks."""
     if not console.is_terminal:
-        yield lambda measured: None
+        yield lambda result: None
         return
     counted = plan.num_requests is not None
     progress = Progress(
@@ -979,13 +985,13 @@ def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[Measured],
     task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
     with Live(progress, console=console, transient=True, refresh_per_second=5):
 
-        def show(measured: Measured) -> None:
-            total = measured.total
+        def show(result: RunResult) -> None:
+            total = result.total
             latency = Latency.of(total.latency)
             progress.update(
                 task,
-                completed=total.ended if counted else measured.seconds,
-                description=f"{total.ended:,} ended, {total.failed:,} failed"
+                completed=total.completed if counted else result.seconds,
+                description=f"{total.completed:,} completed, {total.failed:,} failed"
                 + (
                     f", p50 {duration_text(latency.p50)}, p99 {duration_text(latency.p99)}"
                     if latency
@@ -1318,7 +1324,7 @@ def main(
     Exit status: 0; 1 when a --fail-if came true; 2 when the run could not begin.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
-    uploads = _images(upload) if upload else ()
+    uploads = _list_images(upload) if upload else ()
     if upload and (body is not None or method):
         raise click.UsageError("--upload sends its own requests; leave out --body and --method.")
     if not upload and any(threshold.name in UPLOAD_LATENCIES for threshold in thresholds):
@@ -1326,33 +1332,33 @@ def main(
     plan = Plan(
         target=Target.parse(url),
         duration_seconds=duration_seconds,
-        num_requests=_number(options.pop("num_requests"), duration_seconds, uploads),
-        concurrency=_concurrency(options.pop("concurrency"), options["rate"]),
+        num_requests=_resolve_num_requests(options.pop("num_requests"), duration_seconds, uploads),
+        concurrency=_resolve_concurrency(options.pop("concurrency"), options["rate"]),
         verify_tls=not insecure,
         method=(method or ("GET" if body is None else "POST")).upper(),
-        body=_body(body),
+        body=_read_body(body),
         uploads=uploads,
         **options,
     )
-    _check_that_it_answers(plan)
+    _check_connection(plan)
     for path in (json_path, html_path):
         if path:
             _check_writable(path)
     with live_progress(console, plan) as show:
-        measured = run(plan, show)
-    summary = summarise(plan, measured)
+        result = run(plan, show)
+    summary = summarise(plan, result)
     if json_path:
         write_json(json_path, summary)
     if html_path:
         write_html(html_path, plan, summary)
     print_summary(console, plan, summary)
-    if crossed := missed(summary, thresholds):
+    if crossed := crossed_thresholds(summary, thresholds):
         for line in crossed:
             console.print(f"[red]FAILED[/] {line}", highlight=False)
-        sys.exit(EXIT_MISSED)
+        sys.exit(EXIT_THRESHOLD_CROSSED)
 
 
-def _number(
+def _resolve_num_requests(
     num_requests: int | None, duration_seconds: float | None, uploads: Sequence[Path]
 ) -> int | None:
     if num_requests is None and duration_seconds is None:
@@ -1360,7 +1366,7 @@ def _number(
     return num_requests
 
 
-def _concurrency(concurrency: int | None, rate: float | None) -> int:
+def _resolve_concurrency(concurrency: int | None, rate: float | None) -> int:
     if concurrency is not None:
         return concurrency
     if rate is None:
@@ -1368,7 +1374,7 @@ def _concurrency(concurrency: int | None, rate: float | None) -> int:
     return min(MAX_DEFAULT_CONCURRENCY, max(DEFAULT_CONCURRENCY, math.ceil(rate)))
 
 
-def _body(body: str | None) -> bytes:
+def _read_body(body: str | None) -> bytes:
     if body is None:
         return b""
     if not body.startswith("@"):
@@ -1376,26 +1382,24 @@ def _body(body: str | None) -> bytes:
     try:
         return Path(body[1:]).read_bytes()
     except OSError as error:
-        raise UnusableError(
-            f"The body cannot be read from {body[1:]}: {error.strerror}."
-        ) from error
+        raise StartError(f"The body cannot be read from {body[1:]}: {error.strerror}.") from error
 
 
-def _images(path: Path) -> tuple[Path, ...]:
+def _list_images(path: Path) -> tuple[Path, ...]:
     if path.is_file():
         return (path,)
     images = tuple(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
     if not images:
-        raise UnusableError(f"There is no file in {path}.")
+        raise StartError(f"There is no file in {path}.")
     return images
 
 
 def _check_writable(path: Path) -> None:
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise UnusableError(f"{path} cannot be written.")
+        raise StartError(f"{path} cannot be written.")
 
 
-def _check_that_it_answers(plan: Plan) -> None:
+def _check_connection(plan: Plan) -> None:
     """Open one connection and close it: a wrong address is told in a sentence, not in errors."""
     target = plan.target
     where = f"{target.host} port {target.port}"
@@ -1408,20 +1412,20 @@ def _check_that_it_answers(plan: Plan) -> None:
                 with context.wrap_socket(plain, server_hostname=target.host):
                     pass
     except socket.gaierror as error:
-        raise UnusableError(f"There is no host named {target.host}.") from error
+        raise StartError(f"There is no host named {target.host}.") from error
     except ConnectionRefusedError as error:
-        raise UnusableError(f"Nothing listens on {where}.") from error
+        raise StartError(f"Nothing listens on {where}.") from error
     except TimeoutError as error:
-        raise UnusableError(f"{where} did not take a connection in time.") from error
+        raise StartError(f"{where} did not take a connection in time.") from error
     except ssl.SSLCertVerificationError as error:
-        raise UnusableError(
+        raise StartError(
             f"The TLS certificate of {where} is not to be trusted ({error.verify_message}); "
             "--insecure accepts it."
         ) from error
     except ssl.SSLError as error:
-        raise UnusableError(f"{where} does not speak TLS ({error.reason}).") from error
+        raise StartError(f"{where} does not speak TLS ({error.reason}).") from error
     except OSError as error:
-        raise UnusableError(f"{where} cannot be reached: {error.strerror or error}.") from error
+        raise StartError(f"{where} cannot be reached: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

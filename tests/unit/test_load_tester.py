@@ -9,14 +9,14 @@ from packaging.requirements import Requirement
 
 import load_tester
 from load_tester import (
-    Measured,
     Plan,
+    RunResult,
+    StartError,
     Tally,
     Target,
     Threshold,
     Timeline,
-    UnusableError,
-    missed,
+    crossed_thresholds,
     summarise,
     write_html,
     write_json,
@@ -31,21 +31,21 @@ def make_plan(**overrides):
 
 
 def make_tally(*latencies_ms, status=200, **overrides):
-    tally = Tally(ended=len(latencies_ms), **overrides)
+    tally = Tally(completed=len(latencies_ms), **overrides)
     tally.status_codes[status] += len(latencies_ms)
     for latency_ms in latencies_ms:
         tally.latency.record_value(latency_ms * 1000)
     return tally
 
 
-def make_measured(*tallies, seconds=None, begun=0, is_interrupted=False):
-    measured = Measured(datetime(2026, 1, 2, tzinfo=UTC), begun=begun)
+def make_result(*tallies, seconds=None, started=0, is_interrupted=False):
+    result = RunResult(datetime(2026, 1, 2, tzinfo=UTC), started=started)
     for second, tally in enumerate(tallies):
-        measured.total.add(tally)
-        measured.timeline.add(second, tally)
-    measured.seconds = len(tallies) if seconds is None else seconds
-    measured.is_interrupted = is_interrupted
-    return measured
+        result.total.add(tally)
+        result.timeline.add(second, tally)
+    result.seconds = len(tallies) if seconds is None else seconds
+    result.is_interrupted = is_interrupted
+    return result
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_url_says_where_to_connect_and_what_to_ask_for(url, expected):
     ["", "host", "ftp://host/", "http://", "http://host:port/", "http://[::1", "http://a:b@c/"],
 )
 def test_what_is_no_url_is_refused_in_a_sentence(url):
-    with pytest.raises(UnusableError) as caught:
+    with pytest.raises(StartError) as caught:
         Target.parse(url)
 
     assert caught.value.message.endswith(".")
@@ -77,11 +77,11 @@ def test_what_is_no_url_is_refused_in_a_sentence(url):
 
 
 def test_percentiles_are_those_of_all_processes_and_seconds_together():
-    measured = make_measured(
+    result = make_result(
         make_tally(*range(1, 51)), make_tally(*range(51, 101)), make_tally(), seconds=3
     )
 
-    summary = summarise(make_plan(), measured)
+    summary = summarise(make_plan(), result)
 
     assert summary.requests == 100
     assert summary.rate == pytest.approx(100 / 3)
@@ -94,7 +94,7 @@ def test_a_second_without_answers_changes_nothing_on_its_way_between_processes()
     seconds = [make_tally(5, 9), Tally(), make_tally(7)]
 
     summary = summarise(
-        make_plan(), make_measured(*(pickle.loads(pickle.dumps(tally)) for tally in seconds))
+        make_plan(), make_result(*(pickle.loads(pickle.dumps(tally)) for tally in seconds))
     )
 
     assert summary.latency.min == pytest.approx(5, rel=0.002)
@@ -105,39 +105,41 @@ def test_what_failed_is_counted_once_and_does_not_end_well():
     failed = make_tally(5, 5, failed=2, status=503)
     failed.errors["HTTP 503"] += 2
 
-    summary = summarise(make_plan(), make_measured(make_tally(5, 5, 5), failed))
+    summary = summarise(make_plan(), make_result(make_tally(5, 5, 5), failed))
 
     assert (summary.requests, summary.failed) == (5, 2)
     assert summary.rate == pytest.approx(1.5)
     assert summary.status_codes == {"200": 3, "503": 2}
-    assert summary.measurement("error_share") == pytest.approx(0.4)
+    assert summary.metric("error_share") == pytest.approx(0.4)
 
 
 def test_a_run_in_which_nothing_was_answered_has_no_latency():
-    nothing = Tally(ended=3, failed=3)
+    nothing = Tally(completed=3, failed=3)
     nothing.errors["connection refused"] += 3
 
-    summary = summarise(make_plan(), make_measured(nothing))
+    summary = summarise(make_plan(), make_result(nothing))
 
     assert summary.latency is None
     assert summary.distribution == []
-    assert missed(summary, [Threshold.parse("p95>1s")]) == ["p95>1s: nothing was measured"]
+    assert crossed_thresholds(summary, [Threshold.parse("p95>1s")]) == [
+        "p95>1s: nothing was measured"
+    ]
 
 
 def test_requests_that_the_clock_called_for_and_nobody_sent_are_errors():
     plan = make_plan(num_requests=None, duration_seconds=10, rate=50)
 
-    summary = summarise(plan, make_measured(make_tally(1), seconds=12, begun=400))
+    summary = summarise(plan, make_result(make_tally(1), seconds=12, started=400))
 
     assert summary.unsent == 100
-    assert summary.measurement("errors") == 100
+    assert summary.metric("errors") == 100
 
 
 def test_an_interrupted_run_misses_only_what_was_called_for_until_then():
     plan = make_plan(num_requests=None, duration_seconds=60, rate=50)
 
     summary = summarise(
-        plan, make_measured(make_tally(1), seconds=2, begun=100, is_interrupted=True)
+        plan, make_result(make_tally(1), seconds=2, started=100, is_interrupted=True)
     )
 
     assert summary.unsent == 0
@@ -147,7 +149,7 @@ def test_an_interrupted_run_misses_only_what_was_called_for_until_then():
 def test_the_distribution_counts_every_request_once():
     latencies = [1] * 50 + list(range(2, 200)) + [5000]
 
-    summary = summarise(make_plan(), make_measured(make_tally(*latencies)))
+    summary = summarise(make_plan(), make_result(make_tally(*latencies)))
 
     assert sum(bucket.count for bucket in summary.distribution) == len(latencies)
     assert summary.distribution[-1].up_to == pytest.approx(5000, rel=0.002)
@@ -162,7 +164,7 @@ def test_a_long_run_keeps_few_points_and_every_request():
         timeline.add(second, make_tally(1))
 
     assert len(timeline.points) <= Timeline.MAX_POINTS
-    assert sum(tally.ended for tally in timeline.points.values()) == 3600
+    assert sum(tally.completed for tally in timeline.points.values()) == 3600
 
 
 @pytest.mark.parametrize(
@@ -192,10 +194,13 @@ def test_a_threshold_that_cannot_be_meant_is_refused(text):
 
 
 def test_only_thresholds_that_were_crossed_are_named():
-    summary = summarise(make_plan(), make_measured(make_tally(*range(1, 101)), seconds=1))
+    summary = summarise(make_plan(), make_result(make_tally(*range(1, 101)), seconds=1))
     thresholds = [Threshold.parse(text) for text in ("p50>40ms", "p50>60ms", "rate<99", "rate<101")]
 
-    assert missed(summary, thresholds) == ["p50>40ms: it was 50 ms", "rate<101: it was 100"]
+    assert crossed_thresholds(summary, thresholds) == [
+        "p50>40ms: it was 50 ms",
+        "rate<101: it was 100",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -207,7 +212,7 @@ def test_durations_read_as_people_write_them(milliseconds, text):
 
 
 def test_the_json_file_holds_the_summary(tmp_path):
-    write_json(tmp_path / "r.json", summarise(make_plan(), make_measured(make_tally(1, 2, 3))))
+    write_json(tmp_path / "r.json", summarise(make_plan(), make_result(make_tally(1, 2, 3))))
 
     written = json.loads((tmp_path / "r.json").read_text())
     assert written["requests"] == 3
@@ -220,7 +225,7 @@ def test_the_page_needs_nothing_beside_it_and_believes_no_url(tmp_path):
     tally = make_tally(1, 2, 3)
     tally.errors["<img src=x>"] += 1
 
-    write_html(tmp_path / "r.html", plan, summarise(plan, make_measured(tally, make_tally())))
+    write_html(tmp_path / "r.html", plan, summarise(plan, make_result(tally, make_tally())))
 
     page = (tmp_path / "r.html").read_text()
     assert "<script" not in page
