@@ -1,17 +1,16 @@
-"""Put a web server under load, and say truthfully how it answered.
+"""Load test a web server and measure its latency.
 
     python load_tester.py --url http://127.0.0.1:8000/gallery --num-requests 1000 --concurrency 10
 
-Stands alone: this file and four packages. Nothing is sent anywhere but to the URL's own host, and
-redirects are not followed.
+This file needs only four packages and nothing else of the project. It sends requests only to the
+host of the URL and does not follow redirects.
 
-    options → one process or more, each with its connections → what each second measured
-            → one summary → screen, JSON, HTML, exit status
+    options → worker processes with connections → one tally per second → summary
+            → screen, JSON, HTML, exit status
 
-With `--rate`, requests start when a clock says so and not when the one before has come back. Their
-latency counts from when they should have started, so a server that stalls for a second shows
-that second in every request it kept waiting, and not in one.
-https://www.scylladb.com/2021/04/22/on-coordinated-omission/
+With `--rate`, requests start on schedule and do not wait for earlier responses. Their latency is
+measured from the scheduled start, so if the server stalls for a second, every delayed request
+shows the delay. https://www.scylladb.com/2021/04/22/on-coordinated-omission/
 """
 
 # /// script
@@ -38,7 +37,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from itertools import count
 from multiprocessing.connection import Connection as Pipe
@@ -46,47 +45,47 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from string import Template
 from typing import Any, ClassVar, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 import click
 from hdrh.histogram import HdrHistogram
 from rich.console import Console
-from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 DEFAULT_REQUESTS = 1000
 DEFAULT_CONCURRENCY = 10
-# With a rate, enough connections for the server to stall a second without holding back the clock.
+# With --rate, the default is one connection per request of a second, up to this many. Then requests
+# can start on schedule even if the server stalls for a second.
 MAX_DEFAULT_CONCURRENCY = 1000
-POLL_SECONDS = 0.25  # How exactly an upload's end is known.
+POLL_SECONDS = 0.25  # The precision of the time at which an image is complete.
 BLOCK_BYTES = 64 * 1024
-BUCKETS = 12  # Of the distribution on screen.
+BUCKETS = 12  # The number of histogram buckets on screen.
 
 EXIT_THRESHOLD_CROSSED, EXIT_CANNOT_START = 1, 2
 
-# One microsecond to one hour, to three digits: what is called 512 ms lies within half of one.
+# Histograms count microseconds, from one to one hour, with three significant digits.
 LONGEST_MICROSECONDS = 3600 * 1_000_000
 
 
 def new_histogram() -> HdrHistogram:
-    """An empty histogram of microseconds."""
+    """Return an empty histogram of microseconds."""
     return HdrHistogram(1, LONGEST_MICROSECONDS, 3)
 
 
 class StartError(click.ClickException):
-    """The run cannot begin. The message says why, in one sentence."""
+    """The run cannot start. The message is shown to the user."""
 
     exit_code = EXIT_CANNOT_START
 
 
-# ---- What is asked for ---------------------------------------------------------------------------
+# ---- Options -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Target:
-    """Where requests go. `path` includes the query."""
+    """The server and path of the requests. `path` includes the query."""
 
     scheme: str
     host: str
@@ -95,10 +94,10 @@ class Target:
 
     @classmethod
     def parse(cls, url: str) -> Self:
-        """Read a URL.
+        """Parse a URL.
 
         Raises:
-            UnusableError: it is not one that can be asked.
+            StartError: it is not an http or https URL, or it contains a password.
         """
         try:
             parts = urlsplit(url)
@@ -108,7 +107,7 @@ class Target:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise StartError(f"{url!r} is not a URL that begins with http:// or https://.")
         if parts.username or parts.password:
-            raise StartError("Leave the password out of the URL: send it with --header.")
+            raise StartError("The URL contains a password. Send it with --header instead.")
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         if parts.query:
             path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
@@ -117,7 +116,7 @@ class Target:
 
     @property
     def url(self) -> str:
-        """The URL, whole."""
+        """The complete URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default_port = 443 if self.scheme == "https" else 80
         port = "" if self.port == default_port else f":{self.port}"
@@ -126,13 +125,13 @@ class Target:
 
 @dataclass(frozen=True)
 class Plan:
-    """What to send, how much of it, and how."""
+    """The requests to send and how to send them."""
 
     target: Target
-    num_requests: int | None  # None: until `duration_seconds` are over.
+    num_requests: int | None  # None: as many as fit in `duration_seconds`.
     duration_seconds: float | None
     concurrency: int
-    rate: float | None = None  # Requests a second that are begun; None: each after the last.
+    rate: float | None = None  # Requests started per second. None: each after the last response.
     processes: int = 1
     warm_up_seconds: float = 0
     timeout_seconds: float = 30
@@ -141,56 +140,56 @@ class Plan:
     method: str = "GET"
     headers: tuple[tuple[str, str], ...] = ()
     body: bytes = b""
-    uploads: tuple[Path, ...] = ()  # Files to send as images, round and round.
+    uploads: tuple[Path, ...] = ()  # Image files to send, repeatedly if needed.
     unique: bool = False
     caption_timeout_seconds: float = 300
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """A measurement, and where it must not go."""
+    """A metric and the limit that it must not cross."""
 
     text: str
     name: str
     is_above: bool
-    limit: float  # In milliseconds, a share of 1, or requests a second; as `name` says.
+    limit: float  # In milliseconds, as a fraction of 1, or in requests/s, depending on `name`.
 
     _UNITS: ClassVar = {"": 1.0, "ms": 1.0, "s": 1000.0, "us": 0.001, "%": 0.01, "/s": 1.0}
     _SHAPE: ClassVar = re.compile(r"^\s*([a-z0-9_.]+)\s*([<>])\s*([0-9.]+)\s*(ms|us|s|%|/s|)\s*$")
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read `p95>500ms`, `errors>1%`, `errors>10`, `rate<100`.
+        """Parse a threshold such as `p95>500ms`, `errors>1%`, `errors>10` or `rate<100`.
 
         Raises:
-            ValueError: it is not of that form.
+            ValueError: the text does not have this form.
         """
         match = cls._SHAPE.match(text.lower())
         if match is None or match[1] not in METRICS:
             raise ValueError(
-                f"{text!r} is not of the form 'p95>500ms', 'errors>1%' or 'rate<100'; "
-                f"what can be held: {', '.join(METRICS)}"
+                f"{text!r} does not have the form 'p95>500ms', 'errors>1%' or 'rate<100'. "
+                f"Metrics: {', '.join(METRICS)}."
             )
         name, unit = match[1], match[4]
         if (unit in ("ms", "us", "s")) != (name in LATENCIES) or (unit == "%" and name != "errors"):
             raise ValueError(
-                f"{text!r}: latencies are given in us, ms or s, errors as a number or in %, "
-                "the rate as a number"
+                f"{text!r} has the wrong unit. Use us, ms or s for latencies, a number or % for "
+                "errors, and a number for the rate."
             )
         if name == "errors" and unit == "%":
             name = "error_share"
         return cls(text, name, match[2] == ">", float(match[3]) * cls._UNITS[unit])
 
 
-# ---- One process: requests and what they took ----------------------------------------------------
+# ---- One worker process --------------------------------------------------------------------------
 
 
 @dataclass
 class Tally:
-    """What was measured in some stretch of the run."""
+    """The measurements of one part of the run."""
 
-    completed: int = 0  # Requests that came to an end, whichever.
-    failed: int = 0  # Of those; why stands in `errors`.
+    completed: int = 0  # Requests that succeeded or failed.
+    failed: int = 0  # The failed ones of these. `errors` counts the reasons.
     received_bytes: int = 0
     status_codes: Counter[int] = field(default_factory=Counter)
     errors: Counter[str] = field(default_factory=Counter)
@@ -198,18 +197,18 @@ class Tally:
     upload_latency: HdrHistogram = field(default_factory=new_histogram)
 
     def add(self, other: "Tally") -> None:
-        """Take another stretch in."""
+        """Add the measurements of another part."""
         for name in ("completed", "failed", "received_bytes"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.status_codes.update(other.status_codes)
         self.errors.update(other.errors)
         for name in ("latency", "upload_latency"):
-            # An empty one, decoded, takes its smallest value for 0.
+            # Adding a decoded empty histogram would set the minimum to 0.
             if getattr(other, name).total_count:
                 getattr(self, name).add(getattr(other, name))
 
     def __getstate__(self) -> dict[str, Any]:
-        # A histogram is an array of C's; encoded, its empty stretches weigh nothing.
+        # A histogram contains a C array. Its encoded form is compressed and can be pickled.
         return {
             name: value.encode() if isinstance(value, HdrHistogram) else value
             for name, value in vars(self).items()
@@ -222,17 +221,17 @@ class Tally:
 
 
 class Recorder:
-    """Tallies the second that it is, and hands it over when the next one begins."""
+    """Tally of the current second, which is passed on when the next second starts."""
 
-    def __init__(self, starts_at: float, hand_over: Callable[[tuple[int, Tally]], None]) -> None:
+    def __init__(self, starts_at: float, send_second: Callable[[tuple[int, Tally]], None]) -> None:
         self._starts_at = starts_at
-        self._hand_over = hand_over
+        self._send_second = send_second
         self._second = 0
         self._tally = Tally()
         self.last_completed_at = starts_at
 
     def current(self) -> Tally:
-        """The tally of this second, the one in which something ends."""
+        """Return the tally of this second. Requests count in the second in which they end."""
         second = max(0, int(time.monotonic() - self._starts_at))
         if second != self._second:
             self.flush()
@@ -240,20 +239,21 @@ class Recorder:
         return self._tally
 
     def flush(self) -> None:
-        """Hand over what there is."""
-        self._hand_over((self._second, self._tally))
+        """Pass the current tally on and start a new one."""
+        self._send_second((self._second, self._tally))
         self._tally = Tally()
 
     def record_response(self, status: int, received_bytes: int) -> None:
-        """An answer, which may not be the end yet."""
+        """Count a response. An upload can have several responses."""
         tally = self.current()
         tally.status_codes[status] += 1
         tally.received_bytes += received_bytes
 
     def record_completed(self, started_at: float, error: str | None = None) -> None:
-        """The end of a request that was answered, or that was given up when its time was over.
+        """Count a request that got a response or timed out, and record its latency.
 
-        To leave out the latter's time would flatter: it took at least this long.
+        A timed-out request took at least this long. Leaving it out would make the server look
+        faster than it is.
         """
         tally = self._count_completed()
         _record_latency(tally.latency, started_at)
@@ -262,7 +262,7 @@ class Recorder:
             tally.errors[error] += 1
 
     def record_failed(self, error: str) -> None:
-        """The end of a request without an answer, whose time says nothing."""
+        """Count a failed request without a meaningful latency."""
         tally = self._count_completed()
         tally.failed += 1
         tally.errors[error] += 1
@@ -274,7 +274,7 @@ class Recorder:
         return tally
 
     def record_upload(self, started_at: float) -> None:
-        """An upload was taken in; what becomes of its image is not known yet."""
+        """Record the latency of the upload itself. Its image is not complete yet."""
         _record_latency(self.current().upload_latency, started_at)
 
 
@@ -284,7 +284,7 @@ def _record_latency(histogram: HdrHistogram, started_at: float) -> None:
 
 
 class NoResponseError(Exception):
-    """A request got no answer. `kind` groups it with others of its kind."""
+    """A request got no response. `kind` is the text under which it is counted."""
 
     def __init__(self, kind: str, *, timed_out: bool = False) -> None:
         super().__init__(kind)
@@ -293,10 +293,10 @@ class NoResponseError(Exception):
 
 
 class Connection:
-    """One connection to the target, opened anew when the server closes it."""
+    """One connection to the target. It reconnects if the server closes the connection."""
 
     def __init__(self, plan: Plan) -> None:
-        # Only here, in the processes that send: the one that shows has no business with gevent.
+        # Import gevent only in the worker processes. The main process does not need it.
         import gevent
         from geventhttpclient import HTTPClient
 
@@ -324,10 +324,10 @@ class Connection:
     def request(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes]:
-        """Send one request and read its answer whole: status and body.
+        """Send a request and return the status and the complete body of the response.
 
         Raises:
-            NoAnswerError: there was none.
+            NoResponseError: there was no response.
         """
         try:
             with self._timeout():
@@ -344,7 +344,7 @@ class Connection:
 def _tls_context(*, verify: bool) -> ssl.SSLContext:
     import gevent.ssl
 
-    # gevent's own class: the standard library's would hold up every other connection.
+    # Use gevent's class, because the standard library's would block all other connections.
     context: ssl.SSLContext = gevent.ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if verify:
         context.load_default_certs()
@@ -360,18 +360,18 @@ def _no_response(error: Exception) -> NoResponseError:
     if isinstance(error, ssl.SSLError):
         return NoResponseError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
     if isinstance(error, socket.gaierror):
-        return NoResponseError("the host name is not known")
+        return NoResponseError("host name not found")
     if isinstance(error, ConnectionRefusedError):
         return NoResponseError("connection refused")
     if isinstance(error, ConnectionError) or "Connection" in type(error).__name__:
         return NoResponseError("connection closed by the server")
     if isinstance(error, OSError):
         return NoResponseError(error.strerror or type(error).__name__)
-    return NoResponseError("the answer is not HTTP")
+    return NoResponseError("the response is not HTTP")
 
 
 def send_request(plan: Plan, connection: Connection, recorder: Recorder, started_at: float) -> None:
-    """One request, as the options describe it."""
+    """Send one request as configured by the options and record the result."""
     try:
         status, body = connection.request(plan.method, plan.target.path, plan.body)
     except NoResponseError as error:
@@ -389,7 +389,7 @@ def _record_no_response(recorder: Recorder, started_at: float, error: NoResponse
 
 
 class Uploader:
-    """Sends images, and waits until each has its caption and its thumbnail."""
+    """Uploads images and waits until each has its caption and thumbnail."""
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -397,12 +397,12 @@ class Uploader:
         path = plan.target.path.rstrip("/")
         self._path = path if path.endswith("/upload") else f"{path}/upload"
         self._images = [(path.name, path.read_bytes()) for path in plan.uploads]
-        self._counter = count(os.getpid())  # Processes begin with different files.
+        self._counter = count(os.getpid())  # Worker processes start with different files.
 
     def __call__(
         self, plan: Plan, connection: Connection, recorder: Recorder, started_at: float
     ) -> None:
-        """One upload, from its first byte to its image's last status."""
+        """Upload one image, wait until it is complete, and record the result."""
         try:
             status, body = connection.request(
                 "POST",
@@ -420,26 +420,27 @@ class Uploader:
         result = _first_result(body)
         if result is None:
             recorder.record_failed(
-                f"HTTP {status}" if status >= 400 else "the answer is not an upload's"
+                f"HTTP {status}" if status >= 400 else "unexpected response to the upload"
             )
             return
         if result["outcome"] == "rejected":
             recorder.record_failed(f"rejected: {result['error']['code']}")
             return
         recorder.record_upload(started_at)
-        # Whatever host the answer names, only this one is asked.
-        status_path = urlsplit(result["status_url"])._replace(scheme="", netloc="").geturl()
+        # Ignore the host in the response, so that requests go only to the target.
+        parts = urlsplit(result["status_url"])
+        status_path = urlunsplit(("", "", parts.path, parts.query, ""))
         recorder.record_completed(
             started_at, self._await_caption(connection, started_at, status_path)
         )
 
     def _await_caption(self, connection: Connection, started_at: float, path: str) -> str | None:
-        """Ask until the image is complete; if it will not be, say why."""
+        """Poll the status until the image is complete. Return the error, or None for success."""
         import gevent
 
         while time.monotonic() - started_at < self._plan.caption_timeout_seconds:
             gevent.sleep(POLL_SECONDS)
-            # A status that cannot be had now is asked for again: the image is on its way.
+            # If the status cannot be read, try again, because the image is still in progress.
             with suppress(NoResponseError, ValueError, KeyError, TypeError):
                 status, body = connection.request(
                     "GET", path, headers={"Accept": "application/json"}
@@ -448,15 +449,15 @@ class Uploader:
                 if image["status"] == "completed":
                     return None
                 if image["status"] == "failed":
-                    errors = {half: image[f"{half}_error"] for half in ("annotation", "thumbnail")}
-                    codes = [f"{half}: {error['code']}" for half, error in errors.items() if error]
+                    errors = {job: image[f"{job}_error"] for job in ("annotation", "thumbnail")}
+                    codes = [f"{job}: {error['code']}" for job, error in errors.items() if error]
                     return ", ".join(codes) or "failed"
         return f"not complete after {self._plan.caption_timeout_seconds:g} s"
 
     def _form(self) -> bytes:
         name, data = self._images[next(self._counter) % len(self._images)]
-        # Bytes behind an image's end are nothing to who decodes it, and make another file of it:
-        # one with a hash of its own, which nobody has captioned yet.
+        # Decoders ignore bytes after the end of an image. They change the hash of the file, so the
+        # server does not reuse an existing caption.
         end = os.urandom(16) if self._plan.unique else b""
         quoted = quote(name, safe=" !#$&'()+,;=@[]^_`{}~.-")
         head = (
@@ -484,7 +485,7 @@ Send = Callable[[Plan, Connection, Recorder, float], None]
 
 
 class Schedule:
-    """When one process begins its requests: those numbered `first`, `first + step`, …"""
+    """Start times of the requests of one process: those numbered `first`, `first + step`, …"""
 
     def __init__(self, plan: Plan, starts_at: float, first: int, step: int) -> None:
         self._plan = plan
@@ -495,10 +496,10 @@ class Schedule:
         self.started = 0
 
     def wait_for_next(self, sleep: Callable[[float], None]) -> float | None:
-        """Wait until the next request is to begin. Each connection that is free takes one.
+        """Wait until the next request must start. Every free connection calls this.
 
         Returns:
-            When it should have begun, on the monotonic clock; None when there is no more to do.
+            The scheduled start on the monotonic clock, or None if there are no more requests.
         """
         number = next(self._numbers)
         if self._plan.num_requests is not None and number >= self._plan.num_requests:
@@ -516,20 +517,21 @@ class Schedule:
 
 @dataclass(frozen=True)
 class WorkerDone:
-    """What a process knows when it is done: requests begun, and when the last one ended."""
+    """The last message of a worker process."""
 
     started: int
     last_completed_at: float
 
 
 def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) -> None:
-    """What one process does: send, measure, and hand each second to who started it.
+    """Run one worker process: send requests and report the tally of each second.
 
-    It sends "ready", receives the start time, can receive "stop", and ends with a `WorkerDone`.
+    Protocol on the pipe: send "ready", receive the start time, send the tallies, stop early if
+    anything else is received, send a `WorkerDone`.
     """
     import gevent
 
-    # Ctrl-C is for the process that shows: it asks this one to stop, and for what it has measured.
+    # The main process handles Ctrl-C. It tells the workers to stop and prints their results.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_many_connections(connections)
     send: Send = Uploader(plan) if plan.uploads else send_request
@@ -576,26 +578,26 @@ def _allow_many_connections(connections: int) -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-# ---- All processes together ----------------------------------------------------------------------
+# ---- Main process --------------------------------------------------------------------------------
 
 
 class Timeline:
-    """The run in at most MAX_POINTS stretches of equal length, however long it takes."""
+    """The run in at most MAX_POINTS intervals of equal length."""
 
     MAX_POINTS = 120
 
     def __init__(self) -> None:
-        self.seconds_each = 1
+        self.interval_seconds = 1
         self.points: dict[int, Tally] = {}
 
     def add(self, second: int, tally: Tally) -> None:
-        """Take one second in."""
-        while second // self.seconds_each >= self.MAX_POINTS:
+        """Add the tally of one second."""
+        while second // self.interval_seconds >= self.MAX_POINTS:
             self._join_pairs()
-        self.points.setdefault(second // self.seconds_each, Tally()).add(tally)
+        self.points.setdefault(second // self.interval_seconds, Tally()).add(tally)
 
     def _join_pairs(self) -> None:
-        self.seconds_each *= 2
+        self.interval_seconds *= 2
         points, self.points = self.points, {}
         for index, tally in points.items():
             self.points.setdefault(index // 2, Tally()).add(tally)
@@ -603,7 +605,7 @@ class Timeline:
 
 @dataclass
 class RunResult:
-    """What all processes measured."""
+    """The measurements of all worker processes."""
 
     started_at: datetime
     seconds: float = 0.0
@@ -614,15 +616,15 @@ class RunResult:
 
 
 def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
-    """Carry the plan out.
+    """Run the load test in worker processes.
 
     Args:
-        plan: what to do.
-        show: called several times a second with what is measured so far.
+        plan: what to send.
+        show: called several times per second with the measurements so far.
     Returns:
-        All of it, also when Ctrl-C ended it early.
+        All measurements, also if Ctrl-C ended the run early.
     Raises:
-        UnusableError: a process could not do its part.
+        StartError: a worker process ended unexpectedly.
     """
     processes = min(plan.processes, plan.concurrency)
     context = multiprocessing.get_context("spawn")
@@ -640,7 +642,7 @@ def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
         children.append(child)
     try:
         for pipe in pipes:
-            _receive(pipe)  # It is ready.
+            _receive(pipe)  # Wait for "ready".
         starts_at = time.monotonic() + 0.05
         for pipe in pipes:
             pipe.send(starts_at)
@@ -659,7 +661,7 @@ def _collect(
 ) -> RunResult:
     result = RunResult(datetime.now(UTC))
     running = list(pipes)
-    # Without a duration a run is over with its last answer, whenever word of that arrives.
+    # Without a duration, the run ends with the last response, not when its tally arrives here.
     last_completed_at = starts_at + (0 if plan.duration_seconds is None else plan.duration_seconds)
     while running:
         try:
@@ -691,15 +693,17 @@ def _receive(pipe: Pipe) -> Any:
     try:
         return pipe.recv()
     except EOFError as error:
-        raise StartError("A sending process stopped; what it said stands above.") from error
+        raise StartError(
+            "A worker process ended unexpectedly. Its error message is above."
+        ) from error
 
 
-# ---- What it amounts to --------------------------------------------------------------------------
+# ---- Summary -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Milliseconds. Percentiles are to three digits."""
+    """Latencies in milliseconds, with three significant digits."""
 
     min: float
     mean: float
@@ -712,25 +716,15 @@ class Latency:
 
     @classmethod
     def of(cls, histogram: HdrHistogram) -> Self | None:
-        """A histogram's numbers; None when it is empty."""
+        """Return the latencies of a histogram, or None if it is empty."""
         if not histogram.total_count:
             return None
-        p50, p90, p95, p99, p99_9 = (
-            histogram.get_value_at_percentile(p) / 1000 for p in (50, 90, 95, 99, 99.9)
-        )
-        return cls(
-            min=histogram.get_min_value() / 1000,
-            mean=histogram.get_mean_value() / 1000,
-            p50=p50,
-            p90=p90,
-            p95=p95,
-            p99=p99,
-            p99_9=p99_9,
-            max=histogram.get_max_value() / 1000,
-        )
+        percentiles = (histogram.get_value_at_percentile(p) for p in (50, 90, 95, 99, 99.9))
+        values = histogram.get_min_value(), histogram.get_mean_value(), *percentiles
+        return cls(*(value / 1000 for value in (*values, histogram.get_max_value())))
 
 
-_LATENCY_NAMES = [name.replace("_", ".") for name in Latency.__dataclass_fields__]
+_LATENCY_NAMES = [field.name.replace("_", ".") for field in fields(Latency)]
 UPLOAD_LATENCIES = [f"upload_{name}" for name in _LATENCY_NAMES]
 LATENCIES = [*_LATENCY_NAMES, *UPLOAD_LATENCIES]
 METRICS = [*LATENCIES, "errors", "rate"]
@@ -738,7 +732,7 @@ METRICS = [*LATENCIES, "errors", "rate"]
 
 @dataclass(frozen=True)
 class Point:
-    """One stretch of the run; latencies in milliseconds, None where nothing was answered."""
+    """One interval of the run. Latencies are in milliseconds, or None without responses."""
 
     second: int
     per_second: float
@@ -750,7 +744,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Bucket:
-    """How many latencies lay between two, in milliseconds."""
+    """The number of latencies in a range of milliseconds."""
 
     above: float
     up_to: float
@@ -759,14 +753,14 @@ class Bucket:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a run amounts to.
+    """The result of a run.
 
     Attributes:
-        requests: that came to an end; with uploads, images.
-        unsent: that the rate asked for, and for which no connection came free in time.
-        rate: requests, or images, that ended well in a second.
-        latency: with uploads, from the first byte sent to the caption and the thumbnail.
-        upload_latency: with uploads, until the upload was answered.
+        requests: completed requests; with --upload, images.
+        unsent: requests that were scheduled, but for which no connection was free in time.
+        rate: successful requests, or images, per second.
+        latency: with --upload, from the first byte sent to the caption and the thumbnail.
+        upload_latency: with --upload, from the first byte sent to the response to the upload.
     """
 
     url: str
@@ -786,12 +780,12 @@ class Summary:
     timeline: list[Point]
 
     def metric(self, name: str) -> float | None:
-        """A measurement by the name thresholds give it; None where there is none."""
+        """Return a metric by its name in thresholds, or None if it was not measured."""
         if name == "errors":
             return float(self.failed + self.unsent)
         if name == "error_share":
-            asked = self.requests + self.unsent
-            return (self.failed + self.unsent) / asked if asked else None
+            scheduled = self.requests + self.unsent
+            return (self.failed + self.unsent) / scheduled if scheduled else None
         if name == "rate":
             return self.rate
         latency = self.upload_latency if name in UPLOAD_LATENCIES else self.latency
@@ -800,7 +794,7 @@ class Summary:
 
 
 def summarise(plan: Plan, result: RunResult) -> Summary:
-    """What was measured, in numbers a person reads. Reads no clock and shows nothing."""
+    """Compute the summary of the measurements."""
     total, seconds = result.total, result.seconds
     return Summary(
         url=plan.target.url,
@@ -822,7 +816,7 @@ def summarise(plan: Plan, result: RunResult) -> Summary:
 
 
 def _scheduled_requests(plan: Plan, seconds: float) -> int:
-    """How many requests the clock called for; 0 when no clock did."""
+    """Return how many requests the rate scheduled, or 0 without a rate."""
     if plan.rate is None:
         return 0
     lasted = min(seconds, plan.duration_seconds or math.inf)
@@ -830,7 +824,7 @@ def _scheduled_requests(plan: Plan, seconds: float) -> int:
 
 
 def _distribution(histogram: HdrHistogram) -> list[Bucket]:
-    """Equal buckets up to the 99th percentile, and one for the slowest hundredth."""
+    """Return equal buckets up to the 99th percentile, and one bucket for the slowest 1 %."""
     if not histogram.total_count:
         return []
     low, high = histogram.get_min_value(), histogram.get_value_at_percentile(99)
@@ -859,23 +853,23 @@ def _timeline_points(timeline: Timeline, seconds: float) -> list[Point]:
     points = []
     for index in range(max(timeline.points, default=-1) + 1):
         tally = timeline.points.get(index) or Tally()
-        second = index * timeline.seconds_each
-        lasted = max(0.001, min(timeline.seconds_each, seconds - second))
+        second = index * timeline.interval_seconds
+        lasted = max(0.001, min(timeline.interval_seconds, seconds - second))
         percentiles = (milliseconds(tally, p) for p in (50, 95, 99))
         points.append(Point(second, tally.completed / lasted, tally.failed, *percentiles))
-    # What is left of the last second is too short to be a rate.
-    return points[:-1] if len(points) > 1 and seconds % timeline.seconds_each < 0.5 else points
+    # The rest of the last interval is too short for a rate.
+    return points[:-1] if len(points) > 1 and seconds % timeline.interval_seconds < 0.5 else points
 
 
 def crossed_thresholds(summary: Summary, thresholds: Sequence[Threshold]) -> list[str]:
-    """The thresholds that were crossed, each with what was measured."""
+    """Return the crossed thresholds, each with the measured value."""
     found = []
     for threshold in thresholds:
         value = summary.metric(threshold.name)
         if value is None:
-            found.append(f"{threshold.text}: nothing was measured")
+            found.append(f"{threshold.text}: not measured")
         elif value > threshold.limit if threshold.is_above else value < threshold.limit:
-            found.append(f"{threshold.text}: it was {_metric_text(threshold.name, value)}")
+            found.append(f"{threshold.text}: measured {_metric_text(threshold.name, value)}")
     return found
 
 
@@ -886,7 +880,7 @@ def _metric_text(name: str, value: float) -> str:
 
 
 def duration_text(milliseconds: float) -> str:
-    """`812 µs`, `51.2 ms`, `3.42 s`: three digits."""
+    """Format a duration with three digits: `812 µs`, `51.2 ms`, `3.42 s`."""
     if milliseconds < 1:
         return f"{milliseconds * 1000:.0f} µs"
     if milliseconds < 1000:
@@ -896,7 +890,7 @@ def duration_text(milliseconds: float) -> str:
 
 
 def bytes_text(number: float) -> str:
-    """`512 B`, `1.5 MB`: three digits."""
+    """Format a size with three digits: `512 B`, `1.5 MB`."""
     for unit in ("B", "kB", "MB", "GB"):
         if number < 1000 or unit == "GB":
             return f"{number:.3g} {unit}"
@@ -904,45 +898,47 @@ def bytes_text(number: float) -> str:
     raise AssertionError
 
 
-# ---- Where it is shown ---------------------------------------------------------------------------
+# ---- Output --------------------------------------------------------------------------------------
 
 
 def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
-    """The summary as tables."""
+    """Print the summary as tables."""
     what = "images" if plan.uploads else "requests"
     ending = "[yellow]interrupted after[/]" if summary.is_interrupted else "in"
     console.print(
         f"\n[bold]{summary.requests:,} {what}[/] {ending} {summary.seconds:.1f} s: "
-        f"[bold]{summary.rate:,.1f}[/] a second ended well, "
+        f"[bold]{summary.rate:,.1f}[/] {what}/s succeeded, "
         f"{bytes_text(summary.received_bytes)} received"
     )
     if plan.rate:
-        console.print(f"Begun at {plan.rate:g} a second; latencies count from then.")
+        console.print(
+            f"Rate: {plan.rate:g} {what}/s. Latencies are measured from the scheduled start."
+        )
     _print_latencies(console, plan, summary)
     _print_distribution(console, summary)
-    counts = Table("answer", "count", box=None, pad_edge=False)
+    counts = Table("status", "count", box=None, pad_edge=False)
     for code, number in summary.status_codes.items():
         counts.add_row(code, f"{number:,}")
     if summary.status_codes:
         console.print(counts)
     if any(code.startswith("3") for code in summary.status_codes):
-        console.print("Redirects (3xx) are counted, not followed.")
+        console.print("Redirects (3xx) were counted and not followed.")
     if summary.unsent:
         console.print(
-            f"[red]{summary.unsent:,} {what} were never sent:[/] all {plan.concurrency} "
+            f"[red]{summary.unsent:,} {what} were never sent,[/] because all {plan.concurrency} "
             "connections were waiting for the server. They count as errors."
         )
     if summary.errors:
         errors = Table("error", "count", "share", box=None, pad_edge=False, style="red")
         for kind, number in summary.errors.items():
-            # What a server says is text, whatever brackets are in it.
+            # Error texts can contain brackets from the server, which rich would read as markup.
             errors.add_row(escape(kind), f"{number:,}", f"{number / summary.requests:.2%}")
         console.print(errors)
 
 
 def _print_latencies(console: Console, plan: Plan, summary: Summary) -> None:
     rows = (
-        [("upload answered", summary.upload_latency), ("image complete", summary.latency)]
+        [("upload accepted", summary.upload_latency), ("image complete", summary.latency)]
         if plan.uploads
         else [("latency", summary.latency)]
     )
@@ -954,7 +950,7 @@ def _print_latencies(console: Console, plan: Plan, summary: Summary) -> None:
             table.add_row(name, *(duration_text(value) for value in vars(latency).values()))
     console.print(table)
     if plan.uploads:
-        console.print(f"Statuses are asked for every {POLL_SECONDS:g} s.", style="dim")
+        console.print(f"Image statuses were polled every {POLL_SECONDS:g} s.", style="dim")
 
 
 def _print_distribution(console: Console, summary: Summary) -> None:
@@ -970,40 +966,33 @@ def _print_distribution(console: Console, summary: Summary) -> None:
 
 @contextmanager
 def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[RunResult], None]]:
-    """A bar and the numbers so far, while the run lasts. Nothing where nobody looks."""
+    """Show a progress bar and the current numbers on a terminal. Show nothing elsewhere."""
     if not console.is_terminal:
         yield lambda result: None
         return
     counted = plan.num_requests is not None
-    progress = Progress(
+    columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn() if counted else TextColumn("{task.completed:.0f} s"),
         TimeElapsedColumn(),
-        console=console,
     )
-    task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
-    with Live(progress, console=console, transient=True, refresh_per_second=5):
+    with Progress(*columns, console=console, transient=True, refresh_per_second=5) as progress:
+        task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
 
         def show(result: RunResult) -> None:
             total = result.total
-            latency = Latency.of(total.latency)
-            progress.update(
-                task,
-                completed=total.completed if counted else result.seconds,
-                description=f"{total.completed:,} completed, {total.failed:,} failed"
-                + (
-                    f", p50 {duration_text(latency.p50)}, p99 {duration_text(latency.p99)}"
-                    if latency
-                    else ""
-                ),
-            )
+            text = f"{total.completed:,} completed, {total.failed:,} failed"
+            if latency := Latency.of(total.latency):
+                text += f", p50 {duration_text(latency.p50)}, p99 {duration_text(latency.p99)}"
+            completed = total.completed if counted else result.seconds
+            progress.update(task, completed=completed, description=text)
 
         yield show
 
 
 def write_json(path: Path, summary: Summary) -> None:
-    """The summary for a program. Latencies are in milliseconds."""
+    """Write the summary as JSON. Latencies are in milliseconds."""
     path.write_text(json.dumps(asdict(summary), indent=2) + "\n", encoding="utf-8")
 
 
@@ -1036,22 +1025,22 @@ text.p99 { fill: var(--slowest); stroke: none; }
 </style>
 <h1>Load test of $url</h1>
 <p>$started_at, $seconds$interrupted: <strong>$requests $what</strong>,
-<strong>$rate</strong> a second ended well, $failed failed, $received received.</p>
+<strong>$rate</strong> $what/s succeeded, $failed failed, $received received.</p>
 <h2>Latency</h2><div class="wide">$latencies</div>
 <h2>Latency over time</h2>$latency_chart
-<h2>$What ended each second</h2>$rate_chart
+<h2>$What completed per second</h2>$rate_chart
 <h2>Distribution</h2>$distribution_chart
-<h2>Answers and errors</h2><div class="wide">$outcomes</div>
+<h2>Statuses and errors</h2><div class="wide">$outcomes</div>
 </html>
 """)
 
 
 def write_html(path: Path, plan: Plan, summary: Summary) -> None:
-    """One page that needs nothing beside it: tables, latency over time, distribution."""
+    """Write a self-contained HTML page with tables and charts."""
     what = "images" if plan.uploads else "requests"
-    rows = [("Image complete" if plan.uploads else "Answer", summary.latency)]
-    rows += [("Upload answered", summary.upload_latency)] if plan.uploads else []
-    outcomes = [(f"answer {code}", n) for code, n in summary.status_codes.items()]
+    rows = [("Image complete" if plan.uploads else "Response", summary.latency)]
+    rows += [("Upload accepted", summary.upload_latency)] if plan.uploads else []
+    outcomes = [(f"HTTP status {code}", n) for code, n in summary.status_codes.items()]
     outcomes += [(kind, n) for kind, n in summary.errors.items()]
     outcomes += [("never sent: no connection was free", summary.unsent)] if summary.unsent else []
     page = PAGE.substitute(
@@ -1117,10 +1106,10 @@ def _latency_chart(points: Sequence[Point]) -> str:
         for index, point in enumerate(points):
             value = getattr(point, name)
             if value is None:
-                pen = "M"  # Nothing was answered; a line across would claim otherwise.
+                pen = "M"  # Interrupt the line, because nothing was measured.
                 continue
             path.append(f"{pen}{index * step:.1f} {CHART_HEIGHT * (1 - value / top):.1f}")
-            # One lonely point is a dot.
+            # Draw a dot, which stays visible if the point has no neighbours.
             path.append("h0.1" if pen == "M" else "")
             pen = "L"
         content.append(f'<path class="{name}" stroke-linecap="round" d="{" ".join(path)}"/>')
@@ -1156,159 +1145,132 @@ def _bar_chart(bars: Sequence[tuple[str, float, int]], text: Callable[[float], s
     return _svg("bars", "".join(content))
 
 
-# ---- The command line ----------------------------------------------------------------------------
+# ---- Command line --------------------------------------------------------------------------------
 
 
-class DurationType(click.ParamType[float]):
-    """`30`, `30s`, `500ms`, `2m`, `1h`, in seconds."""
-
-    name = "duration"
-    _SECONDS: ClassVar = {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> float:
-        """Read it."""
-        match = re.fullmatch(r"([0-9.]+)\s*(ms|s|m|h|)", str(value))
-        try:
-            if match is None:
-                raise ValueError
-            return float(match[1]) * self._SECONDS[match[2]]
-        except ValueError:
-            self.fail(f"{value!r} is not a duration such as 30s, 500ms or 2m.", param, ctx)
+def parse_duration(text: str) -> float:
+    """Parse `30`, `30s`, `500ms`, `2m` or `1h` into seconds."""
+    match = re.fullmatch(r"([0-9]+\.?[0-9]*|\.[0-9]+)\s*(ms|s|m|h|)", text)
+    if match is None:
+        raise ValueError(f"{text!r} is not a duration such as 30s, 500ms or 2m.")
+    return float(match[1]) * {"ms": 0.001, "": 1, "s": 1, "m": 60, "h": 3600}[match[2]]
 
 
-class ThresholdType(click.ParamType[Threshold]):
-    """`p95>500ms`."""
-
-    name = "threshold"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Threshold:
-        """Read it."""
-        try:
-            return value if isinstance(value, Threshold) else Threshold.parse(value)
-        except ValueError as error:
-            self.fail(str(error), param, ctx)
+def parse_header(text: str) -> tuple[str, str]:
+    """Parse `Name: value`."""
+    name, colon, value = text.partition(":")
+    if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or "\n" in value:
+        raise ValueError(f"{text!r} does not have the form 'Name: value'.")
+    return name, value.strip()
 
 
-class HeaderType(click.ParamType[tuple[str, str]]):
-    """`Name: value`."""
-
-    name = "header"
-
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str]:
-        """Read it."""
-        name, colon, text = str(value).partition(":")
-        if not colon or not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name) or "\n" in text:
-            self.fail(f"{value!r} is not of the form 'Name: value'.", param, ctx)
-        return name, text.strip()
+DURATION: dict[str, Any] = {"type": parse_duration, "metavar": "DURATION"}
+OUTPUT_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option(
-    "--url", required=True, help="Where to send requests; with --upload, the system's address."
-)
+@click.option("--url", required=True, help="URL to request. With --upload: URL of the web app.")
 @click.option(
     "-n",
     "--num-requests",
     type=click.IntRange(1),
-    help=f"How many. [default: {DEFAULT_REQUESTS}, or what --duration holds]",
+    help="Total number of requests (or uploads). "
+    f"[default: {DEFAULT_REQUESTS}, or no limit with --duration]",
 )
 @click.option(
     "-c",
     "--concurrency",
     type=click.IntRange(1, 50_000),
-    help=f"Connections, each with one request at a time. [default: {DEFAULT_CONCURRENCY}; "
-    "with --rate, one for each request of a second]",
+    help="Number of connections. Each sends one request at a time. "
+    f"[default: {DEFAULT_CONCURRENCY}, or as many as --rate needs]",
 )
 @click.option(
-    "-d", "--duration", "duration_seconds", type=DurationType(), help="For how long: 30s, 2m."
+    "-d",
+    "--duration",
+    "duration_seconds",
+    **DURATION,
+    help="Length of the run, for example 30s or 2m.",
 )
 @click.option(
     "--rate",
     type=click.FloatRange(0, min_open=True),
-    help="Requests begun each second, whatever comes back.",
+    help="Requests to start per second, even if earlier ones have no response yet.",
 )
 @click.option(
     "--processes",
     type=click.IntRange(1, 256),
     default=1,
     show_default=True,
-    help="Processes to send from. One fills about one core.",
+    help="Number of worker processes. Each uses up to one processor core.",
 )
 @click.option(
     "--warm-up",
     "warm_up_seconds",
-    type=DurationType(),
+    **DURATION,
     default="0",
-    help="Send for this long before anything is measured.",
+    help="Send requests for this long before the measurement starts.",
 )
 @click.option(
     "--timeout",
     "timeout_seconds",
-    type=DurationType(),
+    **DURATION,
     default="30s",
     show_default=True,
-    help="How long one request may take.",
+    help="Time-out for one request.",
 )
 @click.option(
     "--keep-alive/--no-keep-alive",
     default=True,
     show_default=True,
-    help="Keep connections, or open one for each request.",
+    help="Reuse connections, or open a new one for each request.",
 )
 @click.option("-k", "--insecure", is_flag=True, help="Accept any TLS certificate.")
-@click.option("-m", "--method", default=None, help="[default: GET, or POST with a body]")
+@click.option("-m", "--method", help="HTTP method. [default: GET, or POST with --body]")
 @click.option(
-    "-H", "--header", "headers", type=HeaderType(), multiple=True, help="'Name: value', repeatable."
+    "-H",
+    "--header",
+    "headers",
+    type=parse_header,
+    metavar="HEADER",
+    multiple=True,
+    help="Request header 'Name: value'. Can be repeated.",
 )
-@click.option("-b", "--body", help="What to send; @FILE reads it from a file.")
+@click.option("-b", "--body", help="Request body. @FILE reads it from a file.")
 @click.option(
     "--upload",
     type=click.Path(exists=True, path_type=Path),
-    help="An image, or a folder of images, to upload and follow until each is captioned. "
-    "Without -n or --duration: each once.",
+    help="Upload this image, or the images in this folder, and wait for each caption and "
+    "thumbnail. Without -n and --duration, each image is uploaded once.",
 )
 @click.option(
     "--unique",
     is_flag=True,
-    help="Make every uploaded file a new one, by a few bytes behind its end. "
-    "The same file may be known already.",
+    help="Add random bytes to each uploaded file, so that the server does not treat it as a "
+    "duplicate.",
 )
 @click.option(
     "--caption-timeout",
     "caption_timeout_seconds",
-    type=DurationType(),
+    **DURATION,
     default="5m",
     show_default=True,
-    help="How long an image may take to be captioned.",
+    help="Time-out for the caption and thumbnail of one image.",
 )
-@click.option(
-    "--json",
-    "json_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write the summary there.",
-)
-@click.option(
-    "--html",
-    "html_path",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write a page with charts there.",
-)
+@click.option("--json", "json_path", type=OUTPUT_FILE, help="Write the summary to this file.")
+@click.option("--html", "html_path", type=OUTPUT_FILE, help="Write a report with charts here.")
 @click.option(
     "--fail-if",
     "thresholds",
-    type=ThresholdType(),
+    type=Threshold.parse,
+    metavar="THRESHOLD",
     multiple=True,
-    help="'p95>500ms', 'errors>1%', 'rate<100', repeatable: exit status 1 when it is so.",
+    help="Exit with status 1 if this is true: 'p95>500ms', 'errors>1%', 'rate<100'. Can be "
+    "repeated.",
 )
 def main(
     *,
     url: str,
+    num_requests: int | None,
     duration_seconds: float | None,
     upload: Path | None,
     body: str | None,
@@ -1318,21 +1280,24 @@ def main(
     html_path: Path | None,
     thresholds: tuple[Threshold, ...],
     **options: Any,
-) -> None:  # fmt: skip
-    """Put a web server under load and measure how it answers.
+) -> None:
+    """Load test a web server and measure its latency.
 
-    Exit status: 0; 1 when a --fail-if came true; 2 when the run could not begin.
+    Exit status: 0 for success, 1 if a --fail-if threshold was crossed, 2 if the run could not
+    start.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     uploads = _list_images(upload) if upload else ()
     if upload and (body is not None or method):
-        raise click.UsageError("--upload sends its own requests; leave out --body and --method.")
+        raise click.UsageError("--upload sends its own requests. Remove --body and --method.")
     if not upload and any(threshold.name in UPLOAD_LATENCIES for threshold in thresholds):
-        raise click.UsageError("upload_… is measured with --upload only.")
+        raise click.UsageError("Thresholds for upload_… need --upload.")
+    if num_requests is None and duration_seconds is None:
+        num_requests = len(uploads) or DEFAULT_REQUESTS
     plan = Plan(
         target=Target.parse(url),
         duration_seconds=duration_seconds,
-        num_requests=_resolve_num_requests(options.pop("num_requests"), duration_seconds, uploads),
+        num_requests=num_requests,
         concurrency=_resolve_concurrency(options.pop("concurrency"), options["rate"]),
         verify_tls=not insecure,
         method=(method or ("GET" if body is None else "POST")).upper(),
@@ -1358,14 +1323,6 @@ def main(
         sys.exit(EXIT_THRESHOLD_CROSSED)
 
 
-def _resolve_num_requests(
-    num_requests: int | None, duration_seconds: float | None, uploads: Sequence[Path]
-) -> int | None:
-    if num_requests is None and duration_seconds is None:
-        return len(uploads) or DEFAULT_REQUESTS
-    return num_requests
-
-
 def _resolve_concurrency(concurrency: int | None, rate: float | None) -> int:
     if concurrency is not None:
         return concurrency
@@ -1382,7 +1339,7 @@ def _read_body(body: str | None) -> bytes:
     try:
         return Path(body[1:]).read_bytes()
     except OSError as error:
-        raise StartError(f"The body cannot be read from {body[1:]}: {error.strerror}.") from error
+        raise StartError(f"Cannot read the body from {body[1:]}: {error.strerror}.") from error
 
 
 def _list_images(path: Path) -> tuple[Path, ...]:
@@ -1390,17 +1347,17 @@ def _list_images(path: Path) -> tuple[Path, ...]:
         return (path,)
     images = tuple(sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")))
     if not images:
-        raise StartError(f"There is no file in {path}.")
+        raise StartError(f"The folder {path} contains no files.")
     return images
 
 
 def _check_writable(path: Path) -> None:
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
-        raise StartError(f"{path} cannot be written.")
+        raise StartError(f"Cannot write to {path}.")
 
 
 def _check_connection(plan: Plan) -> None:
-    """Open one connection and close it: a wrong address is told in a sentence, not in errors."""
+    """Open and close one connection, so that a wrong URL gives one clear message."""
     target = plan.target
     where = f"{target.host} port {target.port}"
     try:
@@ -1412,20 +1369,20 @@ def _check_connection(plan: Plan) -> None:
                 with context.wrap_socket(plain, server_hostname=target.host):
                     pass
     except socket.gaierror as error:
-        raise StartError(f"There is no host named {target.host}.") from error
+        raise StartError(f"The host name {target.host} was not found.") from error
     except ConnectionRefusedError as error:
-        raise StartError(f"Nothing listens on {where}.") from error
+        raise StartError(f"No server is listening on {where}.") from error
     except TimeoutError as error:
-        raise StartError(f"{where} did not take a connection in time.") from error
+        raise StartError(f"Connecting to {where} timed out.") from error
     except ssl.SSLCertVerificationError as error:
         raise StartError(
-            f"The TLS certificate of {where} is not to be trusted ({error.verify_message}); "
-            "--insecure accepts it."
+            f"The TLS certificate of {where} is not trusted ({error.verify_message}). "
+            "Use --insecure to accept it."
         ) from error
     except ssl.SSLError as error:
-        raise StartError(f"{where} does not speak TLS ({error.reason}).") from error
+        raise StartError(f"{where} does not support TLS ({error.reason}).") from error
     except OSError as error:
-        raise StartError(f"{where} cannot be reached: {error.strerror or error}.") from error
+        raise StartError(f"Cannot connect to {where}: {error.strerror or error}.") from error
 
 
 if __name__ == "__main__":

@@ -121,9 +121,7 @@ def test_a_run_in_which_nothing_was_answered_has_no_latency():
 
     assert summary.latency is None
     assert summary.distribution == []
-    assert crossed_thresholds(summary, [Threshold.parse("p95>1s")]) == [
-        "p95>1s: nothing was measured"
-    ]
+    assert crossed_thresholds(summary, [Threshold.parse("p95>1s")]) == ["p95>1s: not measured"]
 
 
 def test_requests_that_the_clock_called_for_and_nobody_sent_are_errors():
@@ -198,8 +196,8 @@ def test_only_thresholds_that_were_crossed_are_named():
     thresholds = [Threshold.parse(text) for text in ("p50>40ms", "p50>60ms", "rate<99", "rate<101")]
 
     assert crossed_thresholds(summary, thresholds) == [
-        "p50>40ms: it was 50 ms",
-        "rate<101: it was 100",
+        "p50>40ms: measured 50 ms",
+        "rate<101: measured 100",
     ]
 
 
