@@ -244,7 +244,7 @@ class Recorder:
         self._tally = Tally()
 
     def record_response(self, status: int, received_bytes: int) -> None:
-        """Count a response. An upload can have several responses."""
+        """Count a response. The image of an upload is not complete at this point."""
         tally = self.current()
         tally.status_codes[status] += 1
         tally.received_bytes += received_bytes

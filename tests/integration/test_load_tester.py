@@ -1,4 +1,4 @@
-"""The load tester as its user runs it: a process of its own against real servers."""
+"""Tests that run load_tester.py as a separate process against real servers."""
 
 import json
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class Target:
-    """A server whose answers a test decides on, and what it was asked."""
+    """The configured responses of a test server and the requests that it received."""
 
     def __init__(self):
         self.requests = []
@@ -32,7 +32,7 @@ class Target:
         self.status = 200
         self.stalled = threading.Event()
         self.stalled.set()
-        self.answers = {}
+        self.responses = {}
         self.connections = 0
 
 
@@ -48,18 +48,18 @@ def serving(tls=None):
             super().setup()
             target.connections += 1
 
-        def answer(self):
+        def respond(self):
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             target.requests.append((self.command, self.path, dict(self.headers), body))
             target.stalled.wait()
             time.sleep(target.delay_seconds)
-            status, answer = target.answers.get(self.path, (target.status, b"hello"))
+            status, response = target.responses.get(self.path, (target.status, b"hello"))
             self.send_response(status)
-            self.send_header("Content-Length", str(len(answer)))
+            self.send_header("Content-Length", str(len(response)))
             self.end_headers()
-            self.wfile.write(answer)
+            self.wfile.write(response)
 
-        do_GET = do_POST = do_PUT = answer
+        do_GET = do_POST = do_PUT = respond
 
         def log_message(self, *arguments):
             pass
@@ -69,7 +69,7 @@ def serving(tls=None):
         request_queue_size = 128
 
         def handle_error(self, request, client_address):
-            pass  # A client that goes away in the middle is what some tests are about.
+            pass  # Some tests close connections early on purpose.
 
     server = Server(("127.0.0.1", 0), Handler)
     if tls:
@@ -94,47 +94,47 @@ def target():
 
 @pytest.fixture
 def load(tmp_path):
-    """Runs the load tester; returns the process's end and the summary it wrote."""
+    """Return a function that runs the load tester and returns the process and its summary."""
 
     def load(*arguments):
         summary = tmp_path / "summary.json"
-        ended = subprocess.run(
+        process = subprocess.run(
             [sys.executable, ROOT / "load_tester.py", "--json", summary, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=60,
             cwd=tmp_path,
         )
-        return ended, json.loads(summary.read_text()) if summary.exists() else None
+        return process, json.loads(summary.read_text()) if summary.exists() else None
 
     return load
 
 
-def test_as_published_it_sends_just_so_many_requests(target, load):
-    ended, summary = load("--url", target.url, "--num-requests", 200, "--concurrency", 10)
+def test_it_sends_the_given_number_of_requests(target, load):
+    process, summary = load("--url", target.url, "--num-requests", 200, "--concurrency", 10)
 
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     assert len(target.requests) == 200
     assert (summary["requests"], summary["failed"]) == (200, 0)
     assert summary["status_codes"] == {"200": 200}
     assert summary["received_bytes"] == 200 * len(b"hello")
-    assert target.connections <= 10 + 1  # One more looked whether anybody is there.
+    assert target.connections <= 10 + 1  # One more connection checks that the server is reachable.
 
 
 def test_several_processes_share_the_requests(target, load):
-    ended, summary = load("--url", target.url, "-n", 101, "-c", 5, "--processes", 3)
+    process, summary = load("--url", target.url, "-n", 101, "-c", 5, "--processes", 3)
 
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     assert len(target.requests) == summary["requests"] == 101
 
 
-def test_without_keep_alive_each_request_has_a_connection_of_its_own(target, load):
+def test_without_keep_alive_each_request_opens_a_connection(target, load):
     load("--url", target.url, "-n", 20, "-c", 2, "--no-keep-alive")
 
     assert target.connections == 20 + 1
 
 
-def test_method_headers_and_body_arrive_as_given(target, load, tmp_path):
+def test_method_headers_and_body_are_sent_as_given(target, load, tmp_path):
     (tmp_path / "body").write_bytes(b"\x00\xff")
 
     load("--url", f"{target.url}/a?b=c", "-n", 1, "-m", "put", "-H", "X-Test: 1", "-b", "@body")
@@ -144,7 +144,7 @@ def test_method_headers_and_body_arrive_as_given(target, load, tmp_path):
     assert headers["X-Test"] == "1"
 
 
-def test_a_known_delay_is_what_it_measures(target, load):
+def test_the_measured_latency_is_the_known_delay(target, load):
     target.delay_seconds = 0.1
 
     _, summary = load("--url", target.url, "-n", 100, "-c", 5)
@@ -153,14 +153,14 @@ def test_a_known_delay_is_what_it_measures(target, load):
     assert summary["latency"]["p50"] == pytest.approx(100, rel=0.25)
 
 
-def test_warm_up_is_sent_and_not_measured(target, load):
+def test_warm_up_requests_are_sent_but_not_measured(target, load):
     _, summary = load("--url", target.url, "-n", 10, "-c", 1, "--warm-up", "500ms")
 
     assert summary["requests"] == 10
     assert len(target.requests) > 10
 
 
-def test_a_server_that_stalls_shows_in_every_request_it_kept_waiting(target, load):
+def test_a_stall_of_the_server_shows_in_every_delayed_request(target, load):
     def stall():
         while len(target.requests) < 60:
             time.sleep(0.01)
@@ -173,41 +173,41 @@ def test_a_server_that_stalls_shows_in_every_request_it_kept_waiting(target, loa
     _, summary = load("--url", target.url, "--rate", 100, "-d", "3s")
     stalling.join()
 
-    # A hundred requests were to begin in that second; they waited half a second on average.
+    # A hundred requests were scheduled in this second. They waited half a second on average.
     waited = sum(bucket["count"] for bucket in summary["distribution"] if bucket["above"] > 200)
     assert 50 <= waited <= 150
     assert summary["unsent"] == 0
     assert summary["requests"] == pytest.approx(300, abs=3)
 
 
-def test_requests_for_which_no_connection_came_free_are_errors(target, load):
+def test_requests_without_a_free_connection_are_errors(target, load):
     target.delay_seconds = 0.5
 
-    ended, summary = load(
+    process, summary = load(
         "--url", target.url, "--rate", 50, "-c", 2, "-d", "2s", "--fail-if", "errors>0"
     )
 
-    assert ended.returncode == 1
+    assert process.returncode == 1
     assert summary["unsent"] > 80
-    assert "never sent" in ended.stdout
+    assert "never sent" in process.stdout
 
 
-def test_refusals_are_counted_by_status(target, load):
+def test_error_responses_are_counted_by_status(target, load):
     target.status = 503
 
-    ended, summary = load("--url", target.url, "-n", 7, "--fail-if", "errors>1%")
+    process, summary = load("--url", target.url, "-n", 7, "--fail-if", "errors>1%")
 
-    assert ended.returncode == 1
+    assert process.returncode == 1
     assert summary["errors"] == {"HTTP 503": 7}
-    assert "errors>1%: measured 100.00%" in ended.stdout
+    assert "errors>1%: measured 100.00%" in process.stdout
 
 
-def test_a_request_that_takes_too_long_is_given_up_and_its_time_counts(target, load):
+def test_a_request_that_times_out_is_an_error_and_its_latency_counts(target, load):
     target.stalled.clear()
 
-    ended, summary = load("--url", target.url, "-n", 2, "-c", 2, "--timeout", "300ms")
+    process, summary = load("--url", target.url, "-n", 2, "-c", 2, "--timeout", "300ms")
 
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     assert summary["errors"] == {"timed out": 2}
     assert summary["latency"]["min"] >= 300
 
@@ -215,14 +215,14 @@ def test_a_request_that_takes_too_long_is_given_up_and_its_time_counts(target, l
 def test_redirects_are_not_followed(target, load):
     target.status = 302
 
-    ended, summary = load("--url", target.url, "-n", 3)
+    process, summary = load("--url", target.url, "-n", 3)
 
     assert len(target.requests) == 3
     assert summary["failed"] == 0
-    assert "not followed" in ended.stdout
+    assert "not followed" in process.stdout
 
 
-def test_ctrl_c_prints_what_was_measured_so_far(target, tmp_path):
+def test_ctrl_c_prints_the_results_so_far(target, tmp_path):
     process = subprocess.Popen(
         [sys.executable, ROOT / "load_tester.py", "--url", target.url, "-d", "60s"],
         stdout=subprocess.PIPE,
@@ -233,7 +233,7 @@ def test_ctrl_c_prints_what_was_measured_so_far(target, tmp_path):
     while len(target.requests) < 50:
         time.sleep(0.05)
 
-    os.killpg(process.pid, signal.SIGINT)  # As a terminal sends it: to every process.
+    os.killpg(process.pid, signal.SIGINT)  # A terminal sends SIGINT to every process of the group.
     stdout, stderr = process.communicate(timeout=20)
 
     assert process.returncode == 0, stderr
@@ -250,18 +250,18 @@ def test_ctrl_c_prints_what_was_measured_so_far(target, tmp_path):
         ("nonsense", "is not a URL that begins with http:// or https://."),
     ],
 )
-def test_an_address_where_nobody_is_ends_it_in_one_sentence(load, url, sentence):
-    ended, summary = load("--url", url)
+def test_an_unreachable_url_ends_the_run_with_one_sentence(load, url, sentence):
+    process, summary = load("--url", url)
 
-    assert ended.returncode == 2
-    assert sentence in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert process.returncode == 2
+    assert sentence in process.stderr
+    assert "Traceback" not in process.stderr
     assert summary is None
 
 
 @pytest.fixture
 def tls(tmp_path):
-    """A server's side of TLS, with a certificate that nobody vouches for."""
+    """Return the TLS context of a server with a self-signed certificate."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
     now = datetime.now(UTC)
@@ -289,7 +289,7 @@ def tls(tmp_path):
     return context
 
 
-def test_a_certificate_nobody_vouches_for_is_refused_unless_asked_to_accept_it(load, tls):
+def test_a_self_signed_certificate_is_rejected_unless_insecure_is_set(load, tls):
     with serving(tls) as target:
         refused, _ = load("--url", target.url)
         accepted, summary = load("--url", target.url, "-n", 5, "--insecure")
@@ -300,16 +300,16 @@ def test_a_certificate_nobody_vouches_for_is_refused_unless_asked_to_accept_it(l
     assert summary["status_codes"] == {"200": 5}
 
 
-def test_a_server_that_speaks_no_tls_is_named(target, load):
-    ended, _ = load("--url", target.url.replace("http://", "https://"))
+def test_an_https_url_of_a_server_without_tls_is_rejected(target, load):
+    process, _ = load("--url", target.url.replace("http://", "https://"))
 
-    assert ended.returncode == 2
-    assert "does not support TLS" in ended.stderr
+    assert process.returncode == 2
+    assert "does not support TLS" in process.stderr
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Two images to upload, and a file that hides."""
+    """Return a folder with two images and a hidden file."""
     made = tmp_path / "images"
     made.mkdir()
     for index in range(2):
@@ -318,7 +318,7 @@ def folder(tmp_path):
     return made
 
 
-def taken(status_url="http://somewhere.else.invalid/status/1"):
+def accepted_upload(status_url="http://somewhere.else.invalid/status/1"):
     result = {"outcome": "accepted", "status_url": status_url, "error": None}
     return (201, json.dumps({"results": [result]}).encode())
 
@@ -328,21 +328,21 @@ def status(word, **errors):
     return (200, json.dumps({"status": word, **jobs, **errors}).encode())
 
 
-def test_an_upload_is_followed_until_it_is_captioned_and_nobody_else_is_asked(target, load, folder):
-    target.answers = {"/upload": taken(), "/status/1": status("completed")}
+def test_an_upload_is_polled_until_complete_and_only_on_the_target_host(target, load, folder):
+    target.responses = {"/upload": accepted_upload(), "/status/1": status("completed")}
 
-    ended, summary = load("--url", target.url, "--upload", folder)
+    process, summary = load("--url", target.url, "--upload", folder)
 
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     assert (summary["requests"], summary["failed"]) == (2, 0)
     uploads = [body for method, path, _, body in target.requests if path == "/upload"]
     assert {name for body in uploads for name in (b"photo 0.jpg", b"photo 1.jpg") if name in body}
     assert summary["latency"]["p50"] >= summary["upload_latency"]["p50"]
-    assert "image complete" in ended.stdout
+    assert "image complete" in process.stdout
 
 
-def test_the_same_file_becomes_another_each_time_when_asked(target, load, folder):
-    target.answers = {"/upload": taken(), "/status/1": status("completed")}
+def test_with_unique_the_same_file_is_different_in_each_upload(target, load, folder):
+    target.responses = {"/upload": accepted_upload(), "/status/1": status("completed")}
 
     load("--url", target.url, "--upload", folder / "photo 0.jpg", "-n", 3, "--unique")
 
@@ -352,27 +352,30 @@ def test_the_same_file_becomes_another_each_time_when_asked(target, load, folder
     assert len(set(bodies)) == 3
 
 
-def test_images_that_fail_are_counted_by_their_codes(target, load, folder):
+def test_failed_images_are_counted_by_their_error_codes(target, load, folder):
     error = {"code": "blocked_by_safety", "message": "…"}
-    target.answers = {"/upload": taken(), "/status/1": status("failed", annotation_error=error)}
+    target.responses = {
+        "/upload": accepted_upload(),
+        "/status/1": status("failed", annotation_error=error),
+    }
 
-    ended, summary = load("--url", target.url, "--upload", folder, "--fail-if", "errors>0")
+    process, summary = load("--url", target.url, "--upload", folder, "--fail-if", "errors>0")
 
-    assert ended.returncode == 1
+    assert process.returncode == 1
     assert summary["errors"] == {"annotation: blocked_by_safety": 2}
 
 
-def test_uploads_that_are_refused_are_counted_by_their_codes(target, load, folder):
+def test_rejected_uploads_are_counted_by_their_error_codes(target, load, folder):
     refusal = {"results": [{"outcome": "rejected", "error": {"code": "file_too_large"}}]}
-    target.answers = {"/upload": (422, json.dumps(refusal).encode())}
+    target.responses = {"/upload": (422, json.dumps(refusal).encode())}
 
     _, summary = load("--url", target.url, "--upload", folder)
 
     assert summary["errors"] == {"rejected: file_too_large": 2}
 
 
-def test_a_failure_without_a_code_is_a_failure_all_the_same(target, load, folder):
-    target.answers = {"/upload": taken(), "/status/1": status("failed")}
+def test_a_failed_image_without_an_error_code_is_counted_as_failed(target, load, folder):
+    target.responses = {"/upload": accepted_upload(), "/status/1": status("failed")}
 
     _, summary = load("--url", target.url, "--upload", folder)
 
@@ -388,34 +391,34 @@ def test_a_failure_without_a_code_is_a_failure_all_the_same(target, load, folder
         ({"outcome": "accepted", "status_url": 7}, "unexpected response to the upload"),
     ],
 )
-def test_a_strange_answer_to_an_upload_is_counted_and_the_run_goes_on(
+def test_an_unexpected_response_to_an_upload_is_counted_and_the_run_continues(
     target, load, folder, result, error
 ):
-    target.answers = {"/upload": (200, json.dumps({"results": [result]}).encode())}
+    target.responses = {"/upload": (200, json.dumps({"results": [result]}).encode())}
 
-    ended, summary = load("--url", target.url, "--upload", folder)
+    process, summary = load("--url", target.url, "--upload", folder)
 
-    assert ended.returncode == 0, ended.stderr
+    assert process.returncode == 0, process.stderr
     assert summary["errors"] == {error: 2}
-    assert error in " ".join(ended.stdout.split())
+    assert error in " ".join(process.stdout.split())
 
 
-def test_an_image_that_never_ends_is_given_up(target, load, folder):
-    target.answers = {"/upload": taken(), "/status/1": status("pending")}
+def test_an_image_that_never_completes_is_an_error(target, load, folder):
+    target.responses = {"/upload": accepted_upload(), "/status/1": status("pending")}
 
     _, summary = load("--url", target.url, "--upload", folder, "--caption-timeout", "700ms")
 
     assert summary["errors"] == {"not complete after 0.7 s": 2}
 
 
-def test_a_server_that_knows_no_uploads_is_told_apart(target, load, folder):
-    ended, summary = load("--url", target.url, "--upload", folder)
+def test_a_server_without_uploads_gives_an_unexpected_response(target, load, folder):
+    process, summary = load("--url", target.url, "--upload", folder)
 
     assert summary["errors"] == {"unexpected response to the upload": 2}
-    assert ended.returncode == 0
+    assert process.returncode == 0
 
 
-def test_the_page_of_a_run_is_written(target, load, tmp_path):
+def test_the_html_report_is_written(target, load, tmp_path):
     load("--url", target.url, "-d", "2s", "-c", 2, "--html", tmp_path / "run.html")
 
     page = (tmp_path / "run.html").read_text()

@@ -58,7 +58,7 @@ def make_result(*tallies, seconds=None, started=0, is_interrupted=False):
         ("http://host/a%20b", ("http", "host", 80, "/a%20b")),
     ],
 )
-def test_a_url_says_where_to_connect_and_what_to_ask_for(url, expected):
+def test_a_url_is_parsed_into_host_port_and_path(url, expected):
     target = Target.parse(url)
 
     assert (target.scheme, target.host, target.port, target.path) == expected
@@ -68,7 +68,7 @@ def test_a_url_says_where_to_connect_and_what_to_ask_for(url, expected):
     "url",
     ["", "host", "ftp://host/", "http://", "http://host:port/", "http://[::1", "http://a:b@c/"],
 )
-def test_what_is_no_url_is_refused_in_a_sentence(url):
+def test_an_invalid_url_is_rejected_with_a_sentence(url):
     with pytest.raises(StartError) as caught:
         Target.parse(url)
 
@@ -76,7 +76,7 @@ def test_what_is_no_url_is_refused_in_a_sentence(url):
     assert caught.value.exit_code == 2
 
 
-def test_percentiles_are_those_of_all_processes_and_seconds_together():
+def test_percentiles_cover_all_processes_and_seconds():
     result = make_result(
         make_tally(*range(1, 51)), make_tally(*range(51, 101)), make_tally(), seconds=3
     )
@@ -90,7 +90,7 @@ def test_percentiles_are_those_of_all_processes_and_seconds_together():
     assert summary.latency.max == pytest.approx(100, rel=0.002)
 
 
-def test_a_second_without_answers_changes_nothing_on_its_way_between_processes():
+def test_pickling_a_second_without_responses_does_not_change_the_latencies():
     seconds = [make_tally(5, 9), Tally(), make_tally(7)]
 
     summary = summarise(
@@ -101,7 +101,7 @@ def test_a_second_without_answers_changes_nothing_on_its_way_between_processes()
     assert summary.latency.max == pytest.approx(9, rel=0.002)
 
 
-def test_what_failed_is_counted_once_and_does_not_end_well():
+def test_failed_requests_are_counted_once_and_not_in_the_rate():
     failed = make_tally(5, 5, failed=2, status=503)
     failed.errors["HTTP 503"] += 2
 
@@ -113,7 +113,7 @@ def test_what_failed_is_counted_once_and_does_not_end_well():
     assert summary.metric("error_share") == pytest.approx(0.4)
 
 
-def test_a_run_in_which_nothing_was_answered_has_no_latency():
+def test_a_run_without_responses_has_no_latency():
     nothing = Tally(completed=3, failed=3)
     nothing.errors["connection refused"] += 3
 
@@ -124,7 +124,7 @@ def test_a_run_in_which_nothing_was_answered_has_no_latency():
     assert crossed_thresholds(summary, [Threshold.parse("p95>1s")]) == ["p95>1s: not measured"]
 
 
-def test_requests_that_the_clock_called_for_and_nobody_sent_are_errors():
+def test_scheduled_requests_that_were_not_sent_are_errors():
     plan = make_plan(num_requests=None, duration_seconds=10, rate=50)
 
     summary = summarise(plan, make_result(make_tally(1), seconds=12, started=400))
@@ -133,7 +133,7 @@ def test_requests_that_the_clock_called_for_and_nobody_sent_are_errors():
     assert summary.metric("errors") == 100
 
 
-def test_an_interrupted_run_misses_only_what_was_called_for_until_then():
+def test_an_interrupted_run_has_no_unsent_requests_after_its_end():
     plan = make_plan(num_requests=None, duration_seconds=60, rate=50)
 
     summary = summarise(
@@ -177,7 +177,7 @@ def test_a_long_run_keeps_few_points_and_every_request():
         ("upload_p50>80ms", "upload_p50", 80),
     ],
 )
-def test_a_threshold_is_read_with_its_unit(text, name, limit):
+def test_a_threshold_is_parsed_with_its_unit(text, name, limit):
     threshold = Threshold.parse(text)
 
     assert (threshold.name, threshold.limit) == (name, pytest.approx(limit))
@@ -186,12 +186,12 @@ def test_a_threshold_is_read_with_its_unit(text, name, limit):
 @pytest.mark.parametrize(
     "text", ["", "p95", "p95>", "p95>x", "p95>5%", "rate<1s", "p42>1s", "errors>1s", "p95>=1s"]
 )
-def test_a_threshold_that_cannot_be_meant_is_refused(text):
+def test_an_invalid_threshold_is_rejected(text):
     with pytest.raises(ValueError, match=re.escape(repr(text))):
         Threshold.parse(text)
 
 
-def test_only_thresholds_that_were_crossed_are_named():
+def test_only_crossed_thresholds_are_returned():
     summary = summarise(make_plan(), make_result(make_tally(*range(1, 101)), seconds=1))
     thresholds = [Threshold.parse(text) for text in ("p50>40ms", "p50>60ms", "rate<99", "rate<101")]
 
@@ -205,11 +205,11 @@ def test_only_thresholds_that_were_crossed_are_named():
     ("milliseconds", "text"),
     [(0.042, "42 µs"), (5.1, "5.1 ms"), (512.4, "512 ms"), (1500, "1.5 s"), (3_600_000, "3,600 s")],
 )
-def test_durations_read_as_people_write_them(milliseconds, text):
+def test_durations_are_formatted_with_a_suitable_unit(milliseconds, text):
     assert load_tester.duration_text(milliseconds) == text
 
 
-def test_the_json_file_holds_the_summary(tmp_path):
+def test_the_json_file_contains_the_summary(tmp_path):
     write_json(tmp_path / "r.json", summarise(make_plan(), make_result(make_tally(1, 2, 3))))
 
     written = json.loads((tmp_path / "r.json").read_text())
@@ -218,7 +218,7 @@ def test_the_json_file_holds_the_summary(tmp_path):
     assert written["timeline"][0]["per_second"] == 3
 
 
-def test_the_page_needs_nothing_beside_it_and_believes_no_url(tmp_path):
+def test_the_html_report_is_self_contained_and_escapes_the_url(tmp_path):
     plan = make_plan(target=Target("http", "h", 80, "/<script>alert(1)</script>"))
     tally = make_tally(1, 2, 3)
     tally.errors["<img src=x>"] += 1
@@ -232,7 +232,7 @@ def test_the_page_needs_nothing_beside_it_and_believes_no_url(tmp_path):
     assert page.count("<svg") == 3
 
 
-def test_its_own_list_of_packages_agrees_with_the_whole_projects():
+def test_the_packages_in_the_script_header_agree_with_requirements_txt():
     script = (ROOT / "load_tester.py").read_text()
     block = re.search(r"# /// script\n(.*?)# ///", script, re.DOTALL)[1]
     own = re.findall(r'"([\w-]+==[\w.]+)"', block)

@@ -42,7 +42,7 @@ def decoded(data, **options):
 
 
 def distance(image, other):
-    """The mean difference of a channel, 0 to 255."""
+    """Return the mean difference of the channels, 0 to 255."""
     difference = ImageStat.Stat(ImageChops.difference(image, other)).mean
     return sum(difference) / len(difference)
 
@@ -101,7 +101,7 @@ def test_a_reduced_phone_photo_is_upright(orientation):
     assert_upright(image)
 
 
-def test_compressed_tiff_is_turned_once():
+def test_the_orientation_of_a_compressed_tiff_is_applied_once():
     stored = stored_for(make_image((64, 48)), 6)
 
     image = decoded(encode(stored, "TIFF", compression="tiff_lzw", exif=make_exif(6)))
@@ -134,18 +134,18 @@ class TestAtLeast:
             ((5000, 5000), (1600, 1200)),
         ],
     )
-    def test_a_jpeg_is_decoded_at_the_smallest_scale_that_covers(self, at_least, expected):
+    def test_a_jpeg_is_decoded_at_the_smallest_scale_that_covers_the_box(self, at_least, expected):
         assert decoded(make_jpeg((1600, 1200)), at_least=at_least).size == expected
 
     @pytest.mark.parametrize("orientation", [5, 6, 7, 8])
-    def test_the_box_of_a_sideways_jpeg_is_upright_too(self, orientation):
+    def test_the_box_applies_to_the_upright_size_of_a_rotated_jpeg(self, orientation):
         data = make_jpeg((1600, 800), orientation=orientation)
 
         assert decoded(data, at_least=(400, 100)).size == (400, 200)
         assert decoded(data, at_least=(100, 400)).size == (800, 400)
 
     @pytest.mark.parametrize("name", ["PNG", "WebP", "AVIF", "HEIC", "TIFF", "BMP", "GIF"])
-    def test_other_formats_are_reduced_yet_cover(self, name):
+    def test_other_formats_are_reduced_but_cover_the_box(self, name):
         image = decoded(make_encoded(name, (1601, 901)), at_least=(150, 90))
 
         assert image.width < 1601
@@ -155,7 +155,7 @@ class TestAtLeast:
 
     @pytest.mark.parametrize("name", ["JPEG", "PNG"])
     @pytest.mark.parametrize("size", [(1601, 1203), (1999, 1501)])
-    def test_a_reduced_image_looks_like_a_full_one(self, name, size):
+    def test_a_reduced_image_looks_like_the_full_image(self, name, size):
         data = encode(make_photo(size), name)
         box = (200, 150)
 
@@ -174,7 +174,7 @@ class TestAtLeast:
             ("CMYK", {}),
         ],
     )
-    def test_a_progressive_jpeg_without_what_an_eighth_does_not_show_is_the_same(
+    def test_dropping_unused_scans_does_not_change_the_pixels_at_one_eighth_scale(
         self, mode, options
     ):
         photo = make_photo((1600, 1200)).convert(mode)
@@ -187,7 +187,7 @@ class TestAtLeast:
         assert image.tobytes() == expected.convert("RGB").tobytes()
         assert len(jpeg.drop_unused_scans(data)) < 0.8 * len(data)
 
-    def test_scans_without_sense_are_left_to_the_decoder(self):
+    def test_invalid_scans_are_kept_for_the_decoder(self):
         data = encode(make_photo((1600, 1200)), "JPEG", progressive=True)
         first_scan = data.index(b"\xff\xda")
 
@@ -284,7 +284,7 @@ class TestModes:
         assert image.getpixel((128, 0)) == pytest.approx((128, 128, 128), abs=1)
 
     @pytest.mark.parametrize("lightest", [1.0, 255.0, 65535.0, 1e9])
-    def test_float_tiff_is_scaled_to_what_it_holds(self, lightest):
+    def test_a_float_tiff_is_scaled_to_the_range_of_its_values(self, lightest):
         ramp = Image.frombytes(
             "F", (11, 1), struct.pack("<11f", *(lightest * i / 10 for i in range(11)))
         )
@@ -295,7 +295,7 @@ class TestModes:
         assert image.getpixel((5, 0))[0] == pytest.approx(127, abs=2)
         assert image.getpixel((10, 0)) == (255, 255, 255)
 
-    def test_integer_tiff_is_scaled_to_what_it_holds(self):
+    def test_an_integer_tiff_is_scaled_to_the_range_of_its_values(self):
         ramp = Image.frombytes("I", (3, 1), struct.pack("<3i", -1_000_000, 0, 1_000_000))
 
         image = decoded(encode(ramp, "TIFF"))
@@ -303,19 +303,19 @@ class TestModes:
         assert [image.getpixel((x, 0))[0] for x in range(3)] == pytest.approx([0, 128, 255], abs=1)
 
     @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-    def test_floats_that_are_no_numbers_are_no_failure(self, value):
+    def test_nan_and_infinite_floats_do_not_fail(self, value):
         image = Image.frombytes("F", (2, 1), struct.pack("<2f", value, 1.0))
 
         assert decoded(encode(image, "TIFF")).size == (2, 1)
 
-    def test_transparency_is_laid_on_white(self):
+    def test_transparent_pixels_become_white(self):
         clear = make_image((64, 48), "RGBA")
         clear.putalpha(0)
 
         for name in ("PNG", "WebP", "AVIF", "HEIC", "TIFF"):
             assert_close(decoded(encode(clear, name)).getpixel((5, 5)), (255, 255, 255), 3)
 
-    def test_half_transparency_is_half_white(self):
+    def test_half_transparent_pixels_are_blended_with_white(self):
         half = Image.new("RGBA", (8, 8), (200, 0, 0, 128))
 
         assert_close(decoded(encode(half, "PNG")).getpixel((4, 4)), (227, 127, 127), 2)
@@ -329,7 +329,7 @@ class TestModes:
             assert_close(result.getpixel((5, 5)), (255, 255, 255), 1)
             assert_close(result.getpixel((60, 5)), GREEN, 2)
 
-    def test_a_palette_with_many_alphas_is_blended(self):
+    def test_a_palette_with_alpha_values_is_blended_with_white(self):
         image = Image.new("P", (2, 1))
         image.putpalette([0, 0, 0, 0, 0, 0])
         image.putdata([0, 1])
@@ -387,8 +387,8 @@ class TestColorProfiles:
         "profile",
         [
             pytest.param(b"not a profile", id="nonsense"),
-            pytest.param(SWAPPED_PROFILE[:200], id="cut short"),
-            pytest.param(b"\xff" * 4000, id="absurd"),
+            pytest.param(SWAPPED_PROFILE[:200], id="truncated"),
+            pytest.param(b"\xff" * 4000, id="invalid"),
             pytest.param(
                 ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes(),
                 id="of another colour space",
@@ -423,11 +423,11 @@ def test_no_metadata_survives():
 
 
 @pytest.mark.parametrize("name", ["GIF", "PNG", "WebP", "AVIF"])
-def test_of_an_animation_the_first_frame_is_decoded(name):
+def test_the_first_frame_of_an_animation_is_decoded(name):
     assert_upright(decoded(make_animation(name)))
 
 
-def test_ten_thousand_frames_cost_no_more_than_one():
+def test_only_the_first_of_ten_thousand_frames_is_decoded():
     data = make_long_gif(10_000)
     started = time.monotonic()
 
@@ -453,7 +453,7 @@ def test_a_compressed_bomb_is_refused_at_once():
     assert time.monotonic() - started < 1
 
 
-def test_what_would_not_fit_in_memory_is_refused(monkeypatch):
+def test_an_image_that_does_not_fit_in_memory_is_rejected(monkeypatch):
     monkeypatch.setattr(decoding, "MAX_DECODE_BYTES", 1000 * 1000 * 5)
     translucent = encode(Image.new("RGBA", (1000, 1000)), "PNG")
 
@@ -464,14 +464,16 @@ def test_what_would_not_fit_in_memory_is_refused(monkeypatch):
 
 
 def test_pillows_own_limit_on_pixels_does_not_apply(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)  # an error above twice that
+    monkeypatch.setattr(
+        Image, "MAX_IMAGE_PIXELS", 2000
+    )  # Pillow raises an error above twice this limit.
 
     assert decoded(make_encoded("PNG", (64, 48))).size == (64, 48)
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 @pytest.mark.parametrize("keep", [0.1, 0.6, 0.95])
-def test_a_file_that_was_cut_short_is_invalid(name, keep):
+def test_a_truncated_file_is_invalid(name, keep):
     photo = make_photo((160, 120))
     data = encode(photo.quantize(64) if name == "GIF" else photo, name)
 
@@ -490,7 +492,7 @@ def test_damage_inside_the_image_data_is_invalid_and_keeps_its_cause():
     assert raised.value.__cause__ is not None
 
 
-def test_a_polyglot_is_decoded_as_the_jpeg_it_is():
+def test_a_polyglot_is_decoded_as_a_jpeg():
     image = decoded(make_polyglot())
 
     assert_upright(image)

@@ -21,7 +21,7 @@ def test_every_accepted_format_is_identified_by_its_content(name):
     assert identified.name == name
 
 
-def test_the_source_is_rewound():
+def test_the_source_is_at_its_beginning_afterwards():
     source = io.BytesIO(make_jpeg())
     source.read(10)
 
@@ -44,14 +44,14 @@ def test_the_source_is_rewound():
         (ftyp(b"msf1"), "HEIF"),
     ],
 )
-def test_brands_tell_avif_heic_and_heif_apart(start, name):
+def test_brands_distinguish_avif_heic_and_heif(start, name):
     assert identify(io.BytesIO(start)).name == name
 
 
 @pytest.mark.parametrize(
     "data",
     [
-        pytest.param(b"", id="nothing at all"),
+        pytest.param(b"", id="empty file"),
         pytest.param(b"Hello, world", id="text"),
         pytest.param(b"BMW makes cars, and this sentence is not a bitmap.", id="text like BMP"),
         pytest.param(b"<svg xmlns='http://www.w3.org/2000/svg'/>", id="SVG"),
@@ -69,7 +69,7 @@ def test_brands_tell_avif_heic_and_heif_apart(start, name):
         pytest.param(make_jpeg()[:2], id="two bytes of JPEG"),
     ],
 )
-def test_anything_else_is_unsupported_and_says_what_to_send_instead(data):
+def test_other_files_are_unsupported_and_the_message_lists_the_accepted_formats(data):
     with pytest.raises(UnsupportedFormatError) as raised:
         identify(io.BytesIO(data))
 
@@ -77,7 +77,7 @@ def test_anything_else_is_unsupported_and_says_what_to_send_instead(data):
     assert ACCEPTED_FORMATS_SENTENCE in str(raised.value)
 
 
-def test_a_file_that_is_two_things_is_what_it_starts_as():
+def test_a_polyglot_has_the_format_of_its_first_bytes():
     assert identify(io.BytesIO(make_polyglot())).content_type == "image/jpeg"
 
 

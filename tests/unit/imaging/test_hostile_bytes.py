@@ -1,4 +1,4 @@
-"""Whatever the bytes, the answer is an image or an ImageError."""
+"""Tests that any bytes give an image or an ImageError, never another exception."""
 
 import io
 
@@ -54,7 +54,7 @@ def small_file(name):
 SMALL_FILES = {name: small_file(name) for name in FORMAT_NAMES}
 
 
-def test_a_heic_whose_item_types_are_no_text_does_not_end_the_process():
+def test_a_heic_with_item_types_that_are_not_utf8_does_not_abort_the_process():
     data = SMALL_FILES["HEIC"]
     assert b"Exif\0" in data
 
@@ -73,7 +73,7 @@ def test_random_bytes_behind_a_signature(start, rest):
 @given(data=st.data())
 def test_a_real_file_with_some_bytes_changed(name, data):
     mutated = bytearray(SMALL_FILES[name])
-    # Most of the structure, and so most of the trouble, is near the beginning.
+    # Most of the structure is near the beginning, so most defects are found there.
     positions = st.integers(0, len(mutated) - 1) | st.integers(0, min(400, len(mutated) - 1))
     for position, value in data.draw(
         st.lists(st.tuples(positions, st.integers(0, 255)), min_size=1, max_size=6)
@@ -86,7 +86,7 @@ def test_a_real_file_with_some_bytes_changed(name, data):
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 @QUICKLY
 @given(data=st.data())
-def test_a_real_file_with_a_piece_cut_out_or_put_in(name, data):
+def test_a_real_file_with_bytes_removed_and_inserted(name, data):
     whole = SMALL_FILES[name]
     start = data.draw(st.integers(0, len(whole)))
     length = data.draw(st.integers(0, 64))

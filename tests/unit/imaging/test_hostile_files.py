@@ -1,4 +1,4 @@
-"""Files made to hurt: the web application reads them cheaply, a child process survives them."""
+"""Hostile files: reading their header is cheap, and decoding them harms only a child process."""
 
 import io
 import time
@@ -22,7 +22,7 @@ def header_of(data):
 
 
 def read_within_bounds(data):
-    """Read a header; what it costs is bounded however it ends."""
+    """Read a header and check that time and memory are bounded, even if it raises."""
     assert len(data) <= UPLOAD_BYTES
     source = io.BytesIO(data)
     tracemalloc.start()
@@ -34,11 +34,11 @@ def read_within_bounds(data):
         _, peak = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         assert peak < 24 * MEGABYTE
-        assert seconds < 5  # Counting allocations takes most of it.
+        assert seconds < 5  # Most of this time is spent by tracemalloc.
 
 
 @pytest.mark.parametrize("name", ACCEPTED)
-def test_an_odd_image_is_read_and_made_small_within_bounds(name):
+def test_an_unusual_image_is_read_and_decoded_within_bounds(name):
     data = ACCEPTED[name]()
 
     header = read_within_bounds(data)
@@ -52,17 +52,17 @@ def test_an_odd_image_is_read_and_made_small_within_bounds(name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_a_file_that_is_made_to_keep_its_reader_busy_is_refused_at_once(name):
+def test_a_file_that_is_made_to_be_slow_to_read_is_rejected_at_once(name):
     with pytest.raises(InvalidImageError):
         read_within_bounds(REFUSED[name]())
 
 
 @pytest.mark.parametrize("name", DRESSED_UP)
-def test_what_is_no_image_is_refused_whatever_it_is_called(name):
+def test_a_file_that_is_not_an_image_is_rejected(name):
     for data in (DRESSED_UP[name], DRESSED_UP[name] + bytes(1000)):
         with pytest.raises(UnsupportedFormatError):
             header_of(data)
 
 
-def test_the_files_are_nearly_as_large_as_an_upload_may_be():
+def test_the_files_are_nearly_as_large_as_the_upload_limit():
     assert UPLOAD_BYTES - ROOM < MEGABYTE

@@ -1,4 +1,4 @@
-"""Whatever a decoder does to its process, the caller lives and learns of it."""
+"""Tests that a failing decoder ends only its child process and the caller gets an exception."""
 
 import ctypes
 import gc
@@ -24,8 +24,8 @@ from tests.support.factories import make_encoded, make_exif, make_jpeg
 C = ctypes.CDLL(None)
 MEGABYTE = 1024 * 1024
 
-# A child has its limit and whatever its caller's malloc keeps free, which may be a whole picture
-# after the tests before. This process begins with nothing to spare.
+# A child can use its limit plus free memory that the malloc of its caller holds. After other tests
+# this can be enough for an image, so this script runs in a new process.
 _DECODE_WITH_LITTLE_MEMORY = """
 import io, sys
 from pathlib import Path
@@ -60,7 +60,7 @@ def hang_in_a_library():
 
 
 def hoard_in_a_library():
-    """What a C library does that does not look at what malloc returns."""
+    """Allocate memory like a C library that does not check the result of malloc."""
     C.malloc.restype = ctypes.c_void_p
     C.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
     while True:
@@ -68,10 +68,10 @@ def hoard_in_a_library():
 
 
 def open_descriptors():
-    """What is open in this process, as (descriptor, what it is)."""
+    """Return the open file descriptors of this process with their targets."""
     opened = set()
     for descriptor in Path("/proc/self/fd").iterdir():
-        with suppress(FileNotFoundError):  # The one that lists them.
+        with suppress(FileNotFoundError):  # The descriptor of the listing itself.
             opened.add((descriptor.name, descriptor.readlink()))
     return opened
 
@@ -80,11 +80,11 @@ def decoded_size(data):
     return decode(io.BytesIO(data), max_pixels=10**6).size
 
 
-def test_what_the_work_returns_comes_back():
+def test_the_result_of_the_work_is_returned():
     assert run_isolated(lambda: {"data": bytes(3 * MEGABYTE)}) == {"data": bytes(3 * MEGABYTE)}
 
 
-def test_the_work_is_done_elsewhere():
+def test_the_work_runs_in_another_process():
     before = {"touched": False}
 
     def work():
@@ -113,10 +113,10 @@ def test_the_work_is_done_elsewhere():
         "kill -9",
         "kill",
         "exit",
-        "an end without a word",
+        "exit without a result",
     ],
 )
-def test_a_decoder_that_takes_its_process_down_costs_one_image(crash):
+def test_a_decoder_that_ends_its_process_fails_only_one_image(crash):
     with pytest.raises(InvalidImageError, match="crashes our decoder") as raised:
         run_isolated(crash)
 
@@ -125,7 +125,7 @@ def test_a_decoder_that_takes_its_process_down_costs_one_image(crash):
     assert run_isolated(lambda: "the next one") == "the next one"
 
 
-def test_a_real_decoder_that_crashes_inside_pillow_costs_one_image(monkeypatch):
+def test_a_pillow_decoder_that_crashes_fails_only_one_image(monkeypatch):
     class CrashingGIF(decoding.GifImageFile):
         def load(self):
             segfault()
@@ -137,7 +137,7 @@ def test_a_real_decoder_that_crashes_inside_pillow_costs_one_image(monkeypatch):
     assert run_isolated(lambda: decoded_size(make_encoded("PNG"))) == (64, 48)
 
 
-def test_the_heic_that_ends_pi_heifs_process_ends_only_the_childs(monkeypatch):
+def test_a_heic_that_makes_pi_heif_abort_ends_only_the_child(monkeypatch):
     monkeypatch.setattr(decoding.isobmff, "_require_readable_items", lambda iinf: None)
     data = make_encoded("HEIC", exif=make_exif(6)).replace(b"Exif\0", b"E\xffif\0", 1)
 
@@ -145,7 +145,7 @@ def test_the_heic_that_ends_pi_heifs_process_ends_only_the_childs(monkeypatch):
         run_isolated(lambda: decoded_size(data))
 
 
-def test_memory_is_bounded_and_its_lack_has_a_sentence_of_its_own():
+def test_memory_is_limited_and_exceeding_it_has_its_own_message():
     assert run_isolated(lambda: len(bytearray(MAX_CHILD_BYTES - 16 * MEGABYTE)))
 
     with pytest.raises(InvalidImageError, match="too much memory") as raised:
@@ -154,7 +154,7 @@ def test_memory_is_bounded_and_its_lack_has_a_sentence_of_its_own():
     assert raised.value.code == "invalid_image"
 
 
-def test_memory_that_the_decoder_lacks_has_that_sentence_too(tmp_path):
+def test_a_decoder_without_enough_memory_gives_the_same_message(tmp_path):
     image = tmp_path / "image.jpg"
     image.write_bytes(make_jpeg((3000, 2000)))
 
@@ -169,7 +169,7 @@ def test_memory_that_the_decoder_lacks_has_that_sentence_too(tmp_path):
     assert (decoded.stdout, decoded.stderr) == (f"{InvalidImageError.out_of_memory()}\n", "")
 
 
-def test_an_endless_decoder_is_ended(monkeypatch):
+def test_a_decoder_that_never_returns_is_killed(monkeypatch):
     monkeypatch.setattr(isolation, "MAX_CPU_SECONDS", 1)
 
     with pytest.raises(InvalidImageError, match="too long") as raised:
@@ -180,7 +180,7 @@ def test_an_endless_decoder_is_ended(monkeypatch):
 
 @pytest.mark.parametrize("hang", [loop, hang_in_a_library])
 @pytest.mark.parametrize("seconds", [0.2, 0, -5])
-def test_a_caller_without_time_does_not_blame_the_image(hang, seconds):
+def test_a_caller_without_remaining_time_gets_a_time_out_and_no_image_error(hang, seconds):
     started = time.monotonic()
 
     with pytest.raises(TimeoutError):
@@ -192,7 +192,7 @@ def test_a_caller_without_time_does_not_blame_the_image(hang, seconds):
 @pytest.mark.parametrize(
     "error", [InvalidImageError(), TooManyPixelsError.for_pixels(2 * 10**8, 10**8)]
 )
-def test_errors_of_ours_arrive_as_themselves(error):
+def test_image_errors_keep_their_type_code_and_message(error):
     def work():
         raise error
 
@@ -202,7 +202,7 @@ def test_errors_of_ours_arrive_as_themselves(error):
     assert (raised.value.code, str(raised.value)) == (error.code, str(error))
 
 
-def test_an_error_that_nobody_foresaw_arrives_with_its_traceback():
+def test_an_unexpected_exception_is_reported_with_its_traceback():
     def divide():
         return 1 // 0
 
@@ -210,7 +210,7 @@ def test_an_error_that_nobody_foresaw_arrives_with_its_traceback():
         run_isolated(divide)
 
 
-def test_limits_that_cannot_be_set_are_no_fault_of_the_image(monkeypatch):
+def test_a_limit_that_cannot_be_set_is_not_an_image_error(monkeypatch):
     def refuse(*_):
         raise ValueError("not allowed to raise maximum limit")
 
@@ -220,7 +220,7 @@ def test_limits_that_cannot_be_set_are_no_fault_of_the_image(monkeypatch):
         run_isolated(lambda: "never done")
 
 
-def test_a_child_that_is_killed_while_it_reports_has_told_nothing(monkeypatch):
+def test_a_child_that_is_killed_while_it_writes_its_result_counts_as_crashed(monkeypatch):
     class CutPipe:
         def __init__(self, descriptor, mode):
             self.descriptor = descriptor
@@ -229,7 +229,7 @@ def test_a_child_that_is_killed_while_it_reports_has_told_nothing(monkeypatch):
             return self
 
         def __exit__(self, *error):
-            raise AssertionError("it was killed before")
+            raise AssertionError("the process was killed before")
 
         def write(self, data):
             os.write(self.descriptor, data[: len(data) // 2])
@@ -244,7 +244,7 @@ def test_a_child_that_is_killed_while_it_reports_has_told_nothing(monkeypatch):
         run_isolated(lambda: b"a result of some length")
 
 
-def test_a_child_that_never_stops_reporting_is_not_listened_to(monkeypatch):
+def test_a_result_over_the_size_limit_is_rejected(monkeypatch):
     monkeypatch.setattr(isolation, "_MAX_RESULT_BYTES", 1000)
     started = time.monotonic()
 
@@ -254,19 +254,19 @@ def test_a_child_that_never_stops_reporting_is_not_listened_to(monkeypatch):
     assert time.monotonic() - started < 5
 
 
-def test_nothing_is_left_behind():
+def test_no_descriptor_or_child_process_is_left():
     descriptors, children = open_descriptors(), psutil.Process().children()
 
     for work in (lambda: 1, segfault, lambda: 1 // 0):
         with suppress(ImageError, IsolatedError):
             run_isolated(work)
 
-    # What others in this process close meanwhile is no matter.
+    # Other code in this process may close descriptors in the meantime.
     assert open_descriptors() <= descriptors
     assert set(psutil.Process().children()) <= set(children)
 
 
-def test_what_a_library_prints_reaches_no_log(capfd):
+def test_output_of_libraries_is_discarded(capfd):
     def chatter():
         os.write(1, b"to its output\n")
         os.write(2, b"warning: \x1b[31m evil\n")
@@ -276,7 +276,7 @@ def test_what_a_library_prints_reaches_no_log(capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_handlers_of_the_callers_signals_do_not_run_in_the_child(tmp_path):
+def test_signal_handlers_of_the_caller_do_not_run_in_the_child(tmp_path):
     log = tmp_path / "handled"
     previous = signal.signal(signal.SIGTERM, lambda *_: log.write_text("handled"))
     try:
@@ -288,7 +288,7 @@ def test_handlers_of_the_callers_signals_do_not_run_in_the_child(tmp_path):
     assert not log.exists()
 
 
-def test_it_works_beside_other_threads():
+def test_the_child_works_if_the_caller_has_other_threads():
     stop = threading.Event()
     threads = [threading.Thread(target=stop.wait) for _ in range(4)]
     for thread in threads:
@@ -301,6 +301,6 @@ def test_it_works_beside_other_threads():
             thread.join()
 
 
-def test_the_callers_garbage_collector_stays_on():
+def test_garbage_collection_is_disabled_only_in_the_child():
     assert run_isolated(gc.isenabled) is False
     assert gc.isenabled()

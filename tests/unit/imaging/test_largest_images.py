@@ -1,7 +1,7 @@
-"""The largest image that a header lets through opens within the child's memory and time.
+"""Tests that the largest images that read_header accepts can be decoded in a child process.
 
-That a function stays under its bound is the kernel's doing; these show that the bound is no
-smaller than what read_header promises.
+The kernel enforces the memory limit of the child. These tests show that the limit is large enough
+for every image that read_header accepts.
 """
 
 import io
@@ -56,8 +56,8 @@ def resident_bytes(name):
         ),
     ],
 )
-def test_the_largest_image_opens(make, monkeypatch):
-    # Made in a child, too, and one that may have more: what encoders keep should not count here.
+def test_the_largest_accepted_image_can_be_decoded(make, monkeypatch):
+    # Encode in a child with a higher limit, so that memory kept by the encoder does not count here.
     with monkeypatch.context() as patch:
         patch.setattr(isolation, "MAX_CHILD_BYTES", 2**32)
         data = run_isolated(make, seconds=120)

@@ -32,7 +32,7 @@ def header_of(data, max_pixels=MAX_PIXELS):
 
 
 class CountingSource(io.BytesIO):
-    """Notices how much of it is read at once."""
+    """File that records the size of its largest read."""
 
     largest_read = 0
 
@@ -43,7 +43,7 @@ class CountingSource(io.BytesIO):
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
-def test_the_header_tells_format_and_size(name):
+def test_the_header_has_the_format_and_the_size(name):
     header = header_of(make_encoded(name, (67, 41)))
 
     assert (header.format.name, header.width, header.height) == (name, 67, 41)
@@ -51,7 +51,7 @@ def test_the_header_tells_format_and_size(name):
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "TIFF", "AVIF", "HEIC"])
-def test_the_size_is_upright(name, orientation):
+def test_the_size_is_upright_for_every_orientation(name, orientation):
     stored = stored_for(make_image((64, 48)), orientation)
     data = encode(stored, name, exif=make_exif(orientation))
 
@@ -60,7 +60,7 @@ def test_the_size_is_upright(name, orientation):
     assert (header.width, header.height) == (64, 48)
 
 
-def test_orientation_behind_the_image_data_of_a_png_counts():
+def test_an_orientation_after_the_image_data_of_a_png_is_used():
     data = make_encoded("PNG", (64, 48))
     exif = png_chunk(b"eXIf", make_exif(6).removeprefix(b"Exif\0\0"))
 
@@ -69,14 +69,14 @@ def test_orientation_behind_the_image_data_of_a_png_counts():
     assert (header.width, header.height) == (48, 64)
 
 
-def test_damaged_exif_does_not_cost_the_image():
+def test_an_image_with_damaged_exif_is_accepted():
     header = header_of(make_jpeg((64, 48), exif=b"Exif\0\0II*\0\xff\xff\xff\xff"))
 
     assert (header.width, header.height) == (64, 48)
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
-def test_an_image_over_the_cap_is_refused(name):
+def test_an_image_over_the_pixel_limit_is_rejected(name):
     data = make_encoded(name, (64, 48))
 
     with pytest.raises(TooManyPixelsError):
@@ -93,7 +93,7 @@ def test_a_bomb_of_any_format_is_refused(name):
     assert raised.value.code == "too_many_pixels"
 
 
-def test_a_png_that_would_inflate_to_gigabytes_is_refused_with_both_numbers():
+def test_the_message_for_too_many_pixels_names_both_numbers():
     bomb = make_png_bomb()
 
     with pytest.raises(TooManyPixelsError) as raised:
@@ -104,8 +104,10 @@ def test_a_png_that_would_inflate_to_gigabytes_is_refused_with_both_numbers():
     assert "100 million" in str(raised.value)
 
 
-def test_a_crop_does_not_make_a_bomb_look_small():
-    data = bytearray(encode(make_image((63, 47)), "HEIC"))  # odd, so encoded larger and cropped
+def test_a_crop_does_not_hide_a_decompression_bomb():
+    data = bytearray(
+        encode(make_image((63, 47)), "HEIC")
+    )  # Odd sizes are encoded larger and cropped.
     assert b"clap" in data
     for position in [i for i in range(len(data)) if data.startswith(b"ispe", i)]:
         data[position + 8 : position + 16] = (60_000).to_bytes(4, "big") * 2
@@ -116,7 +118,7 @@ def test_a_crop_does_not_make_a_bomb_look_small():
         decode(io.BytesIO(data), max_pixels=MAX_PIXELS)
 
 
-def test_what_decoding_could_not_fit_in_memory_is_refused_at_once():
+def test_an_image_that_would_not_fit_in_memory_is_rejected_by_its_header():
     lossless = bytearray(encode(make_image(), "WebP", lossless=True))
     position = lossless.index(b"VP8L") + 9
     lossless[position : position + 4] = (7999 | 7999 << 14).to_bytes(4, "little")
@@ -127,7 +129,7 @@ def test_what_decoding_could_not_fit_in_memory_is_refused_at_once():
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-def test_a_file_that_was_cut_short_is_refused(name, keep):
+def test_a_truncated_file_is_rejected(name, keep):
     photo = make_photo((160, 120))
     whole = encode(photo.quantize(64) if name == "GIF" else photo, name)
     assert header_of(whole).width == 160
@@ -138,7 +140,7 @@ def test_a_file_that_was_cut_short_is_refused(name, keep):
     assert raised.value.code == "invalid_image"
 
 
-def test_a_cut_jpeg_is_noticed_although_its_exif_holds_a_whole_one():
+def test_a_truncated_jpeg_with_a_complete_exif_thumbnail_is_rejected():
     thumbnail = make_jpeg((16, 12))
     whole = encode(make_photo((160, 120)), "JPEG", exif=make_exif_with_thumbnail(thumbnail))
     assert thumbnail in whole
@@ -148,7 +150,7 @@ def test_a_cut_jpeg_is_noticed_although_its_exif_holds_a_whole_one():
 
 
 @pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "jpeg"])
-def test_a_cut_tiff_is_noticed_however_it_is_compressed(compression):
+def test_a_truncated_tiff_of_any_compression_is_rejected(compression):
     whole = encode(make_photo((300, 200)), "TIFF", compression=compression)
     assert header_of(whole).width == 300
 
@@ -159,12 +161,12 @@ def test_a_cut_tiff_is_noticed_however_it_is_compressed(compression):
 @pytest.mark.parametrize(
     "trailer",
     [
-        pytest.param(bytes(4 * 1024 * 1024), id="four megabytes of nothing"),
-        pytest.param(b"\xff" * 300_000, id="bytes that look like half a marker"),
-        pytest.param(make_jpeg((16, 12)) * 3, id="more pictures"),
+        pytest.param(bytes(4 * 1024 * 1024), id="four megabytes of zeros"),
+        pytest.param(b"\xff" * 300_000, id="first bytes of a marker"),
+        pytest.param(make_jpeg((16, 12)) * 3, id="more images"),
     ],
 )
-def test_what_phones_append_to_a_jpeg_is_no_damage(trailer):
+def test_data_that_phones_append_to_a_jpeg_is_accepted(trailer):
     assert header_of(make_jpeg((64, 48)) + trailer).width == 64
 
 
@@ -173,7 +175,7 @@ def test_an_end_marker_across_two_reads_is_found(before):
     assert header_of(make_jpeg((64, 48)) + bytes(before)).width == 64
 
 
-def test_junk_between_jpeg_segments_is_skipped_up_to_a_point():
+def test_junk_between_jpeg_segments_is_skipped_up_to_a_limit():
     data = make_jpeg((64, 48))
 
     first_segment, rest = data[:20], data[20:]
@@ -184,7 +186,7 @@ def test_junk_between_jpeg_segments_is_skipped_up_to_a_point():
 
 
 @pytest.mark.parametrize("missing", [1, 4, 12])
-def test_a_png_without_its_end_is_accepted_as_decoders_do(missing):
+def test_a_png_without_its_end_is_accepted(missing):
     assert header_of(make_encoded("PNG")[:-missing]).width == 64
 
 
@@ -193,7 +195,7 @@ def test_a_gif_without_its_trailer_is_accepted():
 
 
 @pytest.mark.parametrize("name", ["GIF", "PNG", "WebP", "AVIF"])
-def test_an_animation_is_an_image(name):
+def test_an_animation_is_accepted(name):
     header = header_of(make_animation(name))
 
     assert (header.width, header.height) == (64, 48)
@@ -219,14 +221,14 @@ def test_an_image_without_pixels_is_invalid(size):
         header_of(bytes(data))
 
 
-def test_pillows_own_limit_is_neither_used_nor_changed(monkeypatch):
+def test_the_pixel_limit_of_pillow_is_neither_used_nor_changed(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
 
     assert header_of(make_encoded("PNG")).width == 64
     assert Image.MAX_IMAGE_PIXELS == 10
 
 
-def test_odd_files_cause_no_warnings_in_any_thread():
+def test_unusual_files_cause_no_warnings_in_any_thread():
     data = make_jpeg(exif=b"Exif\0\0II*\0\x08\0\0\0\x05\0\x0f\x01\x02\0\xff\0\0\0")
     failures = []
 
