@@ -1,7 +1,7 @@
-"""Every fuzzer in turn, each for a bounded time: `make fuzz`.
+"""Run all fuzzers one after the other, each for a limited time: `make fuzz`.
 
-Prints how many inputs each tried. One that finds something ends with its traceback and the file
-that causes it; that file's content belongs in a test before it is fixed.
+Prints how many inputs each fuzzer tried. A fuzzer with a finding prints the traceback and the path
+of the file that causes it. Add the content of this file to a test before you fix the defect.
 """
 
 import argparse
@@ -20,12 +20,12 @@ TARGETS = (
     "search_query",
     "upload_form",
 )
-_ENDING_SECONDS = 300  # What a fuzzer may take beyond its time to begin and to end.
+_ENDING_SECONDS = 300  # Time for a fuzzer to start and to stop.
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=300, help="for each target")
+    parser.add_argument("--seconds", type=int, default=300, help="time for each target")
     parser.add_argument("--findings", type=Path, default=HERE.parents[1] / ".fuzz")
     parser.add_argument("targets", nargs="*", default=TARGETS, choices=[*TARGETS, []])
     arguments = parser.parse_args()
@@ -42,7 +42,7 @@ def main() -> int:
 
 
 def _fuzz(target: str, folder: Path, seconds: int) -> bool:
-    """Whether a target went through its time without a finding."""
+    """Fuzz a target and return whether there was no finding."""
     command = [sys.executable, "-m", "tests.fuzz.fuzzer", target, str(folder)]
     try:
         fuzzing = subprocess.run(
@@ -55,12 +55,12 @@ def _fuzz(target: str, folder: Path, seconds: int) -> bool:
     except subprocess.TimeoutExpired as error:
         print(f"{target}: HANGS\n{(error.stdout or b'')[-1000:].decode(errors='replace')}")
         return False
-    told = fuzzing.stdout.decode(errors="replace")
+    output = fuzzing.stdout.decode(errors="replace")
     if fuzzing.returncode:
-        print(f"{target}: FINDING\n{told[-4000:]}", flush=True)
+        print(f"{target}: FINDING\n{output[-4000:]}", flush=True)
         return False
-    [runs] = re.findall(r"Done (\d+) runs", told)[-1:] or ["?"]
-    print(f"{target}: {runs} inputs in {seconds} s, nothing found", flush=True)
+    [runs] = re.findall(r"Done (\d+) runs", output)[-1:] or ["?"]
+    print(f"{target}: {runs} inputs in {seconds} s, no findings", flush=True)
     return True
 
 

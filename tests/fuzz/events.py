@@ -1,4 +1,4 @@
-"""What wakes a function. Its queue takes events from whoever may put them on the bus."""
+"""Fuzz target: the events that invoke a function. Anything on the event bus can send them."""
 
 import json
 from collections.abc import Iterator
@@ -17,11 +17,11 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """An original with a key of ours, or an InvalidEventError."""
+    """Check that an event gives a valid object key, or an InvalidEventError."""
     try:
         event = json.loads(data)
     except (ValueError, RecursionError):
-        return  # Lambda hands over JSON and nothing else.
+        return  # Lambda passes only valid JSON.
     try:
         original = OriginalReady.from_event(event)
     except InvalidEventError:

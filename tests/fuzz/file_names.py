@@ -1,4 +1,4 @@
-"""The name that a browser gives a file: text to show, and nothing else."""
+"""Fuzz target: file names from browsers, which are only used as text."""
 
 import unicodedata
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """Short, visible, and the same when it is cleaned again."""
+    """Check that a cleaned name is short, visible, and unchanged if it is cleaned again."""
     name = clean_filename(data.decode(errors="surrogateescape"))
     assert 0 < len(name) <= MAX_FILENAME_CHARACTERS
     assert not set(name) & set("/\\")

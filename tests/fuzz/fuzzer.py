@@ -1,7 +1,7 @@
-"""One fuzzer, guided by what its target covers: `python -m tests.fuzz.fuzzer <target> <folder> …`.
+"""Run one coverage-guided fuzzer: `python -m tests.fuzz.fuzzer <target> <folder> …`.
 
-The folder holds what is found: the corpus that covers more, and the input of a failure. Further
-arguments are libFuzzer's own. https://llvm.org/docs/LibFuzzer.html#options
+The folder receives the corpus and the inputs that cause failures. Further arguments are options of
+libFuzzer: https://llvm.org/docs/LibFuzzer.html#options
 """
 
 import importlib
@@ -10,8 +10,8 @@ from pathlib import Path
 
 import atheris
 
-# The Python on the way of a stranger's bytes. Pillow's and libheif's C code cannot be instrumented,
-# and more of the application would take a minute to prepare.
+# The Python modules that process untrusted bytes. The C code of Pillow and libheif cannot be
+# instrumented, and instrumenting more of the application would take a minute.
 INSTRUMENTED = [
     "PIL",
     "database.object_keys",

@@ -1,4 +1,4 @@
-"""What the web application does with a file from a stranger, before anything else."""
+"""Fuzz target: the header check, which is the first step for every uploaded file."""
 
 import io
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """An image of some size, or an ImageError with a sentence."""
+    """Check that a file gives a size within the limit, or an ImageError with a message."""
     try:
         header = read_header(io.BytesIO(data), max_pixels=MAX_PIXELS)
     except ImageError as error:

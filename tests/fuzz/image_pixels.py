@@ -1,7 +1,7 @@
-"""What the functions do with a file from a stranger, in the child process that may die of it.
+"""Fuzz target: making a thumbnail, which the functions do in a child process.
 
-Here it is done in the fuzzer's own process: a native decoder that crashes ends the run, which is a
-finding. The decoders are not instrumented, so only the Python around them guides the search.
+The fuzzer does it in its own process, so a crash of a native decoder ends the run and is a finding.
+The decoders are not instrumented, so only the coverage of the Python code guides the search.
 """
 
 import io
@@ -32,7 +32,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """A thumbnail of exactly the size, or an ImageError with a sentence."""
+    """Check that a file gives a thumbnail of the exact size, or an ImageError with a message."""
     try:
         thumbnail = make_thumbnail(io.BytesIO(data), size=SIZE, max_pixels=image_header.MAX_PIXELS)
     except ImageError as error:

@@ -1,4 +1,4 @@
-"""What a person types into the search field, as each kind of database is asked for it."""
+"""Fuzz target: search texts, converted to a query for each kind of database."""
 
 import re
 import sqlite3
@@ -7,7 +7,7 @@ from functools import cache
 
 from database.search import MAX_WORDS, mysql_query, parse_words, sqlite_query
 
-# One word, perhaps the beginning of one; or a phrase of single letters.
+# One word or prefix, or a phrase of single letters.
 _MYSQL_TERM = re.compile(r'\+(zz[^\W_]+\*?|"zz[^\W_]( zz[^\W_])*")')
 
 
@@ -25,13 +25,13 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """Few words, and queries in which none of them means anything but itself."""
+    """Check that a text gives few words, and that no word is an operator in the queries."""
     words = parse_words(data.decode(errors="replace"))
     assert len(words) <= MAX_WORDS
     for term in _terms(mysql_query(words)):
         assert _MYSQL_TERM.fullmatch(term), term
     if query := sqlite_query(words):
-        # SQLite itself says whether it can read it.
+        # SQLite raises an exception if the query is invalid.
         _table().execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
 
 

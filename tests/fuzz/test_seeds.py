@@ -1,4 +1,4 @@
-"""Every fuzz target runs over what its fuzzer begins with, so that none of them rots."""
+"""Tests that run every fuzz target on its seeds, so that the targets stay valid."""
 
 import importlib
 from pathlib import Path
@@ -11,7 +11,7 @@ TARGETS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in RUN
 
 
 @pytest.mark.parametrize("name", TARGETS)
-def test_a_target_finds_nothing_in_its_seeds_nor_in_their_beginnings(name):
+def test_a_target_has_no_findings_for_its_seeds_and_their_prefixes(name):
     target = importlib.import_module(f"tests.fuzz.{name}")
     seeds = list(target.seeds())
     assert seeds

@@ -1,4 +1,4 @@
-"""The multipart form of an upload: the first line is its content type, the rest its body."""
+"""Fuzz target: the upload form. The first line of the input is the content type, then the body."""
 
 import io
 from collections.abc import Iterator
@@ -30,7 +30,7 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """The files of the form, each within its limit, or an error that says what is wrong."""
+    """Check that a form gives files within the limits, or a WebError with a message."""
     content_type, _, body = data.partition(b"\n")
     environment = create_environ(
         "/upload",
@@ -38,7 +38,7 @@ def check(data: bytes) -> None:
         input_stream=io.BytesIO(body),
         content_length=len(body),
     )
-    # A server lets no line end into a header.
+    # A server never passes line breaks in a header.
     environment["CONTENT_TYPE"] = content_type.replace(b"\r", b"").decode("latin-1")
     with _app().request_context(environment) as context:
         request = context.request
@@ -73,5 +73,5 @@ def _app() -> Flask:
         settings,
         object_store=FakeObjectStore(),
         event_bus=FakeEventBus(),
-        session_factory=sessionmaker(),  # Reading a form asks for no row.
+        session_factory=sessionmaker(),  # Parsing a form does not use the database.
     )

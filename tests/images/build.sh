@@ -1,27 +1,28 @@
 #!/usr/bin/env bash
-# Build the three images for real, without a daemon and without a registry. As root on Debian.
+# Build the three container images without a daemon and without a registry. Run this as root on Debian.
 #
-#   tests/images/build.sh STORE [TAG [PART...]]    STORE: a folder for the built images, as buildah keeps them
-#                                                  PART: one that has a Dockerfile (default: each)
+#   tests/images/build.sh STORE [TAG [PART...]]    STORE: the folder for the built images, in buildah's format
+#                                                  PART: a folder with a Dockerfile (default: all of them)
 #
-# What the Dockerfiles build on is in registries, which may not be in reach. A stand-in takes its names: Debian's
-# packages of the same Python, laid out as the original is. The stand-in and the wheels are kept between runs:
+# The base images of the Dockerfiles are in registries, which may not be reachable. This script builds a substitute
+# base image with the same names: Debian's packages of the same Python version, in the same layout. The substitute and
+# the wheels are cached between runs. Environment variables:
 #
-#   TEST_PARTS_DIR    where such parts of the tests live (default: ~/.cache/image-annotation)
-#   PYTHON            whose pip fetches the wheels (default: python3)
+#   TEST_PARTS_DIR    the cache folder for such parts of the tests (default: ~/.cache/image-annotation)
+#   PYTHON            the Python whose pip downloads the wheels (default: python3)
 set -euo pipefail
 
 readonly STORE=$1 TAG=${2:-latest}
 readonly PYTHON=${PYTHON:-python3}
 readonly PARTS_DIR=${TEST_PARTS_DIR:-${XDG_CACHE_HOME:-$HOME/.cache}/image-annotation}/images
-# The Debian that python:3.13-slim-trixie is made of. Its own Python is 3.13, too.
+# The Debian release of python:3.13-slim-trixie. Its own Python version is 3.13 as well.
 readonly SUITE=trixie
 readonly TOOLS=(buildah mmdebstrap netavark)
 
 readonly EVERY_PART=(web_app lambda_functions/annotation lambda_functions/thumbnail)
 PARTS=("${@:3}")
 ((${#PARTS[@]})) || PARTS=("${EVERY_PART[@]}")
-readonly EX_UNAVAILABLE=69 # Of sysexits.h: this machine cannot do it.
+readonly EX_UNAVAILABLE=69 # From sysexits.h. Here: this machine cannot build images.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 # shellcheck source=tests/support/apt_archives.sh
@@ -32,7 +33,7 @@ unavailable() { printf '%s\n' "$*" >&2; exit "$EX_UNAVAILABLE"; }
 
 images() { buildah --root "$STORE/images" --runroot "$STORE/run" --storage-driver "$(<"$STORE/driver")" "$@"; }
 
-# Overlays save copying the base for every stage. A folder that is an overlay itself cannot hold any.
+# Overlays avoid copying the base image for every stage. They do not work inside a folder that is itself an overlay.
 choose_driver() {
     local try=$STORE/try
     mkdir -p "$try"/{lower,upper,work,merged}
@@ -46,22 +47,22 @@ choose_driver() {
 }
 
 install_tools() {
-    ((EUID == 0)) || unavailable "Without a daemon, only root can build images: run this as root, or in a container."
+    ((EUID == 0)) || unavailable "Only root can build images without a daemon. Run this as root or in a container."
     command -v buildah >/dev/null && command -v mmdebstrap >/dev/null && return
-    command -v apt-get >/dev/null || unavailable "The images are built with ${TOOLS[*]}: install these."
+    command -v apt-get >/dev/null || unavailable "Tools to build the images are missing. Install ${TOOLS[*]}."
     apt-get -qq update
     DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends "${TOOLS[@]}" >/dev/null
 }
 
-# A file system with Python and pip, which has its places in both real bases. Its packages are only unpacked, and
-# nothing of theirs is run: that takes seconds, not a minute.
-make_stand_in() {
+# Build a file system with Python and pip at the paths of both real base images. The packages are only unpacked and
+# their install scripts are not run, which takes seconds instead of a minute.
+make_base() {
     local address keyring work root bin
-    [[ ! -f $STAND_IN ]] || return 0
+    [[ ! -f $BASE_TAR ]] || return 0
     rm -f "$PARTS_DIR/$SUITE"-*.tar
     work=$(mktemp -d "$PARTS_DIR/unpacking.XXXXXX")
     root=$work/root
-    # The machine's own proxy and certificates, if it has any.
+    # Use the proxy and certificates of this machine, if configured.
     apt-config dump --no-empty | grep -E '^Acquire::https?::' >"$work/apt.conf" || true
     while IFS='|' read -r _ address keyring; do
         [[ $(family_of "$address") == debian ]] || continue
@@ -72,7 +73,7 @@ make_stand_in() {
             "$SUITE" "$root" "deb [signed-by=$keyring] $address $SUITE main" && break
     done < <(archive_candidates)
     [[ -x $root/usr/bin/python3 ]] ||
-        unavailable "No apt source of this machine offers Debian's $SUITE, which the images stand on here."
+        unavailable "No apt source of this machine offers Debian $SUITE, which the images need. Add one to the apt sources."
     cat "$root"/usr/share/ca-certificates/mozilla/*.crt >"$root/etc/ssl/certs/ca-certificates.crt"
     rm -rf "$root"/usr/share/{doc,man,locale,info,perl}
     for bin in usr/local/bin var/lang/bin; do
@@ -82,16 +83,16 @@ make_stand_in() {
         ln -s /usr/bin/pip "$root/$bin/pip"
     done
     tar -C "$root" -cf "$work/root.tar" .
-    mv "$work/root.tar" "$STAND_IN"
+    mv "$work/root.tar" "$BASE_TAR"
     rm -rf "$work"
 }
 
-# Made anew when the way to make it changes.
-STAND_IN=$PARTS_DIR/$SUITE-$(declare -f make_stand_in | sha256sum | head -c 16).tar
-readonly STAND_IN
+# The name contains a hash of the function, so the substitute is rebuilt when the function changes.
+BASE_TAR=$PARTS_DIR/$SUITE-$(declare -f make_base | sha256sum | head -c 16).tar
+readonly BASE_TAR
 
-# Prints the folder with every wheel that the images pin. Fetched with the machine's own pip, so that a build needs
-# neither its index nor its certificates. manylinux_2_28 is what the C library of both real bases can run.
+# Download all wheels that the images pin, and print their folder. The pip of this machine downloads them, so the build
+# needs neither a package index nor certificates. The C library of both real base images supports manylinux_2_28.
 fetch_wheels() {
     local lists=("${EVERY_PART[@]/%//requirements.txt}") list key work platform
     local options=(--quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.13)
@@ -112,11 +113,11 @@ fetch_wheels() {
 
 base_of() { sed -n 's/^ARG BASE=//p' "$1/Dockerfile"; }
 
-# Gives the stand-in the names that the Dockerfiles build on, and the settings that these bases have.
-name_stand_in() {
+# Give the substitute the names and settings of the base images in the Dockerfiles.
+name_base() {
     local container
     container=$(images from scratch)
-    images add --quiet "$container" "$STAND_IN" / >/dev/null
+    images add --quiet "$container" "$BASE_TAR" / >/dev/null
     images config --env PATH=/usr/local/bin:/usr/bin "$container"
     images commit --quiet "$container" "$(base_of web_app)" >/dev/null
     images config --env PATH=/var/lang/bin:/usr/bin --env LAMBDA_TASK_ROOT=/var/task --workingdir /var/task "$container"
@@ -133,19 +134,19 @@ build() {
 
 install_tools
 mkdir -p "$PARTS_DIR" "$STORE"
-exec 9>"$PARTS_DIR/lock" # One run at a time makes the parts; a second finds them made.
+exec 9>"$PARTS_DIR/lock" # Only one run at a time creates the parts. A second run waits and uses them.
 flock 9
-rm -rf "$PARTS_DIR"/{unpacking,fetching}.* # Left by a run that was killed.
-make_stand_in &
+rm -rf "$PARTS_DIR"/{unpacking,fetching}.* # Remove the remains of a killed run.
+make_base &
 making=$!
 wheels=$(fetch_wheels)
 wait "$making"
 flock -u 9
 
 printf '[global]\nno-index = true\nfind-links = /wheels\n' >"$STORE/pip.conf"
-if [[ ! -f $STORE/driver ]]; then # A new store.
+if [[ ! -f $STORE/driver ]]; then # The store is new.
     choose_driver >"$STORE/driver"
-    name_stand_in
+    name_base
 fi
 builds=()
 for part in "${PARTS[@]}"; do

@@ -1,7 +1,8 @@
-"""The three images, built for real and run: `make images-check`.
+"""Tests that build the three container images and run them: `make images-check`.
 
-What they stand on is a stand-in (see build.sh): Debian's own Python where the registries' images
-have theirs. So this proves our Dockerfiles and our layers, not what is beneath them.
+The base image is a substitute with Debian's Python (see build.sh), because registries may not be
+reachable. So these tests check the Dockerfiles and the layers of the application, not the real base
+images.
 """
 
 import dataclasses
@@ -35,7 +36,7 @@ from tests.support.scripted_gemini import CAPTION, scripted_gemini
 ROOT = Path(__file__).parents[2]
 EVENT = ROOT / "tests" / "events" / "s3_object_created.json"
 MEGABYTE = 1_000_000
-BYTECODE = "cpython-313"  # The images' Python, not the one that runs this.
+BYTECODE = "cpython-313"  # The Python version of the images, not of this process.
 START_SECONDS = 60
 ANSWER_SECONDS = 60
 
@@ -44,13 +45,13 @@ PARTS = {
     "annotation": "lambda_functions/annotation",
     "thumbnail": "lambda_functions/thumbnail",
 }
-# Of our layers, unpacked.
-MOST_BYTES = {
+# The maximum size of the application's layers, unpacked.
+MAX_BYTES = {
     "web_app": 250 * MEGABYTE,
     "annotation": 350 * MEGABYTE,
     "thumbnail": 200 * MEGABYTE,
 }
-# The folders of ours that hold code.
+# The code folders of the project in each image.
 FOLDERS = {
     "web_app": {"database", "imaging", "imaging/containers", "web_app"},
     "annotation": {
@@ -63,12 +64,12 @@ FOLDERS = {
         *("lambda_functions", "lambda_functions/maintenance", "lambda_functions/thumbnail"),
     },
 }
-OURS = ("database", "imaging", "lambda_functions", "web_app", "deployment", "tests")
+PROJECT_FOLDERS = ("database", "imaging", "lambda_functions", "web_app", "deployment", "tests")
 
 
 @pytest.fixture(scope="session")
 def store() -> Iterator[Path]:
-    """A folder with the three images built."""
+    """Build the three images and return the folder with them."""
     folder = Path(tempfile.mkdtemp(prefix="images-"))
     try:
         images.build(folder)
@@ -84,19 +85,19 @@ def store() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def unpacked(store: Path) -> dict[str, Image]:
-    """Each image by its name."""
+    """Return the unpacked images by name."""
     return {name: images.mount(store, f"localhost/{name}") for name in PARTS}
 
 
 @pytest.fixture(params=PARTS)
 def name(request: pytest.FixtureRequest) -> str:
-    """The name of each image in turn."""
+    """Return the name of each image in turn."""
     return str(request.param)
 
 
 @pytest.fixture
 def image(unpacked: dict[str, Image], name: str) -> Image:
-    """Each image in turn."""
+    """Return each image in turn."""
     return unpacked[name]
 
 
@@ -104,12 +105,12 @@ def files_of(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
 
 
-def test_our_layers_are_small(image, name, capsys):
+def test_the_layers_of_the_application_are_small(image, name, capsys):
     size = sum(path.stat().st_size for path in files_of(image.folder))
 
     with capsys.disabled():
         print(f" {size / MEGABYTE:.0f} MB ", end="")
-    assert size <= MOST_BYTES[name]
+    assert size <= MAX_BYTES[name]
 
 
 def test_an_image_adds_nothing_outside_its_own_folder(store, image, name):
@@ -124,22 +125,22 @@ def test_an_image_adds_nothing_outside_its_own_folder(store, image, name):
     assert [path for path in added if not path.is_relative_to(folder)] == []
 
 
-def test_an_image_holds_the_code_of_its_part_and_no_other(image, name):
+def test_an_image_contains_only_the_code_of_its_part(image, name):
     held = {
         str(path.parent.relative_to(image.folder))
         for path in files_of(image.folder)
-        if path.suffix == ".py" and path.relative_to(image.folder).parts[0] in OURS
+        if path.suffix == ".py" and path.relative_to(image.folder).parts[0] in PROJECT_FOLDERS
     }
 
     assert held == FOLDERS[name]
 
 
-def test_an_image_holds_no_installer_no_script_and_nothing_of_the_project_but_code(image):
+def test_an_image_contains_no_installers_scripts_or_other_project_files(image):
     top = {path.name for path in image.folder.iterdir()}
     ours = [
         path
         for path in files_of(image.folder)
-        if path.relative_to(image.folder).parts[0] in OURS
+        if path.relative_to(image.folder).parts[0] in PROJECT_FOLDERS
         and path.suffix not in (".py", ".pyc", ".html", ".css", ".js", ".svg")
     ]
 
@@ -148,13 +149,13 @@ def test_an_image_holds_no_installer_no_script_and_nothing_of_the_project_but_co
     assert not list(image.folder.rglob(".*"))
 
 
-def test_an_image_carries_no_secret_in_its_settings(image):
+def test_an_image_has_no_secrets_in_its_environment(image):
     names = {line.split("=")[0] for line in image.config["Env"]}
 
     assert names <= {"PATH", "LAMBDA_TASK_ROOT", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
 
 
-def test_whoever_runs_an_image_is_not_root_and_may_change_nothing(image):
+def test_an_image_runs_as_an_unprivileged_user_without_write_access(image):
     script = """
 import os, pathlib
 for path in ["/", *pathlib.Path.cwd().rglob("*")]:
@@ -168,7 +169,7 @@ print(os.getuid(), os.getgid(), os.getgroups())
     assert all(path.lstat().st_uid == 0 for path in files_of(image.folder))
 
 
-def test_every_module_is_compiled_and_its_source_is_never_looked_at_again(image):
+def test_every_module_is_compiled_to_unchecked_bytecode(image):
     # https://peps.python.org/pep-0552/ The flags follow the magic number; 1: by hash, unchecked.
     for source in image.folder.rglob("*.py"):
         bytecode = source.parent / "__pycache__" / f"{source.stem}.{BYTECODE}.pyc"
@@ -176,17 +177,17 @@ def test_every_module_is_compiled_and_its_source_is_never_looked_at_again(image)
 
 
 def test_every_module_can_be_imported_with_the_images_own_packages(image, name):
-    # Alembic runs these by itself, with a database.
+    # Alembic and gunicorn run these files themselves.
     skipped = ("database/migrations/env.py", "web_app/gunicorn.conf.py")
     modules = [
         str(path.relative_to(image.folder)).removesuffix(".py").replace("/", ".")
         for path in image.folder.rglob("*.py")
-        if path.relative_to(image.folder).parts[0] in OURS
+        if path.relative_to(image.folder).parts[0] in PROJECT_FOLDERS
         and str(path.relative_to(image.folder)) not in skipped
     ]
     script = "import importlib, sys\nfor name in sys.argv[1:]: importlib.import_module(name)"
 
-    # -S: nothing of the base but its standard library.
+    # -S limits the base image to its standard library.
     done = image.run(
         *("python3", "-S", "-c", script, *sorted(modules)),
         **WEB_SETTINGS,
@@ -199,7 +200,7 @@ def test_every_module_can_be_imported_with_the_images_own_packages(image, name):
     assert done.returncode == 0
 
 
-def test_the_pins_of_an_image_are_complete_and_fit_one_another(image):
+def test_the_pins_of_an_image_are_complete_and_compatible(image):
     folder = image.config["WorkingDir"]
 
     done = image.run("python3", "-m", "pip", "check", PYTHONPATH=folder, PIP_NO_CACHE_DIR="1")
@@ -207,7 +208,7 @@ def test_the_pins_of_an_image_are_complete_and_fit_one_another(image):
     assert done.stdout == "No broken requirements found.\n"
 
 
-def test_building_again_gives_the_same_layers(store, unpacked):
+def test_a_second_build_gives_the_same_layers(store, unpacked):
     images.build(store, "again", PARTS["annotation"])
     again = images.mount(store, "localhost/annotation:again")
 
@@ -215,7 +216,7 @@ def test_building_again_gives_the_same_layers(store, unpacked):
 
 
 def contents(image: Image) -> dict[str, tuple[str, int, float]]:
-    """The hash, the mode and the time of every file in our layers."""
+    """Return hash, mode and time of every file in the layers of the application."""
     return {
         str(path.relative_to(image.folder)): (
             hashlib.sha256(path.read_bytes()).hexdigest(),
@@ -226,7 +227,7 @@ def contents(image: Image) -> dict[str, tuple[str, int, float]]:
     }
 
 
-# The images at work, with a real MySQL, and an S3 and a Gemini of this machine.
+# The tests below run the images with a real MySQL server and local S3 and Gemini emulators.
 
 WEB_SETTINGS = {
     "FLASK_SECRET_KEY": "a key that only the tests know",
@@ -237,7 +238,7 @@ WEB_SETTINGS = {
 
 @pytest.fixture(scope="session")
 def database_url(unpacked: dict[str, Image], mysql_server_url: str, tmp_path_factory) -> Any:
-    """A MySQL database that the image itself migrated."""
+    """Return the URL of a MySQL database that the image migrated."""
     log = tmp_path_factory.mktemp("migrate") / "log"
     with mysql_server.fresh_database(mysql_server_url) as url:
         migrate = maintenance(unpacked, "migrate")
@@ -247,7 +248,7 @@ def database_url(unpacked: dict[str, Image], mysql_server_url: str, tmp_path_fac
 
 
 def maintenance(unpacked: dict[str, Image], entry: str) -> Image:
-    """The thumbnail image with the command that the template gives it for another function."""
+    """Return the thumbnail image with the command of a maintenance function."""
     config = unpacked["thumbnail"].config
     command = [f"lambda_functions.maintenance.handler.{entry}"]
     return dataclasses.replace(unpacked["thumbnail"], config={**config, "Cmd": command})
@@ -255,7 +256,7 @@ def maintenance(unpacked: dict[str, Image], entry: str) -> Image:
 
 @contextmanager
 def function(image: Image, log: Path, **environment: str) -> Iterator[Any]:
-    """Run an image as Lambda does, and return what invokes it."""
+    """Run an image like Lambda, and yield a function that invokes it."""
     api = RuntimeAPI()
     api.start()
     variables = {
@@ -289,11 +290,11 @@ def function(image: Image, log: Path, **environment: str) -> Iterator[Any]:
 
 @pytest.fixture
 def web(unpacked: dict[str, Image], database_url: str, aws: AWS, tmp_path: Path) -> Iterator[Any]:  # noqa: F811
-    """The web image, serving. Returns its address and its container."""
+    """Run the web image and return its address and its container."""
     log, port = tmp_path / "web.log", free_port()
     command = [
         word.replace(":8000", f":{port}") for word in unpacked["web_app"].config["Cmd"]
-    ]  # The network is the machine's, where somebody else may have the port.
+    ]  # The container shares the network of this machine, where port 8000 can be in use.
     environment = {**aws.environment, **WEB_SETTINGS, "DATABASE_URL": database_url}
     with unpacked["web_app"].running(log, command=command, **environment) as container:
         address = f"http://127.0.0.1:{port}"
@@ -305,11 +306,11 @@ def web(unpacked: dict[str, Image], database_url: str, aws: AWS, tmp_path: Path)
 def answers(address: str) -> bool:
     try:
         return requests.get(f"{address}/health", timeout=5).ok
-    except requests.RequestException:  # Nobody listens, or no worker is ready yet.
+    except requests.RequestException:  # The server does not listen yet, or no worker is ready.
         return False
 
 
-def test_the_web_image_serves_its_health_its_pages_and_its_assets(web):
+def test_the_web_image_serves_health_checks_pages_and_assets(web):
     address, _ = web
 
     health = requests.get(f"{address}/health", timeout=10)
@@ -326,7 +327,7 @@ def test_the_web_image_serves_its_health_its_pages_and_its_assets(web):
     assert asset.headers["Content-Encoding"] in ("br", "gzip")
 
 
-def test_the_web_images_health_check_says_whether_it_serves(web, unpacked):
+def test_the_health_check_of_the_web_image_detects_a_stopped_server(web, unpacked):
     address, _ = web
     check = unpacked["web_app"].config["Healthcheck"]["Test"]
 
@@ -339,7 +340,7 @@ def test_the_web_images_health_check_says_whether_it_serves(web, unpacked):
     assert status(f"http://127.0.0.1:{free_port()}") == 1
 
 
-def test_the_web_image_ends_in_order_when_it_is_told_to_stop(web, unpacked):
+def test_the_web_image_shuts_down_cleanly_on_its_stop_signal(web, unpacked):
     _, container = web
 
     status = container.stop(signal.Signals[unpacked["web_app"].config["StopSignal"]])
@@ -348,7 +349,7 @@ def test_the_web_image_ends_in_order_when_it_is_told_to_stop(web, unpacked):
     assert "Shutting down" in container.log.read_text()
 
 
-def test_an_uploaded_image_gets_its_thumbnail_and_its_caption_from_the_images(
+def test_the_images_create_thumbnail_and_caption_of_an_upload(
     web,
     unpacked,
     database_url,
@@ -383,7 +384,7 @@ def test_an_uploaded_image_gets_its_thumbnail_and_its_caption_from_the_images(
     assert PillowImage.open(io.BytesIO(thumbnail)).size == (400, 400)
 
 
-def test_a_function_image_reports_what_it_could_not_do(unpacked, database_url, aws, tmp_path):  # noqa: F811
+def test_a_function_image_reports_an_invalid_event(unpacked, database_url, aws, tmp_path):  # noqa: F811
     environment = {**aws.environment, "DATABASE_URL": database_url}
 
     with function(unpacked["thumbnail"], tmp_path / "log", **environment) as invoke:
@@ -393,7 +394,7 @@ def test_a_function_image_reports_what_it_could_not_do(unpacked, database_url, a
     assert failed.error_type == "InvalidEventError"
 
 
-def test_the_sweep_runs_in_the_thumbnails_image(unpacked, database_url, aws, tmp_path):  # noqa: F811
+def test_the_sweep_runs_in_the_thumbnail_image(unpacked, database_url, aws, tmp_path):  # noqa: F811
     environment = {**aws.environment, "DATABASE_URL": database_url}
 
     with function(maintenance(unpacked, "sweep"), tmp_path / "log", **environment) as invoke:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Run a program in an image as a careful container engine does: the root read-only, no privileges to gain, its own
-# processes; only the network is the machine's. check_images.py starts it in namespaces of its own.
+# Run a program in an image like a strict container engine: read-only root file system, no new privileges, separate
+# processes. Only the network is shared with the machine. image.py starts this script in new namespaces.
 #
-#   enter.sh ROOT USER GROUP FOLDER PROGRAM...    with the environment that the program shall have
+#   enter.sh ROOT USER GROUP FOLDER PROGRAM...    The program inherits the environment of this script.
 set -euo pipefail
 root=$1 user=$2 group=$3 folder=$4
 shift 4

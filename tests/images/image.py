@@ -1,4 +1,4 @@
-"""The images as `build.sh` leaves them, and programs that run in them."""
+"""Access to the container images that `build.sh` builds, and to programs that run in them."""
 
 import json
 import os
@@ -17,19 +17,19 @@ _STOP_SECONDS = 30
 
 
 class ToolsMissingError(RuntimeError):
-    """This machine cannot build images; the message says what to do."""
+    """This machine cannot build images. The message says what to do."""
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image, unpacked."""
+    """One unpacked container image."""
 
     root: Path
-    config: Mapping[str, Any]  # As Docker has it: User, Env, Entrypoint, Cmd, WorkingDir, ...
+    config: Mapping[str, Any]  # In Docker's format: User, Env, Entrypoint, Cmd, WorkingDir, ...
 
     @property
     def folder(self) -> Path:
-        """Where our layers lie, seen from outside."""
+        """The folder of the application's layers, as a path on this machine."""
         return self.root / self.config["WorkingDir"].lstrip("/")
 
     @contextmanager
@@ -42,8 +42,8 @@ class Image:
         try:
             yield Container(process, log)
         finally:
-            # Its first process, with which all others die. It forgot what should end it together
-            # with the process that started it when it became another user's.
+            # Kill the first process of the container, and with it all others. It does not end with
+            # its parent, because changing the user cleared its parent-death signal.
             with suppress(psutil.NoSuchProcess):
                 for first in psutil.Process(process.pid).children():
                     first.kill()
@@ -51,7 +51,7 @@ class Image:
             process.wait()
 
     def run(self, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-        """Run a command in the image to its end, instead of what the image would start."""
+        """Run a command in the image instead of its own command, and wait for its end."""
         process = self._start(
             command, environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
@@ -65,7 +65,7 @@ class Image:
         entry = self.config.get("Entrypoint") or []
         return subprocess.Popen(
             [
-                # Whatever ends this process ends those that prepare the container, too.
+                # If this process is killed, the processes that prepare the container end as well.
                 *("setpriv", "--pdeathsig=KILL", "unshare", "--kill-child"),
                 *("--mount", "--pid", "--fork", str(HERE / "enter.sh")),
                 *(str(self.root), user, group, self.config["WorkingDir"]),
@@ -88,11 +88,11 @@ class Container:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has not ended."""
+        """True while the program is running."""
         return self.process.poll() is None
 
     def stop(self, number: int) -> int:
-        """Send its first process a signal, as an engine does, and return its exit status."""
+        """Send a signal to the first process, as an engine does, and return the exit status."""
         (first,) = psutil.Process(self.process.pid).children()
         first.send_signal(number)
         return self.process.wait(_STOP_SECONDS)
@@ -102,7 +102,7 @@ def build(store: Path, tag: str = "latest", *parts: str) -> None:
     """Build images into a folder.
 
     Raises:
-        ToolsMissingError: this machine cannot.
+        ToolsMissingError: this machine cannot build images.
     """
     built = subprocess.run(
         [HERE / "build.sh", store, tag, *parts],
@@ -123,7 +123,7 @@ def mount(store: Path, name: str) -> Image:
 
 
 def remove_all(store: Path) -> None:
-    """Free the folder of what only buildah may remove."""
+    """Remove the files that only buildah can remove."""
     _buildah(store, "umount", "--all")
     _buildah(store, "rm", "--all")
 
