@@ -1,1 +1,1 @@
-"""How fast the system is, as ratios to what somebody would take instead. `make bench` runs them."""
+"""Benchmarks that compare the system with alternatives, as ratios. `make bench` runs them."""

@@ -1,7 +1,8 @@
-"""`make bench`: every benchmark and a table of ratios, also in results.json and docs/benchmarks.md.
+"""Run the benchmarks and write the ratios to results.json and docs/benchmarks.md: `make bench`.
 
-ARGS names some of them (`make bench ARGS="thumbnail_jpeg cold_import"`); the others keep the rows
-they have in both. It ends with 1 when a goal is missed or an anchor is missing.
+ARGS selects benchmarks: `make bench ARGS="thumbnail_jpeg cold_import"`. The rows of the others stay
+unchanged. The exit status is 1 if a goal is missed or an anchor is missing. An anchor is a program
+or library with which a benchmark compares the system.
 """
 
 import importlib
@@ -25,7 +26,7 @@ _TABLE_WIDTH = 110
 
 @dataclass(frozen=True)
 class Benchmark:
-    """A function of a module here: it measures, and returns the rows whose names begin with its."""
+    """A function that measures and returns rows. The names of the rows start with its name."""
 
     name: str
     module: str
@@ -60,7 +61,7 @@ def main(names: Sequence[str]) -> int:
     unknown = set(names) - {benchmark.name for benchmark in BENCHMARKS}
     if unknown:
         known = ", ".join(benchmark.name for benchmark in BENCHMARKS)
-        console.print(f"No benchmark is called {', '.join(sorted(unknown))}. There are: {known}.")
+        console.print(f"Unknown benchmarks: {', '.join(sorted(unknown))}. Use one of: {known}.")
         return 2
     rows: list[Row] = []
     missing: list[str] = []
@@ -74,14 +75,14 @@ def main(names: Sequence[str]) -> int:
         except MissingAnchorError as error:
             missing.append(f"{benchmark.name}: {error}")
         console.print(f"{time.monotonic() - started:.0f} s")
-    # Whole, also in a file or a narrow window.
+    # Do not shorten the table for a file or a narrow terminal.
     Console(width=max(Console().width, _TABLE_WIDTH)).print(_table(rows))
     for sentence in missing:
         console.print(f"Not measured. {sentence}")
     if not all(row.met for row in rows):
-        console.print("What limits those that miss: docs/benchmarks.md, “Where a goal is missed”.")
-    _write(rows)
-    _show(rows)
+        console.print("docs/benchmarks.md, “Where a goal is missed”, explains the missed goals.")
+    _write_results(rows)
+    _update_page(rows)
     return 0 if not missing and all(row.met for row in rows) else 1
 
 
@@ -105,8 +106,8 @@ def _rounded_ratio(row: Row) -> float:
     return round(row.ratio, 3)
 
 
-def _write(rows: Sequence[Row]) -> None:
-    """Replace the rows that were measured; in the benchmarks' order, so a diff shows change."""
+def _write_results(rows: Sequence[Row]) -> None:
+    """Replace the measured rows in results.json. Keep a fixed order, which makes diffs small."""
     known = (
         {row["name"]: row for row in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     )
@@ -125,8 +126,8 @@ def _write(rows: Sequence[Row]) -> None:
     RESULTS.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n")
 
 
-def _show(rows: Sequence[Row]) -> None:
-    """Replace these rows in the table of docs/benchmarks.md."""
+def _update_page(rows: Sequence[Row]) -> None:
+    """Replace the measured rows in the table of docs/benchmarks.md."""
     text = PAGE.read_text()
     for row in rows:
         cells = (f"`{row.name}`", *_cells(row), "yes" if row.met else "**no**")

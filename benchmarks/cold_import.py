@@ -1,11 +1,11 @@
-"""How long a function takes from a bare interpreter to ready for its first event.
+"""Measure the start of a function: from a new process until it is ready for the first event.
 
-Ready is what AWS's runtime client waits for: the module imported, its handler found. Clients and
-the connection to the database are made at the first event, on either side: an import that connects
-could not be tested, and a library alone makes none either.
+A function is ready when its module is imported and its handler is found. Clients and the database
+connection are created at the first event, so neither side includes them. The anchor is importing
+only the libraries.
 
-Measured is a whole process, from its start to its end, with the page cache warm and the bytecode
-compiled, as the images have it. The bare interpreter's 20 ms are left in on both sides.
+The time is that of a whole process, from start to end, with a warm page cache and compiled bytecode
+as in the images. Both sides include the 20 ms of the interpreter itself.
 """
 
 import subprocess
@@ -20,7 +20,7 @@ GOAL = at_most(1.25)
 PAIRS = 9
 WARM_UP = 2
 
-# The libraries that each function cannot do without.
+# The libraries that each function needs.
 LIBRARIES = {
     "thumbnail": "import boto3, PIL.Image, sqlalchemy",
     "annotation": "import boto3, PIL.Image, sqlalchemy; from google import genai",
@@ -42,6 +42,6 @@ def measure() -> Sequence[Row]:
 
 
 def _seconds(statement: str) -> float:
-    began_at = time.perf_counter()
+    started_at = time.perf_counter()
     subprocess.run([sys.executable, "-c", statement], cwd=ROOT, check=True)
-    return time.perf_counter() - began_at
+    return time.perf_counter() - started_at

@@ -1,7 +1,7 @@
-"""An HTTP server that does next to nothing, in a process of its own: none of its clients waits.
+"""A minimal HTTP server in a separate process, so that its clients hardly wait.
 
-Every GET has the same answer; what is sent is read and forgotten, also in several parts. To boto3
-that is enough of an S3.
+Every GET has the same response. Uploads are read and discarded, including multipart uploads. This
+is enough for boto3 to use it as S3.
 """
 
 import asyncio
@@ -12,25 +12,27 @@ from itertools import cycle
 from multiprocessing.connection import Connection
 
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-_PARTS_BEGUN = (
+_MULTIPART_STARTED = (
     b"<InitiateMultipartUploadResult><UploadId>1</UploadId></InitiateMultipartUploadResult>"
 )
-_PARTS_TAKEN = b"<CompleteMultipartUploadResult><ETag>0</ETag></CompleteMultipartUploadResult>"
+_MULTIPART_COMPLETED = (
+    b"<CompleteMultipartUploadResult><ETag>0</ETag></CompleteMultipartUploadResult>"
+)
 
 
 @contextmanager
 def fast_server(body: bytes = b"hello", *, delays: Sequence[float] = (0,)) -> Iterator[str]:
-    """A running server's URL.
+    """Run a server and yield its URL.
 
     Args:
-        body: of every answer to a GET.
-        delays: how many seconds each answer waits, one after the other, and then again.
+        body: the body of every response to a GET.
+        delays: the delays of the responses in seconds, used one after the other and repeated.
     """
     context = multiprocessing.get_context("spawn")
     here, there = context.Pipe()
     process = context.Process(target=_run, args=(body, delays, there), daemon=True)
     process.start()
-    there.close()  # So that a server that does not start is noticed.
+    there.close()  # Then recv() raises an exception if the server does not start.
     try:
         yield f"http://127.0.0.1:{here.recv()}"
     finally:
@@ -54,11 +56,11 @@ class _Client(asyncio.Protocol):
     """One connection, with one request at a time."""
 
     def __init__(self, body: bytes, delays: Iterator[float]) -> None:
-        self._got = _answer(body)
-        self._taken = _answer(b"")
+        self._get_response = _response(body)
+        self._put_response = _response(b"")
         self._delays = delays
         self._head = b""
-        self._answer: bytes | None = None  # To a request whose body is still on its way.
+        self._pending: bytes | None = None  # The response to a request with an incomplete body.
         self._missing_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -66,7 +68,7 @@ class _Client(asyncio.Protocol):
         self._transport = transport
 
     def data_received(self, data: bytes) -> None:
-        if self._answer is not None:
+        if self._pending is not None:
             self._missing_bytes -= len(data)
         else:
             self._head += data
@@ -74,25 +76,27 @@ class _Client(asyncio.Protocol):
             if not end:
                 return
             self._head = b""
-            self._answer = self._answer_to(head)
+            self._pending = self._response_to(head)
             self._missing_bytes = _content_length(head) - len(rest)
             if self._missing_bytes and b"100-continue" in head:
                 self._transport.write(_CONTINUE)
         if self._missing_bytes <= 0:
-            answer, self._answer = self._answer, None
+            response, self._pending = self._pending, None
             delay = next(self._delays)
             if delay:
-                asyncio.get_running_loop().call_later(delay, self._transport.write, answer)
+                asyncio.get_running_loop().call_later(delay, self._transport.write, response)
             else:
-                self._transport.write(answer)
+                self._transport.write(response)
 
-    def _answer_to(self, head: bytes) -> bytes:
+    def _response_to(self, head: bytes) -> bytes:
         method, target, _ = head.split(b" ", 2)
         if method == b"GET":
-            return self._got
+            return self._get_response
         if method == b"POST":
-            return _answer(_PARTS_BEGUN if target.endswith(b"?uploads") else _PARTS_TAKEN)
-        return self._taken
+            return _response(
+                _MULTIPART_STARTED if target.endswith(b"?uploads") else _MULTIPART_COMPLETED
+            )
+        return self._put_response
 
 
 def _content_length(head: bytes) -> int:
@@ -102,5 +106,5 @@ def _content_length(head: bytes) -> int:
     return 0
 
 
-def _answer(body: bytes) -> bytes:
+def _response(body: bytes) -> bytes:
     return b'HTTP/1.1 200 OK\r\nETag: "0"\r\nContent-Length: %d\r\n\r\n%s' % (len(body), body)

@@ -1,8 +1,8 @@
-"""A function's process, in which its handler and the bare parts of its work take turns.
+"""Alternate a function's handler and the bare steps of its work in one process.
 
     python -m benchmarks.function_turns thumbnail FILE
 
-writes the medians of both, in seconds, the bare parts' first.
+writes the medians of both in seconds to FILE, the bare steps first.
 """
 
 import io
@@ -48,13 +48,13 @@ ANSWER = Answer(json.dumps(WORDS), "a-model", Tokens(1100, 90))
 def main(job: Job, result: Path) -> None:
     settings = ThumbnailSettings()
     session_factory = create_session_factory(create_database_engine(settings))
-    bare_parts = BareParts(settings)
+    bare_steps = BareSteps(settings)
     bare: Callable[[str], None]
     if job is Job.THUMBNAIL:
-        handle, bare = thumbnail.handler, bare_parts.thumbnail
+        handle, bare = thumbnail.handler, bare_steps.thumbnail
     else:
-        handle, bare = annotation.handler, bare_parts.annotation
-        # The model's answer, at once; everything around it is the function's own.
+        handle, bare = annotation.handler, bare_steps.annotation
+        # Return the answer of the model at once. Everything else is the real function.
         Captioner.ask = lambda *_, **__: ANSWER  # type: ignore[method-assign]
     add = partial(_add_image, session_factory)
     seconds = in_turns(
@@ -68,13 +68,13 @@ def main(job: Job, result: Path) -> None:
 
 def _seconds(work: Callable[[str], None], add: Callable[[], str]) -> float:
     key = add()
-    began_at = time.perf_counter()
+    started_at = time.perf_counter()
     work(key)
-    return time.perf_counter() - began_at
+    return time.perf_counter() - started_at
 
 
 def _add_image(session_factory: sessionmaker[Session]) -> str:
-    """A row as an upload leaves it, with bytes that nobody has sent before; its original's key."""
+    """Add a row like an upload of a new file, and return the key of its original."""
     key = object_keys.new_original_key("jpg")
     new = NewImage(
         filename="photo.jpg",
@@ -99,8 +99,8 @@ def _handle(handle: Callable[..., dict[str, Any]], key: str) -> None:
     assert outcome["outcome"] == "completed", outcome
 
 
-class BareParts:
-    """What a function's work consists of, and nothing around it."""
+class BareSteps:
+    """The steps of a function's work without claim, isolation, logs and metrics."""
 
     def __init__(self, settings: ThumbnailSettings) -> None:
         self._settings = settings

@@ -1,4 +1,4 @@
-"""What the functions make of an original, and the same by Pillow without any of our pains.
+"""The images that the functions make, and the same made by a plain Pillow decode of all pixels.
 
 python -m benchmarks.image_makers NAME
 """

@@ -1,9 +1,9 @@
-"""A process that makes small images of large ones, one after another, and measures itself.
+"""A process that makes small images from large ones and measures itself.
 
-It knows nothing but the standard library: the anchors' interpreter runs it too. Each process is
-held to one processor, which is more than a function of 1 GB has (0.58), and the time is the
-processor's, of all threads and child processes: on one processor with nothing to wait for there is
-no other, and what else this machine is busy with stays out of it.
+It uses only the standard library, because the interpreter of the anchors runs it as well. Each
+process runs on one processor, which is more than a function of 1 GB has (0.58). It measures the
+processor time of all threads and child processes. On one processor and without waiting this equals
+the elapsed time, but other work on the machine does not affect it.
 """
 
 import json
@@ -25,13 +25,13 @@ _STATUS = Path("/proc/self/status")
 
 @dataclass(frozen=True)
 class Made:
-    """What one image took.
+    """The cost of making one image.
 
     Attributes:
-        seconds: of processor time, from the original's bytes in memory to the result's.
-        result_bytes: how large the result is.
-        peak_bytes: the most memory that the process has had so far, or its child if that had more
-            (it counts what they share). Interpreter, libraries and the original's bytes included.
+        seconds: processor time from the bytes of the original in memory to the encoded result.
+        result_bytes: the size of the result.
+        peak_bytes: the peak memory of the process or of its child, whichever is larger. Both
+            include shared memory, the interpreter, the libraries and the bytes of the original.
     """
 
     seconds: float
@@ -40,7 +40,7 @@ class Made:
 
 
 def serve(make: Callable[[bytes], bytes]) -> None:
-    """Make an image of each file whose path comes on standard input; write what it took."""
+    """Make an image from each file path on standard input, and print the cost."""
     for line in sys.stdin:
         original = Path(line.rstrip("\n")).read_bytes()
         started = _processor_seconds()
@@ -60,14 +60,14 @@ def _processor_seconds() -> float:
 
 
 def _peak_bytes() -> int:
-    # Not the process's own ru_maxrss: that begins with what whoever started it had.
+    # The process's own ru_maxrss starts with the value of its parent, so use VmHWM.
     own = next((line for line in _STATUS.read_text().splitlines() if "VmHWM" in line), "VmHWM: 0")
     of_children = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     return max(int(own.split()[1]), of_children) * 1024
 
 
 class ImageProcess:
-    """The other end of serve()."""
+    """Client of a process that runs serve()."""
 
     def __init__(self, *command: str) -> None:
         self._process = subprocess.Popen(
@@ -76,7 +76,7 @@ class ImageProcess:
             text=True,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            preexec_fn=_stay_on_one_processor,  # Before libvips counts how many there are.
+            preexec_fn=_stay_on_one_processor,  # Before libvips counts the processors.
         )
 
     def make(self, original: Path) -> Made:
@@ -95,4 +95,4 @@ class ImageProcess:
         error: BaseException | None,
         where: TracebackType | None,
     ) -> None:
-        self._process.communicate(timeout=60)  # At the end of its input it ends.
+        self._process.communicate(timeout=60)  # Closing standard input ends the process.

@@ -1,11 +1,11 @@
-"""Thumbnails against libvips, and the model's JPEG against decoding all of the original.
+"""Compare thumbnails with libvips, and the model input with a full decode of the original.
 
-Ours is what a function does with an event's original, in the child process that guards it
-(imaging/isolation.py): libvips has none. Only thumbnail_jpeg is make_thumbnail alone, because there
-the child weighs; thumbnail_jpeg_isolated is the same with it, by the same goal. Each side lives in
-a process of its own (image_process.py: one processor, and its time), takes turns with the other and
-gets the same files; what counts is the median. libvips is at its defaults, which on one processor
-means one thread.
+Our side does what a function does with an original, including the child process
+(imaging/isolation.py), which libvips does not have. Only thumbnail_jpeg measures make_thumbnail
+alone, because the child process is a large part there; thumbnail_jpeg_isolated includes it and has
+the same goal. Each side runs in its own process on one processor (image_process.py). The sides
+alternate and get the same files, and the median counts. libvips uses its defaults, which is one
+thread on one processor.
 """
 
 import io
@@ -34,7 +34,7 @@ _MEGAPIXELS = tuple(photos.SIZES)
 _JPEGS = [(pixels, kind) for pixels in _MEGAPIXELS for kind in ("baseline", "progressive")]
 _MEBIBYTE = 1024 * 1024
 
-# Both write WebPs of the same quality with the same effort, so that what they write is as large.
+# Both write WebPs of the same quality with the same effort, so their sizes must be similar.
 _SAME_SIZE = 0.1
 
 _MAKERS = (sys.executable, "-m", "benchmarks.image_makers")
@@ -46,9 +46,9 @@ _FULL_MODEL_INPUT = (*_MAKERS, "make_model_input_by_full_decode")
 
 
 def thumbnail_jpeg() -> list[Row]:
-    """Time in turns, peak memory in a fresh process for each, likeness before WebP."""
+    """Measure time, peak memory in a new process each, and similarity before WebP encoding."""
     vips = _vips()
-    times, isolated_times, memories, likenesses = [], [], [], []
+    times, isolated_times, memories, similarities = [], [], [], []
     for megapixels, kind in _JPEGS:
         photo = photos.photo(megapixels, kind)
         case = f"{megapixels} MP {kind}"
@@ -59,14 +59,14 @@ def thumbnail_jpeg() -> list[Row]:
             )
         )
         memories.append(_memory_row(f"thumbnail_jpeg_memory {case}", vips, photo))
-        likenesses.append(_likeness_row(f"thumbnail_jpeg_ssim {case}", photo))
+        similarities.append(_similarity_row(f"thumbnail_jpeg_ssim {case}", photo))
     return [
         worst(times, "thumbnail_jpeg"),
         *times,
         worst(isolated_times, "thumbnail_jpeg_isolated"),
         worst(memories, "thumbnail_jpeg_memory"),
         *memories,
-        worst(likenesses, "thumbnail_jpeg_ssim"),
+        worst(similarities, "thumbnail_jpeg_ssim"),
     ]
 
 
@@ -110,7 +110,7 @@ def _time_row(
     with ImageProcess(*anchor) as anchor_process, ImageProcess(*ours) as our_process:
         sizes = [process.make(photo).result_bytes for process in (anchor_process, our_process)]
         if max(sizes) > (1 + _SAME_SIZE) * min(sizes):
-            raise RuntimeError(f"{name}: the results are not alike, but of {sizes} bytes")
+            raise RuntimeError(f"{name}: the results differ too much in size: {sizes} bytes")
         medians = in_turns(
             lambda: anchor_process.make(photo).seconds * 1000,
             lambda: our_process.make(photo).seconds * 1000,
@@ -120,15 +120,15 @@ def _time_row(
 
 
 def _memory_row(name: str, anchor: tuple[str, ...], photo: Path) -> Row:
-    """The most that interpreter, libraries, original and work occupied together."""
+    """Measure the peak memory including interpreter, libraries and original."""
     with ImageProcess(*anchor) as anchor_process, ImageProcess(*_OUR_THUMBNAIL) as our_process:
         anchor_bytes = anchor_process.make(photo).peak_bytes
         our_bytes = our_process.make(photo).peak_bytes
     return Row(name, anchor_bytes / _MEBIBYTE, our_bytes / _MEBIBYTE, "MB", at_most(0.7))
 
 
-def _likeness_row(name: str, photo: Path) -> Row:
-    """How like our shrinking is to a Lanczos over all pixels, before WebP changes either."""
+def _similarity_row(name: str, photo: Path) -> Row:
+    """Measure the similarity of our resize to a Lanczos over all pixels, before WebP encoding."""
     original = photo.read_bytes()
     images = (
         cover_by_full_decode(original),

@@ -1,8 +1,8 @@
-"""What the load tester can drive, and whether what it says is so.
+"""Measure the request rate of the load tester, and check the latencies that it reports.
 
-The rate is counted for each second of processor time that the client's processes take, beyond their
-start: what it would drive on a core of its own, whatever else the machine does and however fast the
-server is.
+The rate is the number of requests per second of processor time of the client's processes, without
+their start. This is the rate on one processor core of its own. It does not depend on other work on
+the machine or on the speed of the server.
 """
 
 import json
@@ -36,10 +36,10 @@ PAIRS = 3
 SHORT_SECONDS, LONG_SECONDS = 1, 4
 
 USUAL_DELAY_MS, SLOW_DELAY_MS = 50, 200
-# Two in a hundred are slow, so that the 99th percentile is.
+# Two percent of the responses are slow, so the 99th percentile is slow as well.
 DELAYS_MS = (*[USUAL_DELAY_MS] * 49, SLOW_DELAY_MS)
 WRK_CONNECTIONS = 20
-# What so many connections come to when each waits for its answer; asked for by the clock.
+# The rate that this number of connections reaches if each waits for its response.
 RATE = WRK_CONNECTIONS * 1000 / statistics.mean(DELAYS_MS)
 TRUTH_SECONDS = 5
 TRUTH_TURNS = 3
@@ -47,7 +47,7 @@ TRUTH_TURNS = 3
 
 @dataclass(frozen=True)
 class Run:
-    """What a client did, and the processor time of all its processes."""
+    """The number of requests of a client and the processor time of all its processes."""
 
     requests: int
     cpu_seconds: float
@@ -65,19 +65,19 @@ def measure_rate() -> Sequence[Row]:
 
 
 def _per_cpu_second(run: Callable[[int], Run]) -> float:
-    """Requests for each second of processor time, without what starting took."""
+    """Return the requests per second of processor time, without the start of the processes."""
     short, long = run(SHORT_SECONDS), run(LONG_SECONDS)
     return (long.requests - short.requests) / (long.cpu_seconds - short.cpu_seconds)
 
 
 def _run_locust(url: str, seconds: int) -> Run:
-    said, cpu_seconds = _run(
+    output, cpu_seconds = _run(
         *(anchors_python(), "-m", "locust", "--headless", "--json", "--skip-log"),
         *("--locustfile", str(ANCHORS / "locustfile.py"), "--host", url),
         *("--users", str(CONNECTIONS), "--spawn-rate", str(CONNECTIONS)),
         *("--run-time", f"{seconds}s"),
     )
-    (entry,) = json.loads(said)
+    (entry,) = json.loads(output)
     assert not entry["num_failures"]
     return Run(entry["num_requests"], cpu_seconds)
 
@@ -96,33 +96,33 @@ def measure_truth() -> Sequence[Row]:
     ours: list[tuple[float, float]] = []
     with fast_server(delays=[delay_ms / 1000 for delay_ms in DELAYS_MS]) as url:
         for _ in range(TRUTH_TURNS):
-            theirs.append(_what_wrk_says(wrk, url))
-            ours.append(_what_load_tester_says(url))
+            theirs.append(_wrk_latencies_ms(wrk, url))
+            ours.append(_load_tester_latencies_ms(url))
     goal = within(0.05)
     rows = []
     for index, (name, known) in enumerate([("p50", USUAL_DELAY_MS), ("p99", SLOW_DELAY_MS)]):
-        said = statistics.median(turn[index] for turn in ours)
+        measured = statistics.median(turn[index] for turn in ours)
         by_wrk = statistics.median(turn[index] for turn in theirs)
-        rows.append(Row(f"load_tester_truth_{name}", known, said, "ms", goal))
-        rows.append(Row(f"load_tester_truth_{name}_wrk", by_wrk, said, "ms", goal))
+        rows.append(Row(f"load_tester_truth_{name}", known, measured, "ms", goal))
+        rows.append(Row(f"load_tester_truth_{name}_wrk", by_wrk, measured, "ms", goal))
     return [*rows, worst(rows, "load_tester_truth")]
 
 
-def _what_wrk_says(wrk: str, url: str) -> tuple[float, float]:
-    said, _ = _run(
+def _wrk_latencies_ms(wrk: str, url: str) -> tuple[float, float]:
+    output, _ = _run(
         *(wrk, "--threads", "1", "--connections", str(WRK_CONNECTIONS)),
         *("--duration", f"{TRUTH_SECONDS}s", "--latency", url),
     )
-    return _wrk_latency_ms(said, 50), _wrk_latency_ms(said, 99)
+    return _parse_wrk_latency_ms(output, 50), _parse_wrk_latency_ms(output, 99)
 
 
-def _wrk_latency_ms(said: str, percentile: int) -> float:
-    found = re.search(rf"^\s+{percentile}%\s+([0-9.]+)(us|ms|s)$", said, re.MULTILINE)
-    assert found, said
+def _parse_wrk_latency_ms(output: str, percentile: int) -> float:
+    found = re.search(rf"^\s+{percentile}%\s+([0-9.]+)(us|ms|s)$", output, re.MULTILINE)
+    assert found, output
     return float(found[1]) * {"us": 0.001, "ms": 1, "s": 1000}[found[2]]
 
 
-def _what_load_tester_says(url: str) -> tuple[float, float]:
+def _load_tester_latencies_ms(url: str) -> tuple[float, float]:
     summary, _ = _summary_of("--url", url, "--rate", str(RATE), "--duration", f"{TRUTH_SECONDS}s")
     assert not summary["failed"]
     return summary["latency"]["p50"], summary["latency"]["p99"]
@@ -138,13 +138,13 @@ def _summary_of(*options: str) -> tuple[dict[str, Any], float]:
 
 
 def _run(*command: str) -> tuple[str, float]:
-    """What a program prints, and the processor time that it and its children take."""
+    """Run a program. Return its output and the processor time of it and its children."""
     process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    with process.stdout as output:
-        said = output.read()
+    with process.stdout as pipe:
+        output = pipe.read()
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, said)
-    return said, usage.ru_utime + usage.ru_stime
+        raise subprocess.CalledProcessError(process.returncode, command, output)
+    return output, usage.ru_utime + usage.ru_stime

@@ -1,4 +1,4 @@
-"""What every benchmark shares: its row, its goal, and a fair way to take turns."""
+"""Rows, goals and alternating measurements, shared by all benchmarks."""
 
 import gc
 import math
@@ -11,23 +11,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ANCHORS = ROOT / "benchmarks" / "anchors"
-# `make bench` installs anchors/requirements.txt here: an anchor is not a part of the product.
+# `make bench` installs anchors/requirements.txt here, because anchors are not part of the product.
 ANCHORS_PYTHON = Path(sys.prefix) / "anchors" / "bin" / "python"
 
 
 class MissingAnchorError(Exception):
-    """What a benchmark compares with is not on this machine. The message says how to get it."""
+    """An anchor is not installed on this machine. The message says how to install it."""
 
 
 @dataclass(frozen=True)
 class Goal:
-    """Between what a ratio, ours to the anchor's, should lie."""
+    """The range for the ratio of our figure to the figure of the anchor."""
 
     lowest: float = 0.0
     highest: float = math.inf
 
     def room_for(self, ratio: float) -> float:
-        """How far a ratio is from failing; below 0, how far it has."""
+        """Return the distance of a ratio from the nearest limit, negative outside the range."""
         return min(ratio - self.lowest, self.highest - ratio)
 
     def is_met_by(self, ratio: float) -> bool:
@@ -48,7 +48,7 @@ def at_least(limit: float) -> Goal:
 
 
 def within(share: float) -> Goal:
-    """The same as the anchor, or off by no more than this share of it."""
+    """Return the goal of a ratio of 1, plus or minus this fraction."""
     return Goal(1 - share, 1 + share)
 
 
@@ -74,18 +74,18 @@ class Row:
 def in_turns(
     anchor: Callable[[], float], ours: Callable[[], float], *, pairs: int, warm_up: int = 1
 ) -> tuple[float, float]:
-    """The medians of two measurements that take turns, so that a machine's drift meets both.
+    """Alternate two measurements and return their medians. Changes of the machine affect both.
 
     Args:
-        anchor, ours: measure once and return the figure.
-        pairs: how many figures of each count.
-        warm_up: how many pairs before those do not.
-    Returns: the anchor's median and ours.
+        anchor, ours: functions that measure once and return the figure.
+        pairs: the number of figures of each that count.
+        warm_up: the number of earlier pairs that do not count.
+    Returns: the median of the anchor and our median.
     """
     figures: list[tuple[float, float]] = []
     for turn in range(warm_up + pairs):
         gc.collect()
-        # Whoever goes second finds the caches as the other left them: that takes turns too.
+        # The second measurement finds the caches as the first left them, so alternate the order.
         pair = (anchor(), ours()) if turn % 2 else (ours(), anchor())[::-1]
         figures.append(pair)
     counted = figures[warm_up:]
@@ -93,20 +93,20 @@ def in_turns(
 
 
 def worst(rows: list[Row], name: str) -> Row:
-    """The row that is farthest from its goal, or nearest to failing it, under one name."""
+    """Return the row that is farthest outside its goal, or nearest to its limit, as `name`."""
     return replace(min(rows, key=lambda row: row.goal.room_for(row.ratio)), name=name)
 
 
 def anchors_python() -> str:
-    """The interpreter of the environment in which the anchors that are packages are installed."""
+    """Return the Python interpreter of the environment with the anchors."""
     if not ANCHORS_PYTHON.exists():
-        raise MissingAnchorError("The anchors are not installed: make bench installs them.")
+        raise MissingAnchorError("The anchors are not installed. Run make bench to install them.")
     return str(ANCHORS_PYTHON)
 
 
-def tool(name: str, how_to_get_it: str) -> str:
-    """The path of a program that a benchmark compares with or measures by."""
+def tool(name: str, how_to_install: str) -> str:
+    """Return the path of a program that a benchmark needs."""
     path = shutil.which(name)
     if path is None:
-        raise MissingAnchorError(f"{name} is not on this machine: {how_to_get_it}")
+        raise MissingAnchorError(f"{name} is not installed. Install it: {how_to_install}")
     return path

@@ -1,10 +1,11 @@
-"""Photographs that nobody took: the same ones on every machine, with nothing large in the history.
+"""Generated photographs: the same on every machine, without large files in the repository.
 
-What makes a photograph slow to decode and hard to shrink is detail on every scale, with about as
-much contrast in each (its spectrum falls as 1/f), and edges. So noise is added octave by octave,
-from clouds to grain, the finest two weaker as behind a lens; and shapes with sharp edges are drawn
-half way. Flat areas would flatter whoever decodes quickly, white noise whoever blurs. At quality 90
-with 4:2:0 the JPEGs are as large as a camera's: 3 MB for 12 megapixels, 12 MB for 48.
+Photographs are slow to decode and hard to resize well because they have edges and detail on every
+scale with about the same contrast (their spectrum falls as 1/f). So noise is added octave by
+octave, from clouds to grain, with the finest two weaker as behind a lens, and shapes with sharp
+edges are drawn in between. Flat areas would favour fast decoders, and white noise would favour
+resizing that blurs. At quality 90 with 4:2:0 the JPEGs have the size of a camera's: 3 MB for 12
+megapixels, 12 MB for 48.
 """
 
 import atexit
@@ -17,16 +18,16 @@ from typing import Any
 import pillow_heif
 from PIL import Image, ImageChops, ImageDraw
 
-# By megapixels: a telephone's, a camera's, a telephone's at its best.
+# By megapixels: a phone, a camera, a phone at its highest resolution.
 SIZES = {12: (4000, 3000), 24: (6000, 4000), 48: (8000, 6000)}
 
 _SEED = 1
 _GREY = (128, 120, 110)
 _COARSEST_SIDE_PIXELS = 8
 _CONTRAST = 24
-_CONTRAST_OF_THE_FINEST = (6, 11)  # the finest octave first
+_CONTRAST_OF_THE_FINEST = (6, 11)  # The finest octave first.
 _COLOUR_TO_LIGHT = 0.3
-_OCTAVES_WITH_EDGES = {4: 60, 2: 120}  # counted from the finest: how many shapes
+_OCTAVES_WITH_EDGES = {4: 60, 2: 120}  # The number of shapes, by octave counted from the finest.
 
 _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
     "baseline": ("JPEG", {"quality": 90}),
@@ -39,7 +40,7 @@ _FORMATS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @cache
 def photo(megapixels: int, kind: str) -> Path:
-    """A file with that many megapixels, of a kind in _FORMATS. It is gone when the process ends."""
+    """Return the path of a photo of a kind in _FORMATS. It is deleted when the process ends."""
     path = _folder() / f"{megapixels}-{kind}"
     format_name, options = _FORMATS[kind]
     if format_name == "HEIF":
@@ -55,9 +56,9 @@ def _folder() -> Path:
     return Path(folder.name)
 
 
-@lru_cache(maxsize=1)  # One of 48 megapixels takes 192 MB.
+@lru_cache(maxsize=1)  # An image of 48 megapixels takes 192 MB.
 def _draw(size: tuple[int, int]) -> Image.Image:
-    # Not the default generator's choice of algorithm but this one's is promised to stay the same:
+    # With the same seed, random.Random gives the same sequence in later Python versions:
     # https://docs.python.org/3/library/random.html#notes-on-reproducibility
     rng = random.Random(_SEED)
     octaves = [size]
@@ -73,7 +74,7 @@ def _draw(size: tuple[int, int]) -> Image.Image:
 
 
 def _noise(rng: random.Random, size: tuple[int, int], fineness: int) -> Image.Image:
-    """Noise about 128. Light and colour vary down to the third octave, light alone below."""
+    """Return noise around 128. The finest two octaves have only light noise and no colour noise."""
     if fineness < len(_CONTRAST_OF_THE_FINEST):
         light = _grey_noise(rng, size, _CONTRAST_OF_THE_FINEST[fineness])
         return Image.merge("RGB", (light, light, light))
@@ -89,7 +90,7 @@ def _grey_noise(rng: random.Random, size: tuple[int, int], contrast: float) -> I
 
 
 def _draw_shapes(rng: random.Random, image: Image.Image, count: int) -> None:
-    """Ellipses and rectangles, few large and many small, through which some of the rest shows."""
+    """Draw translucent ellipses and rectangles, few large and many small ones."""
     draw = ImageDraw.Draw(image, "RGBA")
     for _ in range(count):
         left, top = rng.random() * image.width, rng.random() * image.height

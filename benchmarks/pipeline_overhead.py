@@ -1,10 +1,10 @@
-"""What a function adds to the work itself: from an event taken to the row completed.
+"""Measure the overhead of a function around its work, from the event to the completed row.
 
-The anchor is the sum of the parts as they are, in the same process and on the same storage and
-database: a GET, the same transform, a PUT (for the thumbnail), one UPDATE. What comes on top is
-what makes it safe: the claim, a process of its own for the decoder, the conditions under which a
-result is recorded, the log and the metrics. The captioner answers at once; the storage nearly so,
-which shows the overhead at its largest.
+The anchor is the sum of the bare steps in the same process, with the same storage and database: a
+GET, the same transform, a PUT (for the thumbnail) and one UPDATE. The overhead is the safety around
+them: the claim, the child process for the decoder, the conditional update of the row, logs and
+metrics. The captioner responds at once and the storage almost at once, so the overhead is shown at
+its largest.
 """
 
 import io
@@ -37,14 +37,14 @@ def measure() -> Sequence[Row]:
 
 
 def _in_a_function(job: Job, environment: dict[str, str]) -> tuple[float, float]:
-    """Let a process of the function's own take the turns: a fork costs what its process holds."""
+    """Measure in a new process, because the cost of a fork depends on the memory of its process."""
     with tempfile.TemporaryDirectory() as folder:
         seconds = Path(folder) / "seconds.json"
         subprocess.run(
             [sys.executable, "-m", "benchmarks.function_turns", job, seconds],
             cwd=ROOT,
             env=environment,
-            stdout=subprocess.DEVNULL,  # Its log and its metrics, which it writes as ever.
+            stdout=subprocess.DEVNULL,  # The function writes its logs and metrics as usual.
             check=True,
         )
         anchor, ours = json.loads(seconds.read_text())

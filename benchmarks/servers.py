@@ -1,4 +1,4 @@
-"""What the product runs on: a real MySQL, and for the web application gunicorn by its own file."""
+"""Servers for the benchmarks: MySQL, and gunicorn with the configuration of the web app."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ from tests.support.programs import free_port, inherited_environment
 PRODUCT = "web_app.wsgi:app"
 HELLO = "benchmarks.anchors.hello:app"
 SECRET_KEY = "a key that only the benchmarks know"
-# Nobody looks at them; whoever calls AWS needs some.
+# boto3 needs credentials, but no server here checks them.
 AWS_ENVIRONMENT = {
     "AWS_ACCESS_KEY_ID": "AKIDBENCHMARKS",
     "AWS_SECRET_ACCESS_KEY": "a secret key of the benchmarks",
@@ -31,14 +31,15 @@ AWS_ENVIRONMENT = {
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
 }
-# One client makes all requests here. Limits that it cannot reach are counted nevertheless.
+# One client sends all requests, so set the rate limits so high that it never reaches them. The
+# requests are still counted.
 _NO_LIMIT = str(10**9)
 _START_SECONDS = 60
 
 
 @dataclass(frozen=True)
 class Server:
-    """A gunicorn that answers."""
+    """A running gunicorn that responds to requests."""
 
     url: str
     master: psutil.Process
@@ -50,9 +51,9 @@ class Server:
 
 @contextmanager
 def mysql_database() -> Iterator[str]:
-    """The URL of a new, migrated database on a real MySQL server."""
+    """Start a MySQL server with a new, migrated database and yield its URL."""
     if not mysql_server.mysql_is_available():
-        raise MissingAnchorError("There is no MySQL server here: make mysql unpacks one.")
+        raise MissingAnchorError("MySQL is not installed. Run make mysql to unpack it.")
     with (
         tempfile.TemporaryDirectory(prefix="bench-mysql-") as folder,
         mysql_server.running_mysql(Path(folder) / "server") as server_url,
@@ -65,7 +66,7 @@ def mysql_database() -> Iterator[str]:
 
 
 def product_environment(database_url: str) -> dict[str, str]:
-    """What the web application reads. Its links are AWS's own, and nothing here follows them."""
+    """Return the environment of the web app. Its links point to AWS, and nothing follows them."""
     return {
         "DATABASE_URL": database_url,
         "FLASK_SECRET_KEY": SECRET_KEY,
@@ -82,7 +83,7 @@ def product_environment(database_url: str) -> dict[str, str]:
 def gunicorn(
     application: str, environment: Mapping[str, str], *, ready_path: str = "/"
 ) -> Iterator[Server]:
-    """An application on gunicorn with the product's configuration, as long as the block lasts."""
+    """Run an application on gunicorn with the configuration of the web app."""
     port = free_port()
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(
@@ -97,20 +98,20 @@ def gunicorn(
         )
         server = Server(f"http://127.0.0.1:{port}", psutil.Process(process.pid))
         try:
-            _wait_until_it_answers(server, ready_path)
+            _wait_until_ready(server, ready_path)
             yield server
         except Exception as error:
             log.seek(0)
             error.add_note(log.read()[-3000:].decode(errors="replace"))
             raise
         finally:
-            # At once: nobody waits for its answers, and an orderly end waits for connections.
+            # Kill the processes, because an orderly shutdown would wait for connections.
             for each in (*server.workers, server.master):
                 each.kill()
             process.wait()
 
 
-def _wait_until_it_answers(server: Server, path: str) -> None:
+def _wait_until_ready(server: Server, path: str) -> None:
     deadline = time.monotonic() + _START_SECONDS
     while True:
         try:

@@ -1,4 +1,4 @@
-"""A large upload's way through gunicorn into S3, beside boto3's straight one; and what it holds."""
+"""Compare a large upload through gunicorn to S3 with a direct boto3 upload; measure its memory."""
 
 import http.client
 import io
@@ -70,20 +70,22 @@ def measure_upload_stream() -> Sequence[Row]:
 
 
 def _make_photo() -> bytes:
-    """A JPEG of exactly UPLOAD_BYTES."""
+    """Return a JPEG of exactly UPLOAD_BYTES."""
     size = (5400, 4050)
     noise = random.Random(20).randbytes(size[0] * size[1] * 3)
     encoded = io.BytesIO()
     Image.frombytes("RGB", size, noise).save(encoded, "JPEG", quality=90)
     photo = encoded.getvalue()
     if not 0.9 * UPLOAD_BYTES < len(photo) <= UPLOAD_BYTES:
-        raise RuntimeError(f"the encoder made {len(photo)} bytes of the noise")
-    # What follows an image's end is nobody's, and some cameras put something there.
+        raise RuntimeError(
+            f"the JPEG has {len(photo)} bytes, which is not close enough to {UPLOAD_BYTES}"
+        )
+    # Decoders ignore bytes after the end of an image, and some cameras add data there.
     return photo.ljust(UPLOAD_BYTES, b"\0")
 
 
 def _upload(product: Server, photo: bytes) -> float:
-    """Send a photo that nobody has sent before, as a form does, and return the seconds it took."""
+    """Upload a new photo like a form does, and return the time in seconds."""
     comment = b"%064d" % next(_numbers)
     start = (
         b"--%s\r\n" % _BOUNDARY
@@ -102,26 +104,26 @@ def _upload(product: Server, photo: bytes) -> float:
     connection.send(rest)
     connection.send(end)
     response = connection.getresponse()
-    answer = response.read()
+    body = response.read()
     seconds = time.perf_counter() - started
     connection.close()
-    if response.status != 201 or b'"accepted"' not in answer:
-        raise RuntimeError(f"the upload was not accepted: {answer!r}")
+    if response.status != 201 or b'"accepted"' not in body:
+        raise RuntimeError(f"the upload was not accepted: {body!r}")
     return seconds
 
 
 def _growth_bytes(product: Server, photo: bytes) -> int:
-    """By how much gunicorn's processes grow at most while many uploads are under way at once."""
+    """Return the peak memory growth of the gunicorn processes during many parallel uploads."""
 
     def resident_bytes() -> int:
         return sum(worker.memory_info().rss for worker in product.workers)
 
     before = peak = resident_bytes()
-    are_sent = threading.Event()
+    all_sent = threading.Event()
 
     def watch() -> None:
         nonlocal peak
-        while not are_sent.wait(_SAMPLE_SECONDS):
+        while not all_sent.wait(_SAMPLE_SECONDS):
             peak = max(peak, resident_bytes())
 
     watcher = threading.Thread(target=watch)
@@ -130,6 +132,6 @@ def _growth_bytes(product: Server, photo: bytes) -> int:
         with ThreadPoolExecutor(AT_ONCE) as senders:
             list(senders.map(lambda _: _upload(product, photo), range(AT_ONCE)))
     finally:
-        are_sent.set()
+        all_sent.set()
         watcher.join()
     return max(peak, resident_bytes()) - before

@@ -1,4 +1,4 @@
-"""The least that a Flask application can answer. The product's own Flask and gunicorn serve it."""
+"""A minimal Flask application, served by the same Flask and gunicorn as the web app."""
 
 from flask import Flask
 

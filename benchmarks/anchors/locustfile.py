@@ -1,9 +1,9 @@
-"""What Locust is told to do: each of its users asks, and asks again."""
+"""Locust scenario: each user sends one request after the other."""
 
 from locust import FastHttpUser, task
 
 
-class Asker(FastHttpUser):
+class Requester(FastHttpUser):
     @task
-    def ask(self):
+    def request(self):
         self.client.get("/")

@@ -1,7 +1,7 @@
-"""How alike two greyscale images are: SSIM as first published, Gaussian windows of 1.5 pixels.
+"""Compute the similarity of two greyscale images: SSIM with Gaussian windows of 1.5 pixels.
 
-Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, 2004. It runs in the anchors'
-environment, because libvips has the filter on floats that Pillow has not:
+Wang, Bovik, Sheikh, Simoncelli: Image quality assessment, 2004. This runs in the environment of the
+anchors, because libvips can filter floats and Pillow cannot:
 python -m benchmarks.anchors.pyvips_ssim ONE OTHER
 """
 
@@ -22,7 +22,7 @@ mean_one, mean_other = mean(one), mean(other)
 variance_one = mean(one * one) - mean_one * mean_one
 variance_other = mean(other * other) - mean_other * mean_other
 covariance = mean(one * other) - mean_one * mean_other
-likeness = ((mean_one * mean_other * 2 + C1) * (covariance * 2 + C2)) / (
+similarity = ((mean_one * mean_other * 2 + C1) * (covariance * 2 + C2)) / (
     (mean_one * mean_one + mean_other * mean_other + C1) * (variance_one + variance_other + C2)
 )
-print(likeness.avg())
+print(similarity.avg())

@@ -1,6 +1,6 @@
-"""Thumbnails by libvips, as its users make them; at its defaults, and as strong a WebP as ours.
+"""Make thumbnails with libvips at its defaults, with the same WebP quality and effort as ours.
 
-It runs in the anchors' environment:
+This runs in the environment of the anchors:
 
     python -m benchmarks.anchors.pyvips_thumbnail SIDE QUALITY EFFORT
 """

@@ -1,4 +1,4 @@
-"""The benchmarks' frame: what a row says, how turns are taken, what is written down."""
+"""Tests of the benchmark runner: rows, goals, alternating measurements and result files."""
 
 import importlib
 import json
@@ -34,7 +34,7 @@ def make_row(name="speed", *, anchor=10.0, ours=5.0, goal=AS_SMALL):
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
-    """Run these benchmarks, or those of them that are named; return status and what is written."""
+    """Return a function that runs benchmarks and returns the exit status and the written rows."""
     results, page = tmp_path / "results.json", tmp_path / "benchmarks.md"
     page.write_text("| `speed` | before |\n\nText.\n")
     monkeypatch.setattr(bench, "RESULTS", results)
@@ -61,15 +61,15 @@ class TestRow:
     def test_a_goal_is_met_up_to_its_limit(self, ours, goal, met):
         assert make_row(anchor=10.0, ours=ours, goal=goal).met is met
 
-    def test_a_goal_says_which_side_of_its_limit_is_the_good_one(self):
+    def test_the_text_of_a_goal_shows_the_direction_of_its_limit(self):
         assert (str(at_most(0.8)), str(at_least(0.25))) == ("≤ 0.80", "≥ 0.25")
 
-    def test_the_worst_of_rows_that_should_be_small_is_the_largest(self):
+    def test_the_worst_row_for_an_upper_limit_is_the_largest(self):
         rows = [make_row("a", ours=5.0), make_row("b", ours=9.0), make_row("c", ours=7.0)]
 
         assert worst(rows, "speed") == make_row("speed", ours=9.0)
 
-    def test_the_worst_of_rows_that_should_be_large_is_the_smallest(self):
+    def test_the_worst_row_for_a_lower_limit_is_the_smallest(self):
         goal = at_least(0.5)
         rows = [make_row("a", ours=5.0, goal=goal), make_row("b", ours=9.0, goal=goal)]
 
@@ -77,7 +77,7 @@ class TestRow:
 
 
 class TestTurns:
-    def test_the_medians_leave_out_the_warm_up(self):
+    def test_the_medians_exclude_the_warm_up(self):
         anchor = iter([1000.0, 3.0, 1.0, 2.0])
         ours = iter([1000.0, 30.0, 10.0, 20.0])
 
@@ -85,7 +85,7 @@ class TestTurns:
 
         assert medians == (2.0, 20.0)
 
-    def test_each_goes_first_every_other_time(self):
+    def test_the_order_of_the_two_measurements_alternates(self):
         order = []
 
         in_turns(
@@ -114,7 +114,7 @@ class TestResults:
             }
         ]
 
-    def test_the_table_is_whole_on_a_narrow_terminal(self, run, monkeypatch, capsys):
+    def test_the_table_is_not_shortened_on_a_narrow_terminal(self, run, monkeypatch, capsys):
         monkeypatch.setenv("COLUMNS", "60")
 
         run(FakeBenchmark("speed", [make_row("speed of a name as long as there is one", ours=7.0)]))
@@ -125,14 +125,14 @@ class TestResults:
             *("  10 ms ", " 7 ms ", "  0.70 ", " ≤ 1.00 ", " yes "),
         ]
 
-    def test_the_page_shows_what_was_measured(self, run):
+    def test_the_table_of_the_document_is_updated(self, run):
         run(FakeBenchmark("speed", [make_row(ours=12.0), make_row("speed of more")]))
 
         assert bench.PAGE.read_text() == (
             "| `speed` | 10 ms | 12 ms | 1.20 | ≤ 1.00 | **no** |\n\nText.\n"
         )
 
-    def test_what_is_not_named_keeps_its_row_and_its_place(self, run):
+    def test_benchmarks_that_did_not_run_keep_their_rows_and_order(self, run):
         speed = FakeBenchmark("speed", [make_row("speed")])
         size = FakeBenchmark("size", [make_row("size"), make_row("size of more")])
         run(speed, size)
@@ -147,21 +147,21 @@ class TestResults:
             ("size of more", 5.0),
         ]
 
-    def test_the_rows_of_a_benchmark_that_is_gone_go(self, run):
+    def test_the_rows_of_a_removed_benchmark_are_removed(self, run):
         run(FakeBenchmark("old", [make_row("old")]))
 
         _, written = run(FakeBenchmark("new", [make_row("new")]))
 
         assert [row["name"] for row in written] == ["new"]
 
-    def test_a_goal_that_is_missed_ends_it_with_1(self, run):
+    def test_a_missed_goal_gives_exit_status_1(self, run):
         status, written = run(FakeBenchmark("speed", [make_row(ours=11.0)]))
 
         assert (status, written[0]["met"]) == (1, False)
 
-    def test_an_anchor_that_is_missing_is_named_and_does_not_stop_the_others(self, run, capsys):
+    def test_a_missing_anchor_is_reported_and_the_other_benchmarks_run(self, run, capsys):
         status, written = run(
-            FakeBenchmark("rate", missing="wrk is not on this machine: apt-get install wrk"),
+            FakeBenchmark("rate", missing="wrk is not installed. Install it: apt-get install wrk"),
             FakeBenchmark("speed", [make_row()]),
         )
 
@@ -169,7 +169,7 @@ class TestResults:
         assert [row["name"] for row in written] == ["speed"]
         assert "apt-get install wrk" in capsys.readouterr().err
 
-    def test_a_name_that_nothing_has_is_refused_with_those_there_are(self, run, capsys):
+    def test_an_unknown_name_is_rejected_with_the_list_of_benchmarks(self, run, capsys):
         status, written = run(FakeBenchmark("speed", [make_row()]), names=["sped"])
 
         assert (status, written) == (2, None)
@@ -177,7 +177,7 @@ class TestResults:
 
 
 @pytest.mark.parametrize("benchmark", bench.BENCHMARKS, ids=lambda benchmark: benchmark.name)
-def test_every_benchmark_is_there(benchmark):
+def test_the_function_of_every_benchmark_exists(benchmark):
     module = importlib.import_module(f"benchmarks.{benchmark.module}")
 
     assert callable(getattr(module, benchmark.function))
@@ -186,7 +186,7 @@ def test_every_benchmark_is_there(benchmark):
 @pytest.mark.parametrize(
     "maker", ["make_our_thumbnail_in_a_child", "make_thumbnail_by_full_decode"]
 )
-def test_a_process_makes_images_and_says_what_they_took(maker, tmp_path):
+def test_an_image_process_makes_images_and_reports_their_cost(maker, tmp_path):
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(make_jpeg((1600, 1200)))
 
@@ -206,13 +206,13 @@ def test_a_process_makes_images_and_says_what_they_took(maker, tmp_path):
         (within(0.05), (0.951, 1, 1.049), (0.94, 1.06), "0.95 – 1.05"),
     ],
 )
-def test_a_goal_is_met_on_its_own_side_of_its_limits(goal, met, missed, text):
+def test_a_goal_is_met_only_within_its_limits(goal, met, missed, text):
     assert all(goal.is_met_by(ratio) for ratio in met)
     assert not any(goal.is_met_by(ratio) for ratio in missed)
     assert str(goal) == text
 
 
-def test_the_worst_row_is_the_one_nearest_to_failing_whichever_side_that_is():
+def test_the_worst_row_is_the_nearest_to_missing_its_goal_on_either_side():
     def rows(goal, *ratios):
         return [Row("each", 1, ratio, "s", goal) for ratio in ratios]
 
