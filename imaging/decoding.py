@@ -287,10 +287,8 @@ def _choose_reduction(
 
 
 def _reduction(size: tuple[int, int], box: tuple[int, int], oversampling: int) -> int:
-    by_width, by_height = (
-        side // (oversampling * target) for side, target in zip(size, box, strict=True)
-    )
-    return max(1, min(by_width, by_height, _MAX_REDUCTION))
+    ratios = (side // (oversampling * target) for side, target in zip(size, box, strict=True))
+    return max(1, min(*ratios, _MAX_REDUCTION))
 
 
 def _require_size(size: tuple[int, int], max_pixels: int) -> None:

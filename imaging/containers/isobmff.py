@@ -13,7 +13,7 @@ only to read a size. So this module reads the few boxes that are needed:
     mdat
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -36,48 +36,32 @@ class _Box:
     payload: bytes
 
 
-@dataclass(frozen=True)
-class _PrimaryItem:
-    """The primary image according to its properties."""
-
-    size: tuple[int, int]
-    is_sideways: bool
-    is_complete: bool
-    cropped_pixels: int
-    plane_bytes_per_pixel: float
-    has_alpha: bool
-
-
 def read_avif_info(source: BinaryIO) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
     # libavif does not apply the crop (clap), and Pillow ignores it.
-    item = _read_primary_item(source, for_libheif=False)
-    # Measured with Pillow 13 and libavif 1.4: 1.6 times the planes, because the decoder keeps
-    # buffers in reserve, and the RGB(A) copy.
-    return _image_info(item, 1.6 * item.plane_bytes_per_pixel + (4 if item.has_alpha else 3))
+    return _read_info(source, _avif_codec_bytes, for_libheif=False)
 
 
 def read_heif_info(source: BinaryIO) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
-    item = _read_primary_item(source, for_libheif=True)
+    return _read_info(source, _heif_codec_bytes, for_libheif=True)
+
+
+def _avif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
+    # Measured with Pillow 13 and libavif 1.4: 1.6 times the planes, because the decoder keeps
+    # buffers in reserve, and the RGB(A) copy.
+    return 1.6 * plane_bytes + (4 if has_alpha else 3)
+
+
+def _heif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
     # Measured with pi-heif 1.4 and libheif 1.23. The peak is either the copy for Python or the
     # colour conversion of libheif, which uses full-size planes.
-    copying = 5.8 if item.has_alpha else 3.5
-    converting = 3.6 * item.plane_bytes_per_pixel - 4
-    return _image_info(item, max(copying, converting))
+    return max(5.8 if has_alpha else 3.5, 3.6 * plane_bytes - 4)
 
 
-def _image_info(item: _PrimaryItem, codec_bytes_per_pixel: float) -> ImageInfo:
-    return ImageInfo(
-        item.size,
-        item.is_complete,
-        item.is_sideways,
-        codec_bytes_per_pixel=codec_bytes_per_pixel,
-        cropped_pixels=item.cropped_pixels,
-    )
-
-
-def _read_primary_item(source: BinaryIO, *, for_libheif: bool) -> _PrimaryItem:
+def _read_info(
+    source: BinaryIO, codec_bytes: Callable[[float, bool], float], *, for_libheif: bool
+) -> ImageInfo:
     is_complete, meta = _read_meta(source)
     boxes = {box.kind: box.payload for box in _boxes(meta[4:])}
     if for_libheif:
@@ -92,12 +76,17 @@ def _read_primary_item(source: BinaryIO, *, for_libheif: bool) -> _PrimaryItem:
     ]
     has_alpha = any(box.kind == b"auxC" and _ALPHA in box.payload for box in shared)
     size, is_sideways = _upright_size(own, applies_clap=for_libheif)
-    # The size after a crop can be far smaller than the image that is decoded, so use the largest
-    # extent of any item.
-    cropped_pixels = max((_extent_pixels(box) for box in shared), default=0)
     # A grid does not share the properties of its tiles, so consider the properties of all items.
-    planes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
-    return _PrimaryItem(size, is_sideways, is_complete, cropped_pixels, planes, has_alpha)
+    plane_bytes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
+    return ImageInfo(
+        size,
+        is_complete,
+        is_sideways,
+        codec_bytes_per_pixel=codec_bytes(plane_bytes, has_alpha),
+        # The size after a crop can be far smaller than the image that is decoded, so use the
+        # largest extent of any item.
+        cropped_pixels=max((_extent_pixels(box) for box in shared), default=0),
+    )
 
 
 def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
