@@ -54,6 +54,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+DEFAULT_PORTS = {"http": 80, "https": 443}
 DEFAULT_REQUESTS = 1000
 DEFAULT_CONCURRENCY = 10
 # With --rate, the default is one connection per request of a second, up to this many. Then requests
@@ -111,15 +112,13 @@ class Target:
         path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
         if parts.query:
             path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
-        default_port = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, parts.hostname, port or default_port, path)
+        return cls(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], path)
 
     @property
     def url(self) -> str:
         """The complete URL."""
         host = f"[{self.host}]" if ":" in self.host else self.host
-        default_port = 443 if self.scheme == "https" else 80
-        port = "" if self.port == default_port else f":{self.port}"
+        port = "" if self.port == DEFAULT_PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{host}{port}{self.path}"
 
 
@@ -284,12 +283,11 @@ def _record_latency(histogram: HdrHistogram, started_at: float) -> None:
 
 
 class NoResponseError(Exception):
-    """A request got no response. `kind` is the text under which it is counted."""
+    """A request got no response. The message is the text under which it is counted."""
 
-    def __init__(self, kind: str, *, timed_out: bool = False) -> None:
-        super().__init__(kind)
-        self.kind = kind
-        self.timed_out = timed_out
+
+class TimedOutError(NoResponseError):
+    """A request got no response before its time-out."""
 
 
 class Connection:
@@ -356,7 +354,7 @@ def _tls_context(*, verify: bool) -> ssl.SSLContext:
 
 def _no_response(error: Exception) -> NoResponseError:
     if isinstance(error, TimeoutError):
-        return NoResponseError("timed out", timed_out=True)
+        return TimedOutError("timed out")
     if isinstance(error, ssl.SSLError):
         return NoResponseError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
     if isinstance(error, socket.gaierror):
@@ -382,10 +380,10 @@ def send_request(plan: Plan, connection: Connection, recorder: Recorder, started
 
 
 def _record_no_response(recorder: Recorder, started_at: float, error: NoResponseError) -> None:
-    if error.timed_out:
-        recorder.record_completed(started_at, error.kind)
+    if isinstance(error, TimedOutError):
+        recorder.record_completed(started_at, str(error))
     else:
-        recorder.record_failed(error.kind)
+        recorder.record_failed(str(error))
 
 
 class Uploader:
@@ -914,7 +912,13 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
         console.print(
             f"Rate: {plan.rate:g} {what}/s. Latencies are measured from the scheduled start."
         )
-    _print_latencies(console, plan, summary)
+    if latency_rows := _latency_rows(plan, summary):
+        latencies = Table("latency", *_LATENCY_NAMES, box=None, pad_edge=False)
+        for row in latency_rows:
+            latencies.add_row(*row)
+        console.print(latencies)
+    if plan.uploads:
+        console.print(f"Image statuses were polled every {POLL_SECONDS:g} s.", style="dim")
     _print_distribution(console, summary)
     counts = Table("status", "count", box=None, pad_edge=False)
     for code, number in summary.status_codes.items():
@@ -936,21 +940,15 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
         console.print(errors)
 
 
-def _print_latencies(console: Console, plan: Plan, summary: Summary) -> None:
-    rows = (
-        [("upload accepted", summary.upload_latency), ("image complete", summary.latency)]
-        if plan.uploads
-        else [("latency", summary.latency)]
-    )
-    if not any(latency for _, latency in rows):
-        return
-    table = Table("", *_LATENCY_NAMES, box=None, pad_edge=False)
-    for name, latency in rows:
-        if latency:
-            table.add_row(name, *(duration_text(value) for value in vars(latency).values()))
-    console.print(table)
+def _latency_rows(plan: Plan, summary: Summary) -> list[list[str]]:
+    latencies = {"image complete" if plan.uploads else "response": summary.latency}
     if plan.uploads:
-        console.print(f"Image statuses were polled every {POLL_SECONDS:g} s.", style="dim")
+        latencies = {"upload accepted": summary.upload_latency, **latencies}
+    return [
+        [name, *map(duration_text, vars(latency).values())]
+        for name, latency in latencies.items()
+        if latency
+    ]
 
 
 def _print_distribution(console: Console, summary: Summary) -> None:
@@ -1038,8 +1036,6 @@ text.p99 { fill: var(--slowest); stroke: none; }
 def write_html(path: Path, plan: Plan, summary: Summary) -> None:
     """Write a self-contained HTML page with tables and charts."""
     what = "images" if plan.uploads else "requests"
-    rows = [("Image complete" if plan.uploads else "Response", summary.latency)]
-    rows += [("Upload accepted", summary.upload_latency)] if plan.uploads else []
     outcomes = [(f"HTTP status {code}", n) for code, n in summary.status_codes.items()]
     outcomes += [(kind, n) for kind, n in summary.errors.items()]
     outcomes += [("never sent: no connection was free", summary.unsent)] if summary.unsent else []
@@ -1054,14 +1050,7 @@ def write_html(path: Path, plan: Plan, summary: Summary) -> None:
         rate=f"{summary.rate:,.1f}",
         failed=f"{summary.failed:,}",
         received=bytes_text(summary.received_bytes),
-        latencies=_html_table(
-            ["", *_LATENCY_NAMES],
-            [
-                [name, *map(duration_text, vars(latency).values())]
-                for name, latency in rows
-                if latency
-            ],
-        ),
+        latencies=_html_table(["", *_LATENCY_NAMES], _latency_rows(plan, summary)),
         latency_chart=_latency_chart(summary.timeline),
         rate_chart=_bar_chart(
             [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline],
