@@ -1,4 +1,5 @@
-"""The row that the web application and the functions share, and the keys of its objects.
+"""The rows and object keys that the web application and the functions share.
 
-SQLAlchemy is this package's whole subject: it knows no Flask, no AWS and no image library.
+This package uses SQLAlchemy. It does not use Flask or an image library, and only `secret_store`
+calls AWS.
 """

@@ -4,42 +4,30 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    case,
-    func,
-    literal,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.jobs import Claim, record_result, success
-from database.models import (
-    AnnotationFingerprint,
-    AnnotationSource,
-    Image,
-)
+from database.models import AnnotationFingerprint, AnnotationSource, Image
 from database.rows import execute_update, is_visible
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """What questions to a model took."""
+    """The tokens that requests to the model used."""
 
     input: int
     output: int
 
     @property
     def total(self) -> int:
+        """The sum of input and output tokens."""
         return self.input + self.output
 
 
 @dataclass(frozen=True)
 class GeneratedAnnotation:
-    """What the model said of an image."""
+    """The model's annotation of an image."""
 
     annotation: str
     alt_text: str
@@ -49,21 +37,22 @@ class GeneratedAnnotation:
 
 
 def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
-    """Complete the annotation. A person's words stay; the model's are kept beside them.
+    """Complete the annotation job.
 
-    Where a person wrote before the model's first words came, the model fills what they left empty.
+    A person's text is never overwritten; the model's text is stored beside it. If a person wrote
+    before the model's first annotation, the model fills the fields that are still empty.
 
     Returns:
-        False when the claim had been lost, and nothing was changed.
+        False when the claim was lost; the row is unchanged.
     """
     is_human = Image.annotation_source == AnnotationSource.HUMAN
     is_first = Image.generated_annotation.is_(None)
 
     def unless_human(current: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
-        is_theirs = and_(is_human, or_(current.is_not(None), ~is_first))
-        return case((is_theirs, current), else_=literal(value, current.type))
+        is_persons = and_(is_human, or_(current.is_not(None), ~is_first))
+        return case((is_persons, current), else_=literal(value, current.type))
 
-    # MySQL assigns one column after the other, in this order, and each sees those before it.
+    # MySQL assigns the columns in this order, and later expressions see the new values.
     # https://dev.mysql.com/doc/refman/8.4/en/update.html
     is_recorded = record_result(
         session,
@@ -91,7 +80,7 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
 
 
 def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
-    """The model's own words of any image with the same bytes, asked for in the same way."""
+    """Return the model's annotation of any image with this fingerprint."""
     image = session.scalar(
         select(Image)
         .join(AnnotationFingerprint, AnnotationFingerprint.image_id == Image.id)
@@ -114,7 +103,7 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
 
 
 def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
-    """Add what a question about an image took, whatever became of its answer."""
+    """Add the tokens of a request, whether or not its answer was used."""
     execute_update(
         session,
         update(Image)
@@ -127,13 +116,13 @@ def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
 
 
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
-    """Put a person's words in the place of the model's.
+    """Replace the annotation by a person's text.
 
     Args:
         changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
     """
     keep = {
-        # Rows from before these columns were there: the words are still the model's own.
+        # Rows from before migration 0002 have no copy yet; their current text is the model's.
         generated: case(
             (
                 and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)),
@@ -146,7 +135,7 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
             ("generated_tags", Image.generated_tags, Image.tags),
         )
     }
-    # In two statements, because MySQL would see the new words when it comes to keep the old.
+    # Two statements: in one, MySQL would copy the new text instead of the old.
     here = [Image.id == image_id, is_visible()]
     session.execute(update(Image).where(*here).values(keep))
     session.execute(
@@ -155,10 +144,10 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
 
 
 def restore_annotation(session: Session, image_id: int) -> bool:
-    """Put the model's words back: caption, alt text and tags.
+    """Restore the model's caption, alt text and tags.
 
     Returns:
-        False when the model has said nothing of this image, and nothing was changed.
+        False when there is no annotation by the model; the row is unchanged.
     """
     return bool(
         execute_update(
@@ -167,7 +156,7 @@ def restore_annotation(session: Session, image_id: int) -> bool:
             .where(Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
             .values(
                 annotation=Image.generated_annotation,
-                # Empty only in rows from before these columns, whose words nobody has edited.
+                # Empty only in rows from before migration 0002. Their text was never edited.
                 alt_text=func.coalesce(Image.generated_alt_text, Image.alt_text),
                 tags=func.coalesce(Image.generated_tags, Image.tags),
                 annotation_source=AnnotationSource.MODEL,

@@ -1,36 +1,24 @@
-"""Delete images: hide the row, then remove objects, then the row."""
+"""Delete images: hide the row, then delete the objects, then remove the row."""
 
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    delete,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, delete, or_, select, update
 from sqlalchemy.orm import Session
 
 from database import object_keys
 from database.images import get_image
-from database.models import (
-    AnnotationFingerprint,
-    Image,
-    Job,
-    Status,
-    utc_now,
-)
+from database.models import AnnotationFingerprint, Image, Job, Status, utc_now
 from database.rows import execute_update, is_visible, job_column
 
-# A row outlives its deletion by this, if work on it was not over: longer than any claim, and than
-# the web application waits for the storage, so that nothing can store an object behind its back.
+# The row of an image with a pending job is kept this long after the deletion. That is longer than
+# any lease and than the web application waits for S3, so no object can be stored after the row is
+# gone.
 LINGER_SECONDS = 180
 
 
 @dataclass(frozen=True)
 class DeletedObjects:
-    """What is left to delete of an image."""
+    """The objects of an image that is being deleted."""
 
     image_id: int
     original_key: str
@@ -38,10 +26,10 @@ class DeletedObjects:
 
 
 def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
-    """Hide an image from every question, and say which objects are to be deleted now.
+    """Hide an image from all queries and return the objects to delete.
 
     Raises:
-        ImageNotFoundError: there is none, or it is being deleted already.
+        ImageNotFoundError: it does not exist, or it is being deleted already.
     """
     image = get_image(session, image_id)
     session.execute(
@@ -51,7 +39,7 @@ def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
 
 
 def list_deleting(session: Session, *, limit: int) -> list[DeletedObjects]:
-    """What is left of images that were deleted half, or while somebody worked on them."""
+    """Return images with an unfinished deletion that can continue now."""
     rows = session.execute(
         select(Image.id, Image.original_key)
         .where(Image.deleting_at.is_not(None), _is_settled())
@@ -62,10 +50,10 @@ def list_deleting(session: Session, *, limit: int) -> list[DeletedObjects]:
 
 
 def remove_deleted(session: Session, image_id: int) -> bool:
-    """Remove the row of an image whose objects are gone.
+    """Remove the row of an image after its objects were deleted.
 
     Returns:
-        False when it must stay for now: work on it was under way, and could still store an object.
+        False when the row must stay for now, because a function may still store an object.
     """
     is_removed = bool(
         execute_update(
@@ -84,7 +72,7 @@ def remove_deleted(session: Session, image_id: int) -> bool:
 
 
 def _is_settled() -> ColumnElement[bool]:
-    """Nobody can be at work on this image, which is being deleted, nor storing its original."""
+    """Match rows for which no object can be stored any more."""
     return or_(
         and_(*(job_column(job, "status") != Status.PENDING for job in Job)),
         Image.deleting_at < utc_now(-LINGER_SECONDS),
@@ -92,5 +80,5 @@ def _is_settled() -> ColumnElement[bool]:
 
 
 def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
-    # The thumbnail's key follows from the original's, also where the row does not name it yet.
+    # Derive the thumbnail's key, because the row may not name it yet.
     return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))

@@ -1,20 +1,20 @@
-"""What can go wrong between the application and its rows.
+"""The errors of this package, and whether a retry can help.
 
 DatabaseError
-├── ImageNotFoundError          no such row; an event may have overtaken it: try again
-├── InvalidObjectKeyError       not a key this system writes; trying again won't help
-├── InvalidEventError           the event names no original; trying again won't help
-└── DatabaseUnavailableError    away, overloaded or deadlocked; try again
-    └── QueryTooSlowError       this question took too long; ask for less
+├── ImageNotFoundError          no such row; retry, because an event may arrive before its row
+├── InvalidObjectKeyError       not a key that this system writes; do not retry
+├── InvalidEventError           the event names no original; do not retry
+└── DatabaseUnavailableError    unreachable, overloaded or deadlocked; retry
+    └── QueryTooSlowError       the query took too long; narrow the search
 """
 
 
 class DatabaseError(Exception):
-    """Root of this package's errors."""
+    """The base class of this package's errors."""
 
 
 class ImageNotFoundError(DatabaseError):
-    """There is no row for this id or object key."""
+    """No row has this id or object key."""
 
 
 class InvalidObjectKeyError(DatabaseError):
@@ -26,8 +26,8 @@ class InvalidEventError(DatabaseError):
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The database did not answer, or gave up on the transaction. Trying again may succeed."""
+    """The database did not answer, or aborted the transaction. A retry may succeed."""
 
 
 class QueryTooSlowError(DatabaseUnavailableError):
-    """The database gave up on a question that took longer than it may."""
+    """The database aborted a query that took too long."""

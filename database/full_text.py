@@ -1,4 +1,4 @@
-"""Find the newest images that contain all words of a search, and count them.
+"""Find the newest images that contain all given words, and count them.
 
 A page of results takes about the same time at any size of the table.
 
@@ -32,14 +32,14 @@ from sqlalchemy.orm import Session
 from database import search
 from database.models import Image
 
-# MySQL aborts a query after this time. SQLite has one user, who may wait.
+# MySQL aborts a query after this time. A SQLite database has one user only.
 MAX_SEARCH_SECONDS = 5
 # The rows to read first; each further step reads as many rows as all steps before it.
 FIRST_ROWS = 200
 # Reading continues until it has taken this share of the estimated time of the index.
 READING_SHARE = 0.08
-# Words that more rows contain are checked in the rows, because their index entries are slow to
-# read.
+# A word in more than this share of the rows is checked in the rows, because its long index entry
+# is slow to read.
 COMMON_SHARE = 0.05
 # Counting looks at no more rows than this.
 MAX_COUNTED = 2_500
@@ -49,7 +49,7 @@ _SQLITE_TABLE = table("images_search", column("rowid"), column("search_text"))
 
 @dataclass(frozen=True)
 class Query:
-    """The words that an image must contain, and the other conditions that it must meet."""
+    """The words to search for, and the other conditions that an image must meet."""
 
     words: Sequence[search.Word]  # Not empty.
     conditions: Sequence[ColumnElement[bool]]  # Decided by an index or by a few columns.
@@ -131,7 +131,7 @@ def _sqlite_ids(query: Query) -> Select[Any]:
 
 
 def _unspaced_words_in_row(words: Sequence[search.Word]) -> list[ColumnElement[bool]]:
-    """Match words of scripts without spaces in the row itself.
+    """Match scripts without spaces in the row itself.
 
     The full-text table treats a sentence without spaces as one word. A SQLite database is small
     enough for reading all its rows.

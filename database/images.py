@@ -3,24 +3,17 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import (
-    or_,
-    select,
-)
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from database.errors import ImageNotFoundError
-from database.models import (
-    Image,
-    Job,
-    Status,
-)
+from database.models import Image, Job, Status
 from database.rows import is_visible, job_column, was_stored
 
 
 @dataclass(frozen=True)
 class NewImage:
-    """What is known of an image when its upload is accepted."""
+    """The values of a new row."""
 
     filename: str
     original_key: str
@@ -34,15 +27,15 @@ class NewImage:
 
 @dataclass(frozen=True)
 class Duplicate:
-    """An earlier image with the same bytes as one that is being uploaded."""
+    """An earlier image with the same bytes as the upload."""
 
     image_id: int
     original_key: str
-    is_stored: bool  # Its original was read back; otherwise only the storage knows.
+    is_stored: bool  # A function has read its original. If False, only S3 can tell.
 
 
 def add_image(session: Session, new: NewImage) -> int:
-    """Add a row, pending in both halves, and return its id."""
+    """Add a row with two pending jobs, and return its id."""
     image = Image(**vars(new))
     session.add(image)
     session.flush()
@@ -50,10 +43,10 @@ def add_image(session: Session, new: NewImage) -> int:
 
 
 def get_image(session: Session, image_id: int) -> Image:
-    """The row with this id.
+    """Return the row with this id.
 
     Raises:
-        ImageNotFoundError: there is none, or it is being deleted.
+        ImageNotFoundError: it does not exist, or it is being deleted.
     """
     image = session.scalar(select(Image).where(Image.id == image_id, is_visible()))
     if image is None:
@@ -62,14 +55,14 @@ def get_image(session: Session, image_id: int) -> Image:
 
 
 def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[Image]:
-    """The rows with these ids, newest first; unknown ids are left out."""
+    """Return the rows with these ids, newest first; unknown ids are left out."""
     return session.scalars(
         select(Image).where(Image.id.in_(image_ids), is_visible()).order_by(Image.id.desc())
     ).all()
 
 
 def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
-    """An owner's images of which a half failed and can be asked for again, newest first."""
+    """Return an owner's images with a failed job that can be retried, newest first."""
     return session.scalars(
         select(Image)
         .where(
@@ -84,7 +77,7 @@ def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Imag
 
 
 def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> Duplicate | None:
-    """This owner's first image with the same bytes, unless its upload is known to have failed."""
+    """Return this owner's first image with the same bytes, if its upload did not fail."""
     row = session.execute(
         select(Image.id, Image.original_key, Image.annotation_status, Image.thumbnail_status)
         .where(

@@ -1,50 +1,38 @@
 """Claim jobs and record their results.
 
-Each function takes a `Session` and never commits: the caller owns the transaction. What lists
-images changes nothing and takes a `Connection`, which needs no transaction (`session.reading`).
+Each function takes a `Session` and never commits: the caller owns the transaction.
 
-A half of a row moves like this:
+The states of a job:
 
     pending ──claim──► pending, claimed ──record_*──► completed | failed
        ▲                    │
-       └──── setback, postponement, or the claim ran out
+       └──── transient failure, postponement, or the lease ended
 
-The claim's end time doubles as its token: a `record_*` whose claim is no longer the row's changes
-nothing, so a function that was thought dead cannot overwrite what came after it.
+The end of the lease is also the token of the claim. A `record_*` with a token that is no longer in
+the row changes nothing, so a function that continues after its lease cannot overwrite newer data.
 
-A person's retry, `reset_for_retry`, takes a half back to pending from where it ended. An image that
-is being deleted (`mark_deleting`) is hidden from every question at once, and no half of it can be
-claimed any more.
+A person's retry (`reset_for_retry`) resets a finished job to pending. The jobs of an image that is
+being deleted (`mark_deleting`) cannot be claimed.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    and_,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import ColumnElement, and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from database import object_keys
 from database.errors import ImageNotFoundError
-from database.models import (
-    Image,
-    Job,
-    Status,
-    utc_now,
-)
+from database.models import Image, Job, Status, utc_now
 from database.rows import execute_update, is_visible, job_column, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
-# Overdue halves that are failed at once; the next sweep takes the next.
+# Jobs that one sweep fails; the next sweep continues.
 MAX_OVERDUE = 1_000
-# Why a half failed that may succeed later, untouched or once the system is mended: its class in
-# API_DOCUMENTATION.md is not "permanent". What was never stored is left to whoever sends it again.
+# Error codes of jobs that may succeed later, as they are or after a repair of the system. Their
+# class in API_DOCUMENTATION.md is not "permanent". `upload_failed` is missing here, because the client
+# must upload the file again.
 REDRIVABLE_CODES = frozenset(
     {
         "attempts_exhausted",
@@ -65,20 +53,20 @@ REDRIVABLE_CODES = frozenset(
 
 @dataclass(frozen=True)
 class Claim:
-    """The right to work on one half of one image, until `claimed_until`."""
+    """The right to work on a job, until the lease ends at `claimed_until`."""
 
     image_id: int
     original_key: str
     job: Job
-    attempt: int  # 1 for the first
+    attempt: int  # The first is 1.
     claimed_until: datetime
     sha256: str  # Of the original's bytes, in hex.
-    has_annotation: bool  # The model has described it before: somebody wants it done anew.
+    has_annotation: bool  # The model described it before, so a new annotation was requested.
 
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A half that was failed just now, by whoever noticed that nobody would finish it."""
+    """A job that was failed because it would not finish any more."""
 
     image_id: int
     object_key: str  # Of the original.
@@ -88,11 +76,11 @@ class FailedJob:
 
 
 def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
-    """Fail both halves of an image whose original could not be stored.
+    """Fail both jobs of an image if its original could not be stored.
 
     Returns:
-        False when a function has already begun to work on it: its event came, so the storage took
-        the original although it did not say so.
+        False when a function has already claimed a job. Its event arrived, so S3 did store the
+        original, although its answer was lost.
     """
     untouched = [
         condition
@@ -100,7 +88,7 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
         for condition in (
             job_column(job, "status") == Status.PENDING,
             job_column(job, "attempts") == 0,
-            # An attempt that was put off does not count, and leaves what it met.
+            # A postponed attempt is not counted in `attempts`, but it sets `error_code`.
             job_column(job, "error_code").is_(None),
         )
     ]
@@ -119,18 +107,18 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
 def claim_job(
     session: Session, job: Job, original_key: str, *, lease_seconds: int, max_attempts: int
 ) -> Claim | FailedJob | None:
-    """Take one half of an image to work on it, if it is pending and in nobody's hands.
+    """Claim a job if it is pending and no other claim is active.
 
     Args:
-        half: which half.
-        original_key: the image's object key, as the event named it.
-        lease_seconds: how long the claim holds. It must outlast the function and end before the
-            platform delivers the event again.
-        max_attempts: how often work may begin. A half that was begun this often and never came to
-            a result is failed here, with the code `attempts_exhausted`.
+        job: the annotation job or the thumbnail job.
+        original_key: the object key in the event.
+        lease_seconds: the length of the lease. It must be longer than the function may run, and
+            end before Lambda delivers the event again.
+        max_attempts: the number of attempts. A job that was started this often without a result
+            is failed here, with the code `attempts_exhausted`.
     Returns:
-        None when there is nothing to do: done, in another delivery's hands, or being deleted.
-        What was given up, when it was begun too often.
+        The claim; the failed job, if no attempt is left; or None if there is nothing to do,
+        because the job is finished, claimed by another delivery, or its image is being deleted.
     Raises:
         ImageNotFoundError: no row has this key.
     """
@@ -170,7 +158,7 @@ def claim_job(
         )
     code, message = (
         "attempts_exhausted",
-        f"The work was started {row[1]} times and never finished.",
+        f"The work was started {row[1]} times and never finished. Try it again.",
     )
     exhausted = execute_update(
         session,
@@ -180,10 +168,10 @@ def claim_job(
 
 
 def record_thumbnail(session: Session, claim: Claim, dominant_color: str) -> bool:
-    """Complete the thumbnail, which is stored under the key that belongs to the original's.
+    """Complete the thumbnail job. The thumbnail's key is derived from the original's.
 
     Returns:
-        False when the claim had been lost, and nothing was changed.
+        False when the claim was lost; the row is unchanged.
     """
     return record_result(
         session,
@@ -197,19 +185,19 @@ def record_thumbnail(session: Session, claim: Claim, dominant_color: str) -> boo
 
 
 def record_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
-    """Fail the half for good.
+    """Fail the job permanently.
 
     Returns:
-        False when the claim had been lost, and nothing was changed.
+        False when the claim was lost; the row is unchanged.
     """
     return record_result(session, claim, _failure(claim.job, code, message))
 
 
 def record_transient_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
-    """Note what an attempt met and give the half back, still pending, for the next attempt.
+    """Record the error and release the claim; the job stays pending for the next attempt.
 
     Returns:
-        False when the claim had been lost, and nothing was changed.
+        False when the claim was lost; the row is unchanged.
     """
     return record_result(
         session,
@@ -221,11 +209,12 @@ def record_transient_failure(session: Session, claim: Claim, *, code: str, messa
 def record_postponement(
     session: Session, claim: Claim, *, code: str, message: str, seconds: int
 ) -> bool:
-    """Put the half off: still pending, not to be claimed for so many seconds, and the attempt does
-    not count. `requeue_stalled_jobs` returns it when they are over.
+    """Postpone the job: it stays pending and cannot be claimed for this many seconds.
+
+    The attempt is not counted. `requeue_stalled_jobs` returns the job afterwards.
 
     Returns:
-        False when the claim had been lost, and nothing was changed.
+        False when the claim was lost; the row is unchanged.
     """
     return record_result(
         session,
@@ -242,12 +231,12 @@ def record_postponement(
 def reset_for_retry(
     session: Session, image_id: int, job: Job, *, even_completed: bool = False
 ) -> bool:
-    """Take a failed half back to pending, as new as if its original had just arrived.
+    """Reset a failed job to pending, as if its original had just arrived.
 
     Args:
-        even_completed: a completed half, too.
+        even_completed: reset a completed job too.
     Returns:
-        False when it is pending, or completed, or its original was never stored.
+        False when the job is pending or completed, or the original was never stored.
     """
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
     return bool(
@@ -266,11 +255,13 @@ def reset_for_retry(
 
 
 def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
-    """Take a half back to pending, as new, if what ended its work may have passed or been mended:
-    it failed with one of `REDRIVABLE_CODES`, or its attempts are used up.
+    """Reset a job to pending if a repair may have helped it.
+
+    That is so if it failed with one of `REDRIVABLE_CODES`, or if it is pending without an attempt
+    left.
 
     Returns:
-        False when there was no such half: it is done, failed for good, or waits for its turn.
+        False when the job is completed, failed permanently, or still has attempts.
     """
     return bool(
         execute_update(
@@ -294,10 +285,10 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
 
 
 def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
-    """Fail halves that were asked for longer ago than the deadline and are in nobody's hands.
+    """Fail jobs that were requested before the deadline and that no function is working on.
 
     Returns:
-        What was failed: at most MAX_OVERDUE, the longest waiting first.
+        The failed jobs: at most MAX_OVERDUE, the oldest first.
     """
     overdue = session.execute(
         select(Image.id, Image.original_key)
@@ -308,7 +299,7 @@ def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> l
         )
         .order_by(job_column(job, "requested_at"))
         .limit(MAX_OVERDUE)
-        # What somebody is about to claim or to finish is left to them.
+        # Skip jobs that a function is claiming or finishing right now.
         .with_for_update(skip_locked=True)
     ).all()
     code, message = "timed_out", "The work did not finish in time. Try it again."
@@ -324,17 +315,21 @@ def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> l
 def requeue_stalled_jobs(
     session: Session, *, idle_seconds: int, limit: int, restarts_deadline: bool = False
 ) -> list[tuple[Job, str]]:
-    """Halves, with their originals' keys, that wait and that nobody will come back to by himself.
+    """Return pending jobs that probably lost their event, so that the sweep can publish it again.
 
-    Nothing happened to them for `idle_seconds`, because their event was lost or is late; or the
-    time until which they were held is over, because they were put off or their function died. At
-    most `limit` of each half, the longest waiting first. Each is returned once, and again only
-    after `idle_seconds`. Their deadline goes on, unless `restarts_deadline`: then it counts from
-    now.
+    Either the row did not change for `idle_seconds`, or its lease or postponement has ended. A job
+    is returned once, and again only after another `idle_seconds`.
+
+    Args:
+        idle_seconds: the time without a change after which an event counts as lost.
+        limit: the number of jobs of each kind, the oldest first.
+        restarts_deadline: count the deadline of these jobs from now.
+    Returns:
+        Each job and the key of its original.
     """
-    # One query for each half, because each has an index that leads straight to what is pending;
-    # both before either is touched.
-    idle = {
+    # One query per kind of job, because each kind has its own index of pending jobs. Both run
+    # before the first update, because an update changes `updated_at` for both jobs of a row.
+    stalled = {
         job: session.execute(
             select(Image.id, Image.original_key)
             .where(
@@ -350,22 +345,22 @@ def requeue_stalled_jobs(
         ).all()
         for job in Job
     }
-    for job, rows in idle.items():
+    for job, rows in stalled.items():
         touched: dict[str, Any] = {"updated_at": utc_now(), f"{job}_claimed_until": None}
         if restarts_deadline:
             touched[f"{job}_requested_at"] = utc_now()
         execute_update(
             session,
             update(Image)
-            # Whoever claimed one in the meantime keeps it.
+            # A job that was claimed in the meantime keeps its claim.
             .where(Image.id.in_([row.id for row in rows]), *_waiting(job))
             .values(touched),
         )
-    return [(job, row.original_key) for job, rows in idle.items() for row in rows]
+    return [(job, row.original_key) for job, rows in stalled.items() for row in rows]
 
 
 def _waiting(job: Job) -> list[ColumnElement[bool]]:
-    """Pending, and no function holds a claim that still runs."""
+    """Match pending jobs without an active lease."""
     claimed_until = job_column(job, "claimed_until")
     return [
         job_column(job, "status") == Status.PENDING,
@@ -374,7 +369,6 @@ def _waiting(job: Job) -> list[ColumnElement[bool]]:
 
 
 def _as_new(job: Job) -> dict[str, Any]:
-    """As if the original had just arrived."""
     return {
         f"{job}_status": Status.PENDING,
         f"{job}_error_code": None,
@@ -386,6 +380,7 @@ def _as_new(job: Job) -> dict[str, Any]:
 
 
 def success(job: Job) -> dict[str, Any]:
+    """Return the values of a completed job's columns."""
     return {
         f"{job}_status": Status.COMPLETED,
         f"{job}_error_code": None,
@@ -404,7 +399,7 @@ def _failure(job: Job, code: str, message: str) -> dict[str, Any]:
 
 
 def record_result(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
-    """Write a result, if the claim is still the row's own."""
+    """Write values to the row if the claim is still valid; return whether it was."""
     return bool(
         execute_update(
             session,

@@ -16,7 +16,7 @@ from database.images import list_images_by_id
 from database.models import Image, Status
 from database.rows import is_visible
 
-# A tag without any word that the index holds is searched among this many of the newest images.
+# A tag that the index cannot find, such as an emoji, is searched among this many of the newest images.
 MAX_SCANNED = 20_000
 
 
@@ -24,7 +24,7 @@ MAX_SCANNED = 20_000
 class ImageFilter:
     """The images to list. A value that is empty or None does not narrow the list."""
 
-    text: str | None = None  # Words of the caption, the alt text, the tags and the file name.
+    text: str | None = None  # Searched in the caption, the alt text, the tags and the file name.
     tag: str | None = None  # One whole tag, in upper or lower case.
     status: Status | None = None  # Of the whole image.
 

@@ -1,7 +1,7 @@
-"""The row: everything the system knows about one image.
+"""The models: one row for each image, with everything the system knows about it.
 
-The same models serve MySQL 8.4 and SQLite. Two halves of the row, annotation and thumbnail, are
-worked on independently; the columns named after a half belong to it alone.
+The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
+thumbnail. Each job has its own columns, whose names begin with the name of the job.
 """
 
 from datetime import UTC, date, datetime
@@ -30,14 +30,14 @@ from sqlalchemy.sql.expression import FunctionElement, literal
 
 
 class Job(StrEnum):
-    """The two parts of a row that functions complete."""
+    """The two pieces of work on an image."""
 
     ANNOTATION = "annotation"
     THUMBNAIL = "thumbnail"
 
 
 class Status(StrEnum):
-    """Where a half, or a whole image, stands."""
+    """The state of a job, or of a whole image."""
 
     PENDING = "pending"
     COMPLETED = "completed"
@@ -45,14 +45,14 @@ class Status(StrEnum):
 
 
 class AnnotationSource(StrEnum):
-    """Whose words the annotation is."""
+    """The author of an annotation."""
 
     MODEL = "model"
     HUMAN = "human"
 
 
 class UTCDateTime(TypeDecorator[datetime]):
-    """An aware UTC time with microseconds; both databases store it without a zone."""
+    """A time in UTC with microseconds, stored without a time zone."""
 
     impl = DateTime
     cache_ok = True
@@ -70,9 +70,9 @@ class UTCDateTime(TypeDecorator[datetime]):
 
 
 class utc_now(FunctionElement[datetime]):
-    """The database's own clock, `offset_seconds` from now.
+    """The time of the database, plus `offset_seconds`.
 
-    Claims and deadlines are compared across machines, so the one clock they all share decides.
+    Leases and deadlines are compared between machines, so all of them use the database's clock.
     """
 
     type = UTCDateTime()
@@ -90,14 +90,14 @@ def _utc_now_mysql(element: utc_now, compiler: SQLCompiler, **kwargs: Any) -> st
 
 @compiles(utc_now, "sqlite")
 def _utc_now_sqlite(element: utc_now, compiler: SQLCompiler, **kwargs: Any) -> str:
-    # %f has three decimals; three zeros more make it the six that SQLAlchemy writes, so that
-    # times compare as text.
+    # SQLite compares times as text. %f gives three decimals; the zeros make it six, as SQLAlchemy
+    # writes them.
     offset = compiler.process(element.clauses, **kwargs)
     return f"strftime('%Y-%m-%d %H:%M:%f000', 'now', {offset} || ' seconds')"
 
 
 class utc_today(FunctionElement[date]):
-    """The day it is in UTC, by the database's own clock."""
+    """The current date in UTC, by the database's clock."""
 
     type = Date()
     inherit_cache = True
@@ -114,7 +114,7 @@ def _utc_today_sqlite(element: utc_today, compiler: SQLCompiler, **kwargs: Any) 
 
 
 def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
-    """An enum stored as its text, with a CHECK: the same on both databases."""
+    """Build a column type that stores an enum as text with a CHECK constraint."""
     return Enum(
         kind,
         native_enum=False,
@@ -126,13 +126,13 @@ def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
 
 
 def _exact_text(length: int) -> String:
-    """Text that is compared byte by byte: MySQL's usual collation takes `A` and `á` for `a`."""
+    """Build a text type that compares bytes; MySQL's default collation equates `A`, `á` and `a`."""
     return String(length).with_variant(
         mysql.VARCHAR(length, charset="utf8mb4", collation="utf8mb4_bin"), "mysql"
     )
 
 
-# SQLite counts upwards by itself only in a column declared INTEGER.
+# SQLite assigns ids only in a column that is declared INTEGER.
 _BigID = BigInteger().with_variant(Integer, "sqlite")
 
 
@@ -151,7 +151,7 @@ _TABLE_OPTIONS = {
 
 
 class Base(DeclarativeBase):
-    """Root of the models."""
+    """The base class of the models."""
 
 
 class Image(Base):
@@ -160,7 +160,7 @@ class Image(Base):
     __tablename__ = "images"
 
     id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
-    filename: Mapped[str] = mapped_column(String(255))  # As its owner named it: text, never a path.
+    filename: Mapped[str] = mapped_column(String(255))  # Chosen by the owner: text, never a path.
     original_key: Mapped[str] = mapped_column(_exact_text(64), unique=True)
     thumbnail_key: Mapped[str | None] = mapped_column(
         _exact_text(64)
@@ -179,17 +179,17 @@ class Image(Base):
     annotation_source: Mapped[AnnotationSource | None] = mapped_column(
         _text_enum(AnnotationSource, "images_annotation_source")
     )
-    # The model's words, kept when a person edits.
+    # The model's text, kept when a person edits the annotation.
     generated_annotation: Mapped[str | None] = mapped_column(Text)
     generated_alt_text: Mapped[str | None] = mapped_column(Text)
     generated_tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
     annotation_model: Mapped[str | None] = mapped_column(String(128))
-    # What every question about this image took, also those whose answers were not kept.
+    # The tokens of all requests about this image, including those without a usable answer.
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]
 
-    # For each half: where it stands; why it failed, or what its last attempt met; how often work
-    # began; until when the function now at work may hold it; when the work was last asked for.
+    # For each job: its status; the error of the job or of its last attempt; the number of attempts;
+    # the end of the lease; the time of the last request.
     annotation_status: Mapped[Status] = mapped_column(
         _text_enum(Status, "images_annotation_status"), default=Status.PENDING
     )
@@ -208,9 +208,9 @@ class Image(Base):
     thumbnail_claimed_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     thumbnail_requested_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
 
-    # Since when its owner wants it gone. It is hidden from everybody; the sweep sees it through.
+    # Set when the owner deletes the image, which hides it. The sweep finishes the deletion.
     deleting_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
-    # `status`, as the database works it out: to be searched by, never loaded.
+    # `status` as a generated column: used in conditions, never loaded.
     overall_status: Mapped[str] = mapped_column(
         String(16), Computed(_OVERALL_STATUS, persisted=False), nullable=True, deferred=True
     )
@@ -219,27 +219,27 @@ class Image(Base):
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now(), onupdate=utc_now())
 
     __table_args__ = (
-        Index("images_owner_sha256", "owner_id", "sha256"),  # Has this person sent it before?
+        Index("images_owner_sha256", "owner_id", "sha256"),  # Finds duplicates.
         Index("images_annotation_waiting", "annotation_status", "annotation_requested_at"),
         Index("images_thumbnail_waiting", "thumbnail_status", "thumbnail_requested_at"),
-        # What is shown of one status; deleted images are passed over without a look at the row.
+        # Lists images of one status, and skips deleted ones without reading their rows.
         Index("images_status_visible", "overall_status", "deleting_at"),
         Index("images_deleting", "deleting_at"),
         {
             **_TABLE_OPTIONS,
-            # The address of an image that was deleted must never become another's.
+            # The id of a deleted image must never be reused, because it is part of its address.
             "sqlite_autoincrement": True,
         },
     )
 
     @property
     def version(self) -> str:
-        """When it was last changed, as both databases write it."""
+        """The time of the last change, which identifies a version of the row."""
         return f"{self.updated_at:%Y-%m-%d %H:%M:%S.%f}"
 
     @property
     def status(self) -> Status:
-        """Failed when a half failed and none is pending; completed when both are; else pending."""
+        """Pending while a job is pending, then failed if a job failed, else completed."""
         jobs = {self.annotation_status, self.thumbnail_status}
         if Status.PENDING in jobs:
             return Status.PENDING
@@ -247,9 +247,10 @@ class Image(Base):
 
 
 class AnnotationFingerprint(Base):
-    """Which bytes, model and prompt an image's generated words came from.
+    """The hash of the bytes, the model and the prompt that an annotation was made from.
 
-    A table of its own, because MySQL copies a table with a full-text index to add a column to it.
+    It is a separate table, because MySQL would copy the whole images table, which has a full-text
+    index, to add a column.
     """
 
     __tablename__ = "annotation_fingerprints"
@@ -264,7 +265,7 @@ class AnnotationFingerprint(Base):
 
 
 class DailyTokens(Base):
-    """What was spent on captions on one day, and is set aside for questions under way."""
+    """The tokens that were used on one day, plus those reserved by running requests."""
 
     __tablename__ = "daily_tokens"
 

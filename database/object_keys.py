@@ -1,10 +1,10 @@
-"""Where an image's bytes live in S3.
+"""The keys of an image's objects in S3.
 
     originals/<uuid>.<ext>     in the image bucket
     thumbnails/<uuid>.webp     in the thumbnail bucket, the same uuid
 
-Keys come from a UUID and never from a file name, so they hold only `[a-z0-9/.-]` and mean the
-same with and without URL encoding.
+Keys are made from a UUID and never from a file name. They contain only `[a-z0-9/.-]`, so URL
+encoding does not change them.
 """
 
 import re
@@ -22,12 +22,12 @@ _ORIGINAL_KEY = re.compile(
 
 
 def new_original_key(extension: str) -> str:
-    """A key nobody has used: `originals/<uuid>.<ext>`."""
+    """Return a new, unique key: `originals/<uuid>.<ext>`."""
     return f"{ORIGINALS_PREFIX}{uuid.uuid4()}.{extension}"
 
 
 def thumbnail_key(original_key: str) -> str:
-    """The key of an original's thumbnail.
+    """Return the key of an original's thumbnail.
 
     Raises:
         InvalidObjectKeyError: this is not the key of an original.

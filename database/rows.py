@@ -3,41 +3,33 @@
 from typing import Any
 from typing import cast as typed
 
-from sqlalchemy import (
-    ColumnElement,
-    CursorResult,
-    Delete,
-    Update,
-    or_,
-)
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, or_
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.models import (
-    Image,
-    Job,
-)
+from database.models import Image, Job
 
 
 def is_visible() -> ColumnElement[bool]:
+    """Match images that are not being deleted."""
     return Image.deleting_at.is_(None)
 
 
 def was_stored() -> ColumnElement[bool]:
-    """Asking again for what was never stored cannot help; sending the file again can."""
+    """Match images with a stored original. A retry cannot help the others; a new upload can."""
     return or_(
         Image.annotation_error_code.is_(None), Image.annotation_error_code != "upload_failed"
     )
 
 
 def job_column(job: Job, name: str) -> InstrumentedAttribute[Any]:
-    """A half's own column: `job_column(Job.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
+    """Return a job's column: `job_column(Job.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
     column: InstrumentedAttribute[Any] = getattr(Image, f"{job}_{name}")
     return column
 
 
 def execute_update(session: Session, statement: Update | Delete) -> int:
-    """Run a change and return how many rows its conditions matched."""
-    # No session here holds rows that a change would have to be told to. Looking for them would
-    # cost a SELECT of every matching id.
+    """Run an update or delete and return the number of matching rows."""
+    # No session here holds loaded rows that need to be synchronised, which would cost a SELECT of
+    # every matching id.
     unsynchronized = statement.execution_options(synchronize_session=False)
     return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount

@@ -1,8 +1,8 @@
-"""What a person typed, as words; and what each kind of database is asked for them.
+"""Parse the text of a search to words, and write them as full-text queries.
 
-The same rules for both: a word is a run of letters and digits, whatever their case and accents;
-all words must be there; the last may be the beginning of one. Scripts that are written without
-spaces have no words to tell apart, so theirs are found anywhere in the text.
+The rules are the same for MySQL and SQLite. A word is a sequence of letters and digits; case and
+accents are ignored. An image must contain all words. The last word may be a prefix. Scripts without
+spaces have no word boundaries, so their characters are found anywhere in the text.
 """
 
 import re
@@ -11,13 +11,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice, product
 
-# A question longer than this is answered for its beginning.
+# Longer text is cut.
 MAX_TEXT_CHARACTERS = 500
 MAX_WORDS = 12
 MAX_WORD_CHARACTERS = 64
 
-# Thai and Lao; Burmese; Hangul; Khmer; kana; Chinese characters; their compatibility forms. The
-# migration that gathers MySQL's words splits the same.
+# Thai and Lao; Burmese; Hangul; Khmer; kana; Chinese characters; their compatibility forms.
+# Migration 0002 splits MySQL's words by the same ranges.
 UNSPACED = (
     (0x0E00, 0x0EFF),
     (0x1000, 0x109F),
@@ -32,7 +32,7 @@ UNSPACED = (
     (0xFF66, 0xFF9F),
 )
 
-# Letters that MySQL's collation takes for two others.
+# Letters that MySQL's collation treats as equal to two letters.
 _ONE_LETTER = {"ß": "ss", "æ": "ae", "œ": "oe"}
 _SPELLED_AS = {spelling: (two, one) for one, two in _ONE_LETTER.items() for spelling in (one, two)}
 _ONE_FOR_TWO = re.compile(f"({'|'.join(_SPELLED_AS)})", re.IGNORECASE)
@@ -41,23 +41,24 @@ MAX_SPELLINGS = 8
 
 @dataclass(frozen=True)
 class Word:
-    """One word to be found."""
+    """A word to search for."""
 
-    text: str  # Letters, digits and marks; not empty.
-    is_unspaced: bool  # Of a script without spaces: to be found anywhere.
-    is_prefix: bool = False  # May be the beginning of a longer one.
+    text: str  # Letters, digits and combining marks; not empty.
+    is_unspaced: bool  # Of a script without spaces, so it matches anywhere.
+    is_prefix: bool = False  # Also matches any longer word that begins with it.
 
     @property
     def letters(self) -> str:
-        """The word without its marks. May be empty."""
+        """The word without its combining marks. It may be empty."""
         return "".join(c for c in self.text if not unicodedata.category(c).startswith("M"))
 
 
 def parse_words(text: str, *, is_whole: bool = False) -> list[Word]:
-    """The words of a question, without repetitions; empty when there is nothing to search for.
+    """Split a text into distinct words. The list may be empty.
 
     Args:
-        is_whole: the last word, too, is meant as it stands.
+        text: the text that a person typed.
+        is_whole: match the last word exactly instead of as a prefix.
     """
     text = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARACTERS])
     words = [
@@ -66,7 +67,7 @@ def parse_words(text: str, *, is_whole: bool = False) -> list[Word]:
     ]
     if words and not is_whole:
         words[-1] = Word(words[-1].text, words[-1].is_unspaced, is_prefix=True)
-    # Of the same word twice, the last counts: it may be a beginning.
+    # If a word is repeated, keep the last one, because it may be a prefix.
     distinct = {word.text.casefold(): word for word in words}
     return [word for word in distinct.values() if word.letters][-MAX_WORDS:]
 
@@ -78,7 +79,7 @@ def _runs(text: str) -> Iterator[tuple[str, bool]]:
 
 
 def _kind(character: str) -> str | None:
-    # What lies beyond the basic plane is no letter to MySQL's full-text parser.
+    # MySQL's full-text parser treats characters above U+FFFF as separators.
     if ord(character) > 0xFFFF or unicodedata.category(character)[0] not in "LNM":
         return None
     is_unspaced = any(first <= ord(character) <= last for first, last in UNSPACED)
@@ -86,7 +87,7 @@ def _kind(character: str) -> str | None:
 
 
 def mysql_query(words: Sequence[Word]) -> str:
-    """The words in MySQL's boolean mode, as the column `search_words` has them.
+    """Write the words as a query in MySQL's boolean mode, for the column `search_words`.
 
     https://dev.mysql.com/doc/refman/8.4/en/fulltext-boolean.html
     """
@@ -101,7 +102,7 @@ def mysql_query(words: Sequence[Word]) -> str:
 
 
 def mysql_patterns(word: Word) -> list[str]:
-    """What LIKE finds the word by, in the column `search_words` with a space before it."""
+    """Return LIKE patterns for a word, for the column `search_words` with a leading space."""
     if word.is_unspaced:
         return [f"% {' '.join(f'zz{letter}' for letter in word.letters)} %"]
     end = "%" if word.is_prefix else " %"
@@ -109,19 +110,19 @@ def mysql_patterns(word: Word) -> list[str]:
 
 
 def _spellings(word: Word) -> Iterator[str]:
-    """Where MySQL's collation takes one letter for two, LIKE, which goes by letters, does not."""
+    """Yield the spellings that MySQL's collation treats as equal, because LIKE does not."""
     parts = _ONE_FOR_TWO.split(word.letters)
     both = [_SPELLED_AS.get(part.lower(), (part,)) for part in parts]
     for spelling in islice(product(*both), MAX_SPELLINGS):
         yield "".join(spelling)
     for one, two in _ONE_LETTER.items():
-        # A beginning may end between the two.
+        # A prefix may end between the two letters: "gros" must match "groß".
         if word.is_prefix and parts[-1].lower().endswith(two[0]):
             yield word.letters[:-1] + one
 
 
 def sqlite_query(words: Sequence[Word]) -> str:
-    """The words that SQLite's full-text table can find. May be empty.
+    """Write the words as a query of SQLite's full-text table. It may be empty.
 
     https://www.sqlite.org/fts5.html#full_text_query_syntax
     """

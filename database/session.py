@@ -146,7 +146,7 @@ def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecre
 
 
 def create_session_factory(engine: Engine) -> sessionmaker[Session]:
-    """Create a factory of sessions whose rows stay readable after the transaction has ended."""
+    """Create a factory of sessions that keep their rows readable after the transaction."""
     return sessionmaker(engine, expire_on_commit=False)
 
 

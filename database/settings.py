@@ -1,4 +1,4 @@
-"""Where the database is, read from the environment."""
+"""The settings of the database connection, read from the environment."""
 
 from typing import Self
 
@@ -9,18 +9,18 @@ from sqlalchemy.exc import ArgumentError
 
 
 class DatabaseSettings(BaseSettings):
-    """Either `DATABASE_URL`, or `DB_HOST` and its companions.
+    """Either `DATABASE_URL`, or `DB_HOST` and the other `DB_` variables.
 
-    The password is `DB_PASSWORD`, or it is read at connect time from the secret named by
-    `DB_SECRET_ARN`, because a password that RDS manages rotates every seven days.
+    The password is `DB_PASSWORD`, or it is read from the secret `DB_SECRET_ARN` for each new
+    connection, because RDS rotates the password every seven days.
     """
 
-    # A validation error must not repeat what was given: it may hold a password.
+    # Validation errors must not repeat the value, because it may contain a password.
     model_config = SettingsConfigDict(
         frozen=True,
         hide_input_in_errors=True,
         env_ignore_empty=True,
-        # So that an error names the variable as it is set.
+        # Errors name the variable as it is written in the environment.
         alias_generator=str.upper,
         populate_by_name=True,
     )
@@ -40,16 +40,16 @@ class DatabaseSettings(BaseSettings):
         try:
             driver = self.sqlalchemy_url().drivername
         except (ArgumentError, ValueError):
-            raise ValueError("DATABASE_URL is not the address of a database") from None
+            raise ValueError("DATABASE_URL is not a database URL") from None
         if driver not in ("sqlite", "mysql+pymysql"):
             raise ValueError("DATABASE_URL must begin with mysql:// or sqlite://")
         return self
 
     def sqlalchemy_url(self) -> URL:
-        """The address of the database, with its password if the environment holds one."""
+        """Return the database URL, with the password if the environment has it."""
         if self.database_url is not None:
             url = make_url(self.database_url.get_secret_value())
-            # `mysql://` alone would ask for a driver that needs a C library.
+            # `mysql://` alone selects a driver that needs a C library.
             return url.set(drivername="mysql+pymysql") if url.drivername == "mysql" else url
         return URL.create(
             "mysql+pymysql",

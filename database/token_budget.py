@@ -1,8 +1,8 @@
-"""What a day's captions may take, kept by all functions together.
+"""The daily token budget, which all functions share.
 
-Before a question is asked, the most it can take is set aside; once it is answered, what it took
-takes that place. So functions that ask at the same time can never spend more than the day's budget,
-and one that is killed in between leaves what it had set aside: too much rather than too little.
+A function reserves the most tokens that a request can use, and replaces the reservation by the
+actual number afterwards. So concurrent requests never exceed the budget. If a function is killed in
+between, its reservation stays: the budget counts too much rather than too little.
 """
 
 from dataclasses import dataclass
@@ -18,20 +18,21 @@ from database.rows import execute_update
 
 @dataclass(frozen=True)
 class Reservation:
-    """Tokens set aside, on the day they count for."""
+    """Reserved tokens, and the day that they count for."""
 
     day: date  # In UTC.
     tokens: int
 
 
 def reserve(session: Session, tokens: int, *, budget: int) -> Reservation | None:
-    """Set tokens aside from today's budget.
+    """Reserve tokens of today's budget.
 
     Args:
-        tokens: the most that is about to be spent.
-        budget: how many tokens may be spent in a day.
+        session: the session.
+        tokens: the most tokens that the request can use.
+        budget: the tokens allowed in a day.
     Returns:
-        None when so many are not left.
+        The reservation, or None if too few tokens are left.
     """
     day = session.scalar(select(utc_today()))
     assert day is not None
@@ -46,7 +47,7 @@ def reserve(session: Session, tokens: int, *, budget: int) -> Reservation | None
 
 
 def settle(session: Session, reservation: Reservation, *, spent: int) -> None:
-    """Put what was spent in the place of what had been set aside."""
+    """Replace the reserved tokens by those that were used."""
     execute_update(
         session,
         update(DailyTokens)
@@ -56,12 +57,12 @@ def settle(session: Session, reservation: Reservation, *, spent: int) -> None:
 
 
 def _begin_day(session: Session, day: date) -> None:
-    """Make the day's row, if nobody has."""
+    """Add the row of the day if it does not exist."""
     if session.scalar(select(DailyTokens.day).where(DailyTokens.day == day)) is not None:
         return
     row = {"day": day, "tokens": 0}
     if session.get_bind().dialect.name == "mysql":
-        # Locks the row as the UPDATE will, so that two who begin a day cannot deadlock.
+        # This locks the row as the UPDATE will, so that concurrent first requests cannot deadlock.
         insert = mysql.insert(DailyTokens).values(row)
         session.execute(insert.on_duplicate_key_update(tokens=DailyTokens.tokens))
     else:

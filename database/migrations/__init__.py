@@ -1,7 +1,7 @@
-"""The schema's history, and the one way to bring a database up to date.
+"""Migrate the schema to the current version.
 
-Migrations expand first and contract in a later release, so that the version still running and
-the version being deployed both work on the schema in between.
+Migrations expand the schema first and contract it in a later release, so that the running release
+and the one being deployed both work with it.
 """
 
 from collections.abc import Iterator
@@ -14,21 +14,21 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
-# Long enough for a migration that another deploy is running to finish.
+# Long enough for the migration of another deploy to finish.
 LOCK_TIMEOUT_SECONDS = 240
-# A migration may rebuild a large table; the lock, too, is waited for within one statement.
+# A migration may rebuild a large table, and waiting for the lock is one statement too.
 STATEMENT_TIMEOUT_SECONDS = 290
 
 
 def migrate(engine: Engine) -> None:
-    """Apply every migration the database has not seen. Running it twice is safe, and on MySQL also
-    at once; an embedded database is migrated by the one process that starts the others.
+    """Apply all migrations that the database does not have.
 
-    A database that a later version has migrated is left as it is: a deploy that is taken back
-    runs this version again, and it works on the schema that has only grown.
+    It is safe to run this again, and on MySQL also at the same time. A SQLite database is migrated
+    by the process that starts the others. The schema of a later release is left unchanged: after a
+    roll-back this release runs on it, because migrations only expand.
 
     Raises:
-        TimeoutError: another migration has held the lock for too long.
+        TimeoutError: another migration held the lock for too long.
     """
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
@@ -40,25 +40,26 @@ def migrate(engine: Engine) -> None:
 
 
 def _is_newer(connection: Connection, config: Config) -> bool:
-    """Whether the database has seen a migration that this version does not have."""
-    ours = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    """Return whether the database has a migration that this release does not know."""
+    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
     applied = MigrationContext.configure(connection).get_current_heads()
-    connection.commit()  # Nothing was changed; the migrations begin their own transactions.
-    return not ours.issuperset(applied)
+    connection.commit()  # Each migration begins its own transaction.
+    return not known.issuperset(applied)
 
 
 @contextmanager
 def _only_migration(connection: Connection) -> Iterator[None]:
-    """Let one migration run at a time. MySQL commits at every DDL, so a transaction cannot."""
+    """Hold a lock during the migration. MySQL commits at each DDL, so a transaction is no lock."""
     if connection.dialect.name != "mysql":
         yield
         return
-    got = connection.scalar(
+    acquired = connection.scalar(
         text("SELECT GET_LOCK('image_annotation_migrate', :seconds)"),
         {"seconds": LOCK_TIMEOUT_SECONDS},
     )
-    connection.commit()  # The lock is the connection's; the migrations begin their own.
-    if got != 1:
+    # The lock belongs to the connection, and each migration begins its own transaction.
+    connection.commit()
+    if acquired != 1:
         raise TimeoutError("another migration is running and did not finish in time")
     try:
         yield

@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection that `migrate` opened."""
+"""Run the migrations on the connection that `migrate` opened. Alembic imports this module."""
 
 from alembic import context
 
