@@ -31,8 +31,8 @@ MAX_ERROR_MESSAGE_CHARACTERS = 500
 # Jobs that one sweep fails; the next sweep continues.
 MAX_OVERDUE = 1_000
 # Error codes of jobs that may succeed later, as they are or after a repair of the system. Their
-# class in API_DOCUMENTATION.md is not "permanent". `upload_failed` is missing here, because the client
-# must upload the file again.
+# class in API_DOCUMENTATION.md is not "permanent". `upload_failed` is not one of them, because the
+# client must upload the file again.
 REDRIVABLE_CODES = frozenset(
     {
         "attempts_exhausted",

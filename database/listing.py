@@ -16,7 +16,7 @@ from database.images import list_images_by_id
 from database.models import Image, Status
 from database.rows import is_visible
 
-# A tag that the index cannot find, such as an emoji, is searched among this many of the newest images.
+# A tag that the index cannot find, such as an emoji, is searched in this many of the newest images.
 MAX_SCANNED = 20_000
 
 
