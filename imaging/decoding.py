@@ -13,8 +13,8 @@ process itself adds 40 to 100 MB):
     WebP          12 to 13
 
 Images of these sizes fit within MAX_DECODE_BYTES: JPEG 100 megapixels; PNG, BMP and (in strips)
-TIFF 88; HEIC 48; AVIF 37; WebP 27. An image that is not reduced needs a second copy. This lowers
-the limit for images whose short side is less than twice that of `at_least`.
+TIFF 88; HEIC 48; AVIF 37; WebP 27. An image that is converted or rotated without being reduced
+needs a second copy. This lowers the limit if its short side is less than twice that of `at_least`.
 """
 
 import io
@@ -57,8 +57,6 @@ _DECODER_THREADS = 2
 _ASSUMED_BOX = (1024, 1024)
 
 _RGB_BYTES_PER_PIXEL = 4
-
-_JPEG_BLOCK_SIDE = 8  # At 1/8 scale, each block becomes one pixel.
 
 # Reducing to twice the requested size does not change the result of a later Lanczos resize
 # (SSIM ≥ 0.995). Reducing to exactly the requested size changes it a little, so this is only used
@@ -181,7 +179,7 @@ def decode(
             the file is. Pass it if you can: without it, large images need twice the memory, and
             images that need more than MAX_DECODE_BYTES are rejected.
     Returns:
-        A plain sRGB image in mode RGB: upright, transparency on white, without metadata.
+        An sRGB image in mode RGB: upright, transparency on white, with empty `info`.
     Raises:
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
     """
@@ -191,9 +189,7 @@ def decode(
     with _decoder_errors_translated():
         # _decode_stored() frees the stored pixels before apply_orientation() makes a copy.
         pixels, orientation = _decode_stored(source, image_format, info, box, max_pixels)
-        upright = apply_orientation(pixels, orientation)
-        # A copy is a plain Image, without the attributes of the opened file.
-        return upright.copy() if isinstance(upright, ImageFile) else upright
+        return apply_orientation(pixels, orientation)
 
 
 def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
@@ -221,7 +217,9 @@ def _decode_stored(
     _require_size(image.size, max_pixels)
     extent: tuple[float, float] = image.size
     if box and isinstance(image, JpegImageFile):
-        image, extent = _draft(image, source, box)
+        drafted = image.draft(None, box)  # Selects the smallest scale that covers the box.
+        assert drafted
+        extent = drafted[1][2:]
     codec_bytes = int(info.codec_bytes_per_pixel * max(file_pixels, info.decoded_pixels))
     reduction = _choose_reduction(image, codec_bytes, box, image_format)
     if isinstance(image, _WebPDecoder):
@@ -232,21 +230,6 @@ def _decode_stored(
     pixels = to_rgb(image, reduction=reduction)
     exact_size = extent[0] / reduction, extent[1] / reduction
     return _correct_partial_edge(pixels, exact_size), orientation
-
-
-def _draft(
-    image: JpegImageFile, source: BinaryIO, box: tuple[int, int]
-) -> tuple[JpegImageFile, tuple[float, float]]:
-    """Select the smallest scale that covers a box. Return the JPEG and its exact scaled size."""
-    width = image.width
-    drafted = image.draft(None, box)
-    assert drafted
-    extent = drafted[1][2:]
-    if extent[0] * _JPEG_BLOCK_SIDE == width and "progressive" in image.info:
-        source.seek(0)
-        image = JpegImageFile(io.BytesIO(jpeg.drop_unused_scans(source.read())))
-        image.draft(None, box)
-    return image, extent
 
 
 def _correct_partial_edge(image: Image.Image, extent: tuple[float, float]) -> Image.Image:
@@ -281,9 +264,17 @@ def _choose_reduction(
     decoded_bytes = image.width * image.height * bytes_per_pixel(image.mode)
     for reduction in candidates:
         copy_bytes = image.width * image.height * _RGB_BYTES_PER_PIXEL // reduction**2
+        if reduction == 1 and _needs_no_copy(image):
+            copy_bytes = 0
         if codec_bytes + decoded_bytes + copy_bytes <= MAX_DECODE_BYTES:
             return reduction
     raise TooManyPixelsError.for_memory(image.size, image_format.name)
+
+
+def _needs_no_copy(image: Image.Image) -> bool:
+    """Return whether the pixels can be used in place: RGB, opaque and upright."""
+    is_upright = read_orientation(image.info.get("exif")) == 1
+    return image.mode == "RGB" and is_upright and not image.has_transparency_data
 
 
 def _reduction(size: tuple[int, int], box: tuple[int, int], oversampling: int) -> int:

@@ -3,7 +3,6 @@
 The file has segments up to the start of the scan, then entropy-coded data up to the end marker.
 """
 
-import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -20,8 +19,6 @@ _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _END_OF_IMAGE = b"\xff\xd9"
 _EXIF = b"Exif\0\0"
-# A marker other than an escaped byte of the scan, a restart marker or padding.
-_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])")
 
 # Decoders skip bytes outside segments one at a time. A hostile file can contain megabytes of them,
 # or of empty segments, to keep a process busy. The largest real headers have hundreds of segments.
@@ -58,66 +55,6 @@ def read_info(source: BinaryIO) -> ImageInfo:
         bytes_per_pixel(_MODES[components]),
         _coefficient_bytes_per_pixel(header.frame) if header.is_progressive else 0.0,
     )
-
-
-def drop_unused_scans(data: bytes) -> bytes:
-    """Remove the scans of a progressive JPEG that decoding at 1/8 scale does not use.
-
-    At this scale each pixel is the mean of a block of 8 × 8 pixels. The first scans of a component
-    hold the means; the later ones hold the details, which make up most of the file and of the
-    decoding time. The result decodes to exactly the same pixels, because two kinds of scans stay:
-    all scans of components with a lower resolution, and the first detail scan of each component,
-    without which libjpeg smooths the means.
-
-    Args:
-        data: a file that read_info() accepts. From the first invalid segment on, it is kept as is.
-    """
-    kept = [data[:2]]
-    full_resolution: set[int] = set()  # Components of which only the means are used.
-    with_details: set[int] = set()
-    position = 2
-    for _ in range(_MAX_SEGMENTS):
-        found = _MARKER.search(data, position)
-        if not found or found[1][0] in _MARKERS_WITHOUT_LENGTH:
-            break
-        start, marker = found.start(), found[1][0]
-        content = start + 4
-        end = content - 2 + int.from_bytes(data[start + 2 : content], "big")
-        if end < content:
-            break
-        position = end
-        if marker in _FRAME_HEADERS:
-            full_resolution = _full_resolution_components(data[content:end])
-        elif marker == _START_OF_SCAN:
-            after = _MARKER.search(data, end)
-            end = position = after.start() if after else len(data)
-            component, first_coefficient = _first_component_and_coefficient(data[content:end])
-            if first_coefficient and component in full_resolution & with_details:
-                continue
-            if first_coefficient:
-                with_details.add(component)
-        kept.append(data[start:end])
-    kept.append(data[position:])
-    return b"".join(kept)
-
-
-def _full_resolution_components(frame: bytes) -> set[int]:
-    """Return the components with one sample per pixel, where a block covers 8 × 8 pixels."""
-    samplings = dict(zip(frame[6::3], frame[7::3], strict=False))
-    across = max((sampling >> 4 for sampling in samplings.values()), default=0)
-    down = max((sampling & 15 for sampling in samplings.values()), default=0)
-    return {
-        component for component, sampling in samplings.items() if sampling == across << 4 | down
-    }
-
-
-def _first_component_and_coefficient(scan: bytes) -> tuple[int, int]:
-    """Return the first component and coefficient of a scan. Coefficient 0 is the mean."""
-    components = scan[0] if scan else 0
-    coefficient = 1 + 2 * components
-    if len(scan) <= coefficient:
-        return 0, 0
-    return scan[1], scan[coefficient]
 
 
 def _read_header(source: BinaryIO) -> _Header:
