@@ -13,7 +13,9 @@ CHECKOV = $(VENV)/checkov
 CHECKOV_INSTALLED = $(CHECKOV)/.installed
 ANCHORS = $(VENV)/anchors
 ANCHORS_INSTALLED = $(ANCHORS)/.installed
-LINTS = lint-code lint-types lint-templates lint-policies lint-scripts
+# Its own cache folder, so that nothing is written outside of the environment.
+DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
+LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
 .PHONY: run test bench chaos lint $(LINTS) deploy fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
@@ -33,7 +35,7 @@ bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## measure each part beside an alterna
 chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenes)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-lint: $(LINTS)  ## ruff, mypy, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)
+lint: $(LINTS)  ## ruff, mypy, deno, djlint, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)
 
 lint-code: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -41,6 +43,12 @@ lint-code: $(INSTALLED)
 
 lint-types: $(INSTALLED)
 	$(BIN)/mypy
+
+lint-front: $(INSTALLED)
+	$(DENO) fmt --check
+	$(DENO) lint
+	$(BIN)/djlint --check --quiet web_app/templates
+	$(BIN)/djlint --lint web_app/templates
 
 lint-templates: $(INSTALLED)
 	$(BIN)/cfn-lint --include-checks I -- deployment/*.yaml

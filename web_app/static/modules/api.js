@@ -78,7 +78,7 @@ export function parseRetryAfter(header) {
 
 /** Ask, and again when the server asks for patience: a page that is only read is worth a wait. */
 async function send(url, options) {
-  for (let waits = 0; ; waits += 1) {
+  for (let waits = 0;; waits += 1) {
     const response = await ask(url, options);
     if (response.status !== 429 || options.method || waits === MAX_WAITS) {
       return response;

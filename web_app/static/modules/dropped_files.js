@@ -15,7 +15,7 @@ export function filesOf(transfer) {
   return Promise.all(entries.map(readItem)).then((files) => files.flat());
 }
 
-async function readItem({ entry, file }) {
+function readItem({ entry, file }) {
   if (entry?.isDirectory) {
     return readFolder(entry);
   }

@@ -20,8 +20,7 @@ class ImagePage {
       retry: () => this.#ask("POST", `${this.url}/retry`, undefined, "It is tried again."),
       regenerate: () =>
         this.#ask("POST", `${this.url}/retry`, { regenerate: true }, "New words are on their way."),
-      restore: () =>
-        this.#ask("PATCH", this.url, { restore: true }, "The model’s words are back."),
+      restore: () => this.#ask("PATCH", this.url, { restore: true }, "The model’s words are back."),
       edit: (form) => this.#save(form),
     };
     root.addEventListener("submit", (event) => this.#submit(event));
@@ -43,7 +42,8 @@ class ImagePage {
     if (thumbnail) {
       // The thumbnail stands in until the original is there.
       view.querySelector("[data-frame]").style.setProperty(
-        "background-image", `url("${thumbnail.src}")`,
+        "background-image",
+        `url("${thumbnail.src}")`,
       );
     }
     if (view.dataset.status === "pending") {

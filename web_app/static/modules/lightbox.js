@@ -33,9 +33,21 @@ export class Lightbox {
     this.closer = button("close", "Close", "lightbox__close");
     const words = element("div", { className: "lightbox__words" }, this.caption, this.note);
     words.setAttribute("aria-live", "polite");
-    const bar = element("div", { className: "lightbox__bar" }, this.position, this.page, this.closer);
+    const bar = element(
+      "div",
+      { className: "lightbox__bar" },
+      this.position,
+      this.page,
+      this.closer,
+    );
     this.dialog = element(
-      "dialog", { className: "lightbox" }, bar, this.previous, this.stage, this.next, words,
+      "dialog",
+      { className: "lightbox" },
+      bar,
+      this.previous,
+      this.stage,
+      this.next,
+      words,
     );
     this.dialog.setAttribute("aria-label", "Image viewer");
     document.body.append(this.dialog);
@@ -104,7 +116,9 @@ export class Lightbox {
 
   #index() {
     // By id: the card itself may have been replaced by a newer one.
-    return this.gallery.all.findIndex((card) => card.dataset.imageId === this.#card.dataset.imageId);
+    return this.gallery.all.findIndex((card) =>
+      card.dataset.imageId === this.#card.dataset.imageId
+    );
   }
 
   async #show(card) {
@@ -117,12 +131,17 @@ export class Lightbox {
     this.caption.textContent = card.querySelector(".caption")?.textContent.trim() ?? "";
     this.note.textContent = card.querySelector(".problem")?.textContent.trim() ?? "";
     this.note.hidden = !this.note.textContent;
-    this.stage.replaceChildren(thumbnail ? pictureOf(thumbnail) : element("p", {}, "No thumbnail yet"));
+    this.stage.replaceChildren(
+      thumbnail ? pictureOf(thumbnail) : element("p", {}, "No thumbnail yet"),
+    );
     const [at, count] = [this.#index(), this.gallery.all.length];
     this.position.textContent = `${at + 1} of ${count}${this.gallery.hasMore ? "+" : ""}`;
-    for (const [control, isEnd] of [
-      [this.previous, at === 0], [this.next, at === count - 1 && !this.gallery.hasMore],
-    ]) {
+    for (
+      const [control, isEnd] of [
+        [this.previous, at === 0],
+        [this.next, at === count - 1 && !this.gallery.hasMore],
+      ]
+    ) {
       if (isEnd && control === document.activeElement) {
         this.stage.focus();
       }
@@ -145,7 +164,10 @@ export class Lightbox {
     picture.firstElementChild.setAttribute("width", image.width);
     picture.firstElementChild.setAttribute("height", image.height);
     const original = element("img", {
-      className: "lightbox__image lightbox__image--original", alt: "", decoding: "async", draggable: false,
+      className: "lightbox__image lightbox__image--original",
+      alt: "",
+      decoding: "async",
+      draggable: false,
     });
     original.addEventListener("load", () => original.classList.add("lightbox__image--loaded"));
     original.addEventListener("error", () => original.remove());
@@ -169,7 +191,10 @@ function pictureOf(thumbnail) {
   shape.setAttribute("width", width * 3);
   shape.setAttribute("height", height * 3);
   const image = element("img", {
-    className: "lightbox__image", src: thumbnail.src, alt: thumbnail.alt, draggable: false,
+    className: "lightbox__image",
+    src: thumbnail.src,
+    alt: thumbnail.alt,
+    draggable: false,
   });
   image.dataset.link = "thumbnail";
   image.dataset.imageId = thumbnail.dataset.imageId;

@@ -84,7 +84,8 @@ export class StatusPoller {
     if (!image || image.status !== "pending") {
       this.#watched.delete(id);
     }
-    const seen = image && `${image.updated_at} ${image.annotation_status} ${image.thumbnail_status}`;
+    const seen = image &&
+      `${image.updated_at} ${image.annotation_status} ${image.thumbnail_status}`;
     if (seen !== watch.seen || !image) {
       watch.seen = seen;
       this.#seconds = FIRST_SECONDS; // Things move: look again soon.

@@ -72,8 +72,13 @@ export class UploadQueue {
       }
     });
     request.addEventListener("load", () => this.#answered(job, request));
-    request.addEventListener("error", () =>
-      this.#finish(job, { outcome: "failed", message: "The connection broke. Retry when you are online." }),
+    request.addEventListener(
+      "error",
+      () =>
+        this.#finish(job, {
+          outcome: "failed",
+          message: "The connection broke. Retry when you are online.",
+        }),
     );
     this.#active.set(job, request);
     job.onStart();
@@ -127,7 +132,8 @@ function resultOf(status, body) {
   }
   const message = result?.error?.message ?? body?.error ?? `The server answered with ${status}.`;
   // Trouble of the server's passes; a refused file stays refused.
-  const isPassing = status >= 500 || status === 429 || status === 408 || body?.code === "csrf_failed";
+  const isPassing = status >= 500 || status === 429 || status === 408 ||
+    body?.code === "csrf_failed";
   return { outcome: isPassing ? "failed" : "rejected", message };
 }
 

@@ -99,7 +99,10 @@ export class UploadRow {
 
   linkTo(url, words) {
     this.link.href = url;
-    this.link.replaceChildren(words, element("span", { className: "visually-hidden" }, ` ${this.file.name}`));
+    this.link.replaceChildren(
+      words,
+      element("span", { className: "visually-hidden" }, ` ${this.file.name}`),
+    );
     this.link.hidden = false;
   }
 
@@ -132,5 +135,7 @@ function formatBytes(bytes) {
   if (bytes < 1000) {
     return `${bytes} bytes`;
   }
-  return bytes < 1024 ** 2 ? `${Math.round(bytes / 1024)} kB` : `${(bytes / 1024 ** 2).toFixed(1)} MB`;
+  return bytes < 1024 ** 2
+    ? `${Math.round(bytes / 1024)} kB`
+    : `${(bytes / 1024 ** 2).toFixed(1)} MB`;
 }

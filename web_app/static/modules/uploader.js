@@ -21,10 +21,21 @@ class Uploader {
   constructor(form) {
     this.form = form;
     this.maxBytes = numberOf(form, "maxUploadBytes");
-    for (const name of [
-      "input", "folder-input", "folder-button", "dropzone", "rows", "summary", "progress",
-      "retry-failed", "cancel-all", "gallery-link", "row-template",
-    ]) {
+    for (
+      const name of [
+        "input",
+        "folder-input",
+        "folder-button",
+        "dropzone",
+        "rows",
+        "summary",
+        "progress",
+        "retry-failed",
+        "cancel-all",
+        "gallery-link",
+        "row-template",
+      ]
+    ) {
       this[camelCase(name)] = part(form, name);
     }
     this.announce = announcer(part(form, "announcer"));
@@ -128,7 +139,8 @@ class Uploader {
         row.showProgress(share);
         this.#update();
       },
-      onWait: (seconds) => this.#show(row, "paused", `It goes on by itself in ${Math.ceil(seconds)} s.`),
+      onWait: (seconds) =>
+        this.#show(row, "paused", `It goes on by itself in ${Math.ceil(seconds)} s.`),
       onResult: (result) => this.#finish(row, result),
     };
     this.#jobs.set(row, job);
