@@ -4,10 +4,14 @@
     /static/<anything else>/app.css, /static/app.css    asked for again each time
 
 One hash for the whole folder, so that modules can import one another by relative paths.
+
+`app.css` imports one file per component from `css/`. They are joined into one file at start:
+a browser shows a page only after it has all of its stylesheets.
 """
 
 import atexit
 import hashlib
+import re
 import shutil
 import tempfile
 from functools import cache
@@ -23,6 +27,8 @@ _HASH_CHARACTERS = 16
 
 _WEB_APP = Path(__file__).parents[1]
 _FOLDER = _WEB_APP / "static"
+_STYLESHEET = "app.css"
+_IMPORT = re.compile(r'^@import "([\w/.-]+)";$', re.MULTILINE)
 
 
 def serve_assets(app: Flask) -> None:
@@ -61,6 +67,13 @@ def folder_hash(folder: Path) -> str:
     return digest.hexdigest()[:_HASH_CHARACTERS]
 
 
+def bundle(stylesheet: Path) -> str:
+    """Return a stylesheet with each `@import "file";` line replaced by the content of the file."""
+    return _IMPORT.sub(
+        lambda line: (stylesheet.parent / line[1]).read_text(), stylesheet.read_text()
+    )
+
+
 @cache
 def _compressed(folder: Path, version: str) -> Path:
     """A copy of the folder with compressed files beside the plain ones, which WhiteNoise sends.
@@ -70,6 +83,7 @@ def _compressed(folder: Path, version: str) -> Path:
     copy = Path(tempfile.mkdtemp(prefix=f"static-{version}-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     shutil.copytree(folder, copy, dirs_exist_ok=True)
+    (copy / _STYLESHEET).write_text(bundle(copy / _STYLESHEET))
     compressor = Compressor(quiet=True)
     for path in [path for path in copy.rglob("*") if path.is_file()]:
         if compressor.should_compress(path.name):
