@@ -122,7 +122,7 @@ def test_a_failed_image_says_why_and_its_owner_can_retry_it(person, page, gemini
     card.get_by_role("button", name="Retry").click()
 
     expect(card).to_contain_text("A dog runs on a beach.", timeout=30_000)
-    expect(card.locator(".problem")).to_have_count(0)
+    expect(card.locator(".error-message")).to_have_count(0)
 
 
 def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemini):

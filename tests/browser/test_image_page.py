@@ -86,7 +86,7 @@ def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
     expect(page.locator(".tags")).to_contain_text("rex")
     page.reload()
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
-    expect(page.locator(".suggestion")).to_contain_text(MODELS)
+    expect(page.locator(".ai-version")).to_contain_text(MODELS)
 
 
 def test_a_caption_can_be_cleared(page, image_id):
@@ -123,7 +123,7 @@ def test_regenerating_never_overwrites_a_persons_words(page, image_id, gemini):
 
     page.get_by_role("button", name="Regenerate").click()
 
-    expect(page.locator(".suggestion")).to_contain_text("New words of the model.", timeout=30_000)
+    expect(page.locator(".ai-version")).to_contain_text("New words of the model.", timeout=30_000)
     expect(page.locator(".caption")).to_have_text("My own words.")
 
 
@@ -144,7 +144,7 @@ def test_an_edit_that_is_refused_says_why_and_loses_nothing(page, image_id):
 
     edit(page, tags=tags)
 
-    expect(page.locator("[data-part=edit-problem]")).to_be_visible()
+    expect(page.locator("[data-part=edit-error]")).to_be_visible()
     expect(field(page, "tags")).to_have_value(tags)
 
 
@@ -177,7 +177,7 @@ def test_a_failed_image_can_be_retried(person, page, gemini):
     gemini.script.append(REFUSAL)
     image_id = person.upload_failing("refused.jpg")
     page.goto(f"/images/{image_id}")
-    expect(page.locator(".problem").first).to_contain_text("Caption:")
+    expect(page.locator(".error-message").first).to_contain_text("Caption:")
 
     page.get_by_role("button", name="Retry").click()
 

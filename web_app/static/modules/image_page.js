@@ -122,7 +122,7 @@ class ImagePage {
   #closeEditor() {
     const editor = this.#editor;
     editor.querySelector("form").reset();
-    part(editor, "edit-problem").hidden = true;
+    part(editor, "edit-error").hidden = true;
     editor.open = false;
     editor.querySelector("summary").focus();
   }
@@ -133,7 +133,7 @@ class ImagePage {
       this.#closeEditor();
       return;
     }
-    const problem = part(form, "edit-problem");
+    const problem = part(form, "edit-error");
     try {
       await sendJSON("PATCH", this.url, changes);
     } catch (error) {
@@ -157,10 +157,10 @@ class ImagePage {
   }
 
   #tell(message) {
-    let line = this.root.querySelector(".image__trouble");
+    let line = this.root.querySelector(".image__error");
     if (!line) {
       line = document.createElement("p");
-      line.className = "problem image__trouble";
+      line.className = "error-message image__error";
       this.root.querySelector(".image__actions").after(line);
     }
     line.textContent = message;

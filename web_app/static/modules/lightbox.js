@@ -28,10 +28,10 @@ export class Lightbox {
     this.note = element("p", { className: "lightbox__note" });
     this.position = element("p", { className: "lightbox__position" });
     this.page = element("a", { className: "lightbox__link" }, "Details");
-    this.previous = button("previous", "Previous image", "lightbox__turn lightbox__turn--previous");
-    this.next = button("next", "Next image", "lightbox__turn lightbox__turn--next");
+    this.previous = button("previous", "Previous image", "lightbox__step lightbox__step--previous");
+    this.next = button("next", "Next image", "lightbox__step lightbox__step--next");
     this.closer = button("close", "Close", "lightbox__close");
-    const words = element("div", { className: "lightbox__words" }, this.caption, this.note);
+    const words = element("div", { className: "lightbox__text" }, this.caption, this.note);
     words.setAttribute("aria-live", "polite");
     const bar = element(
       "div",
@@ -129,7 +129,7 @@ export class Lightbox {
     // What the card knows is there at once; nothing of the image before is left standing.
     this.page.setAttribute("href", link.getAttribute("href"));
     this.caption.textContent = card.querySelector(".caption")?.textContent.trim() ?? "";
-    this.note.textContent = card.querySelector(".problem")?.textContent.trim() ?? "";
+    this.note.textContent = card.querySelector(".error-message")?.textContent.trim() ?? "";
     this.note.hidden = !this.note.textContent;
     this.stage.replaceChildren(
       thumbnail ? pictureOf(thumbnail) : element("p", {}, "No thumbnail yet"),
@@ -156,7 +156,7 @@ export class Lightbox {
 
   /** Lay the original over the thumbnail once it is there. */
   #showOriginal(id, image) {
-    const picture = this.stage.querySelector(".lightbox__picture");
+    const picture = this.stage.querySelector(".lightbox__frame");
     if (id !== this.#card.dataset.imageId || !picture || !image.original_url) {
       return; // The person has turned on meanwhile.
     }
@@ -198,7 +198,7 @@ function pictureOf(thumbnail) {
   });
   image.dataset.link = "thumbnail";
   image.dataset.imageId = thumbnail.dataset.imageId;
-  return element("div", { className: "lightbox__picture" }, shape, image);
+  return element("div", { className: "lightbox__frame" }, shape, image);
 }
 
 function button(name, label, className) {

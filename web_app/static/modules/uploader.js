@@ -46,7 +46,7 @@ class Uploader {
     part(form, "label").textContent = "Choose images";
     part(form, "label").classList.add("button");
     part(form, "submit").hidden = true;
-    for (const name of ["invitation", "folder-button", "paste-hint"]) {
+    for (const name of ["drop-title", "folder-button", "paste-hint"]) {
       part(form, name).hidden = false;
     }
     form.classList.add("uploader--enhanced");
