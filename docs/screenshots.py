@@ -276,7 +276,7 @@ def fill(system: LocalSystem, gemini: ScriptedGemini, page: Page) -> None:
         gemini.script.append(answer(words, modelVersion=MODEL) if scene.caption else REFUSAL)
         send(page, scene.name, scene.encoded())
         row = page.locator(".upload-row", has_text=scene.name)
-        row.locator("xpath=self::*[@data-state='completed' or @data-state='unfinished']").wait_for(
+        row.locator("xpath=self::*[@data-state='completed' or @data-state='failed']").wait_for(
             timeout=60_000
         )
 

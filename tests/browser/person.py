@@ -94,7 +94,7 @@ class Person:
         """Upload an image whose caption fails; the model must have been told so."""
         self.choose((name, new_jpeg()))
         row = self.row(name)
-        expect(row).to_have_attribute("data-state", "unfinished", timeout=30_000)
+        expect(row).to_have_attribute("data-state", "failed", timeout=30_000)
         return self.id_of(row)
 
     @staticmethod

@@ -204,7 +204,7 @@ def test_only_what_failed_is_sent_again(person, page):
     )
     person.choose(("unlucky.jpg", new_jpeg()))
     person.choose(("lucky.jpg", new_jpeg()))
-    expect(person.expect_state("unlucky.jpg", "failed")).to_contain_text("The connection broke")
+    expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("The connection broke")
     person.expect_state("lucky.jpg", "completed")
     begun = person.uploads_begun()
 

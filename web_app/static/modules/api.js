@@ -1,94 +1,167 @@
-// Requests to our own API, with the token that proves they come from our own page.
+// Requests to the JSON API and to the pages of this site. Requests that change something carry the
+// CSRF token of the page.
 
-const TOKEN = 'meta[name="csrf-token"]';
-const MAX_WAITS = 3;
-const DEFAULT_WAIT_SECONDS = 5;
+const TOKEN_SELECTOR = 'meta[name="csrf-token"]';
+const MAX_RETRIES = 3;
+const DEFAULT_RETRY_SECONDS = 5;
+const MAX_RETRY_SECONDS = 300;
 
-/** What the server refused, in its own words. */
+/**
+ * Why a job failed or, while the job is pending, why its last attempt failed.
+ *
+ * @typedef {object} JobError
+ * @property {string} code
+ * @property {string} message
+ */
+
+/**
+ * The fields of the API's image object that the pages use.
+ *
+ * @typedef {object} ImageStatus
+ * @property {number} id
+ * @property {string} filename
+ * @property {"pending" | "completed" | "failed"} status
+ * @property {string} annotation_status
+ * @property {string} thumbnail_status
+ * @property {string | null} annotation
+ * @property {JobError | null} annotation_error
+ * @property {JobError | null} thumbnail_error
+ * @property {string | null} thumbnail_url
+ * @property {string | null} original_url
+ * @property {number} width
+ * @property {number} height
+ * @property {string} updated_at
+ */
+
+/** An error response of the server, or no response. The message is written for people. */
 export class APIError extends Error {
+  /**
+   * @param {string} message
+   * @param {object} details
+   * @param {string | null} details.code the stable error code of the API
+   * @param {number} details.status the HTTP status, or 0 without a response
+   * @param {number | null} details.retryAfterSeconds null without a `Retry-After` header
+   */
   constructor(message, { code, status, retryAfterSeconds }) {
     super(message);
     this.code = code;
-    this.status = status; // 0: no answer at all.
-    this.retryAfterSeconds = retryAfterSeconds; // null: the server did not say.
+    this.status = status;
+    this.retryAfterSeconds = retryAfterSeconds;
   }
 }
 
+/** @returns {string} the CSRF token of this page */
 export function csrfToken() {
-  return document.querySelector(TOKEN)?.content ?? "";
+  return tokenElement(document)?.content ?? "";
 }
 
-/** Ask for JSON. `fresh` leaves out every cache, for links that may have died in one. */
+/**
+ * Fetch JSON.
+ *
+ * @param {string} url
+ * @param {{ fresh?: boolean }} [options] `fresh` skips every cache, because presigned URLs in a
+ *   cached response may have expired
+ */
 export async function getJSON(url, { fresh = false } = {}) {
-  return readJSON(await send(url, { cache: fresh ? "reload" : "no-cache" }));
+  return readJSON(await fetchWithRetry(url, { cache: fresh ? "reload" : "no-cache" }));
 }
 
-/** Send JSON and return the answer's, or null when it has none. */
+/**
+ * Send JSON and return the JSON of the response, or null if it has none.
+ *
+ * @param {"POST" | "PATCH" | "DELETE"} method
+ * @param {string} url
+ * @param {object} [body]
+ */
 export async function sendJSON(method, url, body) {
-  const ask = () =>
-    send(url, {
+  const request = () =>
+    fetchWithRetry(url, {
       method,
       headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   try {
-    return await readJSON(await ask());
+    return await readJSON(await request());
   } catch (error) {
-    if (error.code !== "csrf_failed" || !(await renewToken())) {
+    if (!(error instanceof APIError) || error.code !== "csrf_failed" || !(await renewToken())) {
       throw error;
     }
-    return readJSON(await ask());
+    return readJSON(await request());
   }
 }
 
-/** A page of ours, parsed. */
+/**
+ * Fetch a page of this site and parse it.
+ *
+ * @param {string} url
+ * @param {{ fresh?: boolean }} [options]
+ */
 export async function getPage(url, { fresh = false } = {}) {
-  const response = await send(url, {
+  const response = await fetchWithRetry(url, {
     headers: { Accept: "text/html" },
     cache: fresh ? "reload" : "no-cache",
   });
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   if (!response.ok) {
-    throw errorOf(response, { error: page.querySelector("h1")?.textContent });
+    throw createError(response, { error: page.querySelector("h1")?.textContent });
   }
   return page;
 }
 
-/** Fetch a new token, for a page that was open for longer than its token lived. */
+/**
+ * Fetch a new CSRF token. A page that stays open outlives its token.
+ *
+ * @returns {Promise<boolean>} whether there is a new token
+ */
 export async function renewToken() {
-  const page = await getPage(location.href, { fresh: true });
-  const token = page.querySelector(TOKEN)?.content;
-  if (token) {
-    document.querySelector(TOKEN).content = token;
-    for (const field of document.querySelectorAll('input[name="csrf_token"]')) {
-      field.value = token;
-    }
+  const token = tokenElement(await getPage(location.href, { fresh: true }))?.content;
+  const current = tokenElement(document);
+  if (!token || !current) {
+    return false;
   }
-  return Boolean(token);
+  current.content = token;
+  for (const field of document.querySelectorAll('input[name="csrf_token"]')) {
+    /** @type {HTMLInputElement} */ (field).value = token;
+  }
+  return true;
 }
 
-/** Seconds that a `Retry-After` header asks for: a number or a date. Null when there is none. */
+/**
+ * Read a `Retry-After` header, which holds a number of seconds or a date.
+ *
+ * @param {string | null} header
+ * @returns {number | null} seconds, or null if the header is missing or invalid
+ */
 export function parseRetryAfter(header) {
   if (!header) {
     return null;
   }
   const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 1), 300) : null;
+  return Number.isFinite(seconds) ? Math.min(Math.max(seconds, 1), MAX_RETRY_SECONDS) : null;
 }
 
-/** Ask, and again when the server asks for patience: a page that is only read is worth a wait. */
-async function send(url, options) {
-  for (let waits = 0;; waits += 1) {
-    const response = await ask(url, options);
-    if (response.status !== 429 || options.method || waits === MAX_WAITS) {
+/**
+ * Send a request. Repeat a read that was rate limited (429) after the delay that the server names.
+ *
+ * @param {string} url
+ * @param {RequestInit} options
+ */
+async function fetchWithRetry(url, options) {
+  for (let retries = 0;; retries += 1) {
+    const response = await fetchOnce(url, options);
+    if (response.status !== 429 || options.method || retries === MAX_RETRIES) {
       return response;
     }
-    const seconds = parseRetryAfter(response.headers.get("Retry-After")) ?? DEFAULT_WAIT_SECONDS;
+    const seconds = parseRetryAfter(response.headers.get("Retry-After")) ?? DEFAULT_RETRY_SECONDS;
     await new Promise((resolve) => setTimeout(resolve, seconds * 1000));
   }
 }
 
-async function ask(url, { headers = {}, ...options }) {
+/**
+ * @param {string} url
+ * @param {RequestInit} options
+ */
+async function fetchOnce(url, { headers = {}, ...options }) {
   try {
     return await fetch(url, { headers: { Accept: "application/json", ...headers }, ...options });
   } catch {
@@ -100,18 +173,31 @@ async function ask(url, { headers = {}, ...options }) {
   }
 }
 
+/** @param {Response} response */
 async function readJSON(response) {
   const body = await response.json().catch(() => null);
   if (!response.ok) {
-    throw errorOf(response, body);
+    throw createError(response, body);
   }
   return body;
 }
 
-function errorOf(response, body) {
+/**
+ * @param {Response} response
+ * @param {{ error?: string | null, code?: string } | null} body
+ */
+function createError(response, body) {
   return new APIError(body?.error ?? `The server answered with ${response.status}. Try again.`, {
     code: body?.code ?? null,
     status: response.status,
     retryAfterSeconds: parseRetryAfter(response.headers.get("Retry-After")),
   });
+}
+
+/**
+ * @param {Document} page
+ * @returns {HTMLMetaElement | null}
+ */
+function tokenElement(page) {
+  return page.querySelector(TOKEN_SELECTOR);
 }

@@ -1,27 +1,32 @@
-// Turns a <details> that asks for confirmation into a modal dialog. Without script it stays what
-// it is, and works.
+// Turns a <details> element that asks for confirmation into a modal dialog. Without JavaScript the
+// <details> element stays and works.
 
-import { element, part } from "./markup.js";
+import { createElement, getPart } from "./markup.js";
 
+/** @param {HTMLElement} details */
 export function mount(details) {
-  const opener = part(details, "opener");
-  const body = part(details, "body");
+  const opener = getPart(details, "opener");
+  const body = getPart(details, "body");
   const title = body.querySelector("[id]");
   if (!title) {
     throw new Error("A confirmation needs a title with an id.");
   }
-  const cancel = element("button", { type: "button", className: "button button--quiet" }, "Cancel");
-  const dialog = element("dialog", { className: "dialog" }, body);
-  const button = element("button", { type: "button", className: opener.className });
+  const cancel = createElement(
+    "button",
+    { type: "button", className: "button button--quiet" },
+    "Cancel",
+  );
+  const dialog = createElement("dialog", { className: "dialog" }, body);
+  const button = createElement("button", { type: "button", className: opener.className });
   dialog.setAttribute("aria-labelledby", title.id);
   button.append(...opener.childNodes);
   button.setAttribute("aria-haspopup", "dialog");
-  body.lastElementChild.prepend(cancel);
+  body.lastElementChild?.prepend(cancel);
   details.replaceWith(button, dialog);
 
   button.addEventListener("click", () => {
     dialog.showModal();
-    cancel.focus(); // What cannot be undone is never one careless Enter away.
+    cancel.focus(); // A careless Enter must not start something that cannot be undone.
   });
   cancel.addEventListener("click", () => dialog.close());
   dialog.addEventListener("click", (event) => {

@@ -1,15 +1,23 @@
-// Which files cannot succeed, told before they travel. The server decides; this only spares people
-// the wait. The signatures are those of imaging/formats.py.
+// Finds files that the server would reject, before they are uploaded. The server decides; this check
+// only saves people the wait. The signatures are those of imaging/formats.py.
 
 const SIGNATURE_BYTES = 256;
 const FORMATS = "JPEG, PNG, GIF, WebP, AVIF, HEIC, TIFF or BMP";
+const TEXT_SIGNATURES = ["\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "GIF87a", "GIF89a"];
+const TIFF_SIGNATURES = ["II*\0", "MM\0*", "II+\0", "MM\0+"];
 const HEIF_BRANDS = new Set(
   "avif avis heic heix heim heis hevc hevx hevm hevs mif1 msf1 mif2 mif3".split(" "),
 );
 const BMP_INFO_HEADER_SIZES = new Set([12, 40, 52, 56, 64, 108, 124]);
 
-/** Why this file cannot be accepted, as a sentence; null when it may be. */
-export async function refusalOf(file, maxBytes) {
+/**
+ * Return why the server would reject a file, or null if it may accept the file.
+ *
+ * @param {File} file
+ * @param {number} maxBytes
+ * @returns {Promise<string | null>}
+ */
+export async function checkFile(file, maxBytes) {
   if (file.size > maxBytes) {
     const [size, limit] = [file.size, maxBytes].map((bytes) => (bytes / 1024 ** 2).toFixed(1));
     return `It has ${size} MB; at most ${limit} MB can be sent. Export it smaller.`;
@@ -23,32 +31,42 @@ export async function refusalOf(file, maxBytes) {
   } catch {
     return "Your browser cannot read it. Check that it opens on your device.";
   }
-  return isImage(start) ? null : `It is not an image we can read. Save it as ${FORMATS}.`;
+  return isSupportedImage(start) ? null : `It is not an image we can read. Save it as ${FORMATS}.`;
 }
 
-/** Whether the first bytes are those of a format that is accepted. */
-export function isImage(start) {
+/**
+ * Return whether a file starts with the signature of a supported format.
+ *
+ * @param {Uint8Array<ArrayBuffer>} start the first bytes of the file
+ */
+export function isSupportedImage(start) {
   const text = String.fromCharCode(...start);
-  if (["\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "GIF87a", "GIF89a"].some((s) => text.startsWith(s))) {
-    return true;
-  }
-  if (["II*\0", "MM\0*", "II+\0", "MM\0+"].some((signature) => text.startsWith(signature))) {
+  const view = new DataView(start.buffer, start.byteOffset, start.byteLength);
+  if ([...TEXT_SIGNATURES, ...TIFF_SIGNATURES].some((signature) => text.startsWith(signature))) {
     return true;
   }
   if (text.startsWith("RIFF")) {
     return text.slice(8, 12) === "WEBP";
   }
   if (text.slice(4, 8) === "ftyp") {
-    const length = new DataView(start.buffer, start.byteOffset).getUint32(0);
-    const brands = [text.slice(8, 12)];
-    for (let at = 16; at + 4 <= Math.min(length, start.length); at += 4) {
-      brands.push(text.slice(at, at + 4));
-    }
-    return brands.some((brand) => HEIF_BRANDS.has(brand));
+    return brandsOf(text, view.getUint32(0)).some((brand) => HEIF_BRANDS.has(brand));
   }
-  return (
-    text.startsWith("BM") &&
-    start.length >= 18 &&
-    BMP_INFO_HEADER_SIZES.has(new DataView(start.buffer, start.byteOffset).getUint32(14, true))
-  );
+  // "BM" also begins ordinary words, so the size of the header that follows must be valid.
+  return text.startsWith("BM") && start.length >= 18 &&
+    BMP_INFO_HEADER_SIZES.has(view.getUint32(14, true));
+}
+
+/**
+ * Return the brands of an `ftyp` box: the major brand and, after the minor version, the compatible
+ * brands.
+ *
+ * @param {string} text
+ * @param {number} boxLength
+ */
+function brandsOf(text, boxLength) {
+  const brands = [text.slice(8, 12)];
+  for (let start = 16; start + 4 <= Math.min(boxLength, text.length); start += 4) {
+    brands.push(text.slice(start, start + 4));
+  }
+  return brands;
 }

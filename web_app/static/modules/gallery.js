@@ -1,40 +1,45 @@
-// The gallery: more cards as one scrolls, cards that keep themselves up to date, a lightbox.
+// The gallery: loads more cards while one scrolls, updates pending cards, and opens the lightbox.
 
 import { getPage, sendJSON } from "./api.js";
 import { Lightbox } from "./lightbox.js";
-import { announcer, part } from "./markup.js";
+import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
 
-const AHEAD = "800px"; // More is fetched this long before the end comes into sight.
+const PREFETCH_MARGIN = "800px"; // Load the next page when its link is this close to the viewport.
 
+/** @param {HTMLElement} root */
 export function mount(root) {
   new Gallery(root);
 }
 
-class Gallery {
+export class Gallery {
   #isLoading = false;
+  /** @type {IntersectionObserver | null} */
+  #observer = null;
 
+  /** @param {HTMLElement} root */
   constructor(root) {
-    this.cards = part(root, "cards");
-    this.pager = part(root, "pager");
-    this.announce = announcer(part(root, "announcer"));
+    this.cards = getPart(root, "cards");
+    this.pager = getPart(root, "pager");
+    this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
     this.lightbox = new Lightbox(this);
-    this.#watchAll(this.cards.children);
+    this.#watchPending(this.allCards);
     this.cards.addEventListener("click", (event) => this.#openLightbox(event));
     this.cards.addEventListener("submit", (event) => this.#retry(event));
     this.#enhancePager();
   }
 
-  /** Cards in their order, for the lightbox. */
-  get all() {
-    return [...this.cards.querySelectorAll("[data-image-id].card")];
+  /** The cards in their order on the page. */
+  get allCards() {
+    return cardsIn(this.cards);
   }
 
   get hasMore() {
-    return Boolean(this.#nextLink);
+    return this.#nextLink !== null;
   }
 
+  /** @returns {HTMLAnchorElement | null} */
   get #nextLink() {
     return this.pager.querySelector('a[rel="next"]');
   }
@@ -58,14 +63,18 @@ class Gallery {
         this.loadMore({ movesFocus: true });
       }
     });
-    this.observer ??= new IntersectionObserver(
-      (entries) => entries.some((entry) => entry.isIntersecting) && this.loadMore(),
-      { rootMargin: AHEAD },
+    this.#observer = new IntersectionObserver(
+      (entries) => {
+        if (entries.some((entry) => entry.isIntersecting)) {
+          this.loadMore();
+        }
+      },
+      { rootMargin: PREFETCH_MARGIN },
     );
-    this.observer.observe(link);
+    this.#observer.observe(link);
   }
 
-  /** Fetch the page that "Load more" links to, and take its cards and its own such link. */
+  /** Fetch the next page of the gallery, and append its cards to this one. */
   async loadMore({ movesFocus = false } = {}) {
     const link = this.#nextLink;
     if (!link || this.#isLoading) {
@@ -75,18 +84,16 @@ class Gallery {
     link.textContent = "Loading more…";
     try {
       const page = await getPage(link.href);
-      const shown = new Set(this.all.map((card) => card.dataset.imageId));
-      const cards = [...page.querySelectorAll(".gallery > .card")].filter(
-        (card) => !shown.has(card.dataset.imageId),
-      );
+      const shownIds = new Set(this.allCards.map((card) => card.dataset.imageId));
+      const cards = cardsIn(page).filter((card) => !shownIds.has(card.dataset.imageId));
       this.cards.append(...cards);
-      this.#watchAll(cards);
-      this.observer.unobserve(link);
+      this.#watchPending(cards);
+      this.#observer?.unobserve(link);
       const next = page.querySelector('.pager a[rel="next"]');
       if (next) {
-        link.href = next.getAttribute("href");
+        link.href = next.getAttribute("href") ?? "";
         link.textContent = "Load more";
-        this.observer.observe(link);
+        this.#observer?.observe(link);
       } else {
         link.remove();
       }
@@ -95,26 +102,28 @@ class Gallery {
         cards[0]?.querySelector("a")?.focus();
       }
     } catch (error) {
-      // The link stays: pressing it tries again.
-      this.observer.unobserve(link);
+      // Keep the link, so that pressing it tries again.
+      this.#observer?.unobserve(link);
       link.textContent = "Could not load more. Try again";
-      this.announce(error.message);
+      this.announce(messageOf(error));
     }
     this.#isLoading = false;
   }
 
-  #watchAll(cards) {
+  /** @param {HTMLElement[]} cards */
+  #watchPending(cards) {
     for (const card of cards) {
       if (card.dataset.status === "pending") {
-        this.#watch(card.dataset.imageId);
+        this.#watch(idOf(card));
       }
     }
   }
 
+  /** @param {number} id */
   #watch(id) {
     let isFirst = true;
     this.poller.watch(id, async (image) => {
-      const card = this.#card(id);
+      const card = this.#findCard(id);
       if (!card) {
         return;
       }
@@ -122,10 +131,11 @@ class Gallery {
         card.remove();
         return;
       }
-      // The first answer usually tells what the page shows already.
-      const isNews = !isFirst || Date.parse(image.updated_at) !== Date.parse(card.dataset.version);
+      // The first response usually describes what the page already shows.
+      const version = Date.parse(card.dataset.version ?? "");
+      const isNew = !isFirst || Date.parse(image.updated_at) !== version;
       isFirst = false;
-      if (isNews || image.status !== "pending") {
+      if (isNew || image.status !== "pending") {
         await this.refresh(id);
         if (image.status === "completed" && image.annotation) {
           this.announce(`New caption: ${image.annotation}`);
@@ -136,48 +146,73 @@ class Gallery {
     });
   }
 
-  #card(id) {
-    return this.cards.querySelector(`.card[data-image-id="${Number(id)}"]`);
+  /**
+   * @param {number} id
+   * @returns {HTMLElement | null}
+   */
+  #findCard(id) {
+    return this.cards.querySelector(`.card[data-image-id="${id}"]`);
   }
 
-  /** Replace one card by what the server now renders for it. */
+  /**
+   * Replace a card by the version that the server renders now.
+   *
+   * @param {number} id
+   */
   async refresh(id) {
-    const page = await getPage(`/images/${Number(id)}/card`);
-    const [old, fresh] = [this.#card(id), page.querySelector(".card")];
+    const page = await getPage(`/images/${id}/card`);
+    const [old, fresh] = [this.#findCard(id), page.querySelector(".card")];
     if (!old || !fresh) {
       return;
     }
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
     if (hadFocus) {
-      fresh.querySelector("a").focus();
+      fresh.querySelector("a")?.focus();
     }
   }
 
+  /** @param {SubmitEvent} event */
   async #retry(event) {
-    if (event.target.dataset.action !== "retry") {
+    const card = closestTarget(event, '[data-action="retry"]')?.closest(".card");
+    if (!(card instanceof HTMLElement)) {
       return;
     }
     event.preventDefault();
-    const card = event.target.closest(".card");
-    const id = card.dataset.imageId;
-    event.submitter.disabled = true;
+    const id = idOf(card);
+    if (event.submitter instanceof HTMLButtonElement) {
+      event.submitter.disabled = true;
+    }
     try {
       await sendJSON("POST", `/api/images/${id}/retry`);
       this.announce("It is tried again.");
     } catch (error) {
-      this.announce(error.message);
+      this.announce(messageOf(error));
     }
     await this.refresh(id);
     this.#watch(id);
   }
 
+  /** @param {MouseEvent} event */
   #openLightbox(event) {
-    const link = event.target.closest(".card__link");
-    const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey;
-    if (link && isPlain && !event.altKey) {
+    const card = closestTarget(event, ".card__link")?.closest(".card");
+    const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    if (card instanceof HTMLElement && event.button === 0 && !hasModifier) {
       event.preventDefault();
-      this.lightbox.open(link.closest(".card"));
+      this.lightbox.open(card);
     }
   }
+}
+
+/**
+ * @param {ParentNode} root
+ * @returns {HTMLElement[]}
+ */
+function cardsIn(root) {
+  return [...root.querySelectorAll(".card")].filter((card) => card instanceof HTMLElement);
+}
+
+/** @param {HTMLElement} card */
+function idOf(card) {
+  return Number(card.dataset.imageId);
 }

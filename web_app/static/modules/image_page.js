@@ -1,56 +1,66 @@
-// An image's own page: its words change by themselves, and are edited in place.
+// The page of one image: shows a new caption when it arrives, and edits the texts in place.
 
 import { getPage, sendJSON } from "./api.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
-import { announcer, numberOf, part } from "./markup.js";
+import { closestTarget, createAnnouncer, createElement } from "./markup.js";
+import { getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
 
+/** @param {HTMLElement} root */
 export function mount(root) {
   new ImagePage(root);
 }
 
 class ImagePage {
+  /** @param {HTMLElement} root */
   constructor(root) {
     this.root = root;
-    this.id = numberOf(root, "imageId");
+    this.id = getNumber(root, "imageId");
     this.url = `/api/images/${this.id}`;
-    this.announce = announcer(part(root, "announcer"));
+    this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
+    /** @type {Record<string, (form: HTMLFormElement) => Promise<void>>} */
     this.actions = {
-      retry: () => this.#ask("POST", `${this.url}/retry`, undefined, "It is tried again."),
+      retry: () => this.#change("POST", `${this.url}/retry`, undefined, "It is tried again."),
       regenerate: () =>
-        this.#ask("POST", `${this.url}/retry`, { regenerate: true }, "New words are on their way."),
-      restore: () => this.#ask("PATCH", this.url, { restore: true }, "The model’s words are back."),
+        this.#change(
+          "POST",
+          `${this.url}/retry`,
+          { regenerate: true },
+          "New words are on their way.",
+        ),
+      restore: () =>
+        this.#change("PATCH", this.url, { restore: true }, "The model’s words are back."),
       edit: (form) => this.#save(form),
     };
-    root.addEventListener("submit", (event) => this.#submit(event));
-    root.addEventListener("click", (event) => this.#click(event));
-    this.#prepare();
+    root.addEventListener("submit", (event) => this.#handleSubmit(event));
+    root.addEventListener("click", (event) => this.#handleClick(event));
+    this.#prepareView();
   }
 
+  /** @returns {HTMLDetailsElement | null} */
   get #editor() {
     return this.root.querySelector("[data-editor]");
   }
 
-  /** What belongs to the view, which the server renders anew at each change. */
-  #prepare() {
-    const view = part(this.root, "view");
+  /** Prepare the part of the page that is replaced after each change. */
+  #prepareView() {
+    const view = getPart(this.root, "view");
     for (const button of view.querySelectorAll('[data-action="clear"], [data-action="cancel"]')) {
-      button.hidden = false;
+      /** @type {HTMLElement} */ (button).hidden = false;
     }
-    const thumbnail = view.querySelector(".frame__image");
-    if (thumbnail) {
-      // The thumbnail stands in until the original is there.
-      view.querySelector("[data-frame]").style.setProperty(
-        "background-image",
-        `url("${thumbnail.src}")`,
-      );
+    const image = view.querySelector("img.frame__image");
+    const frame = view.querySelector("[data-frame]");
+    if (image instanceof HTMLImageElement && frame instanceof HTMLElement) {
+      // Show the thumbnail until the original is loaded.
+      frame.style.setProperty("background-image", `url("${image.src}")`);
     }
     if (view.dataset.status === "pending") {
-      this.#watch(view.dataset.version);
+      this.#watch(view.dataset.version ?? "");
     }
   }
 
+  /** @param {string} version the `updated_at` that the page shows */
   #watch(version) {
     this.poller.watch(this.id, async (image) => {
       if (!image) {
@@ -58,7 +68,7 @@ class ImagePage {
         return;
       }
       if (image.status === "pending" && Date.parse(image.updated_at) === Date.parse(version)) {
-        return; // What is shown already.
+        return; // The page shows this version already.
       }
       version = image.updated_at;
       await this.#refresh();
@@ -68,51 +78,62 @@ class ImagePage {
     });
   }
 
-  /** Take the view from the page as it now is; while someone is writing, only around them. */
+  /**
+   * Replace the view by the version that the server renders now.
+   *
+   * @param {{ keepsEditor?: boolean }} [options] `keepsEditor` leaves an open editor and its text
+   *   in place
+   */
   async #refresh({ keepsEditor = true } = {}) {
     const page = await getPage(location.pathname);
-    await closed(this.root.querySelector("dialog[open]"));
-    const [old, fresh] = [part(this.root, "view"), part(page, "view")];
-    const editor = this.#editor;
-    const focused = document.activeElement?.closest("[data-action]")?.dataset.action;
-    const hadFocus = old.contains(document.activeElement);
-    const held = keepsEditor && editor?.open ? editor : null;
-    const selection = held?.contains(document.activeElement) ? document.activeElement : null;
-    if (held) {
-      fresh.querySelector("[data-editor]")?.replaceWith(held);
+    await waitUntilClosed(this.root.querySelector("dialog[open]"));
+    const [old, fresh] = [getPart(this.root, "view"), getPart(page, "view")];
+    const focused = document.activeElement;
+    const hadFocus = old.contains(focused);
+    const editor = keepsEditor && this.#editor?.open ? this.#editor : null;
+    if (editor) {
+      fresh.querySelector("[data-editor]")?.replaceWith(editor);
     }
+    const editorHadFocus = editor?.contains(focused) ?? false;
     old.replaceWith(fresh);
     for (const details of fresh.querySelectorAll('[data-module="confirm-dialog"]')) {
-      mountConfirmation(details);
+      mountConfirmation(/** @type {HTMLElement} */ (details));
     }
-    const isSettled = fresh.dataset.status !== "pending";
-    if (isSettled) {
+    if (fresh.dataset.status !== "pending") {
       this.poller.unwatch(this.id);
     }
-    this.#prepare();
-    if (selection) {
-      selection.focus();
+    this.#prepareView();
+    if (editorHadFocus) {
+      focusOn(focused);
     } else if (hadFocus) {
-      const again = focused && fresh.querySelector(`[data-action="${focused}"] button`);
-      (again || fresh.querySelector(".editor__summary"))?.focus();
+      const action = focused?.closest("[data-action]")?.getAttribute("data-action");
+      const button = action && fresh.querySelector(`[data-action="${action}"] button`);
+      focusOn(button || fresh.querySelector(".editor__summary"));
     }
   }
 
-  #submit(event) {
-    const act = this.actions[event.target.dataset.action];
+  /** @param {SubmitEvent} event */
+  #handleSubmit(event) {
+    const form = event.target;
+    if (!(form instanceof HTMLFormElement)) {
+      return;
+    }
+    const act = this.actions[form.dataset.action ?? ""];
     if (act) {
       event.preventDefault();
-      act(event.target);
+      act(form);
     }
   }
 
-  #click(event) {
-    const action = event.target.closest("button[data-action]")?.dataset.action;
-    if (action === "cancel") {
+  /** @param {MouseEvent} event */
+  #handleClick(event) {
+    const button = closestTarget(event, "button[data-action]");
+    const form = button?.closest("form");
+    if (button?.dataset.action === "cancel") {
       this.#closeEditor();
-    } else if (action === "clear") {
-      const { annotation, alt_text, tags } = event.target.closest("form").elements;
-      for (const field of [annotation, alt_text, tags]) {
+    } else if (button?.dataset.action === "clear" && form) {
+      const { annotation, altText, tags } = editorFields(form);
+      for (const field of [annotation, altText, tags]) {
         field.value = "";
       }
       annotation.focus();
@@ -121,68 +142,108 @@ class ImagePage {
 
   #closeEditor() {
     const editor = this.#editor;
-    editor.querySelector("form").reset();
-    part(editor, "edit-error").hidden = true;
-    editor.open = false;
-    editor.querySelector("summary").focus();
+    if (editor) {
+      editor.querySelector("form")?.reset();
+      getPart(editor, "edit-error").hidden = true;
+      editor.open = false;
+      editor.querySelector("summary")?.focus();
+    }
   }
 
+  /** @param {HTMLFormElement} form */
   async #save(form) {
-    const changes = changesOf(form);
+    const changes = changedFields(form);
     if (Object.keys(changes).length === 0) {
       this.#closeEditor();
       return;
     }
-    const problem = part(form, "edit-error");
     try {
       await sendJSON("PATCH", this.url, changes);
     } catch (error) {
-      problem.textContent = error.message;
-      problem.hidden = false;
+      const line = getPart(form, "edit-error");
+      line.textContent = messageOf(error);
+      line.hidden = false;
       return;
     }
     await this.#refresh({ keepsEditor: false });
     this.announce("Saved.");
   }
 
-  async #ask(method, url, body, words) {
+  /**
+   * Change the image through the API, and announce the result.
+   *
+   * @param {"POST" | "PATCH"} method
+   * @param {string} url
+   * @param {object | undefined} body
+   * @param {string} success
+   */
+  async #change(method, url, body, success) {
     try {
       await sendJSON(method, url, body);
       await this.#refresh();
-      this.announce(words);
+      this.announce(success);
     } catch (error) {
-      this.announce(error.message);
-      this.#tell(error.message);
+      this.announce(messageOf(error));
+      this.#showError(messageOf(error));
     }
   }
 
-  #tell(message) {
+  /** @param {string} message */
+  #showError(message) {
     let line = this.root.querySelector(".image__error");
     if (!line) {
-      line = document.createElement("p");
-      line.className = "error-message image__error";
-      this.root.querySelector(".image__actions").after(line);
+      line = createElement("p", { className: "error-message image__error" });
+      this.root.querySelector(".image__actions")?.after(line);
     }
     line.textContent = message;
   }
 }
 
-/** When a dialog is closed; at once, when there is none. */
-function closed(dialog) {
+/**
+ * Wait until a dialog is closed. Return at once without a dialog.
+ *
+ * @param {Element | null} dialog
+ * @returns {Promise<void>}
+ */
+function waitUntilClosed(dialog) {
   return new Promise((resolve) => {
     if (dialog) {
-      dialog.addEventListener("close", resolve, { once: true });
+      dialog.addEventListener("close", () => resolve(), { once: true });
     } else {
       resolve();
     }
   });
 }
 
-/** The fields that differ from what the server rendered. */
-function changesOf(form) {
-  const { annotation, alt_text, tags } = form.elements;
+/** @param {Element | null | ""} element */
+function focusOn(element) {
+  if (element instanceof HTMLElement) {
+    element.focus();
+  }
+}
+
+/**
+ * @param {HTMLFormElement} form
+ * @returns {Record<"annotation" | "altText" | "tags", HTMLInputElement | HTMLTextAreaElement>}
+ */
+function editorFields(form) {
+  /** @param {string} name */
+  const field = (
+    name,
+  ) => /** @type {HTMLInputElement | HTMLTextAreaElement} */ (form.elements.namedItem(name));
+  return { annotation: field("annotation"), altText: field("alt_text"), tags: field("tags") };
+}
+
+/**
+ * Return the fields of the editor that were changed, as the API expects them.
+ *
+ * @param {HTMLFormElement} form
+ */
+function changedFields(form) {
+  const { annotation, altText, tags } = editorFields(form);
+  /** @type {Record<string, string | string[] | null>} */
   const changes = {};
-  for (const field of [annotation, alt_text]) {
+  for (const field of [annotation, altText]) {
     if (field.value !== field.defaultValue) {
       changes[field.name] = field.value.trim() || null;
     }

@@ -1,93 +1,107 @@
-// One image, large, over the gallery: arrow keys and swipes turn to its neighbours, Escape closes.
+// Shows one image of the gallery in the whole window. Arrow keys, swipes and buttons show the
+// previous and the next image; Escape closes the lightbox.
 
 import { getJSON } from "./api.js";
-import { element, icon } from "./markup.js";
+import { createElement, createIcon, createShape } from "./markup.js";
 
-const SWIPE_PIXELS = 50;
+const MIN_SWIPE_PIXELS = 50;
+const PREFETCH_CARDS = 3; // Load more cards when so few are left.
+const SHAPE_SCALE = 3; // The size of a thumbnail in the lightbox, compared with the gallery.
+
+/** @typedef {import("./api.js").ImageStatus} ImageStatus */
+/** @typedef {import("./gallery.js").Gallery} Gallery */
 
 export class Lightbox {
+  /** @type {HTMLElement | null} */
   #card = null;
-  #isTurning = false;
+  #isStepping = false;
 
-  /** `gallery` gives the cards in order (`all`), `hasMore` and `loadMore()`. */
+  /** @param {Gallery} gallery */
   constructor(gallery) {
     this.gallery = gallery;
-    this.#build();
+    this.stage = createElement("div", { className: "lightbox__stage", tabIndex: -1 });
+    this.caption = createElement("p", { className: "lightbox__caption", id: "lightbox-caption" });
+    this.note = createElement("p", { className: "lightbox__note" });
+    this.position = createElement("p", { className: "lightbox__position" });
+    this.detailsLink = createElement("a", { className: "lightbox__link" }, "Details");
+    this.previous = createButton(
+      "previous",
+      "Previous image",
+      "lightbox__step lightbox__step--previous",
+    );
+    this.next = createButton("next", "Next image", "lightbox__step lightbox__step--next");
+    this.closeButton = createButton("close", "Close", "lightbox__close");
+    this.dialog = this.#createDialog();
+    document.body.append(this.dialog);
     this.#listen();
   }
 
+  /** @param {HTMLElement} card */
   open(card) {
     this.#show(card);
     this.dialog.showModal();
     this.stage.focus({ preventScroll: true });
   }
 
-  #build() {
-    this.stage = element("div", { className: "lightbox__stage", tabIndex: -1 });
-    this.caption = element("p", { className: "lightbox__caption", id: "lightbox-caption" });
-    this.note = element("p", { className: "lightbox__note" });
-    this.position = element("p", { className: "lightbox__position" });
-    this.page = element("a", { className: "lightbox__link" }, "Details");
-    this.previous = button("previous", "Previous image", "lightbox__step lightbox__step--previous");
-    this.next = button("next", "Next image", "lightbox__step lightbox__step--next");
-    this.closer = button("close", "Close", "lightbox__close");
-    const words = element("div", { className: "lightbox__text" }, this.caption, this.note);
-    words.setAttribute("aria-live", "polite");
-    const bar = element(
+  #createDialog() {
+    const text = createElement("div", { className: "lightbox__text" }, this.caption, this.note);
+    text.setAttribute("aria-live", "polite");
+    const bar = createElement(
       "div",
       { className: "lightbox__bar" },
       this.position,
-      this.page,
-      this.closer,
+      this.detailsLink,
+      this.closeButton,
     );
-    this.dialog = element(
+    const dialog = createElement(
       "dialog",
       { className: "lightbox" },
       bar,
       this.previous,
       this.stage,
       this.next,
-      words,
+      text,
     );
-    this.dialog.setAttribute("aria-label", "Image viewer");
-    document.body.append(this.dialog);
+    dialog.setAttribute("aria-label", "Image viewer");
+    return dialog;
   }
 
   #listen() {
-    this.previous.addEventListener("click", () => this.#turn(-1));
-    this.next.addEventListener("click", () => this.#turn(1));
-    this.closer.addEventListener("click", () => this.dialog.close());
-    this.dialog.addEventListener("close", () => this.#returnFocus());
+    this.previous.addEventListener("click", () => this.#step(-1));
+    this.next.addEventListener("click", () => this.#step(1));
+    this.closeButton.addEventListener("click", () => this.dialog.close());
+    this.dialog.addEventListener("close", () => this.#handleClose());
     this.dialog.addEventListener("keydown", (event) => {
-      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-      if (step && !event.altKey && !event.ctrlKey && !event.metaKey) {
+      const hasModifier = event.altKey || event.ctrlKey || event.metaKey;
+      if (["ArrowLeft", "ArrowRight"].includes(event.key) && !hasModifier) {
         event.preventDefault();
-        this.#turn(step);
+        this.#step(event.key === "ArrowLeft" ? -1 : 1);
       }
     });
     this.#listenForSwipes();
   }
 
   #listenForSwipes() {
+    /** @type {{ x: number, y: number } | null} */
     let start = null;
     let isSwipe = false;
     this.stage.addEventListener("pointerdown", (event) => {
       start = event.isPrimary ? { x: event.clientX, y: event.clientY } : null;
     });
     this.stage.addEventListener("pointerup", (event) => {
-      const across = start ? event.clientX - start.x : 0;
-      const down = start ? event.clientY - start.y : 0;
+      const x = start ? event.clientX - start.x : 0;
+      const y = start ? event.clientY - start.y : 0;
       start = null;
-      isSwipe = Math.abs(across) > SWIPE_PIXELS && Math.abs(across) > 2 * Math.abs(down);
+      isSwipe = Math.abs(x) > MIN_SWIPE_PIXELS && Math.abs(x) > 2 * Math.abs(y);
       if (isSwipe) {
-        this.#turn(across < 0 ? 1 : -1);
+        this.#step(x < 0 ? 1 : -1);
       }
     });
     this.stage.addEventListener("pointercancel", () => {
       start = null;
     });
     this.stage.addEventListener("click", (event) => {
-      // Beside the image; a swipe ends in a click as well, which means nothing more.
+      // A click beside the image closes the lightbox. The click at the end of a swipe does not.
       if (event.target === this.stage && !isSwipe) {
         this.dialog.close();
       }
@@ -95,75 +109,101 @@ export class Lightbox {
     });
   }
 
-  async #turn(step) {
-    if (this.#isTurning) {
+  /** @param {-1 | 1} step */
+  async #step(step) {
+    if (this.#isStepping) {
       return;
     }
-    this.#isTurning = true;
+    this.#isStepping = true;
     try {
-      const at = this.#index();
-      if (step > 0 && at >= this.gallery.all.length - 3 && this.gallery.hasMore) {
+      const index = this.#index();
+      const isNearEnd = index >= this.gallery.allCards.length - PREFETCH_CARDS;
+      if (step > 0 && isNearEnd && this.gallery.hasMore) {
         await this.gallery.loadMore();
       }
-      const card = this.gallery.all[at + step];
+      const card = this.gallery.allCards[index + step];
       if (card) {
         this.#show(card);
       }
     } finally {
-      this.#isTurning = false;
+      this.#isStepping = false;
     }
   }
 
+  /** Return the index of the shown card. Compare ids, because a refresh replaces the card. */
   #index() {
-    // By id: the card itself may have been replaced by a newer one.
-    return this.gallery.all.findIndex((card) =>
-      card.dataset.imageId === this.#card.dataset.imageId
+    return this.gallery.allCards.findIndex((card) =>
+      card.dataset.imageId === this.#card?.dataset.imageId
     );
   }
 
+  /** @param {HTMLElement} card */
   async #show(card) {
     this.#card = card;
+    this.#showCard(card);
+    this.#showPosition();
     const id = card.dataset.imageId;
-    const link = card.querySelector(".card__link");
-    const thumbnail = card.querySelector("img.thumbnail");
-    // What the card knows is there at once; nothing of the image before is left standing.
-    this.page.setAttribute("href", link.getAttribute("href"));
-    this.caption.textContent = card.querySelector(".caption")?.textContent.trim() ?? "";
-    this.note.textContent = card.querySelector(".error-message")?.textContent.trim() ?? "";
-    this.note.hidden = !this.note.textContent;
-    this.stage.replaceChildren(
-      thumbnail ? pictureOf(thumbnail) : element("p", {}, "No thumbnail yet"),
-    );
-    const [at, count] = [this.#index(), this.gallery.all.length];
-    this.position.textContent = `${at + 1} of ${count}${this.gallery.hasMore ? "+" : ""}`;
-    for (
-      const [control, isEnd] of [
-        [this.previous, at === 0],
-        [this.next, at === count - 1 && !this.gallery.hasMore],
-      ]
-    ) {
-      if (isEnd && control === document.activeElement) {
-        this.stage.focus();
-      }
-      control.disabled = isEnd;
-    }
     try {
-      this.#showOriginal(id, await getJSON(`/api/image_status/${id}`, { fresh: true }));
+      const image = await getJSON(`/api/image_status/${id}`, { fresh: true });
+      if (id === this.#card.dataset.imageId) {
+        this.#showOriginal(image);
+      }
     } catch {
-      // The thumbnail stays; the image's own page tells more.
+      // Keep the thumbnail. The page of the image shows the error.
     }
   }
 
-  /** Lay the original over the thumbnail once it is there. */
-  #showOriginal(id, image) {
-    const picture = this.stage.querySelector(".lightbox__frame");
-    if (id !== this.#card.dataset.imageId || !picture || !image.original_url) {
-      return; // The person has turned on meanwhile.
+  /**
+   * Show what the card contains at once, so that nothing of the previous image remains.
+   *
+   * @param {HTMLElement} card
+   */
+  #showCard(card) {
+    const thumbnail = card.querySelector("img.thumbnail");
+    this.detailsLink.href = card.querySelector(".card__link")?.getAttribute("href") ?? "";
+    this.caption.textContent = textIn(card, ".caption");
+    this.note.textContent = textIn(card, ".error-message");
+    this.note.hidden = !this.note.textContent;
+    this.stage.replaceChildren(
+      thumbnail instanceof HTMLImageElement
+        ? createFrame(thumbnail)
+        : createElement("p", {}, "No thumbnail yet"),
+    );
+  }
+
+  #showPosition() {
+    const [index, count] = [this.#index(), this.gallery.allCards.length];
+    this.position.textContent = `${index + 1} of ${count}${this.gallery.hasMore ? "+" : ""}`;
+    this.#setDisabled(this.previous, index === 0);
+    this.#setDisabled(this.next, index === count - 1 && !this.gallery.hasMore);
+  }
+
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {boolean} isDisabled
+   */
+  #setDisabled(button, isDisabled) {
+    if (isDisabled && button === document.activeElement) {
+      this.stage.focus(); // A disabled button loses the focus.
     }
-    picture.firstElementChild.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
-    picture.firstElementChild.setAttribute("width", image.width);
-    picture.firstElementChild.setAttribute("height", image.height);
-    const original = element("img", {
+    button.disabled = isDisabled;
+  }
+
+  /**
+   * Show the original above the thumbnail when it has loaded.
+   *
+   * @param {ImageStatus} image
+   */
+  #showOriginal(image) {
+    const frame = this.stage.querySelector(".lightbox__frame");
+    if (!frame || !image.original_url) {
+      return;
+    }
+    const shape = frame.firstElementChild;
+    shape?.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
+    shape?.setAttribute("width", String(image.width));
+    shape?.setAttribute("height", String(image.height));
+    const original = createElement("img", {
       className: "lightbox__image lightbox__image--original",
       alt: "",
       decoding: "async",
@@ -172,25 +212,31 @@ export class Lightbox {
     original.addEventListener("load", () => original.classList.add("lightbox__image--loaded"));
     original.addEventListener("error", () => original.remove());
     original.src = image.original_url;
-    picture.append(original);
+    frame.append(original);
   }
 
-  #returnFocus() {
-    this.stage.replaceChildren(); // A large image need not stay in memory.
-    const card = this.gallery.all[this.#index()];
-    card?.querySelector(".card__link").focus();
+  #handleClose() {
+    this.stage.replaceChildren(); // Free the memory of a large image.
+    const link = this.gallery.allCards[this.#index()]?.querySelector(".card__link");
+    if (link instanceof HTMLElement) {
+      link.focus();
+    }
   }
 }
 
-function pictureOf(thumbnail) {
-  const shape = document.createElementNS("http://www.w3.org/2000/svg", "svg");
-  shape.setAttribute("class", "lightbox__shape");
-  shape.setAttribute("aria-hidden", "true");
-  const [width, height] = [thumbnail.getAttribute("width"), thumbnail.getAttribute("height")];
+/**
+ * Create the frame of an image from its thumbnail. The shape gives the frame its size.
+ *
+ * @param {HTMLImageElement} thumbnail
+ */
+function createFrame(thumbnail) {
+  const width = Number(thumbnail.getAttribute("width"));
+  const height = Number(thumbnail.getAttribute("height"));
+  const shape = createShape("lightbox__shape");
   shape.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  shape.setAttribute("width", width * 3);
-  shape.setAttribute("height", height * 3);
-  const image = element("img", {
+  shape.setAttribute("width", String(width * SHAPE_SCALE));
+  shape.setAttribute("height", String(height * SHAPE_SCALE));
+  const image = createElement("img", {
     className: "lightbox__image",
     src: thumbnail.src,
     alt: thumbnail.alt,
@@ -198,12 +244,25 @@ function pictureOf(thumbnail) {
   });
   image.dataset.link = "thumbnail";
   image.dataset.imageId = thumbnail.dataset.imageId;
-  return element("div", { className: "lightbox__frame" }, shape, image);
+  return createElement("div", { className: "lightbox__frame" }, shape, image);
 }
 
-function button(name, label, className) {
-  const made = element("button", { type: "button", className }, icon(name));
-  made.setAttribute("aria-label", label);
-  made.title = label;
-  return made;
+/**
+ * @param {string} icon
+ * @param {string} label
+ * @param {string} className
+ */
+function createButton(icon, label, className) {
+  const button = createElement("button", { type: "button", className }, createIcon(icon));
+  button.setAttribute("aria-label", label);
+  button.title = label;
+  return button;
+}
+
+/**
+ * @param {HTMLElement} card
+ * @param {string} selector
+ */
+function textIn(card, selector) {
+  return card.querySelector(selector)?.textContent?.trim() ?? "";
 }

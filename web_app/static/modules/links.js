@@ -1,50 +1,69 @@
-// Presigned links live for minutes. One that died on an open page is renewed, once, by asking where
-// its image stands; and a colour stands in its place until its image is there.
+// Renews presigned URLs. They expire after minutes, so an image of an old page fails to load: it
+// then gets a new URL, once. Until an image is loaded, its dominant colour is shown in its place.
 
 import { getJSON } from "./api.js";
 
-const GATHER_MS = 50;
-const renewals = new Map(); // Image id → elements that wait for a new link.
-let timer = null;
+const BATCH_DELAY_MS = 50;
+const MAX_IDS = 100; // The limit of one request to /api/image_status.
+const FRESH_MS = 30_000;
 
-/** Look after the links in `root`, and in whatever comes to stand there later. */
+/** @typedef {import("./api.js").ImageStatus} ImageStatus */
+/** @typedef {HTMLImageElement | HTMLSourceElement} ImageElement */
+
+/**
+ * Elements that need a new URL, by the id of their image.
+ *
+ * @type {Map<number, ImageElement[]>}
+ */
+const renewals = new Map();
+let isScheduled = false;
+
+/**
+ * Renew the URLs of all images in a document, including images that are added later.
+ *
+ * @param {Document} root
+ */
 export function watchLinks(root) {
-  root.addEventListener("error", (event) => renew(event.target), { capture: true });
+  root.addEventListener("error", (event) => scheduleRenewal(event.target), { capture: true });
   showColors(root);
   for (const image of root.querySelectorAll("img[data-link]")) {
-    // It failed before anyone listened.
-    if (image.complete && image.naturalWidth === 0) {
-      renew(image);
+    // An image that failed before this module was loaded fires no more events.
+    if (image instanceof HTMLImageElement && image.complete && image.naturalWidth === 0) {
+      scheduleRenewal(image);
     }
   }
   new MutationObserver((changes) => {
-    for (const change of changes) {
-      for (const node of change.addedNodes) {
-        if (node instanceof Element) {
-          showColors(node);
-        }
+    for (const node of changes.flatMap((change) => [...change.addedNodes])) {
+      if (node instanceof Element) {
+        showColors(node);
       }
     }
-  }).observe(document.body, { childList: true, subtree: true });
+  }).observe(root.body, { childList: true, subtree: true });
   root.addEventListener("click", openFreshLink);
 }
 
+/** @param {Document | Element} root */
 function showColors(root) {
-  const colored = [...root.querySelectorAll("[data-color]")];
-  for (const element of root.matches?.("[data-color]") ? [root, ...colored] : colored) {
-    if (/^#[0-9a-f]{6}$/i.test(element.dataset.color)) {
-      element.style.setProperty("background-color", element.dataset.color);
+  const elements = [...root.querySelectorAll("[data-color]")];
+  if (root instanceof Element && root.matches("[data-color]")) {
+    elements.push(root);
+  }
+  for (const element of elements) {
+    const color = element.getAttribute("data-color") ?? "";
+    if (element instanceof HTMLElement && /^#[0-9a-f]{6}$/i.test(color)) {
+      element.style.setProperty("background-color", color);
     }
   }
 }
 
-function renew(image) {
+/** @param {EventTarget | null} image */
+function scheduleRenewal(image) {
   if (!(image instanceof HTMLImageElement) || !image.dataset.link) {
     return;
   }
-  const source = image.parentElement.querySelector("source[data-link]");
+  const source = image.parentElement?.querySelector("source[data-link]");
   if (image.dataset.renewed) {
-    // The new link failed as well. Without its original, a picture shows its thumbnail.
+    // The new URL failed too. Without its <source>, a <picture> shows the thumbnail.
     if (source) {
       source.remove();
     } else {
@@ -54,45 +73,59 @@ function renew(image) {
   }
   image.dataset.renewed = "true";
   const id = Number(image.dataset.imageId);
-  renewals.set(id, [...(renewals.get(id) ?? []), ...[source, image].filter(Boolean)]);
-  timer ??= setTimeout(fetchLinks, GATHER_MS);
+  const elements = source instanceof HTMLSourceElement ? [source, image] : [image];
+  renewals.set(id, [...(renewals.get(id) ?? []), ...elements]);
+  if (!isScheduled) {
+    isScheduled = true;
+    setTimeout(renewLinks, BATCH_DELAY_MS);
+  }
 }
 
-async function fetchLinks() {
-  timer = null;
-  const waiting = new Map(renewals);
+async function renewLinks() {
+  isScheduled = false;
+  const elementsById = new Map(renewals);
   renewals.clear();
-  const ids = [...waiting.keys()];
-  for (let start = 0; start < ids.length; start += 100) {
-    const asked = ids.slice(start, start + 100).join(",");
-    const { images } = await getJSON(`/api/image_status?ids=${asked}`, { fresh: true });
+  const ids = [...elementsById.keys()];
+  for (let start = 0; start < ids.length; start += MAX_IDS) {
+    const batch = ids.slice(start, start + MAX_IDS).join(",");
+    /** @type {{ images: ImageStatus[] }} */
+    const { images } = await getJSON(`/api/image_status?ids=${batch}`, { fresh: true });
     for (const image of images) {
-      for (const element of waiting.get(image.id)) {
-        applyLink(element, image);
+      for (const element of elementsById.get(image.id) ?? []) {
+        setLink(element, image);
       }
     }
   }
 }
 
-function applyLink(element, image) {
-  const link = element.dataset.link === "original" ? image.original_url : image.thumbnail_url;
-  if (!link) {
+/**
+ * @param {ImageElement} element
+ * @param {ImageStatus} image
+ */
+function setLink(element, image) {
+  const url = element.dataset.link === "original" ? image.original_url : image.thumbnail_url;
+  if (!url) {
     return;
   }
   if (element instanceof HTMLSourceElement) {
-    element.srcset = link;
+    element.srcset = url;
   } else {
-    element.src = link;
+    element.src = url;
   }
 }
 
-/** A link to an original is followed with a new signature, however long the page was open. */
+/**
+ * Follow a link to an original with a new URL, because the page may have been open for long.
+ *
+ * @param {MouseEvent} event
+ */
 async function openFreshLink(event) {
-  const link = event.target.closest?.("a[data-link]");
-  if (!link || event.defaultPrevented || event.button !== 0 || isFresh(link)) {
+  const link = event.target instanceof Element ? event.target.closest("a[data-link]") : null;
+  const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+  if (!(link instanceof HTMLAnchorElement) || event.defaultPrevented || event.button !== 0) {
     return;
   }
-  if (event.ctrlKey || event.metaKey || event.shiftKey || event.altKey) {
+  if (hasModifier || isFresh(link)) {
     return;
   }
   event.preventDefault();
@@ -100,12 +133,16 @@ async function openFreshLink(event) {
     const image = await getJSON(`/api/image_status/${link.dataset.imageId}`, { fresh: true });
     link.href = image.original_url ?? link.href;
   } finally {
-    link.dataset.freshUntil = String(performance.now() + 30_000);
+    link.dataset.freshUntil = String(performance.now() + FRESH_MS);
     link.click();
   }
 }
 
+/**
+ * Return whether the URL of a link was renewed, or the page was opened, a short time ago.
+ *
+ * @param {HTMLElement} link
+ */
 function isFresh(link) {
-  // The first seconds of a page need no renewal either.
-  return performance.now() < Number(link.dataset.freshUntil ?? 30_000);
+  return performance.now() < Number(link.dataset.freshUntil ?? FRESH_MS);
 }

@@ -1,5 +1,6 @@
-// Finds each element that names a module, and starts that module on it.
+// Finds each element with a `data-module` attribute and starts that module on it.
 
+/** @type {Record<string, () => Promise<{ mount: (element: HTMLElement) => void }>>} */
 const modules = {
   "confirm-dialog": () => import("./confirm_dialog.js"),
   gallery: () => import("./gallery.js"),
@@ -9,19 +10,22 @@ const modules = {
 };
 
 /**
- * Start every module named within `root`. Each works alone: one that fails leaves the others and
- * the plain page behind it working.
+ * Start every module within `root`. Each runs independently: if one fails, the others and the
+ * plain HTML page still work.
+ *
+ * @param {ParentNode} root
  */
 export function startModules(root) {
   for (const element of root.querySelectorAll("[data-module]")) {
-    start(element);
+    start(/** @type {HTMLElement} */ (element));
   }
 }
 
+/** @param {HTMLElement} element */
 async function start(element) {
-  const name = element.dataset.module;
+  const name = element.dataset.module ?? "";
   if (!Object.hasOwn(modules, name)) {
-    throw new Error(`No module is called “${name}”.`);
+    throw new Error(`Unknown module “${name}”.`);
   }
   const { mount } = await modules[name]();
   mount(element);

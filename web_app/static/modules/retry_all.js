@@ -1,8 +1,11 @@
-// "Retry all of mine": every failed image of this owner becomes pending again.
+// The button that retries every failed image of this owner.
 
 import { sendJSON } from "./api.js";
+import { messageOf } from "./markup.js";
 
-export function mount(button) {
+/** @param {HTMLElement} element */
+export function mount(element) {
+  const button = /** @type {HTMLButtonElement} */ (element);
   button.hidden = false;
   button.addEventListener("click", async () => {
     button.disabled = true;
@@ -11,7 +14,7 @@ export function mount(button) {
       location.assign("/gallery");
     } catch (error) {
       button.disabled = false;
-      button.textContent = error.message;
+      button.textContent = messageOf(error);
     }
   });
 }

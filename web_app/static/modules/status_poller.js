@@ -1,94 +1,120 @@
-// Asks where images stand: many in one request, ever more slowly, never in a hidden tab, and not at
-// all once everything is final.
+// Polls the status of pending images: many in one request, less often while nothing changes, not in
+// a hidden tab, and not after every image is completed or failed.
 
-import { getJSON } from "./api.js";
+import { APIError, getJSON } from "./api.js";
 
-const FIRST_SECONDS = 1;
-const LONGEST_SECONDS = 15;
-const GROWTH = 1.5;
-const MAX_IDS = 100; // The most that one request may name.
+const MIN_INTERVAL_SECONDS = 1;
+const MAX_INTERVAL_SECONDS = 15;
+const INTERVAL_GROWTH = 1.5;
+const ERROR_INTERVAL_SECONDS = 5;
+const MAX_IDS = 100; // The limit of one request to /api/image_status.
+
+/** @typedef {import("./api.js").ImageStatus} ImageStatus */
+/** @typedef {(image: ImageStatus | null) => void} ChangeListener */
 
 export class StatusPoller {
-  #watched = new Map(); // id → { onChange, seen }
-  #seconds = FIRST_SECONDS;
+  /** @type {Map<number, { onChange: ChangeListener, lastVersion: string | null }>} */
+  #watched = new Map();
+  #intervalSeconds = MIN_INTERVAL_SECONDS;
+  /** @type {number | null} */
   #timer = null;
-  #isAsking = false;
+  #isPolling = false;
 
   constructor() {
     document.addEventListener("visibilitychange", () => {
       if (document.hidden) {
-        this.#stop();
+        this.#cancelPoll();
       } else {
-        this.#askSoon(0);
+        this.#schedulePoll(0);
       }
     });
   }
 
   /**
-   * Call `onChange(image)` at each change until the image is final, and `onChange(null)` should it
-   * be deleted.
+   * Call `onChange(image)` after each change until the image is completed or failed. Call
+   * `onChange(null)` if the image was deleted.
+   *
+   * @param {number | string} id
+   * @param {ChangeListener} onChange
    */
   watch(id, onChange) {
-    this.#watched.set(Number(id), { onChange, seen: null });
-    this.#seconds = FIRST_SECONDS;
-    this.#stop();
-    this.#askSoon(this.#seconds);
+    this.#watched.set(Number(id), { onChange, lastVersion: null });
+    this.#intervalSeconds = MIN_INTERVAL_SECONDS;
+    this.#cancelPoll();
+    this.#schedulePoll(this.#intervalSeconds);
   }
 
+  /** @param {number | string} id */
   unwatch(id) {
     this.#watched.delete(Number(id));
   }
 
-  #stop() {
-    clearTimeout(this.#timer);
-    this.#timer = null;
-  }
-
-  #askSoon(seconds) {
-    if (this.#watched.size === 0 || this.#timer !== null || this.#isAsking || document.hidden) {
-      return;
+  #cancelPoll() {
+    if (this.#timer !== null) {
+      clearTimeout(this.#timer);
     }
-    this.#timer = setTimeout(() => this.#ask(), seconds * 1000);
+    this.#timer = null;
   }
 
-  async #ask() {
+  /** @param {number} seconds */
+  #schedulePoll(seconds) {
+    const isScheduled = this.#timer !== null || this.#isPolling;
+    if (this.#watched.size > 0 && !isScheduled && !document.hidden) {
+      this.#timer = setTimeout(() => this.#poll(), seconds * 1000);
+    }
+  }
+
+  async #poll() {
     this.#timer = null;
-    this.#isAsking = true;
-    this.#seconds = Math.min(this.#seconds * GROWTH, LONGEST_SECONDS);
+    this.#isPolling = true;
+    this.#intervalSeconds = Math.min(
+      this.#intervalSeconds * INTERVAL_GROWTH,
+      MAX_INTERVAL_SECONDS,
+    );
     try {
       const ids = [...this.#watched.keys()];
       for (let start = 0; start < ids.length; start += MAX_IDS) {
-        await this.#askFor(ids.slice(start, start + MAX_IDS));
+        await this.#fetchStatus(ids.slice(start, start + MAX_IDS));
       }
     } catch (error) {
-      // Trouble passes; what is watched is asked for again, later.
-      this.#seconds = Math.max(this.#seconds, error.retryAfterSeconds ?? 5);
+      // Poll again later: most errors of the network and the server are transient.
+      const retryAfterSeconds = error instanceof APIError ? error.retryAfterSeconds : null;
+      this.#intervalSeconds = Math.max(
+        this.#intervalSeconds,
+        retryAfterSeconds ?? ERROR_INTERVAL_SECONDS,
+      );
     }
-    this.#isAsking = false;
-    this.#askSoon(this.#seconds);
+    this.#isPolling = false;
+    this.#schedulePoll(this.#intervalSeconds);
   }
 
-  async #askFor(ids) {
+  /** @param {number[]} ids */
+  async #fetchStatus(ids) {
+    /** @type {{ images: ImageStatus[] }} */
     const { images } = await getJSON(`/api/image_status?ids=${ids.join(",")}`);
-    const answers = new Map(images.map((image) => [image.id, image]));
+    const imagesById = new Map(images.map((image) => [image.id, image]));
     for (const id of ids) {
-      this.#tell(id, answers.get(id) ?? null);
+      this.#notify(id, imagesById.get(id) ?? null);
     }
   }
 
-  #tell(id, image) {
+  /**
+   * @param {number} id
+   * @param {ImageStatus | null} image
+   */
+  #notify(id, image) {
     const watch = this.#watched.get(id);
     if (!watch) {
-      return; // No longer of interest.
+      return; // It was unwatched while the request was running.
     }
     if (!image || image.status !== "pending") {
       this.#watched.delete(id);
     }
-    const seen = image &&
+    const version = image &&
       `${image.updated_at} ${image.annotation_status} ${image.thumbnail_status}`;
-    if (seen !== watch.seen || !image) {
-      watch.seen = seen;
-      this.#seconds = FIRST_SECONDS; // Things move: look again soon.
+    if (version !== watch.lastVersion || !image) {
+      watch.lastVersion = version;
+      this.#intervalSeconds = MIN_INTERVAL_SECONDS; // The next change is likely to come soon.
       watch.onChange(image);
     }
   }

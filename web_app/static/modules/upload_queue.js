@@ -1,142 +1,205 @@
-// Sends files, a few at a time, one to a request; waits when the server asks for patience.
+// Uploads files: one per request, a few requests at a time. Pauses when the server asks for it.
 
 import { csrfToken, parseRetryAfter, renewToken } from "./api.js";
 
-const PARALLEL = 3;
-const MAX_WAITS = 30; // Of one file. A server that is away for longer gets a rest from it.
-const DEFAULT_WAIT_SECONDS = 5;
+const MAX_PARALLEL_REQUESTS = 3;
+const MAX_PAUSES_PER_FILE = 30; // A server that is busy for longer gets no more requests for it.
+const DEFAULT_PAUSE_SECONDS = 5;
 
 /**
- * `send` and what became of it.
+ * The outcome of one upload. `not_sent` means that sending the file again may succeed, `rejected`
+ * that it cannot.
  *
- * The first answer to a new visitor sets the cookie that makes the images theirs. Requests sent
- * beside it would each make another owner, so until `isOwnerKnown`, one travels alone.
+ * @typedef {object} UploadResult
+ * @property {"accepted" | "duplicate" | "rejected" | "not_sent"} outcome
+ * @property {number} [id]
+ * @property {string} [url]
+ * @property {string} [message]
+ */
+
+/**
+ * A file and the functions that follow its upload.
+ *
+ * @typedef {object} Upload
+ * @property {File} file
+ * @property {() => void} onStart
+ * @property {(share: number) => void} onProgress called with the share that was sent, 0 to 1
+ * @property {(seconds: number) => void} onPause
+ * @property {(result: UploadResult) => void} onResult
+ */
+
+/**
+ * The queue of one page.
+ *
+ * The first response to a new visitor sets the owner cookie. Parallel requests without the cookie
+ * would each create another owner, so the queue sends one file at a time until `isOwnerKnown`.
  */
 export class UploadQueue {
-  #waiting = [];
-  #active = new Map(); // job → XMLHttpRequest
+  /** @type {Upload[]} */
+  #queued = [];
+  /** @type {Map<Upload, XMLHttpRequest>} */
+  #active = new Map();
+  /** @type {WeakMap<Upload, number>} */
+  #pauseCounts = new WeakMap();
+  /** @type {WeakSet<Upload>} */
+  #hasNewToken = new WeakSet();
   #pausedUntil = 0;
+  /** @type {number | null} */
   #timer = null;
 
+  /**
+   * @param {string} url
+   * @param {{ isOwnerKnown: boolean }} options
+   */
   constructor(url, { isOwnerKnown }) {
     this.url = url;
     this.isOwnerKnown = isOwnerKnown;
   }
 
-  /** Something is on its way or waits for its turn. */
+  /** Whether an upload is running or queued. */
   get isBusy() {
-    return this.#waiting.length + this.#active.size > 0;
+    return this.#queued.length + this.#active.size > 0;
   }
 
-  /** A job: `file`, and `onStart()`, `onProgress(0…1)`, `onWait(seconds)`, `onResult(result)`. */
-  add(job) {
-    job.waits = 0;
-    this.#waiting.push(job);
-    this.#next();
+  /** @param {Upload} upload */
+  add(upload) {
+    this.#pauseCounts.set(upload, 0);
+    this.#queued.push(upload);
+    this.#startNext();
   }
 
-  /** Forget a job wherever it stands. */
-  cancel(job) {
-    this.#waiting = this.#waiting.filter((waiting) => waiting !== job);
-    const request = this.#active.get(job);
-    this.#active.delete(job);
+  /**
+   * Remove an upload, and abort its request if it is running.
+   *
+   * @param {Upload} upload
+   */
+  cancel(upload) {
+    this.#queued = this.#queued.filter((queued) => queued !== upload);
+    const request = this.#active.get(upload);
+    this.#active.delete(upload);
     request?.abort();
-    this.#next();
+    this.#startNext();
   }
 
-  #next() {
+  #startNext() {
     const pauseMs = this.#pausedUntil - Date.now();
     if (pauseMs > 0) {
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
-        this.#next();
+        this.#startNext();
       }, pauseMs);
       return;
     }
-    const parallel = this.isOwnerKnown ? PARALLEL : 1;
-    while (this.#active.size < parallel && this.#waiting.length > 0) {
-      this.#send(this.#waiting.shift());
+    const limit = this.isOwnerKnown ? MAX_PARALLEL_REQUESTS : 1;
+    while (this.#active.size < limit) {
+      const upload = this.#queued.shift();
+      if (!upload) {
+        return;
+      }
+      this.#send(upload);
     }
   }
 
-  #send(job) {
-    const request = new XMLHttpRequest(); // fetch() cannot tell how much of a file has left.
+  /** @param {Upload} upload */
+  #send(upload) {
+    const request = new XMLHttpRequest(); // fetch() does not report upload progress.
     const body = new FormData();
-    body.append("image", job.file, job.file.name);
+    body.append("image", upload.file, upload.file.name);
     request.open("POST", this.url);
     request.setRequestHeader("Accept", "application/json");
     request.setRequestHeader("X-CSRFToken", csrfToken());
     request.upload.addEventListener("progress", (event) => {
       if (event.lengthComputable && event.total > 0) {
-        job.onProgress(event.loaded / event.total);
+        upload.onProgress(event.loaded / event.total);
       }
     });
-    request.addEventListener("load", () => this.#answered(job, request));
-    request.addEventListener(
-      "error",
-      () =>
-        this.#finish(job, {
-          outcome: "failed",
-          message: "The connection broke. Retry when you are online.",
-        }),
-    );
-    this.#active.set(job, request);
-    job.onStart();
+    request.addEventListener("load", () => this.#handleResponse(upload, request));
+    request.addEventListener("error", () => {
+      const message = "The connection broke. Retry when you are online.";
+      this.#finish(upload, { outcome: "not_sent", message });
+    });
+    this.#active.set(upload, request);
+    upload.onStart();
     request.send(body);
   }
 
-  async #answered(job, request) {
+  /**
+   * @param {Upload} upload
+   * @param {XMLHttpRequest} request
+   */
+  async #handleResponse(upload, request) {
     const body = parseJSON(request.responseText);
-    if ([429, 503].includes(request.status) && job.waits < MAX_WAITS) {
-      this.#wait(job, parseRetryAfter(request.getResponseHeader("Retry-After")));
+    const pauseCount = this.#pauseCounts.get(upload) ?? 0;
+    if ([429, 503].includes(request.status) && pauseCount < MAX_PAUSES_PER_FILE) {
+      this.#pauseCounts.set(upload, pauseCount + 1);
+      this.#pause(upload, parseRetryAfter(request.getResponseHeader("Retry-After")));
       return;
     }
-    if (body?.code === "csrf_failed" && !job.hasNewToken) {
-      job.hasNewToken = true;
+    if (body?.code === "csrf_failed" && !this.#hasNewToken.has(upload)) {
+      this.#hasNewToken.add(upload);
       if (await renewToken().catch(() => false)) {
-        this.#active.delete(job);
-        this.#waiting.unshift(job);
-        this.#next();
+        this.#requeue(upload);
         return;
       }
     }
-    // Whatever the answer says of the file, it has named its sender.
+    // A response with results has set the owner cookie, even if it rejects the file.
     this.isOwnerKnown ||= Boolean(body?.results);
-    this.#finish(job, resultOf(request.status, body));
+    this.#finish(upload, readResult(request.status, body));
   }
 
-  #wait(job, seconds) {
-    const pauseSeconds = seconds ?? DEFAULT_WAIT_SECONDS;
-    job.waits += 1;
-    this.#pausedUntil = Math.max(this.#pausedUntil, Date.now() + pauseSeconds * 1000);
-    this.#active.delete(job);
-    this.#waiting.unshift(job);
-    job.onWait(pauseSeconds);
-    this.#next();
+  /**
+   * @param {Upload} upload
+   * @param {number | null} retryAfterSeconds
+   */
+  #pause(upload, retryAfterSeconds) {
+    const seconds = retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS;
+    this.#pausedUntil = Math.max(this.#pausedUntil, Date.now() + seconds * 1000);
+    upload.onPause(seconds);
+    this.#requeue(upload);
   }
 
-  #finish(job, result) {
-    if (!this.#active.delete(job)) {
-      return; // It was cancelled meanwhile.
+  /** @param {Upload} upload */
+  #requeue(upload) {
+    if (!this.#active.delete(upload)) {
+      return; // It was cancelled in the meantime.
     }
-    job.onResult(result);
-    this.#next();
+    this.#queued.unshift(upload);
+    this.#startNext();
+  }
+
+  /**
+   * @param {Upload} upload
+   * @param {UploadResult} result
+   */
+  #finish(upload, result) {
+    if (!this.#active.delete(upload)) {
+      return; // It was cancelled while the request was running.
+    }
+    upload.onResult(result);
+    this.#startNext();
   }
 }
 
-/** What an answer means for one file: `outcome`, `id`, `url`, `message`. */
-function resultOf(status, body) {
+/**
+ * Read the result of one file from the response of the server.
+ *
+ * @param {number} status
+ * @param {any} body
+ * @returns {UploadResult}
+ */
+function readResult(status, body) {
   const result = body?.results?.[0];
   if (result && result.outcome !== "rejected") {
     return { outcome: result.outcome, id: result.id, url: result.url };
   }
   const message = result?.error?.message ?? body?.error ?? `The server answered with ${status}.`;
-  // Trouble of the server's passes; a refused file stays refused.
-  const isPassing = status >= 500 || status === 429 || status === 408 ||
+  // Server errors are transient. A file that was rejected will be rejected again.
+  const isTransient = status >= 500 || status === 429 || status === 408 ||
     body?.code === "csrf_failed";
-  return { outcome: isPassing ? "failed" : "rejected", message };
+  return { outcome: isTransient ? "not_sent" : "rejected", message };
 }
 
+/** @param {string} text */
 function parseJSON(text) {
   try {
     return JSON.parse(text);

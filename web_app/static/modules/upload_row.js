@@ -1,92 +1,127 @@
-// One file's row: what it is, how far it has come, what became of it.
+// The row of one file on the upload page: name, progress and result.
 
-import { element, icon, part } from "./markup.js";
+import { createElement, createIcon, getPart } from "./markup.js";
+
+/** @typedef {import("./api.js").ImageStatus} ImageStatus */
 
 /**
- * States: checking, waiting, sending, paused, cancelled, rejected (cannot succeed), failed (may be
- * sent again), duplicate, accepted (the server works on it), completed, unfinished (the server's
- * work failed).
+ * The states of a row, with the icon and the text of each.
+ *
+ * - `rejected`: sending the file again cannot succeed; `not_sent`: it may succeed.
+ * - `accepted`: the jobs of the image are pending; `completed` and `failed`: they have ended.
+ *
+ * @satisfies {Record<string, { icon: string | null, text: string }>}
  */
-const OUTCOMES = {
-  checking: [null, "Checking"],
-  waiting: ["clock", "Waiting"],
-  sending: ["upload", "Sending"],
-  paused: ["clock", "The server asks for a pause"],
-  cancelled: ["close", "Cancelled"],
-  rejected: ["alert", "Not accepted"],
-  failed: ["alert", "Not sent"],
-  duplicate: ["check", "You have sent this before"],
-  accepted: ["check", "Accepted"],
-  completed: ["check", "Done"],
-  unfinished: ["alert", "Accepted, but not finished"],
+const STATES = {
+  checking: { icon: null, text: "Checking" },
+  waiting: { icon: "clock", text: "Waiting" },
+  sending: { icon: "upload", text: "Sending" },
+  paused: { icon: "clock", text: "The server asks for a pause" },
+  cancelled: { icon: "close", text: "Cancelled" },
+  rejected: { icon: "alert", text: "Not accepted" },
+  not_sent: { icon: "alert", text: "Not sent" },
+  duplicate: { icon: "check", text: "You have sent this before" },
+  accepted: { icon: "check", text: "Accepted" },
+  completed: { icon: "check", text: "Done" },
+  failed: { icon: "alert", text: "Accepted, but not finished" },
 };
-const CANCELLABLE = ["checking", "waiting", "sending", "paused"];
-const RETRYABLE = ["failed", "cancelled", "unfinished"];
+
+/** @typedef {keyof typeof STATES} RowState */
+
+/** @type {RowState[]} */
+const STATES_WITH_PROGRESS = ["waiting", "sending", "paused"];
+/** @type {RowState[]} */
+const CANCELLABLE_STATES = ["checking", ...STATES_WITH_PROGRESS];
+/** @type {RowState[]} */
+const RETRYABLE_STATES = ["not_sent", "cancelled", "failed"];
 
 export class UploadRow {
+  /** @type {RowState} */
+  state = "checking";
+  /** @type {number | null} */
+  id = null;
+  sentShare = 0;
+  hasPreview = false;
+
+  /**
+   * @param {HTMLTemplateElement} template
+   * @param {File} file
+   * @param {object} listeners
+   * @param {(row: UploadRow) => void} listeners.onCancel
+   * @param {(row: UploadRow) => void} listeners.onRetry
+   */
   constructor(template, file, { onCancel, onRetry }) {
     this.file = file;
-    this.element = template.content.firstElementChild.cloneNode(true);
-    this.state = null;
-    this.id = null;
-    this.sentShare = 0;
-    for (const name of ["preview", "outcome", "progress", "detail", "link", "retry", "cancel"]) {
-      this[name] = part(this.element, name);
-    }
-    part(this.element, "name").textContent = file.webkitRelativePath || file.name;
-    part(this.element, "size").textContent = formatBytes(file.size);
+    const row = document.importNode(template.content, true).firstElementChild;
+    this.element = /** @type {HTMLElement} */ (row);
+    this.preview = getPart(this.element, "preview");
+    this.outcome = getPart(this.element, "outcome");
+    this.progress = getPart(this.element, "progress", HTMLProgressElement);
+    this.detail = getPart(this.element, "detail");
+    this.link = getPart(this.element, "link", HTMLAnchorElement);
+    this.retry = getPart(this.element, "retry", HTMLButtonElement);
+    this.cancel = getPart(this.element, "cancel", HTMLButtonElement);
+    getPart(this.element, "name").textContent = file.webkitRelativePath || file.name;
+    getPart(this.element, "size").textContent = formatBytes(file.size);
     this.progress.setAttribute("aria-label", `${file.name}: share sent`);
-    for (const [name, listener] of [["cancel", onCancel], ["retry", onRetry]]) {
-      this[name].append(element("span", { className: "visually-hidden" }, ` ${file.name}`));
-      this[name].addEventListener("click", () => listener(this));
+    for (const button of [this.retry, this.cancel]) {
+      button.append(createElement("span", { className: "visually-hidden" }, ` ${file.name}`));
     }
+    this.retry.addEventListener("click", () => onRetry(this));
+    this.cancel.addEventListener("click", () => onCancel(this));
     this.show("checking");
   }
 
   get canRetry() {
-    return RETRYABLE.includes(this.state);
+    return RETRYABLE_STATES.includes(this.state);
   }
 
   get canCancel() {
-    return CANCELLABLE.includes(this.state);
+    return CANCELLABLE_STATES.includes(this.state);
   }
 
-  /** Enter a state, with a sentence of detail where there is one. */
+  /**
+   * Enter a state.
+   *
+   * @param {RowState} state
+   * @param {string} [detail] a sentence below the state
+   */
   show(state, detail = "") {
     const hadFocus = this.element.contains(document.activeElement);
-    const [name, words] = OUTCOMES[state];
+    const { icon, text } = STATES[state];
     this.state = state;
     this.element.dataset.state = state;
-    this.outcome.replaceChildren(...(name ? [icon(name)] : []), words);
+    this.outcome.replaceChildren(...(icon ? [createIcon(icon)] : []), text);
     this.detail.textContent = detail;
     this.detail.hidden = !detail;
-    this.progress.hidden = !["sending", "paused", "waiting"].includes(state);
+    this.progress.hidden = !STATES_WITH_PROGRESS.includes(state);
     this.retry.hidden = !this.canRetry;
     this.cancel.hidden = !this.canCancel;
     const focused = document.activeElement;
-    if (hadFocus && (focused === document.body || focused.hidden)) {
-      this.keepFocus();
+    if (hadFocus && (focused === document.body || isHidden(focused))) {
+      this.#moveFocus();
     }
   }
 
-  /** The button that was pressed went away; the row's next one takes over. */
-  keepFocus() {
+  /** Move the focus from a button that was hidden to the next control of the row. */
+  #moveFocus() {
     const next = [this.retry, this.cancel, this.link].find((control) => !control.hidden);
-    (next ?? this.element).focus?.();
+    (next ?? this.element).focus();
   }
 
+  /** @param {number} share the share of the file that was sent, 0 to 1 */
   showProgress(share) {
     this.sentShare = share;
     this.progress.value = share;
     if (share === 1) {
-      this.outcome.replaceChildren(icon("clock"), "Arrived, being checked");
+      this.outcome.replaceChildren(createIcon("clock"), "Arrived, being checked");
     }
   }
 
-  /** The file's own image, in formats this browser can show. */
+  /** Show the file itself, if the browser supports its format. */
   showPreview() {
     const url = URL.createObjectURL(this.file);
-    const image = element("img", { alt: "", decoding: "async", loading: "lazy", src: url });
+    const image = createElement("img", { alt: "", decoding: "async", loading: "lazy", src: url });
     image.addEventListener("error", () => {
       URL.revokeObjectURL(url);
       image.remove();
@@ -97,17 +132,25 @@ export class UploadRow {
     this.preview.append(image);
   }
 
-  linkTo(url, words) {
+  /**
+   * @param {string} url
+   * @param {string} text
+   */
+  linkTo(url, text) {
     this.link.href = url;
     this.link.replaceChildren(
-      words,
-      element("span", { className: "visually-hidden" }, ` ${this.file.name}`),
+      text,
+      createElement("span", { className: "visually-hidden" }, ` ${this.file.name}`),
     );
     this.link.hidden = false;
   }
 
-  /** What the server has made of the image so far; null when it was deleted meanwhile. */
-  showImage(image) {
+  /**
+   * Show the status of the image on the server.
+   *
+   * @param {ImageStatus | null} image null if the image was deleted
+   */
+  showStatus(image) {
     if (!image) {
       this.show("cancelled", "It was deleted.");
       this.retry.hidden = true;
@@ -115,22 +158,30 @@ export class UploadRow {
     }
     if (!this.hasPreview && image.thumbnail_url) {
       this.hasPreview = true;
-      this.preview.append(element("img", { alt: "", src: image.thumbnail_url }));
+      this.preview.append(createElement("img", { alt: "", src: image.thumbnail_url }));
     }
-    const problems = [image.annotation_error, image.thumbnail_error].filter(Boolean);
-    const problem = problems.map(({ message }) => message).join(" ");
+    const errors = [image.annotation_error, image.thumbnail_error].filter((error) =>
+      error !== null
+    );
+    const message = errors.map((error) => error.message).join(" ");
     if (image.status === "completed") {
       this.show("completed", image.annotation ?? "");
     } else if (image.status === "failed") {
-      this.show("unfinished", problem);
-    } else if (problem) {
-      this.show("accepted", `${problem} It is tried again by itself.`);
+      this.show("failed", message);
+    } else if (message) {
+      this.show("accepted", `${message} It is tried again by itself.`);
     } else {
       this.show("accepted", image.annotation ?? "Waiting for its caption…");
     }
   }
 }
 
+/** @param {Element | null} element */
+function isHidden(element) {
+  return element instanceof HTMLElement && element.hidden;
+}
+
+/** @param {number} bytes */
 function formatBytes(bytes) {
   if (bytes < 1000) {
     return `${bytes} bytes`;

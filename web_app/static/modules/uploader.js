@@ -1,62 +1,71 @@
-// The upload page: takes files by drop, paste and picker, and shows what becomes of each.
+// The upload page: accepts files by drop, paste and file picker, and shows the result of each.
 
 import { sendJSON } from "./api.js";
-import { filesOf } from "./dropped_files.js";
-import { refusalOf } from "./file_check.js";
-import { announcer, numberOf, part } from "./markup.js";
+import { readDroppedFiles } from "./dropped_files.js";
+import { checkFile } from "./file_check.js";
+import { closestTarget, createAnnouncer, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
 import { UploadQueue } from "./upload_queue.js";
 import { UploadRow } from "./upload_row.js";
 
-const SENT = ["accepted", "completed", "unfinished", "duplicate"];
+/** @typedef {import("./upload_queue.js").Upload} Upload */
+/** @typedef {import("./upload_queue.js").UploadResult} UploadResult */
+/** @typedef {import("./upload_row.js").RowState} RowState */
 
+/** @type {RowState[]} */
+const SENT_STATES = ["accepted", "completed", "failed", "duplicate"];
+
+/** @param {HTMLElement} form */
 export function mount(form) {
-  new Uploader(form);
+  new Uploader(/** @type {HTMLFormElement} */ (form));
 }
 
 class Uploader {
+  /** @type {UploadRow[]} */
   #rows = [];
-  #jobs = new Map(); // row → job
+  /** @type {Map<UploadRow, Upload>} */
+  #uploads = new Map();
 
+  /** @param {HTMLFormElement} form */
   constructor(form) {
     this.form = form;
-    this.maxBytes = numberOf(form, "maxUploadBytes");
-    for (
-      const name of [
-        "input",
-        "folder-input",
-        "folder-button",
-        "dropzone",
-        "rows",
-        "summary",
-        "progress",
-        "retry-failed",
-        "cancel-all",
-        "gallery-link",
-        "row-template",
-      ]
-    ) {
-      this[camelCase(name)] = part(form, name);
-    }
-    this.announce = announcer(part(form, "announcer"));
+    this.maxBytes = getNumber(form, "maxUploadBytes");
+    this.input = getPart(form, "input", HTMLInputElement);
+    this.folderInput = getPart(form, "folder-input", HTMLInputElement);
+    this.folderButton = getPart(form, "folder-button");
+    this.dropzone = getPart(form, "dropzone");
+    this.queueSection = getPart(form, "queue");
+    this.rows = getPart(form, "rows");
+    this.summary = getPart(form, "summary");
+    this.progress = getPart(this.queueSection, "progress", HTMLProgressElement);
+    this.retryFailed = getPart(form, "retry-failed");
+    this.cancelAll = getPart(form, "cancel-all");
+    this.galleryLink = getPart(form, "gallery-link");
+    this.rowTemplate = getPart(form, "row-template", HTMLTemplateElement);
+    this.announce = createAnnouncer(getPart(form, "announcer"));
     this.poller = new StatusPoller();
     this.queue = new UploadQueue(form.action, { isOwnerKnown: "ownerKnown" in form.dataset });
     this.#listen();
-    // Only now, with everything in place, the plain form gives way.
-    part(form, "label").textContent = "Choose images";
-    part(form, "label").classList.add("button");
-    part(form, "submit").hidden = true;
+    this.#replacePlainForm();
+  }
+
+  /** Hide the controls of the plain form. This comes last, so that the form works until then. */
+  #replacePlainForm() {
+    const label = getPart(this.form, "label");
+    label.textContent = "Choose images";
+    label.classList.add("button");
+    getPart(this.form, "submit").hidden = true;
     for (const name of ["drop-title", "folder-button", "paste-hint"]) {
-      part(form, name).hidden = false;
+      getPart(this.form, name).hidden = false;
     }
-    form.classList.add("uploader--enhanced");
+    this.form.classList.add("uploader--enhanced");
   }
 
   #listen() {
     for (const input of [this.input, this.folderInput]) {
       input.addEventListener("change", () => {
-        const files = [...input.files];
-        input.value = ""; // So that the same file can be chosen again.
+        const files = [...(input.files ?? [])];
+        input.value = ""; // Choosing the same file again must fire another change event.
         this.#add(files);
       });
     }
@@ -74,33 +83,34 @@ class Uploader {
   }
 
   #listenForDrops() {
-    let depth = 0; // Each element that is entered or left tells of it; only the page counts.
-    const isFiles = (event) => event.dataTransfer?.types.includes("Files");
-    const light = (change) => {
+    // Every element that the pointer enters or leaves fires an event, so count them.
+    let depth = 0;
+    /** @param {number} change */
+    const changeDepth = (change) => {
       depth = Math.max(0, depth + change);
       this.dropzone.classList.toggle("dropzone--ready", depth > 0);
     };
-    document.addEventListener("dragenter", (event) => isFiles(event) && light(1));
-    document.addEventListener("dragleave", (event) => isFiles(event) && light(-1));
-    document.addEventListener("dragover", (event) => isFiles(event) && event.preventDefault());
+    document.addEventListener("dragenter", (event) => hasFiles(event) && changeDepth(1));
+    document.addEventListener("dragleave", (event) => hasFiles(event) && changeDepth(-1));
+    document.addEventListener("dragover", (event) => hasFiles(event) && event.preventDefault());
     document.addEventListener("drop", async (event) => {
-      if (!isFiles(event)) {
+      if (!event.dataTransfer || !hasFiles(event)) {
         return;
       }
-      event.preventDefault(); // Or the browser would leave the page to show the file.
-      light(-depth);
-      this.#add(await filesOf(event.dataTransfer));
+      event.preventDefault(); // Otherwise the browser leaves the page and opens the file.
+      changeDepth(-depth);
+      this.#add(await readDroppedFiles(event.dataTransfer));
     });
   }
 
+  /** @param {ClipboardEvent} event */
   async #paste(event) {
-    if (event.target.closest?.("input:not([type=file]), textarea")) {
-      return;
+    if (event.clipboardData && !closestTarget(event, "input:not([type=file]), textarea")) {
+      this.#add(await readDroppedFiles(event.clipboardData));
     }
-    const files = await filesOf(event.clipboardData);
-    this.#add(files);
   }
 
+  /** @param {File[]} files */
   #add(files) {
     for (const file of files) {
       const row = new UploadRow(this.rowTemplate, file, {
@@ -113,14 +123,15 @@ class Uploader {
     }
     this.#update();
     if (files.length > 0) {
-      part(this.form, "queue").scrollIntoView({ block: "nearest" });
+      this.queueSection.scrollIntoView({ block: "nearest" });
     }
   }
 
+  /** @param {UploadRow} row */
   async #check(row) {
-    const refusal = await refusalOf(row.file, this.maxBytes);
+    const refusal = await checkFile(row.file, this.maxBytes);
     if (row.state !== "checking") {
-      return; // Cancelled meanwhile.
+      return; // It was cancelled during the check.
     }
     if (refusal) {
       row.show("rejected", refusal);
@@ -131,28 +142,34 @@ class Uploader {
     this.#update();
   }
 
+  /** @param {UploadRow} row */
   #send(row) {
-    const job = {
+    /** @type {Upload} */
+    const upload = {
       file: row.file,
       onStart: () => this.#show(row, "sending"),
       onProgress: (share) => {
         row.showProgress(share);
         this.#update();
       },
-      onWait: (seconds) =>
+      onPause: (seconds) =>
         this.#show(row, "paused", `It goes on by itself in ${Math.ceil(seconds)} s.`),
       onResult: (result) => this.#finish(row, result),
     };
-    this.#jobs.set(row, job);
+    this.#uploads.set(row, upload);
     row.showProgress(0);
     row.show("waiting");
-    this.queue.add(job);
+    this.queue.add(upload);
   }
 
+  /**
+   * @param {UploadRow} row
+   * @param {UploadResult} result
+   */
   #finish(row, result) {
-    this.#jobs.delete(row);
+    this.#uploads.delete(row);
     if (result.url) {
-      row.id = result.id;
+      row.id = result.id ?? null;
       row.linkTo(result.url, result.outcome === "duplicate" ? "Open the first" : "Open");
     }
     if (result.outcome === "accepted") {
@@ -164,30 +181,39 @@ class Uploader {
     this.#update();
   }
 
+  /** @param {UploadRow} row */
   #watch(row) {
-    this.poller.watch(row.id, (image) => {
-      row.showImage(image);
-      this.#update();
-    });
+    if (row.id !== null) {
+      this.poller.watch(row.id, (image) => {
+        row.showStatus(image);
+        this.#update();
+      });
+    }
   }
 
+  /**
+   * @param {UploadRow} row
+   * @param {RowState} state
+   * @param {string} [detail]
+   */
   #show(row, state, detail) {
     row.show(state, detail);
     this.#update();
   }
 
+  /** @param {UploadRow} row */
   #cancel(row) {
-    const job = this.#jobs.get(row);
-    this.#jobs.delete(row);
+    const upload = this.#uploads.get(row);
+    this.#uploads.delete(row);
     row.show("cancelled");
-    if (job) {
-      this.queue.cancel(job);
+    if (upload) {
+      this.queue.cancel(upload);
     }
     this.#update();
   }
 
   #cancelAll() {
-    // The last first, so that none that waits is started by the end of one before it.
+    // Start with the last row, so that a cancelled upload does not start one that waits.
     for (const row of this.#rows.filter((each) => each.canCancel).reverse()) {
       this.#cancel(row);
     }
@@ -195,60 +221,77 @@ class Uploader {
   }
 
   #retryFailed() {
-    for (const row of this.#rows.filter((each) => ["failed", "unfinished"].includes(each.state))) {
+    for (const row of this.#rows.filter((each) => ["not_sent", "failed"].includes(each.state))) {
       this.#retry(row);
     }
   }
 
+  /** @param {UploadRow} row */
   async #retry(row) {
-    if (row.state !== "unfinished") {
-      this.#send(row); // It never arrived.
+    if (row.state !== "failed") {
+      this.#send(row); // The server does not have the file.
       this.#update();
       return;
     }
     row.show("accepted", "Trying again…");
     try {
-      row.showImage(await sendJSON("POST", `/api/images/${row.id}/retry`));
+      row.showStatus(await sendJSON("POST", `/api/images/${row.id}/retry`));
       this.#watch(row);
     } catch (error) {
-      row.show("unfinished", error.message);
+      row.show("failed", messageOf(error));
     }
     this.#update();
   }
 
   #update() {
-    const count = (...states) => this.#rows.filter((row) => states.includes(row.state)).length;
-    const total = this.#rows.length;
-    const refused = count("rejected", "failed");
-    const busy = this.#rows.filter((row) => row.canCancel).length;
-    const words = [
-      `${count(...SENT)} of ${total} sent`,
-      count("completed") && `${count("completed")} with caption`,
-      count("duplicate") && `${count("duplicate")} sent before`,
+    const isBusy = this.#rows.some((row) => row.canCancel);
+    this.queueSection.hidden = this.#rows.length === 0;
+    this.#updateSummary();
+    this.progress.value = sentShareOf(this.#rows);
+    this.progress.hidden = !isBusy;
+    this.cancelAll.hidden = !isBusy;
+    this.retryFailed.hidden = this.#count("not_sent", "failed") === 0;
+    this.galleryLink.hidden = isBusy || this.#count(...SENT_STATES) === 0;
+  }
+
+  #updateSummary() {
+    const refused = this.#count("rejected", "not_sent");
+    const text = [
+      `${this.#count(...SENT_STATES)} of ${this.#rows.length} sent`,
+      this.#count("completed") && `${this.#count("completed")} with caption`,
+      this.#count("duplicate") && `${this.#count("duplicate")} sent before`,
       refused && `${refused} not accepted`,
-      count("unfinished") && `${count("unfinished")} failed on the server`,
-      count("cancelled") && `${count("cancelled")} cancelled`,
+      this.#count("failed") && `${this.#count("failed")} failed on the server`,
+      this.#count("cancelled") && `${this.#count("cancelled")} cancelled`,
     ].filter(Boolean).join(" · ");
-    part(this.form, "queue").hidden = total === 0;
-    if (this.summary.textContent !== words) {
-      this.summary.textContent = words;
-      this.announce(`${words.replaceAll(" · ", ", ")}.`);
+    if (this.summary.textContent !== text) {
+      this.summary.textContent = text;
+      this.announce(`${text.replaceAll(" · ", ", ")}.`);
     }
-    const travelling = this.#rows.filter((row) => !["rejected", "cancelled"].includes(row.state));
-    const bytes = travelling.reduce((sum, row) => sum + row.file.size, 0);
-    const sent = travelling.reduce((sum, row) => sum + row.file.size * shareOf(row), 0);
-    this.progress.value = bytes > 0 ? sent / bytes : 0;
-    this.progress.hidden = busy === 0;
-    this.cancelAll.hidden = busy === 0;
-    this.retryFailed.hidden = count("failed", "unfinished") === 0;
-    this.galleryLink.hidden = busy > 0 || count(...SENT) === 0;
+  }
+
+  /** @param {...RowState} states */
+  #count(...states) {
+    return this.#rows.filter((row) => states.includes(row.state)).length;
   }
 }
 
-function shareOf(row) {
-  return SENT.includes(row.state) ? 1 : row.sentShare;
+/**
+ * Return the share of all bytes that was sent, 0 to 1. Rejected and cancelled files do not count.
+ *
+ * @param {UploadRow[]} rows
+ */
+function sentShareOf(rows) {
+  const counted = rows.filter((row) => !["rejected", "cancelled"].includes(row.state));
+  const totalBytes = counted.reduce((sum, row) => sum + row.file.size, 0);
+  const sentBytes = counted.reduce((sum, row) => {
+    const share = SENT_STATES.includes(row.state) ? 1 : row.sentShare;
+    return sum + row.file.size * share;
+  }, 0);
+  return totalBytes > 0 ? sentBytes / totalBytes : 0;
 }
 
-function camelCase(name) {
-  return name.replace(/-(\w)/g, (_, letter) => letter.toUpperCase());
+/** @param {DragEvent} event */
+function hasFiles(event) {
+  return event.dataTransfer?.types.includes("Files") ?? false;
 }
