@@ -47,7 +47,7 @@ lint-types: $(INSTALLED)
 lint-front: $(INSTALLED)
 	$(DENO) fmt --check
 	$(DENO) lint
-	$(DENO) check --quiet --no-remote --no-npm web_app/static/modules
+	$(DENO) check --quiet --no-remote --no-npm web_app/static/modules tests/unit/static
 	$(BIN)/djlint --check --quiet web_app/templates
 	$(BIN)/djlint --lint web_app/templates
 

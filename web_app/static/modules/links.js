@@ -132,10 +132,11 @@ async function openFreshLink(event) {
   try {
     const image = await getJSON(`/api/image_status/${link.dataset.imageId}`, { fresh: true });
     link.href = image.original_url ?? link.href;
-  } finally {
-    link.dataset.freshUntil = String(performance.now() + FRESH_MS);
-    link.click();
+  } catch {
+    // Follow the old URL, which may still work.
   }
+  link.dataset.freshUntil = String(performance.now() + FRESH_MS);
+  link.click();
 }
 
 /**

@@ -16,7 +16,7 @@ export class StatusPoller {
   /** @type {Map<number, { onChange: ChangeListener, lastVersion: string | null }>} */
   #watched = new Map();
   #intervalSeconds = MIN_INTERVAL_SECONDS;
-  /** @type {number | null} */
+  /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
   #isPolling = false;
 

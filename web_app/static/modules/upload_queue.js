@@ -44,7 +44,7 @@ export class UploadQueue {
   /** @type {WeakSet<Upload>} */
   #hasNewToken = new WeakSet();
   #pausedUntil = 0;
-  /** @type {number | null} */
+  /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
 
   /**

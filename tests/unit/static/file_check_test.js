@@ -1,0 +1,78 @@
+// Tests of the check that a file passes before its upload. tests/unit/static/test_modules.py
+// compares the formats with those of the server.
+
+import assert from "node:assert/strict";
+
+import { checkFile, isSupportedImage } from "../../../web_app/static/modules/file_check.js";
+
+const MAX_BYTES = 2 * 1024 ** 2;
+
+/** @param {string} text one character per byte */
+function bytes(text) {
+  return Uint8Array.from(text, (character) => character.charCodeAt(0));
+}
+
+/** @param {string} text */
+function file(text) {
+  return new File([bytes(text)], "a.jpg");
+}
+
+Deno.test("a JPEG is accepted", async () => {
+  assert.equal(await checkFile(file("\xff\xd8\xff\xe0..."), MAX_BYTES), null);
+});
+
+Deno.test("a file over the limit is rejected with its size and the limit", async () => {
+  const large = new File([bytes("\xff\xd8\xff"), new Uint8Array(3 * 1024 ** 2)], "a.jpg");
+
+  const refusal = await checkFile(large, MAX_BYTES);
+
+  assert.match(refusal ?? "", /3\.0 MB.*2\.0 MB/);
+});
+
+Deno.test("a file of exactly the limit is accepted", async () => {
+  const exact = new File([bytes("\xff\xd8\xff"), new Uint8Array(MAX_BYTES - 3)], "a.jpg");
+
+  assert.equal(await checkFile(exact, MAX_BYTES), null);
+});
+
+Deno.test("an empty file is rejected", async () => {
+  assert.match(await checkFile(new File([], "a.jpg"), MAX_BYTES) ?? "", /empty/);
+});
+
+Deno.test("a file that the browser cannot read is rejected", async () => {
+  const unreadable = file("\xff\xd8\xff");
+  unreadable.slice = () => {
+    throw new DOMException("gone", "NotReadableError");
+  };
+
+  assert.match(await checkFile(unreadable, MAX_BYTES) ?? "", /cannot read/);
+});
+
+for (
+  const [name, text] of Object.entries({
+    "a web page": "<!doctype html>",
+    "a text that begins with BM": "BMW builds cars in Munich.",
+    "a WAV file": "RIFF....WAVE",
+    "an MP4 film": "\0\0\0\x18ftypmp42\0\0\0\0mp42isom",
+    "a single byte": "\xff",
+    "a cut ftyp box": "\0\0\0\x18ftyp",
+  })
+) {
+  Deno.test(`${name} is not a supported image`, () => {
+    assert.equal(isSupportedImage(bytes(text)), false);
+  });
+}
+
+Deno.test("an image is recognised at an offset in a larger buffer", () => {
+  const whole = bytes("....BM" + "\0".repeat(12) + "\x28\0\0\0");
+
+  assert.equal(isSupportedImage(whole.subarray(4)), true);
+});
+
+Deno.test("a compatible brand makes a HEIF file supported", () => {
+  assert.equal(isSupportedImage(bytes("\0\0\0\x18ftypabcd\0\0\0\0abcdmif1")), true);
+});
+
+Deno.test("bytes after the ftyp box are not read as brands", () => {
+  assert.equal(isSupportedImage(bytes("\0\0\0\x14ftypabcd\0\0\0\0abcdmif1")), false);
+});
