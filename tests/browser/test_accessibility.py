@@ -82,7 +82,7 @@ def test_the_image_page_and_its_dialogs(person, page):
     page.goto(f"/images/{person.upload('mine.jpg')}")
     assert_no_violations(page)
 
-    page.get_by_text("Edit the words").click()
+    page.get_by_text("Edit caption, alt text and tags").click()
     assert_no_violations(page)
 
     page.get_by_role("button", name="Delete…").click()

@@ -35,7 +35,7 @@ def test_a_new_caption_appears_by_itself(person, page, gemini):
     image_id = person.id_of(person.expect_state("live.jpg", "accepted"))
     page.goto("/gallery")
     card = person.card(image_id)
-    expect(card).to_contain_text("Waiting for its caption…")
+    expect(card).to_contain_text("Writing a caption…")
     page.evaluate("window.isSamePage = true")
 
     expect(card).to_contain_text("A dog runs on a beach.")
@@ -132,7 +132,7 @@ def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemi
         ids.append(person.upload_failing(name))
     page.goto("/gallery?status=failed")
 
-    page.get_by_role("button", name="Retry all of mine").click()
+    page.get_by_role("button", name="Retry all my failed images").click()
 
     for image_id in ids:
         expect(person.card(image_id)).to_contain_text("A dog runs on a beach.", timeout=30_000)
@@ -218,7 +218,7 @@ def test_a_search_finds_words_of_the_caption_and_its_address_can_be_shared(
 def test_a_search_without_results_says_what_to_do(page):
     page.goto("/gallery?q=nothingiscalledthis")
 
-    expect(page.locator(".empty")).to_contain_text("Nothing matches.")
+    expect(page.locator(".empty")).to_contain_text("No images match.")
     page.get_by_role("link", name="Show all images").click()
     expect(page).to_have_url(re.compile("/gallery$"))
 
@@ -232,7 +232,7 @@ def test_a_tag_leads_to_all_images_with_that_tag(person, page, gemini):
 
     expect(page).to_have_url(re.compile("tag=quokka"))
     expect(page.locator(".card")).to_have_count(1)
-    page.get_by_role("link", name="Remove the tag quokka").click()
+    page.get_by_role("link", name="Remove tag quokka").click()
     expect(page).not_to_have_url(re.compile("tag="))
 
 
@@ -258,7 +258,7 @@ def test_load_more_is_a_plain_link_without_scripts(new_person, system):
 
     expect(page).to_have_url(re.compile("cursor="))
     expect(page.locator(".card").first).to_be_visible()
-    expect(page.get_by_role("link", name="Newest")).to_be_visible()
+    expect(page.get_by_role("link", name="Newest images")).to_be_visible()
 
 
 def test_load_more_works_from_the_keyboard_and_moves_on_to_the_new_cards(person, page, system):

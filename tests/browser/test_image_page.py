@@ -32,7 +32,7 @@ def field(page, label):
 
 
 def edit(page, **fields):
-    page.get_by_text("Edit the words").click()
+    page.get_by_text("Edit caption, alt text and tags").click()
     for label, value in fields.items():
         field(page, label).fill(value)
     page.get_by_role("button", name="Save").click()
@@ -75,14 +75,14 @@ def test_the_thumbnail_is_shown_where_the_browser_cannot(person, page):
 
     shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
     assert "thumbnails/" in shown
-    expect(page.get_by_text("Not every browser can show HEIC")).to_be_visible()
+    expect(page.get_by_text("If your browser can’t show HEIC")).to_be_visible()
 
 
 def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
     edit(page, caption="Rex at the sea.", tags="rex, sea")
 
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
-    expect(page.locator(".provenance")).to_contain_text("Written by a person")
+    expect(page.locator(".provenance")).to_contain_text("Edited by you")
     expect(page.locator(".tags")).to_contain_text("rex")
     page.reload()
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
@@ -90,8 +90,8 @@ def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
 
 
 def test_a_caption_can_be_cleared(page, image_id):
-    page.get_by_text("Edit the words").click()
-    page.get_by_role("button", name="Clear all three").click()
+    page.get_by_text("Edit caption, alt text and tags").click()
+    page.get_by_role("button", name="Clear caption, alt text and tags").click()
     page.get_by_role("button", name="Save").click()
 
     expect(page.locator(".image__caption")).to_contain_text("No caption.")
@@ -102,7 +102,7 @@ def test_the_models_words_can_be_restored(page, image_id):
     edit(page, caption="Wrong words.")
     expect(page.locator(".caption")).to_have_text("Wrong words.")
 
-    page.get_by_role("button", name="Restore the model’s words").click()
+    page.get_by_role("button", name="Use the AI version").click()
 
     expect(page.locator(".caption")).to_have_text(MODELS)
     expect(page.locator(".provenance")).to_contain_text("gemini-scripted-001")
@@ -111,17 +111,17 @@ def test_the_models_words_can_be_restored(page, image_id):
 def test_a_machines_caption_can_be_regenerated(page, image_id, gemini):
     gemini.script.append(words("Quite other words."))
 
-    page.get_by_role("button", name="Regenerate").click()
+    page.get_by_role("button", name="Write a new caption").click()
 
     expect(page.locator(".caption")).to_have_text("Quite other words.", timeout=30_000)
 
 
 def test_regenerating_never_overwrites_a_persons_words(page, image_id, gemini):
     edit(page, caption="My own words.")
-    expect(page.locator(".provenance")).to_contain_text("Written by a person")
+    expect(page.locator(".provenance")).to_contain_text("Edited by you")
     gemini.script.append(words("New words of the model."))
 
-    page.get_by_role("button", name="Regenerate").click()
+    page.get_by_role("button", name="Write a new caption").click()
 
     expect(page.locator(".ai-version")).to_contain_text("New words of the model.", timeout=30_000)
     expect(page.locator(".caption")).to_have_text("My own words.")
@@ -130,8 +130,8 @@ def test_regenerating_never_overwrites_a_persons_words(page, image_id, gemini):
 def test_what_someone_is_writing_survives_news(page, image_id, gemini):
     gemini.delay_seconds = 1
     gemini.script.append(words("News from the model."))
-    page.get_by_role("button", name="Regenerate").click()
-    page.get_by_text("Edit the words").click()
+    page.get_by_role("button", name="Write a new caption").click()
+    page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Half a sen")
 
     expect(page.locator(".caption")).to_have_text("News from the model.", timeout=30_000)
@@ -149,7 +149,7 @@ def test_an_edit_that_is_refused_says_why_and_loses_nothing(page, image_id):
 
 
 def test_cancelling_an_edit_puts_the_words_back(page, image_id):
-    page.get_by_text("Edit the words").click()
+    page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Never mind")
     page.get_by_role("button", name="Cancel").click()
 
@@ -166,7 +166,7 @@ def test_deleting_asks_first_and_then_deletes(person, page, image_id):
     expect(page.locator(".caption")).to_have_text(MODELS)
 
     page.get_by_role("button", name="Delete…").click()
-    dialog.get_by_role("button", name="Delete for good").click()
+    dialog.get_by_role("button", name="Delete permanently").click()
 
     expect(page).to_have_url(re.compile("/gallery$"))
     expect(person.card(image_id)).to_have_count(0)
@@ -188,10 +188,10 @@ def test_a_caption_appears_by_itself(person, page, gemini):
     gemini.delay_seconds = 3
     person.choose(("live.jpg", new_jpeg()))
     page.goto(f"/images/{person.id_of(person.expect_state('live.jpg', 'accepted'))}")
-    expect(page.locator(".caption")).to_have_text("Waiting for its caption…")
+    expect(page.locator(".caption")).to_have_text("Writing a caption…")
 
     expect(page.locator(".caption")).to_have_text(MODELS)
-    expect(page.get_by_role("button", name="Regenerate")).to_be_visible()
+    expect(page.get_by_role("button", name="Write a new caption")).to_be_visible()
 
 
 def test_nobody_else_can_change_an_image(image_id, new_person):
@@ -200,7 +200,7 @@ def test_nobody_else_can_change_an_image(image_id, new_person):
 
     expect(stranger.page.locator(".caption")).to_have_text(MODELS)
     expect(stranger.page.get_by_role("button")).to_have_count(0)
-    expect(stranger.page.get_by_text("Edit the words")).to_have_count(0)
+    expect(stranger.page.get_by_text("Edit caption, alt text and tags")).to_have_count(0)
     for method, path, body in [
         ("PATCH", f"/api/images/{image_id}", {"annotation": "Mine now"}),
         ("POST", f"/api/images/{image_id}/retry", {"regenerate": True}),
@@ -234,10 +234,10 @@ def test_the_owner_can_edit_restore_and_delete_without_scripts(person, page, ima
 
     edit(plain, caption="Without a script.")
     expect(plain.locator(".caption")).to_have_text("Without a script.")
-    plain.get_by_role("button", name="Restore the model’s words").click()
+    plain.get_by_role("button", name="Use the AI version").click()
     expect(plain.locator(".caption")).to_have_text(MODELS)
     plain.get_by_text("Delete…").click()
-    plain.get_by_role("button", name="Delete for good").click()
+    plain.get_by_role("button", name="Delete permanently").click()
 
     expect(plain).to_have_url(re.compile("/gallery$"))
     assert plain.goto(f"/images/{image_id}").status == 404

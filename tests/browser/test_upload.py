@@ -23,7 +23,7 @@ def test_a_chosen_file_gets_its_caption_on_the_page_without_a_reload(person, pag
     page.evaluate("window.isSamePage = true")
 
     row = person.expect_state("beach.jpg", "accepted")
-    expect(row).to_contain_text("Waiting for its caption…")
+    expect(row).to_contain_text("Writing a caption…")
     person.expect_state("beach.jpg", "completed")
 
     expect(row).to_contain_text("A dog runs on a beach.")
@@ -60,7 +60,7 @@ def test_dropped_files_and_folders_are_all_taken(person, folder):
 
     for name in ("1.jpg", "2.jpg", "3.jpg", "single.jpg"):
         person.expect_state(name, "completed", seconds=30)
-    expect(person.expect_state("notes.txt", "rejected")).to_contain_text("not an image")
+    expect(person.expect_state("notes.txt", "rejected")).to_contain_text("can’t read this kind")
 
 
 def test_a_pasted_image_is_taken(person):
@@ -76,17 +76,17 @@ def test_an_image_that_was_sent_before_links_to_the_first(person):
     person.choose(("again.jpg", data))
 
     link = person.expect_state("again.jpg", "duplicate").locator("[data-part=link]")
-    expect(link).to_contain_text("Open the first")
+    expect(link).to_contain_text("Open it")
     expect(link).to_have_attribute("href", f"/images/{image_id}")
 
 
 @pytest.mark.parametrize(
     ("name", "data", "reason"),
     [
-        ("huge.jpg", b"\xff\xd8\xff" + bytes(MAX_UPLOAD_BYTES), "at most 2.0 MB"),
-        ("page.jpg", b"<html>not an image</html>", "not an image"),
+        ("huge.jpg", b"\xff\xd8\xff" + bytes(MAX_UPLOAD_BYTES), "The limit is 2 MB"),
+        ("page.jpg", b"<html>not an image</html>", "can’t read this kind"),
         ("empty.jpg", b"", "empty"),
-        ("film.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "not an image"),
+        ("film.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "can’t read this kind"),
     ],
 )
 def test_what_cannot_succeed_is_said_so_before_it_travels(person, page, name, data, reason):
@@ -204,11 +204,11 @@ def test_only_what_failed_is_sent_again(person, page):
     )
     person.choose(("unlucky.jpg", new_jpeg()))
     person.choose(("lucky.jpg", new_jpeg()))
-    expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("The connection broke")
+    expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("Connection lost")
     person.expect_state("lucky.jpg", "completed")
     begun = person.uploads_begun()
 
-    page.get_by_role("button", name="Retry what failed").click()
+    page.get_by_role("button", name="Retry failed (1)").click()
 
     person.expect_state("unlucky.jpg", "completed")
     assert len(begun) == 1
@@ -234,7 +234,7 @@ def test_a_server_that_asks_for_patience_gets_it_and_the_upload_goes_on_by_itsel
     page.route("**/upload", handle)
     person.choose(("patient.jpg", new_jpeg()))
 
-    expect(person.expect_state("patient.jpg", "paused")).to_contain_text("by itself")
+    expect(person.expect_state("patient.jpg", "paused")).to_contain_text("Continuing in")
     person.expect_state("patient.jpg", "completed")
 
 
@@ -254,7 +254,7 @@ def test_a_setback_is_told_and_passes(person, gemini):
     gemini.script.append(error(500, "INTERNAL"))
     person.choose(("later.jpg", new_jpeg()))
 
-    expect(person.row("later.jpg")).to_contain_text("It is tried again by itself.")
+    expect(person.row("later.jpg")).to_contain_text("We’ll keep trying")
     person.expect_state("later.jpg", "completed", seconds=30)
 
 
@@ -263,7 +263,7 @@ def test_outcomes_are_announced_politely(person, page):
 
     announcer = page.locator("[data-part=announcer]")
     assert announcer.get_attribute("aria-live") == "polite"
-    expect(announcer).to_have_text("1 of 1 sent, 1 with caption.")
+    expect(announcer).to_have_text("1 of 1 uploaded, 1 with caption.")
 
 
 def test_the_page_works_without_scripts(new_person):

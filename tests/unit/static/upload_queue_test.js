@@ -142,7 +142,12 @@ for (
       outcome: "rejected",
       message: "Not an image.",
     },
-    { status: 422, body: "<html>", outcome: "rejected", message: "The server answered with 422." },
+    {
+      status: 422,
+      body: "<html>",
+      outcome: "rejected",
+      message: "The server answered with status 422. Try again.",
+    },
     { status: 500, body: { error: "Our error." }, outcome: "not_sent", message: "Our error." },
     { status: 408, body: { error: "Too slow." }, outcome: "not_sent", message: "Too slow." },
   ]

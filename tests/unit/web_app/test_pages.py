@@ -562,14 +562,14 @@ def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
     assert "image/jpeg" in chooser["accept"]
     assert page.all("label", **{"for": chooser["id"]})
     text = " ".join(" ".join(page.texts).split())
-    assert "Up to 100 at once" in text
-    assert "Together they may have 101 MB." in text  # Where no script sends each by itself.
+    assert "Up to 100 files at once" in text
+    assert "All files together: up to 100 MB." in text  # Where no script sends each by itself.
 
 
 def test_an_empty_gallery_says_what_to_do(client):
     page = Page(client.get("/gallery"))
 
-    assert "Upload the first one." in page.texts
+    assert "Upload your first image" in page.texts
     assert page.next_link is None
 
 
@@ -669,8 +669,8 @@ def test_hostile_words_are_shown_and_never_run(show, add_row):
 def test_a_pending_image_says_so_and_its_page_looks_again(show, add_row):
     page = show(add_row())
 
-    assert "Waiting for its caption…" in page.texts
-    assert "Making the thumbnail…" in page.texts
+    assert "Writing a caption…" in page.texts
+    assert "Creating thumbnail…" in page.texts
     assert page.all("meta", **{"http-equiv": "refresh"})
 
 
@@ -691,7 +691,7 @@ def test_a_failed_half_says_why_and_a_setback_that_it_is_tried_again(show, add_r
     )
 
     text = " ".join(" ".join(page.texts).split())
-    assert "Caption: The model is busy. It is tried again by itself." in text
+    assert "Caption: The model is busy. We’ll keep trying; you don’t have to do anything." in text
     assert f"Thumbnail: It is damaged {HOSTILE}." in text
     assert "No thumbnail" in text
 

@@ -127,6 +127,18 @@ export async function renewToken() {
 }
 
 /**
+ * Say which job of a failed image failed, and why.
+ *
+ * @param {ImageStatus} image
+ */
+export function describeFailure(image) {
+  if (image.annotation_status === "failed") {
+    return `Captioning failed: ${image.annotation_error?.message ?? ""}`;
+  }
+  return `Creating the thumbnail failed: ${image.thumbnail_error?.message ?? ""}`;
+}
+
+/**
  * Read a `Retry-After` header, which holds a number of seconds or a date.
  *
  * @param {string | null} header
@@ -187,11 +199,14 @@ async function readJSON(response) {
  * @param {{ error?: string | null, code?: string } | null} body
  */
 function createError(response, body) {
-  return new APIError(body?.error ?? `The server answered with ${response.status}. Try again.`, {
-    code: body?.code ?? null,
-    status: response.status,
-    retryAfterSeconds: parseRetryAfter(response.headers.get("Retry-After")),
-  });
+  return new APIError(
+    body?.error ?? `The server answered with status ${response.status}. Try again.`,
+    {
+      code: body?.code ?? null,
+      status: response.status,
+      retryAfterSeconds: parseRetryAfter(response.headers.get("Retry-After")),
+    },
+  );
 }
 
 /**

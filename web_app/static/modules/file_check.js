@@ -19,19 +19,19 @@ const BMP_INFO_HEADER_SIZES = new Set([12, 40, 52, 56, 64, 108, 124]);
  */
 export async function checkFile(file, maxBytes) {
   if (file.size > maxBytes) {
-    const [size, limit] = [file.size, maxBytes].map((bytes) => (bytes / 1024 ** 2).toFixed(1));
-    return `It has ${size} MB; at most ${limit} MB can be sent. Export it smaller.`;
+    const [size, limit] = [file.size, maxBytes].map(roundUpToTenths);
+    return `This file is ${size} MB. The limit is ${limit} MB. Save a smaller copy and try again.`;
   }
   if (file.size === 0) {
-    return "It is empty or cannot be read. Check that it opens on your device.";
+    return "This file is empty or cannot be read. Check that it opens on your device.";
   }
   let start;
   try {
     start = new Uint8Array(await file.slice(0, SIGNATURE_BYTES).arrayBuffer());
   } catch {
-    return "Your browser cannot read it. Check that it opens on your device.";
+    return "Your browser cannot read this file. Check that it opens on your device.";
   }
-  return isSupportedImage(start) ? null : `It is not an image we can read. Save it as ${FORMATS}.`;
+  return isSupportedImage(start) ? null : `We can’t read this kind of file. Save it as ${FORMATS}.`;
 }
 
 /**
@@ -54,6 +54,15 @@ export function isSupportedImage(start) {
   // "BM" also begins ordinary words, so the size of the header that follows must be valid.
   return text.startsWith("BM") && start.length >= 18 &&
     BMP_INFO_HEADER_SIZES.has(view.getUint32(14, true));
+}
+
+/**
+ * Return a size in megabytes. A file just over the limit must not be shown as large as the limit.
+ *
+ * @param {number} bytes
+ */
+function roundUpToTenths(bytes) {
+  return Math.ceil(bytes / 1024 ** 2 * 10) / 10;
 }
 
 /**

@@ -1,6 +1,6 @@
 // The gallery: loads more cards while one scrolls, updates pending cards, and opens the lightbox.
 
-import { getPage, sendJSON } from "./api.js";
+import { describeFailure, getPage, sendJSON } from "./api.js";
 import { Lightbox } from "./lightbox.js";
 import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
@@ -97,14 +97,14 @@ export class Gallery {
       } else {
         link.remove();
       }
-      this.announce(`${cards.length} more images${next ? "" : ", and these were the last"}.`);
+      this.announce(describeLoaded(cards.length, next === null));
       if (movesFocus) {
         cards[0]?.querySelector("a")?.focus();
       }
     } catch (error) {
       // Keep the link, so that pressing it tries again.
       this.#observer?.unobserve(link);
-      link.textContent = "Could not load more. Try again";
+      link.textContent = "Could not load more images. Try again";
       this.announce(messageOf(error));
     }
     this.#isLoading = false;
@@ -140,7 +140,7 @@ export class Gallery {
         if (image.status === "completed" && image.annotation) {
           this.announce(`New caption: ${image.annotation}`);
         } else if (image.status === "failed") {
-          this.announce(`${image.filename} failed.`);
+          this.announce(`${image.filename}: ${describeFailure(image)}`);
         }
       }
     });
@@ -185,7 +185,7 @@ export class Gallery {
     }
     try {
       await sendJSON("POST", `/api/images/${id}/retry`);
-      this.announce("It is tried again.");
+      this.announce("Trying again…");
     } catch (error) {
       this.announce(messageOf(error));
     }
@@ -210,6 +210,15 @@ export class Gallery {
  */
 function cardsIn(root) {
   return [...root.querySelectorAll(".card")].filter((card) => card instanceof HTMLElement);
+}
+
+/**
+ * @param {number} count
+ * @param {boolean} isLast
+ */
+function describeLoaded(count, isLast) {
+  const loaded = `Loaded ${count} more ${count === 1 ? "image" : "images"}.`;
+  return isLast ? `${loaded} There are no more.` : loaded;
 }
 
 /** @param {HTMLElement} card */

@@ -1,6 +1,6 @@
 // The page of one image: shows a new caption when it arrives, and edits the texts in place.
 
-import { getPage, sendJSON } from "./api.js";
+import { describeFailure, getPage, sendJSON } from "./api.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
 import { closestTarget, createAnnouncer, createElement } from "./markup.js";
 import { getNumber, getPart, messageOf } from "./markup.js";
@@ -21,16 +21,15 @@ class ImagePage {
     this.poller = new StatusPoller();
     /** @type {Record<string, (form: HTMLFormElement) => Promise<void>>} */
     this.actions = {
-      retry: () => this.#change("POST", `${this.url}/retry`, undefined, "It is tried again."),
+      retry: () => this.#change("POST", `${this.url}/retry`, undefined, "Trying again…"),
       regenerate: () =>
         this.#change(
           "POST",
           `${this.url}/retry`,
           { regenerate: true },
-          "New words are on their way.",
+          "Writing a new caption…",
         ),
-      restore: () =>
-        this.#change("PATCH", this.url, { restore: true }, "The model’s words are back."),
+      restore: () => this.#change("PATCH", this.url, { restore: true }, "The AI version is back."),
       edit: (form) => this.#save(form),
     };
     root.addEventListener("submit", (event) => this.#handleSubmit(event));
@@ -73,7 +72,11 @@ class ImagePage {
       version = image.updated_at;
       await this.#refresh();
       if (image.status !== "pending") {
-        this.announce(image.status === "completed" ? `Caption: ${image.annotation}` : "It failed.");
+        this.announce(
+          image.status === "failed"
+            ? describeFailure(image)
+            : `Caption: ${image.annotation ?? "none"}`,
+        );
       }
     });
   }

@@ -115,7 +115,7 @@ export class UploadQueue {
     });
     request.addEventListener("load", () => this.#handleResponse(upload, request));
     request.addEventListener("error", () => {
-      const message = "The connection broke. Retry when you are online.";
+      const message = "Connection lost. Retry when you are online.";
       this.#finish(upload, { outcome: "not_sent", message });
     });
     this.#active.set(upload, request);
@@ -192,7 +192,8 @@ function readResult(status, body) {
   if (result && result.outcome !== "rejected") {
     return { outcome: result.outcome, id: result.id, url: result.url };
   }
-  const message = result?.error?.message ?? body?.error ?? `The server answered with ${status}.`;
+  const message = result?.error?.message ?? body?.error ??
+    `The server answered with status ${status}. Try again.`;
   // Server errors are transient. A file that was rejected will be rejected again.
   const isTransient = status >= 500 || status === 429 || status === 408 ||
     body?.code === "csrf_failed";

@@ -13,17 +13,17 @@ import { createElement, createIcon, getPart } from "./markup.js";
  * @satisfies {Record<string, { icon: string | null, text: string }>}
  */
 const STATES = {
-  checking: { icon: null, text: "Checking" },
+  checking: { icon: null, text: "Checking…" },
   waiting: { icon: "clock", text: "Waiting" },
-  sending: { icon: "upload", text: "Sending" },
-  paused: { icon: "clock", text: "The server asks for a pause" },
+  sending: { icon: "upload", text: "Uploading" },
+  paused: { icon: "clock", text: "Server is busy" },
   cancelled: { icon: "close", text: "Cancelled" },
   rejected: { icon: "alert", text: "Not accepted" },
   not_sent: { icon: "alert", text: "Not sent" },
-  duplicate: { icon: "check", text: "You have sent this before" },
-  accepted: { icon: "check", text: "Accepted" },
+  duplicate: { icon: "check", text: "Already uploaded" },
+  accepted: { icon: "check", text: "Uploaded" },
   completed: { icon: "check", text: "Done" },
-  failed: { icon: "alert", text: "Accepted, but not finished" },
+  failed: { icon: "alert", text: "Uploaded, captioning failed" },
 };
 
 /** @typedef {keyof typeof STATES} RowState */
@@ -42,6 +42,7 @@ export class UploadRow {
   id = null;
   sentShare = 0;
   hasPreview = false;
+  hasCaption = false;
 
   /**
    * @param {HTMLTemplateElement} template
@@ -63,7 +64,7 @@ export class UploadRow {
     this.cancel = getPart(this.element, "cancel", HTMLButtonElement);
     getPart(this.element, "name").textContent = file.webkitRelativePath || file.name;
     getPart(this.element, "size").textContent = formatBytes(file.size);
-    this.progress.setAttribute("aria-label", `${file.name}: share sent`);
+    this.progress.setAttribute("aria-label", `Upload progress of ${file.name}`);
     for (const button of [this.retry, this.cancel]) {
       button.append(createElement("span", { className: "visually-hidden" }, ` ${file.name}`));
     }
@@ -85,10 +86,11 @@ export class UploadRow {
    *
    * @param {RowState} state
    * @param {string} [detail] a sentence below the state
+   * @param {string} [text] replaces the text of the state
    */
-  show(state, detail = "") {
+  show(state, detail = "", text = STATES[state].text) {
     const hadFocus = this.element.contains(document.activeElement);
-    const { icon, text } = STATES[state];
+    const { icon } = STATES[state];
     this.state = state;
     this.element.dataset.state = state;
     this.outcome.replaceChildren(...(icon ? [createIcon(icon)] : []), text);
@@ -114,7 +116,7 @@ export class UploadRow {
     this.sentShare = share;
     this.progress.value = share;
     if (share === 1) {
-      this.outcome.replaceChildren(createIcon("clock"), "Arrived, being checked");
+      this.outcome.replaceChildren(createIcon("clock"), "Checking…");
     }
   }
 
@@ -152,7 +154,7 @@ export class UploadRow {
    */
   showStatus(image) {
     if (!image) {
-      this.show("cancelled", "It was deleted.");
+      this.show("cancelled", "This image was deleted.");
       this.retry.hidden = true;
       return;
     }
@@ -167,11 +169,13 @@ export class UploadRow {
     if (image.status === "completed") {
       this.show("completed", image.annotation ?? "");
     } else if (image.status === "failed") {
-      this.show("failed", message);
+      this.hasCaption = image.annotation_status !== "failed";
+      const text = this.hasCaption ? "Uploaded, creating the thumbnail failed" : undefined;
+      this.show("failed", message, text);
     } else if (message) {
-      this.show("accepted", `${message} It is tried again by itself.`);
+      this.show("accepted", `${message} We’ll keep trying; you don’t have to do anything.`);
     } else {
-      this.show("accepted", image.annotation ?? "Waiting for its caption…");
+      this.show("accepted", image.annotation ?? "Writing a caption…");
     }
   }
 }

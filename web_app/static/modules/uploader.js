@@ -39,6 +39,7 @@ class Uploader {
     this.summary = getPart(form, "summary");
     this.progress = getPart(this.queueSection, "progress", HTMLProgressElement);
     this.retryFailed = getPart(form, "retry-failed");
+    this.retryFailedCount = getPart(form, "retry-failed-count");
     this.cancelAll = getPart(form, "cancel-all");
     this.galleryLink = getPart(form, "gallery-link");
     this.rowTemplate = getPart(form, "row-template", HTMLTemplateElement);
@@ -152,8 +153,7 @@ class Uploader {
         row.showProgress(share);
         this.#update();
       },
-      onPause: (seconds) =>
-        this.#show(row, "paused", `It goes on by itself in ${Math.ceil(seconds)} s.`),
+      onPause: (seconds) => this.#show(row, "paused", `Continuing in ${Math.ceil(seconds)} s.`),
       onResult: (result) => this.#finish(row, result),
     };
     this.#uploads.set(row, upload);
@@ -170,10 +170,10 @@ class Uploader {
     this.#uploads.delete(row);
     if (result.url) {
       row.id = result.id ?? null;
-      row.linkTo(result.url, result.outcome === "duplicate" ? "Open the first" : "Open");
+      row.linkTo(result.url, result.outcome === "duplicate" ? "Open it" : "Open");
     }
     if (result.outcome === "accepted") {
-      row.show("accepted", "Waiting for its caption…");
+      row.show("accepted", "Writing a caption…");
       this.#watch(row);
     } else {
       row.show(result.outcome, result.message);
@@ -250,18 +250,23 @@ class Uploader {
     this.progress.value = sentShareOf(this.#rows);
     this.progress.hidden = !isBusy;
     this.cancelAll.hidden = !isBusy;
-    this.retryFailed.hidden = this.#count("not_sent", "failed") === 0;
+    const failedCount = this.#count("not_sent", "failed");
+    this.retryFailed.hidden = failedCount === 0;
+    this.retryFailedCount.textContent = `(${failedCount})`;
     this.galleryLink.hidden = isBusy || this.#count(...SENT_STATES) === 0;
   }
 
   #updateSummary() {
-    const refused = this.#count("rejected", "not_sent");
+    const failed = this.#rows.filter((row) => row.state === "failed");
+    const withoutCaption = failed.filter((row) => !row.hasCaption).length;
     const text = [
-      `${this.#count(...SENT_STATES)} of ${this.#rows.length} sent`,
+      `${this.#count(...SENT_STATES)} of ${this.#rows.length} uploaded`,
       this.#count("completed") && `${this.#count("completed")} with caption`,
-      this.#count("duplicate") && `${this.#count("duplicate")} sent before`,
-      refused && `${refused} not accepted`,
-      this.#count("failed") && `${this.#count("failed")} failed on the server`,
+      this.#count("duplicate") && `${this.#count("duplicate")} already uploaded`,
+      this.#count("rejected") && `${this.#count("rejected")} not accepted`,
+      this.#count("not_sent") && `${this.#count("not_sent")} not sent`,
+      withoutCaption && `${withoutCaption} couldn’t be captioned`,
+      failed.length > withoutCaption && `${failed.length - withoutCaption} without thumbnail`,
       this.#count("cancelled") && `${this.#count("cancelled")} cancelled`,
     ].filter(Boolean).join(" · ");
     if (this.summary.textContent !== text) {
