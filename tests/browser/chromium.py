@@ -1,4 +1,4 @@
-"""Where Chromium is, and how it is started."""
+"""Functions that find and start Chromium."""
 
 import os
 import shutil
@@ -17,23 +17,23 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 CHROMIUM_MISSING = (
-    "The browser suite did not run: no Chromium here. Enable it with: make chromium "
+    "The browser tests did not run: Chromium is not installed. Install it with: make chromium "
     "(or: .venv/bin/python -m playwright install --with-deps chromium)"
 )
 
 
 class ChromiumMissingError(Exception):
-    """No Chromium is on this machine; the message says how to get one."""
+    """Chromium is not installed; the message says how to install it."""
 
     def __init__(self) -> None:
         super().__init__(CHROMIUM_MISSING)
 
 
 def find_chromium(playwright: Playwright) -> str:
-    """The path of a Chromium: the one named by CHROMIUM, the system's, or Playwright's own.
+    """Return the path of Chromium: from CHROMIUM, from the PATH, or Playwright's own.
 
     Raises:
-        ChromiumMissingError: there is none.
+        ChromiumMissingError: Chromium is not installed.
     """
     candidates = [
         os.environ.get("CHROMIUM"),
@@ -47,9 +47,9 @@ def find_chromium(playwright: Playwright) -> str:
 
 
 def launch(playwright: Playwright) -> Browser:
-    """A running Chromium, as long as the block lasts that it is used in.
+    """Start Chromium. Use it in a `with` block, which closes it.
 
     Raises:
-        ChromiumMissingError: there is none.
+        ChromiumMissingError: Chromium is not installed.
     """
     return playwright.chromium.launch(executable_path=find_chromium(playwright), args=ARGUMENTS)

@@ -1,4 +1,4 @@
-"""A real Chromium on the running local system, whose captions the tests decide on."""
+"""Fixtures: Chromium, the local system, and an emulated Gemini that the tests control."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ expect.set_options(timeout=15_000)
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of the browser. Without one, nothing here needs to be started."""
+    """Return the path of Chromium. Skip the test, before anything starts, if there is none."""
     with sync_playwright() as playwright:
         try:
             return find_chromium(playwright)
@@ -33,9 +33,10 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
-    """One Chromium for the tests of a file; each opens a window of its own.
+    """Start one Chromium for each test file. Each test opens a window of its own.
 
-    Playwright keeps an event loop running as long as it lives, and other tests need one.
+    Playwright keeps an event loop running while it is open, which would block tests of other files
+    that start an event loop in the same process.
     """
     with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
@@ -43,7 +44,7 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def session_gemini() -> Iterator[ScriptedGemini]:
-    """The model of the whole run."""
+    """Start the emulated Gemini of the whole run."""
     with scripted_gemini() as gemini:
         yield gemini
 
@@ -52,7 +53,7 @@ def session_gemini() -> Iterator[ScriptedGemini]:
 def system(
     chromium: str, session_gemini: ScriptedGemini, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[LocalSystem]:
-    """The whole system, started once for all tests."""
+    """Start the local system once for all tests."""
     running = LocalSystem(
         tmp_path_factory.mktemp("browser") / "state",
         GEMINI_API_KEY="the-key",
@@ -68,8 +69,8 @@ def system(
 
 @pytest.fixture
 def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[ScriptedGemini]:
-    """The model, as it is when nobody has told it anything."""
-    # What an earlier test left unfinished would take what this one's script holds.
+    """Return the emulated Gemini in its default state."""
+    # A pending image of an earlier test would use up the scripted responses of this one.
     wait_until(lambda: not pending_images(system), seconds=60)
     yield session_gemini
     session_gemini.script.clear()
@@ -77,7 +78,7 @@ def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[Scri
 
 
 def pending_images(system: LocalSystem) -> list[Any]:
-    """Images that the system still works on."""
+    """Return the pending images of the system."""
     response = requests.get(f"{system.url}/api/images?status=pending&limit=1", timeout=10)
     images: list[Any] = response.json()["images"]
     return images
@@ -87,42 +88,42 @@ def pending_images(system: LocalSystem) -> list[Any]:
 def new_person(
     browser: Browser, system: LocalSystem, gemini: ScriptedGemini
 ) -> Iterator[Callable[..., Person]]:
-    """Makes people, each with a browser window and cookies of their own."""
+    """Return a function that opens a browser window with cookies of its own."""
     contexts: list[BrowserContext] = []
-    troubles: list[str] = []
+    script_errors: list[str] = []
 
     def make(**options: Any) -> Person:
         context = browser.new_context(base_url=system.url, **options)
         context.set_default_timeout(15_000)
         contexts.append(context)
         page = context.new_page()
-        # Also what the Content-Security-Policy blocks arrives here.
-        page.on("pageerror", lambda error: troubles.append(str(error)))
-        page.on("console", lambda message: troubles.append(message.text)
+        # The console also reports what the Content-Security-Policy blocks.
+        page.on("pageerror", lambda error: script_errors.append(str(error)))
+        page.on("console", lambda message: script_errors.append(message.text)
                 if "Content Security Policy" in message.text else None)  # fmt: skip
-        return Person(page, troubles)
+        return Person(page, script_errors)
 
     yield make
     for context in contexts:
         context.close()
-    assert troubles == []
+    assert script_errors == []
 
 
 @pytest.fixture
 def person(new_person: Callable[..., Person]) -> Person:
-    """Somebody nobody has seen before."""
+    """Return a person without cookies."""
     return new_person()
 
 
 @pytest.fixture
 def page(person: Person) -> Page:
-    """Their window."""
+    """Return the page in the window of the person."""
     return person.page
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """An empty folder on the person's disk."""
+    """Return an empty folder."""
     made = tmp_path / "holiday"
     made.mkdir()
     return made

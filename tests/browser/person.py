@@ -1,4 +1,4 @@
-"""What a person does in front of a browser, in words."""
+"""The actions of a person in a browser, for the browser tests."""
 
 import base64
 import itertools
@@ -26,25 +26,25 @@ _TRANSFER = """files => {
 
 
 def new_jpeg() -> bytes:
-    """A JPEG that nobody has sent yet."""
+    """Return a JPEG that was not uploaded before."""
     return make_jpeg((next(_widths), 48))
 
 
 class Person:
-    """Somebody with a window of their own.
+    """A person with a browser window.
 
     Attributes:
-        troubles: errors of the page's scripts; a test that ends with any fails.
+        script_errors: errors of the scripts on the page. A test fails if any are left at its end.
     """
 
-    def __init__(self, page: Page, troubles: list[str]) -> None:
+    def __init__(self, page: Page, script_errors: list[str]) -> None:
         self.page = page
-        self.troubles = troubles
+        self.script_errors = script_errors
 
     # Uploading
 
     def choose(self, *files: File) -> None:
-        """Pick files on the upload page."""
+        """Choose files on the upload page."""
         self.open_upload_page()
         self.page.set_input_files(
             "#image",
@@ -52,7 +52,7 @@ class Person:
         )
 
     def drop(self, *paths: Path) -> None:
-        """Drag files or folders from the desktop onto the page, as the browser itself tells it."""
+        """Drop files or folders on the page through the browser's own drag events."""
         self.open_upload_page()
         devtools = self.page.context.new_cdp_session(self.page)
         data = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
@@ -62,36 +62,36 @@ class Person:
             )
 
     def paste(self, *files: File) -> None:
-        """Paste files."""
+        """Paste files on the upload page."""
         self.open_upload_page()
         encoded = [{"name": n, "data": base64.b64encode(d).decode()} for n, d in files]
         self.page.evaluate(_TRANSFER, encoded)
 
     def open_upload_page(self) -> None:
-        """Go there, unless it is open; and wait until it is ready."""
+        """Open the upload page, unless it is open, and wait until its script is ready."""
         if self.page.url.rstrip("/").count("/") != 2:
             self.page.goto("/")
         expect(self.page.locator(".uploader--enhanced")).to_be_visible()
 
     def row(self, name: str) -> Locator:
-        """The row of one file on the upload page."""
+        """Return the row of a file on the upload page."""
         return self.page.locator(".upload-row").filter(has=self.page.get_by_text(name, exact=True))
 
     def expect_state(self, name: str, state: str, seconds: float = 15) -> Locator:
-        """Wait until a row is in this state."""
+        """Wait until the row of a file is in a state, and return the row."""
         row = self.row(name)
         expect(row).to_have_attribute("data-state", state, timeout=seconds * 1000)
         return row
 
     def upload(self, name: str = "beach.jpg", data: bytes | None = None) -> int:
-        """Upload one image, wait until the system has done with it, and return its id."""
+        """Upload one image, wait until it is completed, and return its id."""
         self.choose((name, data or new_jpeg()))
         row = self.row(name)
         expect(row).to_have_attribute("data-state", "completed", timeout=30_000)
         return self.id_of(row)
 
     def upload_failing(self, name: str) -> int:
-        """Upload an image whose caption fails; the model must have been told so."""
+        """Upload an image, wait until its caption fails, and return its id."""
         self.choose((name, new_jpeg()))
         row = self.row(name)
         expect(row).to_have_attribute("data-state", "failed", timeout=30_000)
@@ -99,24 +99,24 @@ class Person:
 
     @staticmethod
     def id_of(row: Locator) -> int:
-        """The id of a row's image."""
+        """Return the id of the image of a row."""
         return int((row.locator("[data-part=link]").get_attribute("href") or "").split("/")[-1])
 
     # Looking
 
     def wait_for(self, expression: str) -> None:
-        """Wait until a script's expression is true.
+        """Wait until a JavaScript expression is true.
 
-        Playwright's own waiting evaluates text within the page, which our policy forbids.
+        Playwright's `wait_for_function` uses eval, which the Content-Security-Policy forbids.
         """
         wait_until(lambda: bool(self.page.evaluate(expression)), seconds=15)
 
     def card(self, image_id: int) -> Locator:
-        """An image's card in the gallery."""
+        """Return the card of an image in the gallery."""
         return self.page.locator(f'.card[data-image-id="{image_id}"]')
 
     def api(self, method: str, path: str, body: Any = None) -> tuple[int, Any]:
-        """What a script of the page's own would get."""
+        """Call the API from a script of the page, and return the status and the JSON."""
         status, answer = self.page.evaluate(
             """async ([method, path, body]) => {
                 const token = document.querySelector('meta[name="csrf-token"]').content;
@@ -131,7 +131,7 @@ class Person:
         return status, answer
 
     def slow_down(self, bytes_per_second: int) -> None:
-        """Give them a slow connection, upwards."""
+        """Limit the upload speed of the browser."""
         devtools = self.page.context.new_cdp_session(self.page)
         devtools.send("Network.enable")
         devtools.send(
@@ -144,22 +144,22 @@ class Person:
             },
         )
 
-    def uploads_begun(self) -> list[str]:
-        """A list that grows with each upload that leaves the browser."""
-        begun: list[str] = []
+    def record_upload_requests(self) -> list[str]:
+        """Return a list that grows with each upload request of the page."""
+        sent: list[str] = []
         self.page.on(
             "request",
             lambda request: (
-                begun.append(request.method)
+                sent.append(request.method)
                 if request.method == "POST" and request.url.endswith("/upload")
                 else None
             ),
         )
-        return begun
+        return sent
 
 
 def write_files(folder: Path, names: Iterable[str]) -> None:
-    """JPEGs of these names, in folders where the names say so."""
+    """Write JPEG files. A name with slashes creates folders."""
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

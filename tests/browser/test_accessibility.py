@@ -1,4 +1,4 @@
-"""axe finds nothing wrong with any page, in either theme."""
+"""axe finds no violation on any page, in the light and the dark theme."""
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -12,7 +12,7 @@ REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_C
 
 @pytest.fixture(params=["light", "dark"])
 def person(new_person, request):
-    """Somebody who likes one theme."""
+    """Return a person with this system theme."""
     return new_person(color_scheme=request.param, reduced_motion="reduce")
 
 
@@ -21,17 +21,17 @@ def assert_no_violations(page):
     assert results.violations_count == 0, results.generate_report()
 
 
-def test_the_upload_page(person, page):
+def test_the_upload_page_has_no_violations(person, page):
     page.goto("/")
 
     assert_no_violations(page)
 
 
-def test_the_upload_page_with_a_file_of_each_outcome(person, page, gemini):
+def test_the_upload_page_with_a_file_in_each_state_has_no_violations(person, page, gemini):
     data = new_jpeg()
     person.upload("done.jpg", data)
     gemini.script.append(REFUSAL)
-    person.upload_failing("unfinished.jpg")
+    person.upload_failing("failed.jpg")
     person.choose(("again.jpg", data), ("notes.txt", b"not an image"))
     person.expect_state("again.jpg", "duplicate")
     person.slow_down(20_000)
@@ -41,14 +41,14 @@ def test_the_upload_page_with_a_file_of_each_outcome(person, page, gemini):
     assert_no_violations(page)
 
 
-def test_the_empty_gallery(page, live_url):
-    page.goto(f"{live_url}/gallery")  # Where nobody has sent anything yet.
+def test_the_empty_gallery_has_no_violations(page, live_url):
+    page.goto(f"{live_url}/gallery")  # A system without images.
 
     expect(page.locator(".empty")).to_contain_text("No images yet.")
     assert_no_violations(page)
 
 
-def test_the_gallery_with_pending_and_failed_images(person, page, gemini):
+def test_the_gallery_with_pending_and_failed_images_has_no_violations(person, page, gemini):
     person.upload("done.jpg")
     gemini.script.append(REFUSAL)
     person.upload_failing("failed.jpg")
@@ -61,7 +61,7 @@ def test_the_gallery_with_pending_and_failed_images(person, page, gemini):
     assert_no_violations(page)
 
 
-def test_the_full_gallery_and_its_search(person, page):
+def test_the_gallery_and_its_search_have_no_violations(person, page):
     person.upload("done.jpg")
     for path in ("/gallery", "/gallery?tag=dog", "/gallery?q=nothingiscalledthis"):
         page.goto(path)
@@ -69,7 +69,7 @@ def test_the_full_gallery_and_its_search(person, page):
         assert_no_violations(page)
 
 
-def test_the_lightbox(person, page):
+def test_the_lightbox_has_no_violations(person, page):
     person.upload("large.jpg")
     page.goto("/gallery")
     page.locator(".card__link").first.click()
@@ -78,7 +78,7 @@ def test_the_lightbox(person, page):
     assert_no_violations(page)
 
 
-def test_the_image_page_and_its_dialogs(person, page):
+def test_the_image_page_and_its_dialogs_have_no_violations(person, page):
     page.goto(f"/images/{person.upload('mine.jpg')}")
     assert_no_violations(page)
 
@@ -89,13 +89,13 @@ def test_the_image_page_and_its_dialogs(person, page):
     assert_no_violations(page)
 
 
-def test_the_reference_of_the_api(person, page):
+def test_the_api_reference_has_no_violations(person, page):
     page.goto("/api/docs")
 
     assert_no_violations(page)
 
 
-def test_an_error(person, page):
+def test_an_error_page_has_no_violations(person, page):
     page.goto("/images/999999999")
 
     assert_no_violations(page)

@@ -1,4 +1,4 @@
-"""The gallery and its lightbox, as people use them."""
+"""Browser tests of the gallery and its lightbox."""
 
 import re
 
@@ -12,7 +12,7 @@ PAGE_SIZE = 24
 NO_OBSERVER = "window.IntersectionObserver = class { observe() {} unobserve() {} };"
 
 
-def words(caption, *tags):
+def caption_answer(caption, *tags):
     return answer({"caption": caption, "alt_text": f"Alt: {caption}", "tags": list(tags)})
 
 
@@ -21,7 +21,7 @@ def has_loaded(image):
 
 
 def upload_many(system, count):
-    """Images of somebody else."""
+    """Upload images of another owner."""
     for start in range(0, count, 25):
         system.upload(*((f"{n}.jpg", new_jpeg()) for n in range(start, min(start + 25, count))))
 
@@ -29,7 +29,7 @@ def upload_many(system, count):
 # Cards
 
 
-def test_a_new_caption_appears_by_itself(person, page, gemini):
+def test_a_new_caption_appears_without_a_reload(person, page, gemini):
     gemini.delay_seconds = 3
     person.choose(("live.jpg", new_jpeg()))
     image_id = person.id_of(person.expect_state("live.jpg", "accepted"))
@@ -44,26 +44,26 @@ def test_a_new_caption_appears_by_itself(person, page, gemini):
     expect(card.locator("img.thumbnail")).to_have_attribute("alt", "Dog on beach")
 
 
-def test_polling_names_all_pending_images_at_once_and_ends_when_all_is_final(person, page, gemini):
+def test_polling_requests_all_pending_images_at_once_and_ends_when_none_is_pending(
+    person, page, gemini
+):
     gemini.delay_seconds = 2
     person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(3)))
     for number in range(3):
         person.expect_state(f"{number}.jpg", "accepted")
-    asked = []
-    page.on("request", lambda r: asked.append(r.url) if "/api/image_status?" in r.url else None)
+    requested = []
+    page.on("request", lambda r: requested.append(r.url) if "/api/image_status?" in r.url else None)
     page.goto("/gallery")
 
     expect(page.locator(".card--pending")).to_have_count(0, timeout=30_000)
 
-    assert any(re.search(r"ids=\d+,\d+", url) for url in asked)
-    seen = len(asked)
+    assert any(re.search(r"ids=\d+,\d+", url) for url in requested)
+    seen = len(requested)
     page.wait_for_timeout(2500)
-    assert len(asked) == seen
+    assert len(requested) == seen
 
 
-def test_a_gallery_that_is_told_to_wait_waits_and_shows_the_caption_all_the_same(
-    person, page, gemini
-):
+def test_a_rate_limited_gallery_waits_and_then_shows_the_caption(person, page, gemini):
     gemini.delay_seconds = 3
     person.choose(("patient.jpg", new_jpeg()))
     image_id = person.id_of(person.expect_state("patient.jpg", "accepted"))
@@ -78,7 +78,7 @@ def test_a_gallery_that_is_told_to_wait_waits_and_shows_the_caption_all_the_same
             route.fulfill(
                 status=429,
                 headers={"Retry-After": "1"},
-                json={"error": "That was a lot at once.", "code": "rate_limited"},
+                json={"error": "Too many requests.", "code": "rate_limited"},
             )
 
     page.route(re.compile("/card$|/api/image_status"), refuse_once)
@@ -93,26 +93,26 @@ def test_polling_pauses_in_a_hidden_tab(person, page, gemini):
     person.choose(("hidden.jpg", new_jpeg()))
     person.expect_state("hidden.jpg", "accepted")
     page.goto("/gallery")
-    asked = []
-    page.on("request", lambda r: asked.append(r.url) if "/api/image_status?" in r.url else None)
+    requested = []
+    page.on("request", lambda r: requested.append(r.url) if "/api/image_status?" in r.url else None)
     set_hidden = """hidden => {
         Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
         document.dispatchEvent(new Event("visibilitychange"));
     }"""
 
     page.evaluate(set_hidden, True)
-    page.wait_for_timeout(500)  # One that was on its way may still arrive.
-    asked.clear()
+    page.wait_for_timeout(500)  # A request that was already sent may still arrive.
+    requested.clear()
     page.wait_for_timeout(3000)
-    while_hidden = len(asked)
+    while_hidden = len(requested)
     page.evaluate(set_hidden, False)
     page.wait_for_timeout(1000)
 
     assert while_hidden == 0
-    assert asked
+    assert requested
 
 
-def test_a_failed_image_says_why_and_its_owner_can_retry_it(person, page, gemini):
+def test_a_failed_image_shows_the_reason_and_its_owner_can_retry_it(person, page, gemini):
     gemini.script.append(REFUSAL)
     image_id = person.upload_failing("refused.jpg")
     page.goto("/gallery?status=failed")
@@ -138,7 +138,7 @@ def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemi
         expect(person.card(image_id)).to_contain_text("A dog runs on a beach.", timeout=30_000)
 
 
-def test_other_peoples_failures_have_no_retry(person, new_person, gemini):
+def test_a_failed_image_of_another_owner_has_no_retry_button(person, new_person, gemini):
     gemini.script.append(REFUSAL)
     image_id = person.upload_failing("theirs.jpg")
     stranger = new_person()
@@ -149,20 +149,20 @@ def test_other_peoples_failures_have_no_retry(person, new_person, gemini):
     expect(stranger.card(image_id).get_by_role("button")).to_have_count(0)
 
 
-def test_cards_keep_their_place_while_images_load(person, page):
+def test_cards_keep_their_size_while_thumbnails_load(person, page):
     person.upload("placed.jpg")
-    page.route("**/image-annotation-thumbnails/**", lambda route: None)  # Never answered.
+    page.route("**/image-annotation-thumbnails/**", lambda route: None)  # Never respond.
     page.goto("/gallery", wait_until="domcontentloaded")
 
     box = page.locator(".thumbnail").first.bounding_box()
 
-    assert abs(box["width"] - box["height"]) < 1  # The shape of what comes.
+    assert abs(box["width"] - box["height"]) < 1  # The shape of the thumbnail.
     color = page.locator(".thumbnail").first.evaluate("i => getComputedStyle(i).backgroundColor")
     expect(page.locator(".thumbnail").first).to_have_attribute("data-color", re.compile("^#"))
     assert color.startswith("rgb(")
 
 
-def test_an_expired_link_renews_itself(person, page):
+def test_an_expired_link_is_renewed(person, page):
     image_id = person.upload("aged.jpg")
     answers = iter(["expired"])
 
@@ -181,26 +181,26 @@ def test_an_expired_link_renews_itself(person, page):
     person.wait_for("document.querySelector('[data-renewed]').naturalWidth > 0")
 
 
-def test_a_link_that_stays_dead_is_renewed_only_once(person, page):
+def test_a_link_that_fails_again_is_renewed_only_once(person, page):
     image_id = person.upload("dead.jpg")
     path = person.api("GET", f"/api/images/{image_id}")[1]["thumbnail_url"].partition("?")[0]
-    asked = []
-    page.route(f"{path}*", lambda route: (asked.append(1), route.fulfill(status=403)))
+    requested = []
+    page.route(f"{path}*", lambda route: (requested.append(1), route.fulfill(status=403)))
 
     page.goto("/gallery")
     expect(person.card(image_id).locator(".thumbnail--broken")).to_be_visible()
     page.wait_for_timeout(500)
 
-    assert len(asked) <= 2
+    assert len(requested) <= 2
 
 
-# Finding
+# Search, tags and pages
 
 
-def test_a_search_finds_words_of_the_caption_and_its_address_can_be_shared(
+def test_a_search_finds_a_word_of_a_caption_and_its_url_can_be_shared(
     person, page, new_person, gemini
 ):
-    gemini.script.append(words("A zeppelin over the harbour.", "zeppelin"))
+    gemini.script.append(caption_answer("A zeppelin over the harbour.", "zeppelin"))
     image_id = person.upload("IMG_1.jpg")
     page.goto("/gallery")
 
@@ -215,7 +215,7 @@ def test_a_search_finds_words_of_the_caption_and_its_address_can_be_shared(
     expect(stranger.card(image_id)).to_be_visible()
 
 
-def test_a_search_without_results_says_what_to_do(page):
+def test_a_search_without_results_offers_all_images(page):
     page.goto("/gallery?q=nothingiscalledthis")
 
     expect(page.locator(".empty")).to_contain_text("No images match.")
@@ -223,8 +223,8 @@ def test_a_search_without_results_says_what_to_do(page):
     expect(page).to_have_url(re.compile("/gallery$"))
 
 
-def test_a_tag_leads_to_all_images_with_that_tag(person, page, gemini):
-    gemini.script.append(words("A quokka smiles.", "quokka", "island"))
+def test_a_tag_links_to_all_images_with_that_tag(person, page, gemini):
+    gemini.script.append(caption_answer("A quokka smiles.", "quokka", "island"))
     image_id = person.upload("IMG_2.jpg")
     page.goto("/gallery")
 
@@ -236,7 +236,7 @@ def test_a_tag_leads_to_all_images_with_that_tag(person, page, gemini):
     expect(page).not_to_have_url(re.compile("tag="))
 
 
-def test_more_images_arrive_as_one_scrolls_each_once(person, page, system):
+def test_scrolling_loads_more_images_and_each_only_once(person, page, system):
     upload_many(system, PAGE_SIZE + 6)
     page.goto("/gallery")
     expect(page.locator(".card")).to_have_count(PAGE_SIZE)
@@ -249,7 +249,7 @@ def test_more_images_arrive_as_one_scrolls_each_once(person, page, system):
     assert ids == sorted(ids, key=int, reverse=True)
 
 
-def test_load_more_is_a_plain_link_without_scripts(new_person, system):
+def test_load_more_is_a_link_without_javascript(new_person, system):
     upload_many(system, PAGE_SIZE + 1)
     page = new_person(java_script_enabled=False).page
     page.goto("/gallery")
@@ -261,7 +261,7 @@ def test_load_more_is_a_plain_link_without_scripts(new_person, system):
     expect(page.get_by_role("link", name="Newest images")).to_be_visible()
 
 
-def test_load_more_works_from_the_keyboard_and_moves_on_to_the_new_cards(person, page, system):
+def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page, system):
     upload_many(system, PAGE_SIZE + 1)
     page.add_init_script(NO_OBSERVER)
     page.goto("/gallery")
@@ -278,9 +278,9 @@ def test_load_more_works_from_the_keyboard_and_moves_on_to_the_new_cards(person,
 # The lightbox
 
 
-def test_the_lightbox_works_by_keyboard_alone(person, page, gemini):
+def test_the_lightbox_works_with_the_keyboard(person, page, gemini):
     for name in ("third", "second", "first"):
-        gemini.script.append(words(f"The {name} of three."))
+        gemini.script.append(caption_answer(f"The {name} of three."))
         person.upload(f"{name}.jpg")
     page.goto("/gallery")
     links = page.locator(".card__link")
@@ -321,9 +321,9 @@ def test_the_lightbox_shows_the_original(person, page):
     expect(link).to_have_attribute("href", f"/images/{image_id}")
 
 
-def test_a_swipe_turns_to_the_neighbour(person, page, new_person, gemini):
+def test_a_swipe_shows_the_next_image(person, page, new_person, gemini):
     for name in ("older", "newer"):
-        gemini.script.append(words(f"The {name} of two."))
+        gemini.script.append(caption_answer(f"The {name} of two."))
         person.upload(f"{name}.jpg")
     page.goto("/gallery")
     page.locator(".card__link").first.click()
@@ -338,7 +338,7 @@ def test_a_swipe_turns_to_the_neighbour(person, page, new_person, gemini):
     expect(dialog).to_contain_text("The older of two.")
 
 
-def test_a_card_leads_to_the_images_page_without_scripts(person, new_person):
+def test_a_card_links_to_the_image_page_without_javascript(person, new_person):
     image_id = person.upload("plain.jpg")
     page = new_person(java_script_enabled=False).page
     page.goto("/gallery")

@@ -1,4 +1,4 @@
-"""An image's own page, as its owner and as others use it."""
+"""Browser tests of the image page, for the owner and for others."""
 
 import re
 from pathlib import Path
@@ -12,16 +12,16 @@ from tests.support.factories import make_encoded
 from tests.support.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
-MODELS = "A dog runs on a beach."
+MODEL_CAPTION = "A dog runs on a beach."
 
 
-def words(caption):
+def caption_answer(caption):
     return answer({"caption": caption, "alt_text": "Alt", "tags": ["tag"]})
 
 
 @pytest.fixture
 def image_id(person, page):
-    """An image of the person's, finished, with its page open."""
+    """Upload an image, open its page and return its id."""
     made = person.upload("beach.jpg")
     page.goto(f"/images/{made}")
     return made
@@ -38,7 +38,7 @@ def edit(page, **fields):
     page.get_by_role("button", name="Save").click()
 
 
-def test_the_page_tells_what_is_known(page, image_id):
+def test_the_page_shows_the_details_of_the_image(page, image_id):
     facts = page.locator(".facts")
 
     expect(page.locator("h1")).to_have_text("beach.jpg")
@@ -50,7 +50,7 @@ def test_the_page_tells_what_is_known(page, image_id):
     )
 
 
-def test_the_original_can_be_downloaded_under_its_own_name(page, image_id):
+def test_the_original_is_downloaded_under_its_file_name(page, image_id):
     shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
 
     with page.expect_download() as downloading:
@@ -61,13 +61,13 @@ def test_the_original_can_be_downloaded_under_its_own_name(page, image_id):
     assert Path(download.path()).read_bytes() == requests.get(shown, timeout=10).content
 
 
-def test_the_original_is_shown_where_the_browser_can(page, image_id):
+def test_the_original_is_shown_if_the_browser_supports_its_format(page, image_id):
     shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
 
     assert "originals/" in shown
 
 
-def test_the_thumbnail_is_shown_where_the_browser_cannot(person, page):
+def test_the_thumbnail_is_shown_if_the_browser_does_not_support_the_format(person, page):
     person.choose(("phone.heic", make_encoded("HEIC", (97, 61))))
     row = person.expect_state("phone.heic", "completed", seconds=30)
 
@@ -78,7 +78,7 @@ def test_the_thumbnail_is_shown_where_the_browser_cannot(person, page):
     expect(page.get_by_text("If your browser can’t show HEIC")).to_be_visible()
 
 
-def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
+def test_an_edit_is_saved_and_marked_as_edited(page, image_id):
     edit(page, caption="Rex at the sea.", tags="rex, sea")
 
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
@@ -86,7 +86,7 @@ def test_an_edit_is_kept_and_shown_as_a_persons(page, image_id):
     expect(page.locator(".tags")).to_contain_text("rex")
     page.reload()
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
-    expect(page.locator(".ai-version")).to_contain_text(MODELS)
+    expect(page.locator(".ai-version")).to_contain_text(MODEL_CAPTION)
 
 
 def test_a_caption_can_be_cleared(page, image_id):
@@ -98,48 +98,50 @@ def test_a_caption_can_be_cleared(page, image_id):
     expect(page.locator(".tags")).to_have_count(0)
 
 
-def test_the_models_words_can_be_restored(page, image_id):
-    edit(page, caption="Wrong words.")
-    expect(page.locator(".caption")).to_have_text("Wrong words.")
+def test_the_ai_version_can_be_restored(page, image_id):
+    edit(page, caption="A wrong caption.")
+    expect(page.locator(".caption")).to_have_text("A wrong caption.")
 
     page.get_by_role("button", name="Use the AI version").click()
 
-    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(page.locator(".provenance")).to_contain_text("gemini-scripted-001")
 
 
-def test_a_machines_caption_can_be_regenerated(page, image_id, gemini):
-    gemini.script.append(words("Quite other words."))
+def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
+    gemini.script.append(caption_answer("Another caption."))
 
     page.get_by_role("button", name="Write a new caption").click()
 
-    expect(page.locator(".caption")).to_have_text("Quite other words.", timeout=30_000)
+    expect(page.locator(".caption")).to_have_text("Another caption.", timeout=30_000)
 
 
-def test_regenerating_never_overwrites_a_persons_words(page, image_id, gemini):
-    edit(page, caption="My own words.")
+def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
+    edit(page, caption="My own caption.")
     expect(page.locator(".provenance")).to_contain_text("Edited by you")
-    gemini.script.append(words("New words of the model."))
+    gemini.script.append(caption_answer("A newer caption of the model."))
 
     page.get_by_role("button", name="Write a new caption").click()
 
-    expect(page.locator(".ai-version")).to_contain_text("New words of the model.", timeout=30_000)
-    expect(page.locator(".caption")).to_have_text("My own words.")
+    expect(page.locator(".ai-version")).to_contain_text(
+        "A newer caption of the model.", timeout=30_000
+    )
+    expect(page.locator(".caption")).to_have_text("My own caption.")
 
 
-def test_what_someone_is_writing_survives_news(page, image_id, gemini):
+def test_a_new_caption_leaves_an_open_editor_unchanged(page, image_id, gemini):
     gemini.delay_seconds = 1
-    gemini.script.append(words("News from the model."))
+    gemini.script.append(caption_answer("A new caption."))
     page.get_by_role("button", name="Write a new caption").click()
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Half a sen")
 
-    expect(page.locator(".caption")).to_have_text("News from the model.", timeout=30_000)
+    expect(page.locator(".caption")).to_have_text("A new caption.", timeout=30_000)
 
     expect(field(page, "caption")).to_have_value("Half a sen")
 
 
-def test_an_edit_that_is_refused_says_why_and_loses_nothing(page, image_id):
+def test_a_rejected_edit_shows_the_reason_and_keeps_the_text(page, image_id):
     tags = ", ".join(f"tag{number}" for number in range(30))
 
     edit(page, tags=tags)
@@ -148,22 +150,22 @@ def test_an_edit_that_is_refused_says_why_and_loses_nothing(page, image_id):
     expect(field(page, "tags")).to_have_value(tags)
 
 
-def test_cancelling_an_edit_puts_the_words_back(page, image_id):
+def test_cancelling_an_edit_restores_the_text(page, image_id):
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Never mind")
     page.get_by_role("button", name="Cancel").click()
 
-    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(page.locator(".editor")).not_to_have_attribute("open", "")
 
 
-def test_deleting_asks_first_and_then_deletes(person, page, image_id):
+def test_an_image_is_deleted_after_a_confirmation(person, page, image_id):
     page.get_by_role("button", name="Delete…").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Delete this image?")
     expect(dialog.get_by_role("button", name="Cancel")).to_be_focused()
     page.keyboard.press("Escape")
-    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
 
     page.get_by_role("button", name="Delete…").click()
     dialog.get_by_role("button", name="Delete permanently").click()
@@ -181,24 +183,24 @@ def test_a_failed_image_can_be_retried(person, page, gemini):
 
     page.get_by_role("button", name="Retry").click()
 
-    expect(page.locator(".caption")).to_have_text(MODELS, timeout=30_000)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION, timeout=30_000)
 
 
-def test_a_caption_appears_by_itself(person, page, gemini):
+def test_a_new_caption_appears_without_a_reload(person, page, gemini):
     gemini.delay_seconds = 3
     person.choose(("live.jpg", new_jpeg()))
     page.goto(f"/images/{person.id_of(person.expect_state('live.jpg', 'accepted'))}")
     expect(page.locator(".caption")).to_have_text("Writing a caption…")
 
-    expect(page.locator(".caption")).to_have_text(MODELS)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(page.get_by_role("button", name="Write a new caption")).to_be_visible()
 
 
-def test_nobody_else_can_change_an_image(image_id, new_person):
+def test_another_person_cannot_change_an_image(image_id, new_person):
     stranger = new_person()
     stranger.page.goto(f"/images/{image_id}")
 
-    expect(stranger.page.locator(".caption")).to_have_text(MODELS)
+    expect(stranger.page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(stranger.page.get_by_role("button")).to_have_count(0)
     expect(stranger.page.get_by_text("Edit caption, alt text and tags")).to_have_count(0)
     for method, path, body in [
@@ -210,9 +212,9 @@ def test_nobody_else_can_change_an_image(image_id, new_person):
         assert (status, answered["code"]) == (403, "not_owner"), (method, answered)
 
 
-def test_hostile_words_are_text(person, page, gemini):
+def test_markup_in_a_caption_is_shown_as_text(person, page, gemini):
     hostile = "<img src=x onerror=window.isHacked=1> & <script>window.isHacked=1</script>"
-    gemini.script.append(words(hostile))
+    gemini.script.append(caption_answer(hostile))
     image_id = person.upload("hostile.jpg")
     expect(person.row("hostile.jpg")).to_contain_text(hostile)
 
@@ -225,17 +227,19 @@ def test_hostile_words_are_text(person, page, gemini):
     assert page.evaluate("window.isHacked") is None
 
 
-# Without scripts
+# Without JavaScript
 
 
-def test_the_owner_can_edit_restore_and_delete_without_scripts(person, page, image_id, new_person):
+def test_the_owner_can_edit_restore_and_delete_without_javascript(
+    person, page, image_id, new_person
+):
     plain = new_person(java_script_enabled=False, storage_state=page.context.storage_state()).page
     plain.goto(f"/images/{image_id}")
 
     edit(plain, caption="Without a script.")
     expect(plain.locator(".caption")).to_have_text("Without a script.")
     plain.get_by_role("button", name="Use the AI version").click()
-    expect(plain.locator(".caption")).to_have_text(MODELS)
+    expect(plain.locator(".caption")).to_have_text(MODEL_CAPTION)
     plain.get_by_text("Delete…").click()
     plain.get_by_role("button", name="Delete permanently").click()
 

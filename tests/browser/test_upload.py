@@ -1,4 +1,4 @@
-"""The upload page, as people use it."""
+"""Browser tests of the upload page."""
 
 import re
 
@@ -17,7 +17,7 @@ def large_jpeg():
     return encode(make_photo((900, 700)), "JPEG", quality=95)
 
 
-def test_a_chosen_file_gets_its_caption_on_the_page_without_a_reload(person, page, gemini):
+def test_a_chosen_file_gets_its_caption_without_a_reload(person, page, gemini):
     gemini.delay_seconds = 1
     person.choose(("beach.jpg", new_jpeg()))
     page.evaluate("window.isSamePage = true")
@@ -30,7 +30,7 @@ def test_a_chosen_file_gets_its_caption_on_the_page_without_a_reload(person, pag
     assert page.evaluate("window.isSamePage")
 
 
-def test_a_row_shows_its_own_image_its_name_and_its_size(person):
+def test_a_row_shows_the_image_its_name_and_its_size(person):
     person.choose(("red.jpg", new_jpeg()))
 
     row = person.row("red.jpg")
@@ -39,7 +39,7 @@ def test_a_row_shows_its_own_image_its_name_and_its_size(person):
     expect(row.locator(".upload-row__name")).to_have_text("red.jpg")
 
 
-def test_a_format_that_browsers_cannot_show_gets_an_icon_then_its_thumbnail(person):
+def test_a_file_that_the_browser_cannot_show_gets_an_icon_and_then_its_thumbnail(person):
     person.choose(("phone.heic", make_encoded("HEIC", (90, 61))))
 
     row = person.row("phone.heic")
@@ -50,7 +50,7 @@ def test_a_format_that_browsers_cannot_show_gets_an_icon_then_its_thumbnail(pers
     )
 
 
-def test_dropped_files_and_folders_are_all_taken(person, folder):
+def test_dropped_files_and_folders_are_uploaded(person, folder):
     write_files(folder, ["1.jpg", "deeper/2.jpg", "deeper/still/3.jpg"])
     (folder / "notes.txt").write_text("not an image")
     single = folder.parent / "single.jpg"
@@ -63,13 +63,13 @@ def test_dropped_files_and_folders_are_all_taken(person, folder):
     expect(person.expect_state("notes.txt", "rejected")).to_contain_text("can’t read this kind")
 
 
-def test_a_pasted_image_is_taken(person):
+def test_a_pasted_image_is_uploaded(person):
     person.paste(("image.png", make_encoded("PNG", (83, 41))))
 
     person.expect_state("image.png", "completed")
 
 
-def test_an_image_that_was_sent_before_links_to_the_first(person):
+def test_a_duplicate_links_to_the_first_upload(person):
     data = new_jpeg()
     image_id = person.upload("first.jpg", data)
 
@@ -89,24 +89,24 @@ def test_an_image_that_was_sent_before_links_to_the_first(person):
         ("film.mp4", b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom", "can’t read this kind"),
     ],
 )
-def test_what_cannot_succeed_is_said_so_before_it_travels(person, page, name, data, reason):
+def test_a_file_that_cannot_succeed_is_rejected_before_its_upload(person, page, name, data, reason):
     page.goto("/")
-    begun = person.uploads_begun()
+    sent = person.record_upload_requests()
 
     person.choose((name, data))
 
     expect(person.expect_state(name, "rejected")).to_contain_text(reason)
     page.wait_for_timeout(300)
-    assert begun == []
+    assert sent == []
 
 
-def test_what_only_the_server_can_tell_is_shown_with_its_reason(person):
+def test_a_rejection_by_the_server_is_shown_with_its_reason(person):
     person.choose(("torn.jpg", new_jpeg()[:200]))
 
     expect(person.expect_state("torn.jpg", "rejected")).to_contain_text("damaged or incomplete")
 
 
-def test_a_bar_shows_how_much_of_a_file_has_left(person, page):
+def test_a_progress_bar_shows_the_share_that_was_sent(person, page):
     person.open_upload_page()
     person.slow_down(150_000)
 
@@ -120,33 +120,33 @@ def test_a_bar_shows_how_much_of_a_file_has_left(person, page):
     assert 0 < page.locator(".queue__progress").evaluate("bar => bar.value") < 1
 
 
-def test_leaving_during_an_upload_asks_first(person, page):
+def test_leaving_during_an_upload_asks_for_confirmation(person, page):
     person.open_upload_page()
-    page.locator("h1").click()  # Browsers ask only people who have touched the page.
+    page.locator("h1").click()  # Browsers only ask after an interaction with the page.
     person.slow_down(20_000)
     person.choose(("slow.jpg", large_jpeg()))
     person.expect_state("slow.jpg", "sending")
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
 
     page.goto("/gallery")
 
-    assert asked == ["beforeunload"]
+    assert dialogs == ["beforeunload"]
 
 
-def test_leaving_afterwards_does_not(person, page):
+def test_leaving_after_an_upload_does_not_ask(person, page):
     person.upload()
     page.locator("h1").click()
-    asked = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.accept()))
+    dialogs = []
+    page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
 
     page.goto("/gallery")
 
-    assert asked == []
+    assert dialogs == []
 
 
-def test_one_file_can_be_cancelled_and_the_others_go_on(person, page):
-    person.upload("known.jpg")  # From now on, three travel at a time.
+def test_cancelling_one_file_leaves_the_others_running(person, page):
+    person.upload("known.jpg")  # The owner is known, so three requests run at a time.
     person.slow_down(100_000)
     person.choose(("unwanted.jpg", large_jpeg()), ("wanted.jpg", new_jpeg()))
     person.expect_state("unwanted.jpg", "sending")
@@ -158,10 +158,10 @@ def test_one_file_can_be_cancelled_and_the_others_go_on(person, page):
     expect(person.row("unwanted.jpg").get_by_role("button", name="Retry")).to_be_focused()
 
 
-def test_all_can_be_cancelled_and_nothing_more_leaves(person, page):
+def test_cancel_all_stops_every_upload(person, page):
     person.open_upload_page()
     person.slow_down(20_000)
-    begun = person.uploads_begun()
+    sent = person.record_upload_requests()
     person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
     person.expect_state("0.jpg", "sending")
 
@@ -170,24 +170,24 @@ def test_all_can_be_cancelled_and_nothing_more_leaves(person, page):
     for number in range(5):
         person.expect_state(f"{number}.jpg", "cancelled")
     page.wait_for_timeout(300)
-    assert len(begun) == 1  # A newcomer's first travels alone.
+    assert len(sent) == 1  # Until the owner is known, one request runs at a time.
     expect(page.get_by_role("button", name="Cancel all")).to_be_hidden()
 
 
-def test_three_travel_at_a_time_once_their_owner_is_known(person, page):
+def test_three_uploads_run_at_a_time_when_the_owner_is_known(person, page):
     person.upload("known.jpg")
     person.slow_down(20_000)
-    begun = person.uploads_begun()
+    sent = person.record_upload_requests()
 
     person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
 
     for number in range(3):
         person.expect_state(f"{number}.jpg", "sending")
     person.expect_state("3.jpg", "waiting")
-    assert len(begun) == 3
+    assert len(sent) == 3
 
 
-def test_all_of_a_newcomers_first_files_are_theirs(person, page):
+def test_the_first_files_of_a_new_person_belong_to_one_owner(person, page):
     person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(4)))
 
     for number in range(4):
@@ -195,7 +195,7 @@ def test_all_of_a_newcomers_first_files_are_theirs(person, page):
         assert person.api("GET", f"/api/images/{person.id_of(row)}")[1]["is_mine"]
 
 
-def test_only_what_failed_is_sent_again(person, page):
+def test_retry_sends_only_the_failed_file_again(person, page):
     person.upload("known.jpg")
     answers = iter(["abort"])
     page.route(
@@ -206,18 +206,16 @@ def test_only_what_failed_is_sent_again(person, page):
     person.choose(("lucky.jpg", new_jpeg()))
     expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("Connection lost")
     person.expect_state("lucky.jpg", "completed")
-    begun = person.uploads_begun()
+    sent = person.record_upload_requests()
 
     page.get_by_role("button", name="Retry failed (1)").click()
 
     person.expect_state("unlucky.jpg", "completed")
-    assert len(begun) == 1
+    assert len(sent) == 1
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_a_server_that_asks_for_patience_gets_it_and_the_upload_goes_on_by_itself(
-    person, page, status
-):
+def test_an_upload_pauses_when_the_server_is_busy_and_then_continues(person, page, status):
     person.open_upload_page()
     answers = iter([status])
 
@@ -238,7 +236,7 @@ def test_a_server_that_asks_for_patience_gets_it_and_the_upload_goes_on_by_itsel
     person.expect_state("patient.jpg", "completed")
 
 
-def test_a_caption_that_failed_says_why_and_can_be_retried_there(person, gemini):
+def test_a_failed_caption_shows_the_reason_and_can_be_retried(person, gemini):
     gemini.script.append(REFUSAL)
     person.upload_failing("refused.jpg")
     row = person.row("refused.jpg")
@@ -250,7 +248,7 @@ def test_a_caption_that_failed_says_why_and_can_be_retried_there(person, gemini)
     expect(row).to_contain_text("A dog runs on a beach.")
 
 
-def test_a_setback_is_told_and_passes(person, gemini):
+def test_a_transient_error_is_shown_until_the_retry_succeeds(person, gemini):
     gemini.script.append(error(500, "INTERNAL"))
     person.choose(("later.jpg", new_jpeg()))
 
@@ -258,7 +256,7 @@ def test_a_setback_is_told_and_passes(person, gemini):
     person.expect_state("later.jpg", "completed", seconds=30)
 
 
-def test_outcomes_are_announced_politely(person, page):
+def test_results_are_announced_to_screen_readers(person, page):
     person.upload("told.jpg")
 
     announcer = page.locator("[data-part=announcer]")
@@ -266,7 +264,7 @@ def test_outcomes_are_announced_politely(person, page):
     expect(announcer).to_have_text("1 of 1 uploaded, 1 with caption.")
 
 
-def test_the_page_works_without_scripts(new_person):
+def test_the_page_works_without_javascript(new_person):
     person = new_person(java_script_enabled=False)
     page = person.page
     page.goto("/")
@@ -281,7 +279,7 @@ def test_the_page_works_without_scripts(new_person):
     expect(page.locator(".card").first).to_contain_text("plain.jpg")
 
 
-def test_the_plain_form_is_still_there_when_a_module_cannot_be_loaded(person, page):
+def test_the_plain_form_works_when_a_module_cannot_be_loaded(person, page):
     page.route("**/modules/upload_queue.js", lambda route: route.abort())
     page.goto("/")
 
@@ -291,5 +289,5 @@ def test_the_plain_form_is_still_there_when_a_module_cannot_be_loaded(person, pa
     page.get_by_role("button", name="Upload", exact=True).click()
 
     expect(page.locator(".messages")).to_contain_text("still.jpg: accepted.")
-    assert len(person.troubles) == 1  # It failed loudly.
-    person.troubles.clear()
+    assert len(person.script_errors) == 1  # The missing module is reported.
+    person.script_errors.clear()

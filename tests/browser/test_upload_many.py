@@ -1,4 +1,4 @@
-"""A hundred files at once, in the last module: the system is busy with them for a while."""
+"""A browser test with 100 files. It is in the last file, because it keeps the system busy."""
 
 import re
 
@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.person import new_jpeg
 
 
-def test_a_batch_of_100_files_arrives_whole(person, page):
+def test_all_of_100_files_are_uploaded(person, page):
     person.choose(*((f"{number}.jpg", new_jpeg()) for number in range(100)))
 
     expect(page.locator("[data-part=summary]")).to_contain_text(
