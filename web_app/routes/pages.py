@@ -26,7 +26,7 @@ from database.images import get_image
 from database.listing import ImageFilter
 from database.models import Status
 from database.session import session_scope
-from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
+from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE, HEIC, HEIF, TIFF
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import (
     BadRequestError,
@@ -48,6 +48,9 @@ from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadServ
 # counted instead of told.
 MAX_MESSAGES_BYTES = 2200
 
+# Some browsers cannot show these formats and show the thumbnail instead.
+_FORMATS_OF_SOME_BROWSERS = frozenset(each.content_type for each in (HEIC, HEIF, TIFF))
+
 pages = Blueprint("pages", __name__)
 
 
@@ -56,8 +59,9 @@ def show_upload_page() -> str:
     """The upload page."""
     return render_template(
         "upload.html",
-        accepted=[image_format.content_type for image_format in ACCEPTED_FORMATS],
-        accepted_sentence=ACCEPTED_FORMATS_SENTENCE,
+        # Some systems know the extension of a format and others its content type.
+        accept=",".join(f"{each.content_type},.{each.extension}" for each in ACCEPTED_FORMATS),
+        accepted_formats_sentence=ACCEPTED_FORMATS_SENTENCE,
         max_files=MAX_FILES,
         max_upload_bytes=current_dependencies().settings.max_upload_bytes,
         max_request_bytes=current_app.config["MAX_CONTENT_LENGTH"],
@@ -182,6 +186,7 @@ def _render_image(template: str, image_id: int) -> str:
         owner_id=owner_id,
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
+        is_shown_by_every_browser=image.content_type not in _FORMATS_OF_SOME_BROWSERS,
     )
 
 

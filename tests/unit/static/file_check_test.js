@@ -6,6 +6,7 @@ import assert from "node:assert/strict";
 import { checkFile, isSupportedImage } from "../../../web_app/static/modules/file_check.js";
 
 const MAX_BYTES = 2 * 1024 ** 2;
+const LIMITS = { maxBytes: MAX_BYTES, formats: "JPEG or PNG" };
 
 /** @param {string} text one character per byte */
 function bytes(text) {
@@ -18,13 +19,13 @@ function file(text) {
 }
 
 Deno.test("a JPEG is accepted", async () => {
-  assert.equal(await checkFile(file("\xff\xd8\xff\xe0..."), MAX_BYTES), null);
+  assert.equal(await checkFile(file("\xff\xd8\xff\xe0..."), LIMITS), null);
 });
 
 Deno.test("a file over the limit is rejected with its size and the limit", async () => {
   const large = new File([bytes("\xff\xd8\xff"), new Uint8Array(3 * 1024 ** 2)], "a.jpg");
 
-  const refusal = await checkFile(large, MAX_BYTES);
+  const refusal = await checkFile(large, LIMITS);
 
   assert.match(refusal ?? "", /^This file is 3\.1 MB\. The limit is 2 MB\./);
 });
@@ -32,11 +33,17 @@ Deno.test("a file over the limit is rejected with its size and the limit", async
 Deno.test("a file of exactly the limit is accepted", async () => {
   const exact = new File([bytes("\xff\xd8\xff"), new Uint8Array(MAX_BYTES - 3)], "a.jpg");
 
-  assert.equal(await checkFile(exact, MAX_BYTES), null);
+  assert.equal(await checkFile(exact, LIMITS), null);
+});
+
+Deno.test("a file of another kind is rejected with the supported formats", async () => {
+  const refusal = await checkFile(file("<!doctype html>"), LIMITS);
+
+  assert.equal(refusal, "We can’t read this kind of file. Save it as JPEG or PNG.");
 });
 
 Deno.test("an empty file is rejected", async () => {
-  assert.match(await checkFile(new File([], "a.jpg"), MAX_BYTES) ?? "", /^This file is empty/);
+  assert.match(await checkFile(new File([], "a.jpg"), LIMITS) ?? "", /^This file is empty/);
 });
 
 Deno.test("a file that the browser cannot read is rejected", async () => {
@@ -45,7 +52,7 @@ Deno.test("a file that the browser cannot read is rejected", async () => {
     throw new DOMException("gone", "NotReadableError");
   };
 
-  assert.match(await checkFile(unreadable, MAX_BYTES) ?? "", /cannot read this file/);
+  assert.match(await checkFile(unreadable, LIMITS) ?? "", /cannot read this file/);
 });
 
 for (

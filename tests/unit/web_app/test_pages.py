@@ -3,12 +3,15 @@
 import html
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import web_app
 from database.models import AnnotationSource, Job, Status
+from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from tests.support import factories
 from web_app.app import create_app
 from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
@@ -16,6 +19,8 @@ from web_app.routes.pages import PAGE_SIZE
 
 JPEG = factories.make_jpeg()
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+WEB_APP = Path(web_app.__file__).parent
+PAGE_SOURCES = [*WEB_APP.glob("templates/*.html"), *WEB_APP.glob("static/modules/*.js")]
 # What browsers keep of one cookie, its attributes included.
 MAX_COOKIE_BYTES = 4093
 HOSTILE = """<script>alert("x")</script> & ' onerror=alert(1)"""
@@ -559,7 +564,13 @@ def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
     assert (form["action"], form["method"]) == ("/upload", "post")
     assert form["enctype"] == "multipart/form-data"
     assert (chooser["name"], "multiple" in chooser) == ("image", True)
-    assert "image/jpeg" in chooser["accept"]
+    accepted = set(chooser["accept"].split(","))
+    assert accepted == {
+        accepted_by
+        for image_format in ACCEPTED_FORMATS
+        for accepted_by in (image_format.content_type, f".{image_format.extension}")
+    }
+    assert form["data-accepted-formats"] == ACCEPTED_FORMATS_SENTENCE
     assert page.all("label", **{"for": chooser["id"]})
     text = " ".join(" ".join(page.texts).split())
     assert "Up to 100 files at once" in text
@@ -694,6 +705,29 @@ def test_a_failed_half_says_why_and_a_setback_that_it_is_tried_again(show, add_r
     assert "Caption: The model is busy. We’ll keep trying; you don’t have to do anything." in text
     assert f"Thumbnail: It is damaged {HOSTILE}." in text
     assert "No thumbnail" in text
+
+
+@pytest.mark.parametrize(
+    ("content_type", "has_hint"),
+    [("image/jpeg", False), ("image/avif", False), ("image/heic", True), ("image/tiff", True)],
+)
+def test_a_format_that_some_browsers_cannot_show_has_a_hint(
+    client, add_row, content_type, has_hint
+):
+    page = client.get(f"/images/{add_row(**completed(content_type=content_type))}")
+
+    assert ("If your browser can’t show" in page.get_data(as_text=True)) == has_hint
+
+
+FORMAT_NAMES = {name for each in ACCEPTED_FORMATS for name in (each.name, each.content_type)}
+
+
+@pytest.mark.parametrize("path", PAGE_SOURCES, ids=lambda path: path.name)
+def test_no_template_and_no_script_has_its_own_list_of_formats(path):
+    text = path.read_text()
+    named = sorted(name for name in FORMAT_NAMES if re.search(rf"\b{name}\b", text))
+
+    assert len(named) < 3, f"{path} names {named}. Take the formats from imaging/formats.py."
 
 
 def test_the_page_of_an_image_that_was_never_stored_links_to_no_original(client, add_row):

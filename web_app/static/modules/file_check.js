@@ -2,7 +2,6 @@
 // only saves people the wait. The signatures are those of imaging/formats.py.
 
 const SIGNATURE_BYTES = 256;
-const FORMATS = "JPEG, PNG, GIF, WebP, AVIF, HEIC, TIFF or BMP";
 const TEXT_SIGNATURES = ["\xff\xd8\xff", "\x89PNG\r\n\x1a\n", "GIF87a", "GIF89a"];
 const TIFF_SIGNATURES = ["II*\0", "MM\0*", "II+\0", "MM\0+"];
 const HEIF_BRANDS = new Set(
@@ -14,10 +13,12 @@ const BMP_INFO_HEADER_SIZES = new Set([12, 40, 52, 56, 64, 108, 124]);
  * Return why the server would reject a file, or null if it may accept the file.
  *
  * @param {File} file
- * @param {number} maxBytes
+ * @param {object} limits
+ * @param {number} limits.maxBytes
+ * @param {string} limits.formats the supported formats, as a part of a sentence
  * @returns {Promise<string | null>}
  */
-export async function checkFile(file, maxBytes) {
+export async function checkFile(file, { maxBytes, formats }) {
   if (file.size > maxBytes) {
     const [size, limit] = [file.size, maxBytes].map(roundUpToTenths);
     return `This file is ${size} MB. The limit is ${limit} MB. Save a smaller copy and try again.`;
@@ -31,7 +32,7 @@ export async function checkFile(file, maxBytes) {
   } catch {
     return "Your browser cannot read this file. Check that it opens on your device.";
   }
-  return isSupportedImage(start) ? null : `We can’t read this kind of file. Save it as ${FORMATS}.`;
+  return isSupportedImage(start) ? null : `We can’t read this kind of file. Save it as ${formats}.`;
 }
 
 /**

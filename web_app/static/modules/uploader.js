@@ -29,7 +29,10 @@ class Uploader {
   /** @param {HTMLFormElement} form */
   constructor(form) {
     this.form = form;
-    this.maxBytes = getNumber(form, "maxUploadBytes");
+    this.limits = {
+      maxBytes: getNumber(form, "maxUploadBytes"),
+      formats: form.dataset.acceptedFormats ?? "",
+    };
     this.input = getPart(form, "input", HTMLInputElement);
     this.folderInput = getPart(form, "folder-input", HTMLInputElement);
     this.folderButton = getPart(form, "folder-button");
@@ -130,7 +133,7 @@ class Uploader {
 
   /** @param {UploadRow} row */
   async #check(row) {
-    const refusal = await checkFile(row.file, this.maxBytes);
+    const refusal = await checkFile(row.file, this.limits);
     if (row.state !== "checking") {
       return; // It was cancelled during the check.
     }
