@@ -27,7 +27,15 @@ Deno.test("a file over the limit is rejected with its size and the limit", async
 
   const refusal = await checkFile(large, LIMITS);
 
-  assert.match(refusal ?? "", /^This file is 3\.1 MB\. The limit is 2 MB\./);
+  assert.match(refusal ?? "", /^This file is 3 MB\. The limit is 2 MB\./);
+});
+
+Deno.test("a file just over the limit is shown as larger than the limit", async () => {
+  const larger = new File([new Uint8Array(MAX_BYTES + 1)], "a.jpg");
+
+  const refusal = await checkFile(larger, LIMITS);
+
+  assert.match(refusal ?? "", /^This file is 2\.1 MB\. The limit is 2 MB\./);
 });
 
 Deno.test("a file of exactly the limit is accepted", async () => {

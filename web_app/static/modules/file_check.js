@@ -20,8 +20,7 @@ const BMP_INFO_HEADER_SIZES = new Set([12, 40, 52, 56, 64, 108, 124]);
  */
 export async function checkFile(file, { maxBytes, formats }) {
   if (file.size > maxBytes) {
-    const [size, limit] = [file.size, maxBytes].map(roundUpToTenths);
-    return `This file is ${size} MB. The limit is ${limit} MB. Save a smaller copy and try again.`;
+    return `${describeSize(file.size, maxBytes)} Save a smaller copy and try again.`;
   }
   if (file.size === 0) {
     return "This file is empty or cannot be read. Check that it opens on your device.";
@@ -58,12 +57,15 @@ export function isSupportedImage(start) {
 }
 
 /**
- * Return a size in megabytes. A file just over the limit must not be shown as large as the limit.
+ * Compare the size of a file with the limit, in megabytes. A file just over the limit is shown as
+ * larger than the limit, although both would be rounded to the same number.
  *
  * @param {number} bytes
+ * @param {number} maxBytes
  */
-function roundUpToTenths(bytes) {
-  return Math.ceil(bytes / 1024 ** 2 * 10) / 10;
+function describeSize(bytes, maxBytes) {
+  const [size = 0, limit = 0] = [bytes, maxBytes].map((each) => Math.round(each / 1024 ** 2 * 10));
+  return `This file is ${Math.max(size, limit + 1) / 10} MB. The limit is ${limit / 10} MB.`;
 }
 
 /**
