@@ -1,4 +1,4 @@
-"""What people see, and the upload route that serves people and programs alike."""
+"""Tests of the pages, and of the upload route for people and programs."""
 
 import html
 import re
@@ -21,7 +21,7 @@ JPEG = factories.make_jpeg()
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
 WEB_APP = Path(web_app.__file__).parent
 PAGE_SOURCES = [*WEB_APP.glob("templates/*.html"), *WEB_APP.glob("static/modules/*.js")]
-# What browsers keep of one cookie, its attributes included.
+# The size that browsers keep of one cookie, including its attributes.
 MAX_COOKIE_BYTES = 4093
 HOSTILE = """<script>alert("x")</script> & ' onerror=alert(1)"""
 
@@ -31,7 +31,7 @@ def distinct_jpeg(number):
 
 
 class Page(HTMLParser):
-    """Elements, with their attributes, and text of an HTML page."""
+    """The elements, with their attributes, and the texts of an HTML page."""
 
     def __init__(self, response):
         super().__init__()
@@ -72,10 +72,10 @@ def is_instruction(sentence):
     return sentence.endswith(".") and re.search(rf"\b({words})\b", sentence)
 
 
-# Uploading as a program
+# Uploads by a program
 
 
-def test_an_upload_answers_with_a_result_and_links_that_work(client, send):
+def test_an_upload_returns_a_result_with_working_links(client, send):
     response = send(("beach.jpg", JPEG))
 
     [result] = response.json["results"]
@@ -114,12 +114,12 @@ def png_bomb():
 
 @pytest.fixture(params=REFUSED_FILES)
 def refused_file(request, png_bomb):
-    """Each file that cannot be accepted, with the status and the code that say why."""
+    """Return a file that is rejected, with the expected HTTP status and error code."""
     content, status, code = REFUSED_FILES[request.param]
     return png_bomb if content is None else content, status, code
 
 
-def test_a_refused_file_is_told_why_and_what_to_do(send, refused_file):
+def test_a_rejected_file_gets_a_reason_and_an_instruction(send, refused_file):
     content, status, code = refused_file
 
     response = send(("holiday.jpg", content))
@@ -133,7 +133,7 @@ def test_a_refused_file_is_told_why_and_what_to_do(send, refused_file):
     assert is_instruction(response.json["error"])
 
 
-def test_a_refused_file_leaves_the_others_of_its_upload_unharmed(send, refused_file, object_store):
+def test_a_rejected_file_does_not_affect_the_others_of_the_upload(send, refused_file, object_store):
     content, _status, code = refused_file
 
     response = send(("1.jpg", distinct_jpeg(1)), ("2.jpg", content), ("3.jpg", distinct_jpeg(3)))
@@ -146,7 +146,7 @@ def test_a_refused_file_leaves_the_others_of_its_upload_unharmed(send, refused_f
     assert len(object_store.objects) == 2
 
 
-def test_trouble_of_ours_outweighs_trouble_with_a_file(send, object_store):
+def test_a_server_error_decides_the_status_of_an_upload_with_rejected_files(send, object_store):
     object_store.is_away = True
 
     response = send(("1.jpg", b"text"), ("2.jpg", JPEG), ("3.jpg", b""))
@@ -166,7 +166,7 @@ def test_an_image_that_is_also_a_web_page_is_stored_and_linked_as_an_image_only(
     assert "type=image%2Fjpeg" in status["original_url"]
 
 
-def test_100_files_are_accepted_at_once_and_the_101st_is_told_so(send):
+def test_100_files_are_accepted_at_once_and_the_101st_is_rejected(send):
     response = send(*((f"{number}.jpg", distinct_jpeg(number)) for number in range(101)))
 
     results = response.json["results"]
@@ -177,7 +177,7 @@ def test_100_files_are_accepted_at_once_and_the_101st_is_told_so(send):
     assert is_instruction(results[100]["error"]["message"])
 
 
-def test_a_storage_that_is_away_is_told_and_the_row_says_so_too(client, send, read_rows):
+def test_an_unavailable_storage_is_reported_in_the_response_and_in_the_row(client, send, read_rows):
     client.application.extensions["image_annotation"].object_store.is_away = True
 
     response = send(("beach.jpg", JPEG))
@@ -192,7 +192,7 @@ def test_a_storage_that_is_away_is_told_and_the_row_says_so_too(client, send, re
     assert (status["original_url"], status["thumbnail_url"]) == (None, None)
 
 
-def test_a_database_that_is_away_is_told(away_client, send):
+def test_an_unavailable_database_is_reported(away_client, send):
     response = send(("beach.jpg", JPEG), by=away_client)
 
     assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
@@ -200,7 +200,7 @@ def test_a_database_that_is_away_is_told(away_client, send):
     assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
 
 
-# No file, no form
+# Uploads without a file or a form
 
 
 @pytest.mark.parametrize(
@@ -221,7 +221,7 @@ def test_a_database_that_is_away_is_told(away_client, send):
         ),
     ],
 )
-def test_an_upload_without_a_file_is_told_to_choose_one(client, data, content_type):
+def test_an_upload_without_a_file_asks_for_one(client, data, content_type):
     response = client.post(
         "/upload", data=data, content_type=content_type, headers={"Accept": "application/json"}
     )
@@ -231,20 +231,20 @@ def test_an_upload_without_a_file_is_told_to_choose_one(client, data, content_ty
     assert is_instruction(response.json["error"])
 
 
-def test_the_empty_part_of_a_browser_in_which_nothing_was_chosen_is_no_file(send):
+def test_the_empty_part_of_a_form_without_a_choice_is_not_a_file(send):
     response = send(("", b""))
 
     assert (response.status_code, response.json["code"]) == (400, "no_file")
 
 
-def test_a_file_in_another_field_is_told_the_fields_name(send):
+def test_a_file_in_another_field_gets_the_name_of_the_field(send):
     response = send(("beach.jpg", JPEG), field="file")
 
     assert (response.status_code, response.json["code"]) == (400, "no_file")
     assert "“image”" in response.json["error"]
 
 
-def test_a_file_without_a_name_is_a_file_all_the_same(send):
+def test_a_file_without_a_name_is_accepted(send):
     response = send(("", JPEG))
 
     assert response.status_code == 201
@@ -261,7 +261,7 @@ def test_a_file_without_a_name_is_a_file_all_the_same(send):
         b"--x\r\n" * 50,
     ],
 )
-def test_a_malformed_form_is_told_so(client, body):
+def test_a_malformed_form_is_rejected(client, body):
     response = client.post(
         "/upload",
         data=body,
@@ -274,7 +274,7 @@ def test_a_malformed_form_is_told_so(client, body):
 
 
 @pytest.mark.parametrize("content_type", ["multipart/form-data", "multipart/form-data; boundary=é"])
-def test_a_form_without_a_usable_boundary_is_told_so(client, content_type):
+def test_a_form_without_a_valid_boundary_is_rejected(client, content_type):
     response = client.post(
         "/upload", data=JPEG, content_type=content_type, headers={"Accept": "application/json"}
     )
@@ -307,7 +307,7 @@ def test_a_form_without_a_usable_boundary_is_told_so(client, content_type):
         max_size=14,
     )
 )
-def test_no_body_however_mangled_is_an_error_of_the_server(client, pieces):
+def test_no_malformed_body_causes_a_server_error(client, pieces):
     response = client.post(
         "/upload",
         data=b"".join(pieces),
@@ -319,7 +319,7 @@ def test_no_body_however_mangled_is_an_error_of_the_server(client, pieces):
     assert response.json
 
 
-def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
+def test_a_body_over_the_limit_is_rejected_before_it_is_read(client):
     response = client.post(
         "/upload",
         input_stream=None,
@@ -332,7 +332,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_read(client):
     assert is_instruction(response.json["error"])
 
 
-def test_a_form_of_very_many_parts_is_refused(send):
+def test_a_form_with_more_than_1000_parts_is_rejected(send):
     response = send(*((f"{number}.jpg", b"") for number in range(1001)))
 
     assert (response.status_code, response.json["code"]) == (413, "request_too_large")
@@ -365,7 +365,7 @@ def test_a_hostile_file_name_is_stored_and_shown_as_text(client, send, sent, kep
     assert "<script>" not in gallery
 
 
-def test_a_name_of_300_characters_is_cut_and_keeps_its_extension(client, send):
+def test_a_name_of_300_characters_is_shortened_and_keeps_its_extension(client, send):
     name = "holiday/" + '<script>"🏖' * 29 + ".jpeg"
 
     [result] = send((name, JPEG)).json["results"]
@@ -380,7 +380,7 @@ def test_a_name_of_300_characters_is_cut_and_keeps_its_extension(client, send):
 
 
 @pytest.mark.parametrize("escaped", ["%ED%A0%80", "%00%0A", "%FF%FE", "%E2%80%AE"])
-def test_a_percent_encoded_name_cannot_smuggle_anything_in(client, escaped):
+def test_a_percent_encoded_name_cannot_contain_control_characters(client, escaped):
     body = (
         b'--x\r\nContent-Disposition: form-data; name="image"; '
         b"filename*=utf-8''a%b.jpg\r\n\r\n%b\r\n--x--\r\n" % (escaped.encode(), JPEG)
@@ -397,17 +397,17 @@ def test_a_percent_encoded_name_cannot_smuggle_anything_in(client, escaped):
     assert re.fullmatch("a\ufffd*.jpg", response.json["results"][0]["filename"])
 
 
-def test_a_name_that_is_not_utf_8_is_told_so(send):
+def test_a_name_that_is_not_utf_8_is_rejected(send):
     response = send(("1.jpg", JPEG), ("pl\u00e4ya.jpg".encode("latin-1"), distinct_jpeg(1)))
 
     assert (response.status_code, response.json["code"]) == (400, "malformed_form")
     assert "UTF-8" in response.json["error"]
 
 
-# Uploading without scripts
+# Uploads without JavaScript
 
 
-def test_a_form_leads_to_the_gallery_with_a_message_for_each_file(client, send_page):
+def test_a_form_redirects_to_the_gallery_with_a_message_for_each_file(client, send_page):
     response = send_page(
         ("<b>1</b>.jpg", JPEG), ("2.jpg", b"text"), ("3.jpg", JPEG), ("4.jpg", b"")
     )
@@ -422,7 +422,7 @@ def test_a_form_leads_to_the_gallery_with_a_message_for_each_file(client, send_p
     assert messages(client.get("/gallery")) == []
 
 
-def test_a_form_without_a_choice_gets_a_page_that_says_what_to_do(send_page):
+def test_a_form_without_a_choice_gets_a_page_with_an_instruction(send_page):
     response = send_page(("", b""))
 
     assert response.status_code == 400
@@ -430,7 +430,7 @@ def test_a_form_without_a_choice_gets_a_page_that_says_what_to_do(send_page):
     assert "Choose at least one" in response.get_data(as_text=True)
 
 
-def test_a_form_whose_files_are_all_refused_leads_to_the_gallery_too(client, send_page):
+def test_a_form_with_only_rejected_files_redirects_to_the_gallery_too(client, send_page):
     response = send_page(("a.jpg", b"text"))
 
     assert response.status_code == 303
@@ -438,7 +438,7 @@ def test_a_form_whose_files_are_all_refused_leads_to_the_gallery_too(client, sen
 
 
 @pytest.mark.parametrize("is_accepted", [True, False])
-def test_no_cookie_is_larger_than_browsers_keep_even_after_101_files_with_emoji_names(
+def test_no_cookie_is_too_large_for_browsers_after_101_files_with_emoji_names(
     client, send_page, is_accepted
 ):
     names = [f"{'🏖🚀🎈🦊' * 60}{number}.jpg" for number in range(101)]
@@ -447,7 +447,7 @@ def test_no_cookie_is_larger_than_browsers_keep_even_after_101_files_with_emoji_
         for number, name in enumerate(names)
     ]
 
-    for _ in range(2):  # The messages of the first are never looked at.
+    for _ in range(2):  # The messages of the first upload stay unread.
         response = send_page(*files)
         assert response.status_code == 303
         for cookie in response.headers.getlist("Set-Cookie"):
@@ -459,7 +459,7 @@ def test_no_cookie_is_larger_than_browsers_keep_even_after_101_files_with_emoji_
     assert len(shown) - 1 + int(count) == 101
 
 
-def test_what_went_wrong_is_told_before_what_went_well(client, send_page):
+def test_messages_about_rejected_files_come_first(client, send_page):
     files = [(f"{'long name ' * 6}{number}.jpg", distinct_jpeg(number)) for number in range(60)]
 
     send_page(*files, ("last.jpg", b"text"))
@@ -469,7 +469,7 @@ def test_what_went_wrong_is_told_before_what_went_well(client, send_page):
     assert message.startswith("last.jpg")
 
 
-# JSON or a page
+# JSON or HTML
 
 
 @pytest.mark.parametrize(
@@ -485,9 +485,7 @@ def test_what_went_wrong_is_told_before_what_went_well(client, send_page):
         ("", False),
     ],
 )
-def test_programs_that_name_json_get_it_and_everybody_else_gets_pages(
-    client, send, accept, is_json
-):
+def test_clients_that_accept_json_get_json_and_all_others_get_html(client, send, accept, is_json):
     uploaded = send(("beach.jpg", JPEG), accept=accept)
     refused = client.get("/nowhere", headers={"Accept": accept})
 
@@ -499,7 +497,7 @@ def test_programs_that_name_json_get_it_and_everybody_else_gets_pages(
 # Owners
 
 
-def test_a_first_upload_answers_with_a_token_and_a_cookie_of_the_same_value(client, send):
+def test_a_first_upload_returns_a_token_and_sets_a_cookie_with_the_same_value(client, send):
     response = send(("beach.jpg", JPEG))
 
     cookie = client.get_cookie("owner")
@@ -508,7 +506,7 @@ def test_a_first_upload_answers_with_a_token_and_a_cookie_of_the_same_value(clie
     assert cookie.path == "/"
 
 
-def test_the_cookie_is_secure_where_the_connection_is(client, send):
+def test_the_cookie_is_secure_over_https(client, send):
     send(("beach.jpg", JPEG), base_url="https://images.test")
 
     assert client.get_cookie("owner", domain="images.test").secure
@@ -523,7 +521,7 @@ def test_a_later_upload_keeps_the_owner(client, send):
     assert "Set-Cookie" not in response.headers
 
 
-def test_a_bearer_token_names_the_owner_without_any_cookie(app, send):
+def test_a_bearer_token_identifies_the_owner_without_a_cookie(app, send):
     first = send(("beach.jpg", JPEG))
     program = app.test_client(use_cookies=False)
     bearer = {"Authorization": f"Bearer {first.json['owner_token']}"}
@@ -537,7 +535,7 @@ def test_a_bearer_token_names_the_owner_without_any_cookie(app, send):
     assert "Set-Cookie" not in again.headers
 
 
-def test_another_owners_same_image_is_accepted(app, send):
+def test_the_same_image_of_another_owner_is_accepted(app, send):
     mine = send(("beach.jpg", JPEG))
     theirs = send(("beach.jpg", JPEG), by=app.test_client())
 
@@ -546,7 +544,7 @@ def test_another_owners_same_image_is_accepted(app, send):
 
 
 @pytest.mark.parametrize("header", ["Bearer nonsense", "Bearer", "Bearer a=b", "bearer é"])
-def test_an_invalid_bearer_token_is_refused_and_nothing_is_stored(send, read_rows, header):
+def test_an_invalid_bearer_token_is_rejected_and_nothing_is_stored(send, read_rows, header):
     response = send(("beach.jpg", JPEG), headers={"Authorization": header})
 
     assert (response.status_code, response.json["code"]) == (401, "invalid_owner_token")
@@ -556,7 +554,7 @@ def test_an_invalid_bearer_token_is_refused_and_nothing_is_stored(send, read_row
 # The gallery
 
 
-def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
+def test_the_upload_page_has_a_form_with_the_accepted_formats_and_limits(client):
     page = Page(client.get("/"))
 
     [form] = page.all("form")
@@ -574,17 +572,19 @@ def test_the_upload_page_says_what_is_accepted_and_where_to_send_it(client):
     assert page.all("label", **{"for": chooser["id"]})
     text = " ".join(" ".join(page.texts).split())
     assert "Up to 100 files at once" in text
-    assert "All files together: up to 100 MB." in text  # Where no script sends each by itself.
+    assert (
+        "All files together: up to 100 MB." in text
+    )  # Without JavaScript, one request holds all files.
 
 
-def test_an_empty_gallery_says_what_to_do(client):
+def test_an_empty_gallery_links_to_the_upload_page(client):
     page = Page(client.get("/gallery"))
 
     assert "Upload your first image" in page.texts
     assert page.next_link is None
 
 
-def test_the_gallery_shows_the_newest_first_24_to_a_page(client, add_row):
+def test_the_gallery_shows_24_images_per_page_newest_first(client, add_row):
     ids = [add_row() for _ in range(PAGE_SIZE + 1)]
 
     page = Page(client.get("/gallery"))
@@ -594,13 +594,13 @@ def test_the_gallery_shows_the_newest_first_24_to_a_page(client, add_row):
 
 
 @pytest.mark.parametrize(("count", "page_sizes"), [(24, [24]), (25, [24, 1]), (60, [24, 24, 12])])
-def test_a_walk_through_the_pages_meets_every_image_once(client, add_row, count, page_sizes):
+def test_the_pages_of_the_gallery_show_every_image_once(client, add_row, count, page_sizes):
     ids = [add_row() for _ in range(count)]
     seen, sizes, link = [], [], "/gallery"
 
     while link:
         page = Page(client.get(link))
-        add_row()  # What arrives meanwhile moves nothing.
+        add_row()  # A new image does not move the others.
         seen += page.image_ids
         sizes.append(len(page.image_ids))
         link = page.next_link
@@ -610,14 +610,14 @@ def test_a_walk_through_the_pages_meets_every_image_once(client, add_row, count,
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "!", "MA", "LTE", "MQ==", "é", "9" * 5000])
-def test_a_cursor_of_somebody_elses_making_is_refused(client, cursor):
+def test_an_invalid_cursor_is_rejected(client, cursor):
     response = client.get("/gallery", query_string={"cursor": cursor})
 
     assert response.status_code == 400
     assert "Start again from the first page." in response.get_data(as_text=True)
 
 
-def test_a_cursor_past_the_last_image_leads_back(client):
+def test_the_page_after_the_last_image_links_to_the_gallery(client):
     page = Page(client.get("/gallery?cursor=1"))
 
     assert "There are no older images." in page.texts
@@ -643,7 +643,7 @@ def completed(**columns):
 
 @pytest.fixture(params=["/gallery", "/images/{image_id}"])
 def show(client, request):
-    """Shows an image in the gallery, and on its own page."""
+    """Return a function that shows an image, in the gallery or on its own page."""
     return lambda image_id: Page(client.get(request.param.format(image_id=image_id)))
 
 
@@ -659,7 +659,7 @@ def test_a_caption_is_shown_as_text_and_its_alt_text_on_the_thumbnail(show, add_
     assert {"dog", "beach"} <= set(page.texts)
 
 
-def test_without_an_alt_text_the_caption_stands_in_for_it(show, add_row):
+def test_without_an_alt_text_the_caption_is_the_alt_attribute(show, add_row):
     [thumbnail] = show(add_row(**completed(alt_text=None))).all("img")
 
     assert thumbnail["alt"] == "A dog runs along a beach."
@@ -677,7 +677,7 @@ def test_hostile_words_are_shown_and_never_run(show, add_row):
     assert page.texts.count(HOSTILE) >= 3
 
 
-def test_a_pending_image_says_so_and_its_page_looks_again(show, add_row):
+def test_a_pending_image_has_placeholders_and_its_page_reloads(show, add_row):
     page = show(add_row())
 
     assert "Writing a caption…" in page.texts
@@ -685,11 +685,11 @@ def test_a_pending_image_says_so_and_its_page_looks_again(show, add_row):
     assert page.all("meta", **{"http-equiv": "refresh"})
 
 
-def test_a_finished_image_does_not_reload_its_page(show, add_row):
+def test_the_page_of_a_completed_image_does_not_reload(show, add_row):
     assert show(add_row(**completed())).all("meta", **{"http-equiv": "refresh"}) == []
 
 
-def test_a_failed_half_says_why_and_a_setback_that_it_is_tried_again(show, add_row):
+def test_a_failed_job_shows_its_reason_and_a_pending_one_that_it_is_retried(show, add_row):
     page = show(
         add_row(
             annotation_status=Status.PENDING,
@@ -730,7 +730,7 @@ def test_no_template_and_no_script_has_its_own_list_of_formats(path):
     assert len(named) < 3, f"{path} names {named}. Take the formats from imaging/formats.py."
 
 
-def test_the_page_of_an_image_that_was_never_stored_links_to_no_original(client, add_row):
+def test_the_page_of_an_image_without_a_stored_original_has_no_link_to_it(client, add_row):
     failed = {
         f"{job}_{name}": value
         for job in Job
@@ -743,7 +743,7 @@ def test_the_page_of_an_image_that_was_never_stored_links_to_no_original(client,
 
 
 @pytest.mark.parametrize("image_id", ["1", "0", "-1", "abc", "1.5", "%00", "9" * 19, "9" * 5000])
-def test_an_image_that_does_not_exist_is_a_page_that_says_so(client, image_id):
+def test_an_unknown_image_gets_a_not_found_page(client, image_id):
     response = client.get(f"/images/{image_id}")
 
     assert (response.status_code, response.mimetype) == (404, "text/html")
@@ -751,7 +751,7 @@ def test_an_image_that_does_not_exist_is_a_page_that_says_so(client, image_id):
 
 
 @pytest.mark.parametrize("path", ["/", "/gallery", "/images/{image_id}", "/nowhere"])
-def test_a_site_notice_stands_on_every_page_as_text(
+def test_a_site_notice_is_on_every_page_as_text(
     settings, object_store, event_bus, session_factory, add_row, path
 ):
     settings = settings.model_copy(update={"site_notice": "Captions are <local> today."})
@@ -767,15 +767,15 @@ def test_a_site_notice_stands_on_every_page_as_text(
     assert "Captions are &lt;local&gt; today." in response.get_data(as_text=True)
 
 
-def test_without_a_site_notice_there_is_no_empty_frame_for_it(client):
+def test_without_a_site_notice_there_is_no_element_for_it(client):
     assert "notice" not in client.get("/").get_data(as_text=True)
 
 
-# When the database is away
+# An unavailable database
 
 
 @pytest.mark.parametrize("path", ["/gallery", "/images/1"])
-def test_a_page_that_needs_the_database_asks_for_patience(away_client, path):
+def test_a_page_that_needs_the_database_asks_to_try_again(away_client, path):
     response = away_client.get(path)
 
     assert (response.status_code, response.mimetype) == (503, "text/html")
@@ -787,14 +787,14 @@ def test_the_upload_page_needs_no_database(away_client):
     assert away_client.get("/").status_code == 200
 
 
-def test_a_message_of_a_failed_upload_is_shown_even_then(away_client, send_page):
+def test_a_message_of_a_failed_upload_is_shown_without_a_database(away_client, send_page):
     response = send_page(("beach.jpg", JPEG), by=away_client)
 
     assert response.status_code == 303
     assert [outcome for outcome, _ in messages(away_client.get("/gallery"))] == ["rejected"]
 
 
-# What the tests themselves rely on
+# Assumptions of these tests
 
 
 def test_the_session_holds_messages_and_nothing_else(client, send_page):
