@@ -1,4 +1,4 @@
-"""The web application: takes uploads in, shows what became of them."""
+"""Create and configure the Flask application."""
 
 from flask import Flask, Response
 from flask_compress import Compress
@@ -26,12 +26,12 @@ from web_app.routes.request import BoundedRequest, ImageIDConverter
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
-# All files of one request may be as long together as this many of the longest. Each waits on the
-# disk until it is stored, and every thread may hold a request's worth.
+# The files of one request may together be as large as this many files of the maximum size. They are
+# on the disk until they are stored, and each thread may hold one request.
 MAX_LARGEST_FILES = 5
-# What a form adds around its files: boundaries, headers, file names.
+# The size of a form without its files: boundaries, headers, file names.
 _FORM_OVERHEAD_BYTES = 1024 * 1024
-# Shorter answers fit in one packet either way.
+# Shorter responses fit into one packet without compression.
 _COMPRESS_MIN_BYTES = 1024
 
 
@@ -42,7 +42,7 @@ def create_app(
     event_bus: EventBus | None = None,
     session_factory: sessionmaker[Session] | None = None,
 ) -> Flask:
-    """Join the application's parts. Whatever is not given is built from the environment."""
+    """Create the application. Parts that are not passed are built from the settings."""
     settings = settings or Settings()
     object_store = object_store or _object_store(settings)
     session_factory = session_factory or create_session_factory(create_database_engine(settings))
@@ -64,11 +64,11 @@ def create_app(
         readiness=Readiness.of(session_factory, object_store),
         sign_in=_sign_in(settings),
     )
-    # What is registered first sees an answer last: it is compressed when it is whole.
+    # after_request handlers run in reverse order, so compression, registered first, runs last.
     Compress(app)
     set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)
-    # A request passes these in this order. All but the last leave its body alone.
+    # Requests pass these checks in this order. Only the last one reads the body.
     refuse_other_hosts(app, settings.allowed_hosts)
     require_sign_in(app)
     limit_requests(app, settings)
@@ -82,17 +82,17 @@ def create_app(
 
 
 def _secret_key(settings: Settings) -> str:
-    """What signs cookies and tokens, read once: all processes must go on with the same one.
+    """Return the key that signs cookies and tokens. All processes must use the same one.
 
     Raises:
-        ValueError: the secret is too short to keep anything.
+        ValueError: the secret is too short to be safe.
     """
     if settings.flask_secret_key is not None:
         return settings.flask_secret_key.get_secret_value()
     key = fetch_secret(settings.flask_secret_arn or "")
     if len(key) < MIN_SECRET_CHARACTERS:
         raise ValueError(
-            "The secret that FLASK_SECRET_ARN names is too short: it needs at least "
+            "The secret that FLASK_SECRET_ARN names is too short. Use at least "
             f"{MIN_SECRET_CHARACTERS} characters."
         )
     return key
@@ -117,8 +117,8 @@ def _event_bus(settings: Settings) -> EventBus:
 
 
 def _forbid_shared_caching(response: Response) -> Response:
-    """Pages hold one person's links and errors pass; neither belongs in anybody else's cache."""
+    """Forbid shared caching of pages, which contain private links, and any caching of errors."""
     if "Cache-Control" not in response.headers:
-        may_be_kept = response.status_code < 300 or response.status_code == 304
-        response.headers["Cache-Control"] = "private, no-cache" if may_be_kept else "no-store"
+        is_cacheable = response.status_code < 300 or response.status_code == 304
+        response.headers["Cache-Control"] = "private, no-cache" if is_cacheable else "no-store"
     return response

@@ -1,4 +1,4 @@
-"""What a request needs that outlives it, joined once in `create_app`."""
+"""The objects that all requests share. `create_app` builds them once."""
 
 from dataclasses import dataclass
 
@@ -17,24 +17,24 @@ EXTENSION = "image_annotation"
 
 @dataclass(frozen=True)
 class Dependencies:
-    """The application's settings, storage, bus and database."""
+    """Settings, clients of other systems, and the database."""
 
     settings: Settings
     object_store: ObjectStore
     event_bus: EventBus
     session_factory: sessionmaker[Session]
     readiness: Readiness
-    sign_in: SignIn | None  # None: everybody is whom their cookie or token names.
+    sign_in: SignIn | None  # None: the owner cookie or token identifies the owner.
 
 
 def current_dependencies() -> Dependencies:
-    """The services of the application that answers this request."""
+    """Return the dependencies of the application that handles this request."""
     dependencies: Dependencies = current_app.extensions[EXTENSION]
     return dependencies
 
 
 def owner_actions(owner_id: str | None) -> OwnerActions:
-    """Where this owner changes their images."""
+    """Return the actions of this owner."""
     dependencies = current_dependencies()
     return OwnerActions(
         dependencies.session_factory, dependencies.object_store, dependencies.event_bus, owner_id

@@ -1,23 +1,23 @@
-"""What the web application can refuse or fail to do, with the HTTP status that says so.
+"""The errors of the web application, with their HTTP statuses.
 
 WebError                          `str(error)` is a sentence for a person, `code` for a program
 ├── UploadRejectedError           this file cannot be accepted as it is           4xx
-├── BadRequestError               the request itself makes no sense               400
-├── HostNotAllowedError           it was sent to a name that is not ours          400
-├── CSRFError                     a cookie came without the page's token          400
-├── InvalidOwnerTokenError        `Authorization` holds no token of ours          401
-├── NotSignedInError              the load balancer has not signed it             401
-├── NotOwnerError                 the image is somebody else's                    403
-├── ConflictError                 the image is not in a state for that            409
-├── InvalidEditError              these words cannot be taken                     422
-├── RateLimitedError              one client asks too often; wait, try again      429
-├── StorageUnavailableError       S3 refused, or did not answer                   502
-└── SignInUnavailableError        the key to check a signature cannot be had      503
+├── BadRequestError               a parameter or the body is not valid            400
+├── HostNotAllowedError           the host name is not one of this site           400
+├── CSRFError                     a cookie came without the CSRF token            400
+├── InvalidOwnerTokenError        the bearer token is not valid                   401
+├── NotSignedInError              there is no valid token of the load balancer    401
+├── NotOwnerError                 the image belongs to another owner              403
+├── ConflictError                 the state of the image does not allow this      409
+├── InvalidEditError              a text is too long, or there are too many tags  422
+├── RateLimitedError              too many requests; wait and retry               429
+├── StorageUnavailableError       S3 rejected the request or did not answer       502
+└── SignInUnavailableError        the public key could not be fetched             503
 """
 
 
 class WebError(Exception):
-    """Root of this package's errors."""
+    """The base class of this package's errors."""
 
     retry_after_seconds: int | None = None
 
@@ -28,22 +28,22 @@ class WebError(Exception):
 
 
 class UploadRejectedError(WebError):
-    """One file of an upload cannot be accepted. The sentence says what to do about it."""
+    """One file of an upload cannot be accepted. The message says what to do."""
 
 
 class BadRequestError(WebError):
-    """A parameter is missing or makes no sense."""
+    """A parameter or the body is missing or not valid."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code, http_status=400)
 
 
 class HostNotAllowedError(WebError):
-    """The request names a host that this site does not answer for."""
+    """The host name of the request is not one of this site."""
 
     def __init__(self) -> None:
         super().__init__(
-            "This site does not answer under that name. Check the address.",
+            "This site does not use this host name. Check the address.",
             code="host_not_allowed",
             http_status=400,
         )
@@ -54,64 +54,66 @@ class InvalidOwnerTokenError(WebError):
 
     def __init__(self) -> None:
         super().__init__(
-            "This owner token is not valid here. Send the owner_token that an upload answered "
-            "with, or none.",
+            "This owner token is not valid. Send the owner_token from the response to your first "
+            "upload, or no token.",
             code="invalid_owner_token",
             http_status=401,
         )
 
 
 class NotSignedInError(WebError):
-    """The request did not come through the sign-in, or did so too long ago."""
+    """The request has no valid token of the load balancer, or it expired."""
 
     def __init__(self) -> None:
         super().__init__(
-            "You are not signed in. Open this site by its own address and sign in there.",
+            "You are not signed in. Open this site at its own address and sign in there.",
             code="not_signed_in",
             http_status=401,
         )
 
 
 class CSRFError(WebError):
-    """A changing request named its owner by the cookie, and did not come from a page of ours."""
+    """A changing request has an owner cookie but no valid CSRF token of a page."""
 
     def __init__(self) -> None:
         super().__init__(
-            "This page is too old to be sent. Reload it and try again.",
+            "This page has expired. Reload it and try again.",
             code="csrf_failed",
             http_status=400,
         )
 
 
 class NotOwnerError(WebError):
-    """Anyone may look; only the owner may change."""
+    """Only the owner may change an image."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Only the owner of an image may do that.", code="not_owner", http_status=403
+            "This image belongs to someone else. Only its owner can change it.",
+            code="not_owner",
+            http_status=403,
         )
 
 
 class ConflictError(WebError):
-    """The request is sound, and the image is not in a state for it."""
+    """The request is valid, but the state of the image does not allow it."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message, code=code, http_status=409)
 
 
 class InvalidEditError(WebError):
-    """The words are too long, or too many."""
+    """A text is too long, or there are too many tags."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="invalid_edit", http_status=422)
 
 
 class RateLimitedError(WebError):
-    """One client has made too many requests within a minute."""
+    """One client sent too many requests within a minute."""
 
     def __init__(self, retry_after_seconds: int) -> None:
         super().__init__(
-            f"That was a lot at once. Please wait {_seconds(retry_after_seconds)}, then go on.",
+            f"Too many requests. Wait {_seconds(retry_after_seconds)} and try again.",
             code="rate_limited",
             http_status=429,
         )
@@ -119,22 +121,22 @@ class RateLimitedError(WebError):
 
 
 class StorageUnavailableError(WebError):
-    """The image storage did not answer, or refused."""
+    """S3 did not answer, or rejected the request."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The image storage did not answer. Please try again in a moment.",
+            "The image storage did not answer. Try again in a moment.",
             code="storage_unavailable",
             http_status=502,
         )
 
 
 class SignInUnavailableError(WebError):
-    """The load balancer's public key could not be fetched, so nobody can be recognised."""
+    """The load balancer's public key could not be fetched, so no token can be verified."""
 
     def __init__(self) -> None:
         super().__init__(
-            "Your sign-in could not be checked just now. Please try again in a moment.",
+            "Your sign-in could not be checked. Try again in a moment.",
             code="sign_in_unavailable",
             http_status=503,
         )

@@ -1,31 +1,30 @@
-"""How gunicorn serves the application. The address comes from the command line, `--bind`."""
+"""Configure gunicorn. The address is set on the command line with `--bind`."""
 
 import multiprocessing
 
-# Requests wait for the database and for S3, so each process has threads; a process for each core
-# does what Python itself must do: templates, hashes, signatures. Each takes about 120 MB at rest.
-# Sixteen threads are as many connections to the database as a process may hold (POOL_SIZE).
-# Loading the application before the processes part would save 95 of 212 MB, and half of 4 s of
-# processor time at the start. It is not done: what a process cleans up at its end would be the
-# others' too (assets.py), and a server starts seldom.
+# Requests wait for the database and for S3, so each process has several threads. One process for
+# each core does the work that needs Python itself: templates, hashes and signatures. A process uses
+# about 120 MB at rest. The number of threads equals the size of a process's connection pool
+# (POOL_SIZE). `preload_app` would save memory and start-up time, but the processes would share what
+# each of them removes at its end (assets.py).
 worker_class = "gthread"
 workers = max(2, multiprocessing.cpu_count())
 threads = 16
-# Nobody manages a running server; its socket would lie in a home directory that a container may
-# not have, and two servers of one account would share it.
+# The control socket would be in a home directory, which a container may not have, and two servers
+# of one account would share it.
 control_socket_disable = True
 
-# Who the client is and how it came, the application asks its proxies itself (TRUSTED_PROXY_COUNT).
-# Left alone, gunicorn would believe X-Forwarded-Proto from whoever asks from this machine.
+# The application derives the client's address and scheme from its trusted proxies
+# (TRUSTED_PROXY_COUNT). By default gunicorn trusts X-Forwarded-Proto from this machine.
 forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
-# Whom the load balancer has let sign in, it says in a header of up to 11 kB.
+# The load balancer sends the signed-in user in a header of up to 11 KB.
 limit_request_field_size = 16 * 1024 - 1
 
-# A thread that reads a slow upload does not block its worker's heartbeat, so this bounds a hung
-# process and nothing else.
+# A thread that reads a slow upload does not block the heartbeat of its process, so this time-out
+# ends processes that hang, and no slow upload.
 timeout = 60
 graceful_timeout = 30
-# Longer than the load balancer keeps an idle connection (60 s), so that it is never the one to
-# send a request into a connection that was just closed.
+# Longer than the idle time-out of the load balancer (60 s), so that it never sends a request on a
+# connection that was just closed.
 keepalive = 75

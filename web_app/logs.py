@@ -1,4 +1,4 @@
-"""Logs as lines of JSON on standard output, like those of the functions."""
+"""Configure logging as JSON lines on standard output, like the functions' logs."""
 
 import logging
 import sys
@@ -7,9 +7,9 @@ from pythonjsonlogger.json import JsonFormatter
 
 
 def configure_logging(level: str) -> None:
-    """Send every record, its `extra` fields included, to standard output as one line of JSON.
+    """Write each record, with its `extra` fields, as one line of JSON to standard output.
 
-    JSON also keeps a hostile file name from starting a line of its own.
+    JSON escapes line breaks, so a hostile file name cannot begin a new line of the log.
     """
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(

@@ -1,4 +1,4 @@
-"""What the web application reads from the environment. Only this module does."""
+"""The settings of the web application. Only this module reads the environment."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -15,10 +15,10 @@ _LOAD_BALANCER_ARN = re.compile(
 
 
 class Settings(DatabaseSettings):
-    """Sizes are in bytes, pixels and seconds, as their names say."""
+    """The settings of the web application; the units are in the names."""
 
-    # Signs the owner cookie and the owner tokens: itself, or the secret that holds it. There is no
-    # default: without either, nothing starts.
+    # The key that signs owner cookies and owner tokens, or the secret that contains it. There is no
+    # default: without one of the two, the application does not start.
     flask_secret_key: SecretStr | None = Field(None, min_length=MIN_SECRET_CHARACTERS)
     flask_secret_arn: str | None = None
     s3_image_bucket: str
@@ -27,26 +27,26 @@ class Settings(DatabaseSettings):
     max_image_pixels: int = Field(100_000_000, ge=1_000_000, le=400_000_000)
     thumbnail_width: int = Field(400, ge=16, le=2048)
     thumbnail_height: int = Field(400, ge=16, le=2048)
-    # A presigned URL dies with the credentials that signed it, whatever it says of itself, so it
-    # is made at each reading and lives for minutes.
+    # A presigned URL expires with the credentials that signed it, even before its own expiry time,
+    # so URLs are signed when they are needed and expire within minutes.
     presigned_url_seconds: int = Field(300, ge=10, le=3600)
-    # The bus on which work is asked for again.
+    # The event bus on which the retry of a job is requested.
     event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
-    # Proxies of ours between the clients and this application; none of them is believed unasked.
+    # The number of trusted proxies between the clients and this application.
     trusted_proxy_count: int = Field(0, ge=0, le=10)
-    # Names to answer to, with commas between them; ".example.org" is every name below it.
+    # The accepted host names, separated by commas; ".example.org" includes all its subdomains.
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    # Of one client, in each process; 0 is no limit. A page that sends a folder of photos, or shows
-    # hundreds of images that change, stays far below.
+    # For each client and process; 0 means no limit. A page that uploads a folder of photos, or that
+    # polls hundreds of pending images, stays far below these limits.
     uploads_per_minute: int = Field(1200, ge=0, le=1_000_000)
     changes_per_minute: int = Field(600, ge=0, le=1_000_000)
     reads_per_minute: int = Field(6000, ge=0, le=1_000_000)
-    # The load balancer at which people sign in; without one, everybody is whom their cookie names.
+    # The load balancer that signs users in. Without one, the owner cookie identifies the owner.
     sign_in_load_balancer_arn: str | None = None
-    # Where its public keys are, by name.
+    # The address of its public keys.
     sign_in_public_keys_url: str | None = None
 
     @field_validator("allowed_hosts", mode="before")
@@ -67,15 +67,15 @@ class Settings(DatabaseSettings):
         arn, url = self.sign_in_load_balancer_arn, self.sign_in_public_keys_url
         if arn is not None and not _LOAD_BALANCER_ARN.fullmatch(arn):
             raise ValueError(
-                "SIGN_IN_LOAD_BALANCER_ARN is not that of an application load balancer"
+                "SIGN_IN_LOAD_BALANCER_ARN is not the ARN of an application load balancer"
             )
-        # A key that somebody else could put in place would prove nothing.
+        # Without HTTPS, an attacker could replace the key.
         if url is not None and not url.startswith(("https://", "http://127.0.0.1:")):
             raise ValueError("SIGN_IN_PUBLIC_KEYS_URL must begin with https://")
         return self
 
     def public_keys_url(self) -> str:
-        """Where the load balancer's public keys are: a folder, without a slash at its end."""
+        """Return the address of the load balancer's public keys, without a slash at the end."""
         if self.sign_in_public_keys_url is not None:
             return self.sign_in_public_keys_url.rstrip("/")
         region = (self.sign_in_load_balancer_arn or "").split(":")[3]

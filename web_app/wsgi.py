@@ -1,4 +1,4 @@
-"""Where gunicorn finds the application: `gunicorn -c web_app/gunicorn.conf.py web_app.wsgi:app`."""
+"""The application for gunicorn: `gunicorn -c web_app/gunicorn.conf.py web_app.wsgi:app`."""
 
 from web_app.app import create_app
 from web_app.logs import configure_logging

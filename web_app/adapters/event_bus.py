@@ -1,4 +1,4 @@
-"""EventBridge, as far as the web application needs it: ask the functions to work again."""
+"""Request jobs on EventBridge when an owner retries them."""
 
 import logging
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from database.models import Job
 if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
 
-# Somebody waits for the answer, and the sweep asks again for what the bus never heard of.
+# Short time-outs, because a person waits, and the sweep requests lost jobs again.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _MAX_ENTRIES = 10
@@ -23,13 +23,14 @@ logger = logging.getLogger(__name__)
 
 
 class EventBus(Protocol):
-    """What the application asks of its bus."""
+    """Requests jobs from the functions."""
 
-    def request(self, wanted: Sequence[tuple[Job, str]]) -> None: ...
+    def request(self, jobs: Sequence[tuple[Job, str]]) -> None:
+        """Request jobs, each with the key of its original."""
 
 
 class EventBridgeBus:
-    """One bus, to which the rules of both functions listen."""
+    """Sends the requests to one event bus. The rules of both functions match them."""
 
     def __init__(
         self, name: str, *, image_bucket: str, client: "EventBridgeClient | None" = None
@@ -38,21 +39,23 @@ class EventBridgeBus:
         self._image_bucket = image_bucket
         self._client = client or boto3.client("events", config=_CONFIG)
 
-    def request(self, wanted: Sequence[tuple[Job, str]]) -> None:
-        """Ask for halves of images, named by their originals' keys.
+    def request(self, jobs: Sequence[tuple[Job, str]]) -> None:
+        """Request jobs, each with the key of its original.
 
-        A bus that is away is logged and no error: the rows say what is wanted, and the sweep asks
-        again for what nothing happens to.
+        An unavailable bus is logged and is no error: the rows record what is pending, and the sweep
+        requests it again.
         """
         entries = [
             build_entry(job, bus_name=self._name, bucket=self._image_bucket, key=key)
-            for job, key in wanted
+            for job, key in jobs
         ]
         try:
             for start in range(0, len(entries), _MAX_ENTRIES):
                 batch = entries[start : start + _MAX_ENTRIES]
                 refused = self._client.put_events(Entries=batch)["FailedEntryCount"]
                 if refused:
-                    logger.warning("the event bus refused requests", extra={"count": refused})
+                    logger.warning("the event bus rejected requests", extra={"count": refused})
         except (BotoCoreError, ClientError):
-            logger.warning("the event bus did not answer; the sweep will ask", exc_info=True)
+            logger.warning(
+                "the event bus did not answer; the sweep will request the jobs", exc_info=True
+            )

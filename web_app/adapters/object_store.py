@@ -22,33 +22,33 @@ from web_app.errors import StorageUnavailableError
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# The regional endpoint, virtual-hosted where the host has a name: a presigned URL to the global
-# one is redirected for buckets elsewhere, which breaks its signature.
+# Use the regional endpoint. S3 redirects a presigned URL of the global endpoint if the bucket is in
+# another region, and the redirect breaks the signature.
 # https://docs.aws.amazon.com/AmazonS3/latest/userguide/VirtualHosting.html
 _CONFIG = Config(
     signature_version="s3v4",
     s3={
         "addressing_style": "virtual",
         "us_east_1_regional_endpoint": "regional",
-        # Signed is an upload's digest, a header by which S3 checks the bytes. To sign the bytes
-        # themselves, too, the whole file would be read and hashed once more.
+        # The signature covers the digest header, with which S3 checks the bytes. Signing the body
+        # too would read and hash the whole file a second time.
         "payload_signing_enabled": False,
     },
-    # All three tries end within the minute for which a load balancer waits.
+    # Three attempts end within the load balancer's idle time-out of one minute.
     connect_timeout=3,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
     # One connection for each thread of a worker.
     max_pool_connections=32,
 )
-# Whoever asks whether the storage is there wants to know soon.
+# A health check needs a fast answer.
 _PROBE_CONFIG = _CONFIG.merge(
     Config(connect_timeout=2, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
 )
 
 
 class ObjectStore(Protocol):
-    """What the application asks of its storage."""
+    """Stores and deletes image objects in S3 and signs links to them."""
 
     def put_original(
         self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes
@@ -80,7 +80,7 @@ _MAX_CACHED_LINKS = 4096
 
 
 class S3ObjectStore:
-    """The two buckets. Its methods and the role's policy name the same actions."""
+    """The image bucket and the thumbnail bucket. The role's policy allows what the methods do."""
 
     def __init__(
         self,
@@ -96,7 +96,7 @@ class S3ObjectStore:
         self._credentials = session.get_credentials()
         self._client: S3Client = session.client("s3", config=_CONFIG)
         self._probe: S3Client = session.client("s3", config=_PROBE_CONFIG)
-        # Where each bucket is, as this client would address it.
+        # The base URL of each bucket, as this client addresses it.
         unsigned = session.client("s3", config=_CONFIG.merge(Config(signature_version=UNSIGNED)))
         self._bucket_urls = {
             bucket: unsigned.generate_presigned_url(
@@ -108,12 +108,15 @@ class S3ObjectStore:
         self._sign_once = lru_cache(maxsize=_MAX_CACHED_LINKS)(self._sign)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
-        """Store an original, read from the stream's beginning, never whole in memory.
+        """Store an original. The stream is read from its beginning and is never whole in memory.
 
         Args:
-            sha256: the digest of the bytes. S3 refuses the object when what arrives differs.
+            key: the object key.
+            stream: the bytes.
+            content_type: the content type, as found in the bytes.
+            sha256: the digest of the bytes. S3 rejects the object if other bytes arrive.
         Raises:
-            StorageUnavailableError: S3 did not take it, or took it and could not say so.
+            StorageUnavailableError: S3 did not store it, or its answer was lost.
         """
         stream.seek(0)
         try:
@@ -128,7 +131,7 @@ class S3ObjectStore:
             raise StorageUnavailableError from error
 
     def has_original(self, key: str) -> bool:
-        """Whether an original is stored.
+        """Return whether an original is stored.
 
         Raises:
             StorageUnavailableError: S3 did not answer.
@@ -144,15 +147,15 @@ class S3ObjectStore:
         return True
 
     def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
-        """A link to an original that a browser shows as an image and as nothing else."""
+        """Sign a link to an original that browsers can show as an image only."""
         return self._presign(self._image_bucket, key, content_type, "inline", filename)
 
     def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str:
-        """A link to an original that a browser keeps as a file of that name."""
+        """Sign a link to an original that browsers save under this file name."""
         return self._presign(self._image_bucket, key, content_type, "attachment", filename)
 
     def presigned_thumbnail_url(self, key: str) -> str:
-        """A link to a thumbnail."""
+        """Sign a link to a thumbnail."""
         return self._presign(self._thumbnail_bucket, key, "image/webp", "inline", "thumbnail.webp")
 
     def signing_window(self) -> str:
@@ -172,22 +175,22 @@ class S3ObjectStore:
         return f"{access_key} {int(time.time()) // window_seconds}"
 
     def check_originals(self) -> None:
-        """Ask whether the originals' bucket is there and may be used.
+        """Check that the image bucket exists and can be used.
 
         Raises:
-            StorageUnavailableError: no, or no answer.
+            StorageUnavailableError: it cannot be used, or S3 did not answer.
         """
         self._check(self._image_bucket)
 
     def check_thumbnails(self) -> None:
-        """The same of the thumbnails' bucket."""
+        """Check the thumbnail bucket in the same way."""
         self._check(self._thumbnail_bucket)
 
     def delete(self, original_key: str, thumbnail_key: str) -> None:
-        """Delete both objects of an image. One that is not there counts as deleted.
+        """Delete both objects of an image. A missing object counts as deleted.
 
         Raises:
-            StorageUnavailableError: S3 did not delete them, or not both.
+            StorageUnavailableError: S3 did not delete both.
         """
         try:
             self._client.delete_object(Bucket=self._image_bucket, Key=original_key)
@@ -197,7 +200,7 @@ class S3ObjectStore:
 
     @property
     def origins(self) -> tuple[str, ...]:
-        """From where the links' images come, as a Content-Security-Policy names it."""
+        """The origins of the links, for the Content-Security-Policy."""
         parts = [urlsplit(url) for url in self._bucket_urls.values()]
         return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
 

@@ -1,6 +1,6 @@
-"""Who has signed in at the load balancer: it signs each request it lets through.
+"""Verify the token with which the load balancer names the signed-in user.
 
-The header `x-amzn-oidc-data` is a JWT, ES256, with the base64 padding that others leave out.
+The header `x-amzn-oidc-data` is a JWT, signed with ES256. Unlike other JWTs it has base64 padding.
 https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-authenticate-users.html
 """
 
@@ -18,14 +18,14 @@ from web_app.errors import NotSignedInError, SignInUnavailableError
 
 HEADER = "x-amzn-oidc-data"
 _ALGORITHM = "ES256"
-# A token lives for two minutes, and machines' clocks differ.
+# A token expires after two minutes, and the clocks of two machines differ.
 _LEEWAY_SECONDS = 60
-# The load balancer changes its key now and then; each has a name of its own and never changes.
-_MAX_KEPT_KEYS = 16
+# The load balancer rotates its key. Each key has its own id and never changes.
+_MAX_CACHED_KEYS = 16
 
 
 class SignIn:
-    """Believes one load balancer, and nobody else, who somebody is."""
+    """Verifies the tokens of one load balancer."""
 
     def __init__(self, load_balancer_arn: str, public_keys_url: str) -> None:
         self._load_balancer_arn = load_balancer_arn
@@ -33,28 +33,28 @@ class SignIn:
         self._keys: dict[str, EllipticCurvePublicKey] = {}
         self._http = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=2, read=3),
-            # No redirects: a key is where the settings say it is.
+            # No redirects: the settings name the address of the keys.
             retries=urllib3.Retry(total=1, redirect=False, raise_on_redirect=False),
         )
 
     def owner_id(self, token: str | None) -> str:
-        """The owner id of whoever a token names, the same for the same person each time.
+        """Return the owner id of the user that a token names. It is always the same for a user.
 
         Raises:
-            NotSignedInError: this load balancer has not signed it, or it has expired.
-            SignInUnavailableError: the key to check it with could not be fetched.
+            NotSignedInError: the token is missing, expired, or not signed by this load balancer.
+            SignInUnavailableError: the public key could not be fetched.
         """
         try:
             header = jwt.get_unverified_header(token or "")
-            # Cheap and unproven, so that only what could be right costs a fetch.
-            if not self._may_be_ours(header):
+            # Check the unverified header first: invalid tokens must not cause a key download.
+            if not self._is_plausible(header):
                 raise NotSignedInError
             claims = jwt.decode(
                 token or "",
                 self._public_key(header),
                 algorithms=[_ALGORITHM],
                 leeway=_LEEWAY_SECONDS,
-                # For whom the provider has made it, the load balancer has checked.
+                # The load balancer has already checked the audience.
                 options={"require": ["sub"], "verify_aud": False},
             )
         except jwt.PyJWTError as error:
@@ -63,10 +63,10 @@ class SignIn:
         if not subject or claims.get("iss", issuer) != issuer:
             raise NotSignedInError
         digest = hashlib.sha256(f"{issuer}\0{subject}".encode()).hexdigest()
-        # No random owner id has a colon in it.
+        # Random owner ids contain no colon, so the two kinds cannot be equal.
         return f"sign-in:{digest}"
 
-    def _may_be_ours(self, header: dict[str, Any]) -> bool:
+    def _is_plausible(self, header: dict[str, Any]) -> bool:
         expires_at = header.get("exp")
         return (
             header.get("alg") == _ALGORITHM
@@ -79,13 +79,13 @@ class SignIn:
 
     def _public_key(self, header: dict[str, Any]) -> EllipticCurvePublicKey:
         key_id = header.get("kid")
-        # It becomes part of an address, so it must be what it is said to be.
+        # The id becomes part of a URL, so it must be a UUID.
         if not isinstance(key_id, str) or not _is_uuid(key_id):
             raise NotSignedInError
         key = self._keys.get(key_id)
         if key is None:
             key = self._fetch(key_id)
-            if len(self._keys) >= _MAX_KEPT_KEYS:
+            if len(self._keys) >= _MAX_CACHED_KEYS:
                 self._keys.clear()
             self._keys[key_id] = key
         return key
@@ -95,7 +95,8 @@ class SignIn:
             response = self._http.request("GET", f"{self._public_keys_url}/{key_id}")
         except urllib3.exceptions.HTTPError as error:
             raise SignInUnavailableError from error
-        if response.status in (403, 404):  # S3, where the keys lie, says either of what is absent.
+        # S3, which serves the keys, sends either status for a missing key.
+        if response.status in (403, 404):
             raise NotSignedInError
         try:
             key = load_pem_public_key(response.data)

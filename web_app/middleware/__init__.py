@@ -1,1 +1,1 @@
-"""Checks and headers that apply to every request, whatever its route."""
+"""Checks and headers that apply to every request."""

@@ -1,4 +1,4 @@
-"""The names under which this application answers."""
+"""Accept requests to the configured host names only."""
 
 from collections.abc import Sequence
 
@@ -10,24 +10,25 @@ from web_app.middleware.exemptions import is_health_check
 
 
 def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
-    """Answer only requests to these hosts, or to any when there are none.
+    """Refuse requests to other hosts. If no host is configured, accept all.
 
     Args:
-        allowed: host names; one that begins with a dot stands for its subdomains too.
+        app: the application.
+        allowed: host names; a name that begins with a dot includes its subdomains.
     """
-    app.after_request(_name_no_host)
+    app.after_request(_redirect_to_path)
     if not allowed:
         return
 
     @app.before_request
     def check() -> None:
-        # Load balancers ask an address after its health, not a name.
+        # Load balancers use an IP address as the host of their health checks.
         if not is_health_check() and not host_is_trusted(request.host, allowed):
             raise HostNotAllowedError
 
 
-def _name_no_host(response: Response) -> Response:
-    """Redirect to paths: routing itself corrects an address to one with the request's own host."""
+def _redirect_to_path(response: Response) -> Response:
+    """Remove the host from redirects, because Flask takes it from the request."""
     location = response.headers.get("Location")
     if location is not None and location.startswith(request.host_url):
         response.headers["Location"] = "/" + location.removeprefix(request.host_url).lstrip("/")

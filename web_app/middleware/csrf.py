@@ -1,8 +1,10 @@
-"""Requests that change something come from our own pages, or from programs.
+"""Protect changing requests against cross-site request forgery.
 
-A browser sends the owner's cookie with whatever makes it ask us, so the cookie alone proves
-nothing: a token out of our page must come along. A program that sends its owner token needs none,
-and neither does somebody without a cookie that names an owner.
+A browser sends the owner cookie also with requests that another site causes. So a request that
+identifies its owner by the cookie must also have the CSRF token of one of our pages. A request with
+a bearer token, or without a valid owner cookie, needs no CSRF token.
+
+The check reads the form, so the files of a browser's upload are received here.
 """
 
 from flask import Flask, request
@@ -19,8 +21,8 @@ _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 def protect_against_csrf(app: Flask) -> None:
-    """Check every changing request, and let templates call `csrf_token()`."""
-    # A token lives as long as the browser's session does.
+    """Check changing requests, and make `csrf_token()` available in templates."""
+    # A token is valid as long as the session.
     app.config["WTF_CSRF_TIME_LIMIT"] = None
     app.jinja_env.globals["csrf_token"] = generate_csrf
     app.before_request(_check)

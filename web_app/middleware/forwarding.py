@@ -1,8 +1,8 @@
-"""Who asks, and how they came here, when there are proxies in between.
+"""Find the client's address and scheme behind trusted proxies.
 
-Each proxy adds the address it was asked from to the end of `X-Forwarded-For`; whatever stands
-before that, the client may have made up. So the client is the entry which the farthest proxy of
-ours has added, counted from the end, and nothing else in these headers is believed.
+Each proxy appends the address of its client to `X-Forwarded-For`. The entries before those of our
+proxies come from the client and can be forged. So the client's address is the entry that the
+outermost trusted proxy appended, counted from the end.
 """
 
 from functools import lru_cache
@@ -12,19 +12,19 @@ from urllib.parse import urlsplit
 from flask import Flask
 from werkzeug.middleware.proxy_fix import ProxyFix
 
-# What one household or one machine is given, which may use any address in it.
+# One household or machine has a /64 network and can use every address in it.
 _IPV6_CLIENT_BITS = 64
 
 
 def trust_proxies(app: Flask, count: int) -> None:
-    """Believe exactly this many proxies of ours in front of the application."""
+    """Trust exactly this many proxies in front of the application."""
     if count:
         app.wsgi_app = ProxyFix(  # type: ignore[method-assign]
             app.wsgi_app,
             x_for=count,
-            # Proxies replace this one, rather than to add to it.
+            # Proxies replace X-Forwarded-Proto instead of appending to it.
             x_proto=1,
-            # A load balancer passes these on as the client has sent them.
+            # The load balancer forwards these unmodified, so the client controls them.
             x_host=0,
             x_port=0,
             x_prefix=0,
@@ -33,12 +33,12 @@ def trust_proxies(app: Flask, count: int) -> None:
 
 @lru_cache(maxsize=1024)
 def client_network(address: str | None) -> str:
-    """The client to whom an address belongs: itself, or its /64 where it is an IPv6 one."""
+    """Return the network that counts as one client: an IPv4 address or an IPv6 /64."""
     try:
         client = ip_address(address or "")
     except ValueError:
         try:
-            # Some load balancers can be told to add the port.
+            # Some load balancers can be configured to append the port.
             client = ip_address(urlsplit(f"//{address}").hostname or "")
         except ValueError:
             return "unknown"

@@ -1,8 +1,8 @@
-"""Who is asking: a random owner id, signed, in a cookie or as a bearer token.
+"""Identify the owner of a request by a signed, random id in a cookie or a bearer token.
 
-Anyone may look; only the owner of an image may change it. The cookie and the token hold the same
-signed value, so a program can act for the owner it uploaded as. Where people sign in at the load
-balancer, the owner is whom it names, and cookie and token count for nothing.
+Every visitor can view all images; only the owner can change an image. The cookie and the token have
+the same signed value, so a program can act for the owner that it uploaded as. If users sign in at
+the load balancer, the signed-in user is the owner, and cookie and token are ignored.
 """
 
 import secrets
@@ -18,55 +18,55 @@ from web_app.errors import InvalidOwnerTokenError
 from web_app.middleware.exemptions import is_health_check
 
 COOKIE_NAME = "owner"
-COOKIE_SECONDS = 400 * 24 * 60 * 60  # The longest that browsers keep one.
+COOKIE_SECONDS = 400 * 24 * 60 * 60  # The longest time that browsers accept.
 
 
 @dataclass(frozen=True)
 class Owner:
-    """Whoever sends a request."""
+    """The owner that a request identifies."""
 
     id: str
-    is_new: bool  # The request named nobody, so this id was made up for it.
-    # Which a browser adds itself: ours, or the one by which the load balancer knows who signed in.
+    is_new: bool  # The request identified no owner, so this id was generated.
+    # True if the browser added the identification, which makes a CSRF token necessary.
     is_named_by_cookie: bool = field(default=False, compare=False)
 
     @property
     def known_id(self) -> str | None:
-        """The id, if the request named it: a new owner owns nothing yet."""
+        """The id, or None for a new owner without images."""
         return None if self.is_new else self.id
 
 
 class Owners:
-    """Signs owner ids and recognises them."""
+    """Signs owner ids and verifies them."""
 
     def __init__(self, secret_key: str) -> None:
         self._serializer = URLSafeSerializer(secret_key, salt="owner")
-        # A browser sends the same token with everything it asks.
+        # A browser sends the same token with each request.
         self._read = lru_cache(maxsize=1024)(self._check)
 
     def token(self, owner: Owner) -> str:
-        """The signed value that names this owner."""
+        """Return the signed value that identifies this owner."""
         return str(self._serializer.dumps(owner.id))
 
     def identify(self, request: Request) -> Owner:
-        """The owner a request names, or a new one when it names none.
+        """Return the owner of a request, or a new owner if it identifies none.
 
         Raises:
-            InvalidOwnerTokenError: it sends a bearer token that was not signed here.
+            InvalidOwnerTokenError: the bearer token is not valid.
         """
         if request.authorization is not None and request.authorization.type == "bearer":
             owner_id = self._read(request.authorization.token or "")
             if owner_id is None:
                 raise InvalidOwnerTokenError
             return Owner(owner_id, is_new=False)
-        # A stale cookie is nobody's fault: its bearer becomes somebody new.
+        # An invalid cookie is ignored: the browser gets a new owner.
         owner_id = self._read(request.cookies.get(COOKIE_NAME, ""))
         if owner_id is not None:
             return Owner(owner_id, is_new=False, is_named_by_cookie=True)
         return Owner(secrets.token_urlsafe(16), is_new=True)
 
     def remember(self, response: Response, owner: Owner, *, is_secure: bool) -> None:
-        """Put a new owner's cookie on a response."""
+        """Set the cookie of a new owner on a response."""
         if owner.is_new:
             response.set_cookie(
                 COOKIE_NAME,
@@ -86,7 +86,7 @@ class Owners:
 
 
 def require_sign_in(app: Flask) -> None:
-    """Answer nobody who has not signed in, but load balancers that ask for health."""
+    """Refuse requests without a sign-in, except health checks."""
 
     @app.before_request
     def check() -> None:
@@ -95,7 +95,7 @@ def require_sign_in(app: Flask) -> None:
 
 
 def current_owners() -> Owners:
-    """What signs and recognises owners in this application."""
+    """Return the signer of this application's owner ids."""
     return _owners(str(current_app.secret_key))
 
 
@@ -105,12 +105,12 @@ def _owners(secret_key: str) -> Owners:
 
 
 def current_owner() -> Owner:
-    """Whoever sends the current request, the same each time it is asked.
+    """Return the owner of the current request. All calls during a request return the same.
 
     Raises:
-        InvalidOwnerTokenError: it sends a bearer token that was not signed here.
-        NotSignedInError: people sign in at the load balancer, and this one has not.
-        SignInUnavailableError: whether they have cannot be told now.
+        InvalidOwnerTokenError: the bearer token is not valid.
+        NotSignedInError: sign-in is required, and the request has no valid token.
+        SignInUnavailableError: the sign-in could not be checked.
     """
     if "owner" not in g:
         sign_in = current_dependencies().sign_in

@@ -1,24 +1,24 @@
-"""What a browser is told to refuse on our behalf."""
+"""Set the security headers of every response, and protect the session cookie."""
 
 from flask import Flask, Response, request
 from flask.sessions import SecureCookieSessionInterface
 
 from web_app.adapters.object_store import ObjectStore
 
-# A year of never asking by http again, once somebody has come by https. Of this name only: what
-# else lives below it is not ours to say.
+# One year. No includeSubDomains, because other subdomains may not support HTTPS.
 _HSTS = "max-age=31536000"
 
 
 class SessionCookies(SecureCookieSessionInterface):
-    """The session's cookie goes back over https only, wherever it came by https."""
+    """Marks the session cookie as Secure if the request came over HTTPS."""
 
     def get_cookie_secure(self, app: Flask) -> bool:
+        """Return whether the browser may send the cookie over HTTPS only."""
         return request.is_secure
 
 
 def set_security_headers(app: Flask, object_store: ObjectStore) -> None:
-    """Put them on every answer."""
+    """Set the headers on every response."""
     sources = " ".join(("'self'", "data:", "blob:", *object_store.origins))
     policy = "; ".join(
         (

@@ -1,4 +1,4 @@
-"""What programs ask: where images stand, which there are; and what their owners change."""
+"""The JSON API: image status, listing, and changes by the owner."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -38,7 +38,7 @@ from web_app.routes.schemas import (
 )
 from web_app.services.listing import read_page
 
-api = Blueprint("api", __name__, url_prefix="/api", description="Images and where they stand")
+api = Blueprint("api", __name__, url_prefix="/api", description="Images and their status")
 
 
 @api.route("/image_status/<image_id:image_id>")
@@ -110,7 +110,7 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @api.response(200, ImageSchema)
 @documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
-    """Write the image's words oneself, or put back the model's"""
+    """Edit caption, alt text and tags, or restore the AI version"""
     is_restoring = edit.pop("restore", False)
     image = owner_actions(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
     return serializers.image(image, current_dependencies().object_store, _owner_id())
@@ -121,7 +121,7 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.response(204)
 @documents_errors(api, 400, 401, 403, 404, 503)
 def delete_image(image_id: int) -> None:
-    """Delete an image: it is gone for everybody at once"""
+    """Delete an image. It disappears immediately"""
     owner_actions(_owner_id()).delete(image_id)
 
 
@@ -131,7 +131,7 @@ def delete_image(image_id: int) -> None:
 @api.response(202, ImageSchema)
 @documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
-    """Ask again for what failed, or for another caption"""
+    """Retry the failed jobs, or write a new caption"""
     image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
     return serializers.image(image, current_dependencies().object_store, _owner_id())
 
@@ -141,14 +141,14 @@ def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.response(202, RetriedSchema)
 @documents_errors(api, 400, 401, 403, 503)
 def retry_all_images() -> dict[str, Any]:
-    """Ask again for everything of one's own that failed, up to a hundred images at a time"""
+    """Retry all your failed images, up to 100 at a time"""
     ids = owner_actions(_owner_id()).retry_all()
     return {"retried": len(ids), "ids": ids}
 
 
 @api.before_request
 def _expect_json() -> None:
-    """A body that is no JSON would be read as an empty one."""
+    """Refuse a body of another type, because it would be treated as empty."""
     may_have_none = request.method != "PATCH" and not request.content_length
     if request.method in ("PATCH", "POST") and not may_have_none and not request.is_json:
         raise UnsupportedMediaType
@@ -171,17 +171,20 @@ def _owner_id() -> str | None:
 
 
 def _parse_ids(text: str) -> set[int]:
-    """`1,2,3` as ids.
+    """Parse `1,2,3`.
 
     Raises:
-        BadRequestError: it is something else, or names too many.
+        BadRequestError: the text is not a list of ids, or it has too many.
     """
     words = text.split(",")
     if len(words) > MAX_IDS:
         raise BadRequestError(
-            f"At most {MAX_IDS} images can be asked for at once.", code="too_many_ids"
+            f"You asked for {len(words)} images. The limit is {MAX_IDS}. Send several requests.",
+            code="too_many_ids",
         )
     image_ids = {parse_image_id(word) for word in words}
     if None in image_ids:
-        raise BadRequestError("Name the images by number, as in ?ids=1,2,3.", code="invalid_ids")
+        raise BadRequestError(
+            "Give the ids of the images, for example ?ids=1,2,3.", code="invalid_ids"
+        )
     return {image_id for image_id in image_ids if image_id is not None}

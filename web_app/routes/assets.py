@@ -1,12 +1,12 @@
-"""Static files, under an address that changes with their content.
+"""Serve static files under addresses that change with their content.
 
-    /static/<hash of the whole folder>/app.css      for a year, never asked for again
-    /static/<anything else>/app.css, /static/app.css    asked for again each time
+    /static/<hash of the whole folder>/app.css          cached for a year
+    /static/<anything else>/app.css, /static/app.css    validated on each use
 
-One hash for the whole folder, so that modules can import one another by relative paths.
+The hash covers the whole folder, so that modules can import each other by relative paths.
 
-`app.css` imports one file per component from `css/`. They are joined into one file at start:
-a browser shows a page only after it has all of its stylesheets.
+`app.css` imports one file per component from `css/`. They are joined into one file at start,
+because a browser shows a page only after it has all of its stylesheets.
 """
 
 import atexit
@@ -32,7 +32,7 @@ _IMPORT = re.compile(r'^@import "([\w/.-]+)";$', re.MULTILINE)
 
 
 def serve_assets(app: Flask) -> None:
-    """Serve the folder, and let templates call `asset_url('app.css')`."""
+    """Serve the folder, and make `asset_url('app.css')` available in templates."""
     version = folder_hash(_FOLDER)
     white_noise = WhiteNoise(
         app.wsgi_app, allow_all_origins=False, add_headers_function=_set_headers
@@ -57,7 +57,7 @@ def _set_headers(headers: Headers, _path: str, _url: str) -> None:
 
 @cache
 def folder_hash(folder: Path) -> str:
-    """A hash over the names and the bytes of all files in a folder."""
+    """Return a hash of the names and contents of all files in a folder."""
     digest = hashlib.sha256()
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if "__pycache__" in path.parts:
@@ -76,9 +76,9 @@ def bundle(stylesheet: Path) -> str:
 
 @cache
 def _compressed(folder: Path, version: str) -> Path:
-    """A copy of the folder with compressed files beside the plain ones, which WhiteNoise sends.
+    """Copy the folder and add compressed files, which WhiteNoise serves.
 
-    Made once in a process, and removed at its end.
+    Each process makes one copy and removes it at its end.
     """
     copy = Path(tempfile.mkdtemp(prefix=f"static-{version}-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)

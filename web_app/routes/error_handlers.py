@@ -1,4 +1,4 @@
-"""One shape for every error: JSON for programs, a page for people, nothing of the inside."""
+"""Turn errors into responses: JSON for programs, a page for browsers, and no internals."""
 
 import logging
 
@@ -14,21 +14,21 @@ RETRY_AFTER_SECONDS = 5
 
 logger = logging.getLogger(__name__)
 
-# Code and sentence for what Flask itself refuses; anything else gets HTTP's own phrase.
+# Codes and sentences for errors that Flask raises; other statuses use HTTP's own phrase.
 _REFUSALS = {
-    404: ("not_found", "There is nothing at this address."),
-    405: ("method_not_allowed", "This address does not answer that method."),
+    404: ("not_found", "There is no page at this address."),
+    405: ("method_not_allowed", "This address does not support that method."),
     415: ("unsupported_media_type", "Send the body as JSON, with Content-Type application/json."),
     413: (
         "request_too_large",
-        "That is more than can be sent at once. Send fewer or smaller files, together at most "
-        "{max_megabytes} MB.",
+        "This request is too large. All files together can have up to {max_megabytes} MB. "
+        "Send fewer or smaller files.",
     ),
 }
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Answer every error of the application here."""
+    """Register the handler of every error."""
 
     @app.errorhandler(WebError)
     def refuse(error: WebError) -> ResponseReturnValue:
@@ -44,7 +44,7 @@ def register_error_handlers(app: Flask) -> None:
     def database_unavailable(error: DatabaseUnavailableError) -> ResponseReturnValue:
         logger.error("the database is unavailable", exc_info=error)
         return _answer(
-            "The database did not answer. Please try again in a moment.",
+            "The database did not answer. Try again in a moment.",
             "database_unavailable",
             503,
         )
@@ -52,7 +52,7 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(QueryTooSlowError)
     def query_too_slow(error: QueryTooSlowError) -> ResponseReturnValue:
         logger.warning("a search took too long", exc_info=error)
-        message = "That search took too long. Search for words that fewer images have."
+        message = "This search took too long. Search for a less common word."
         return _answer(message, "search_too_slow", 503)
 
     @app.errorhandler(HTTPException)
@@ -60,7 +60,7 @@ def register_error_handlers(app: Flask) -> None:
         status = error.code or 500
         if status < 400:
             return error.get_response()
-        # Werkzeug's names, because Python renamed some of its own between 3.12 and 3.13.
+        # Use Werkzeug's names, because Python renamed some of its own between 3.12 and 3.13.
         phrase = error.name
         code, message = _REFUSALS.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
         if status == 413:
@@ -68,24 +68,25 @@ def register_error_handlers(app: Flask) -> None:
             message = message.format(max_megabytes=limit_bytes // 1024**2)
         if status == 422 and (problem := _validation_problem(error)):
             code, message, status = problem
-        # What belongs to the status, such as the methods that a 405 must name.
+        # Keep the headers that belong to the status, such as `Allow` for 405.
         kept = {name: value for name, value in error.get_headers() if name != "Content-Type"}
         return *_answer(message, code, status), kept
 
     @app.errorhandler(Exception)
     def unexpected(error: Exception) -> ResponseReturnValue:
         logger.error("unexpected error", exc_info=error)
-        return _answer("Something went wrong on our side.", "internal_error", 500)
+        message = "Something went wrong on the server. Try again in a moment."
+        return _answer(message, "internal_error", 500)
 
     @app.after_request
-    def say_when_to_try_again(response: Response) -> Response:
+    def set_retry_after(response: Response) -> Response:
         if response.status_code in (429, 503):
             response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         return response
 
 
 def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:
-    """Code, sentence and status for what a schema refused; None for any other 422."""
+    """Return code, sentence and status of a schema's error, or None for any other 422."""
     data = getattr(error, "data", None)
     if not isinstance(data, dict) or "messages" not in data:
         return None
@@ -97,7 +98,7 @@ def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:
 
 
 def _first_message(messages: object) -> tuple[str, str]:
-    """The innermost first one of webargs' nested messages, and the field it is about."""
+    """Return the field and the text of the first of webargs' nested messages."""
     field = ""
     while isinstance(messages, dict | list) and messages:
         if isinstance(messages, list):

@@ -1,4 +1,4 @@
-"""Is the process alive; can it do its work."""
+"""Health checks: is the process alive, and are its dependencies available."""
 
 from flask import Response, jsonify
 from flask_smorest import Blueprint
@@ -16,25 +16,25 @@ health = Blueprint(
 @health.doc(operationId="getHealth", security=[])
 @health.response(200, HealthSchema)
 def show_liveness() -> dict[str, str]:
-    """200 while the process serves, whatever its dependencies do"""
-    # A load balancer that asked more would replace every instance when the database blinks.
+    """Check that the process responds; dependencies are not checked"""
+    # If this checked the database, a short outage would make the load balancer replace servers.
     return {"status": "ok"}
 
 
 @health.route("/ready")
 @health.doc(operationId="getReadiness", security=[])
 @health.response(200, ReadinessSchema)
-@health.alt_response(503, schema=ReadinessSchema, description="A dependency is down")
+@health.alt_response(503, schema=ReadinessSchema, description="A dependency is unavailable")
 def show_readiness() -> tuple[Response, int]:
-    """Each dependency by name; 503 when one is down"""
+    """Check each dependency; 503 if one is unavailable"""
     dependencies = current_dependencies().readiness.states()
-    away = [name for name, state in dependencies.items() if state != "ok"]
-    if not away:
+    unavailable = [name for name, state in dependencies.items() if state != "ok"]
+    if not unavailable:
         return jsonify(status="ok", dependencies=dependencies), 200
     body = jsonify(
         status="unavailable",
         dependencies=dependencies,
-        error=f"Not ready: {' and '.join(away).replace('_', ' ')} unavailable.",
+        error=f"Not ready: {' and '.join(unavailable).replace('_', ' ')} unavailable.",
         code="not_ready",
     )
     return body, 503

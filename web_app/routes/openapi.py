@@ -1,4 +1,4 @@
-"""The OpenAPI document, made from the routes and their schemas, and a page to read it on."""
+"""Build the OpenAPI document from the routes and schemas, and serve a page that shows it."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -14,7 +14,7 @@ from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter
 from web_app.routes.schemas import ErrorSchema, RejectedUploadSchema, UploadSchema
 from web_app.services.uploads import MAX_FILES
 
-# Whoever looks may say who they are, to be told what is theirs; whoever changes must.
+# Readers can identify themselves, which sets `is_mine`; changes require it.
 WRITE_AUTH: list[dict[str, list[str]]] = [{"ownerToken": []}, {"ownerCookie": [], "csrfToken": []}]
 READ_AUTH: list[dict[str, list[str]]] = [{}, {"ownerToken": []}, {"ownerCookie": []}]
 
@@ -26,20 +26,20 @@ _ETAG = {
 ETAG_HEADERS: dict[str, Any] = _ETAG
 _RETRY_AFTER = {
     "Retry-After": {
-        "description": "Seconds to wait before trying again.",
+        "description": "Seconds to wait before a retry.",
         "schema": {"type": "integer"},
     }
 }
 _REFUSALS = {
-    400: "The request makes no sense, or a cookie came without the page's token",
-    401: "The owner token was not signed here, or people sign in here and nobody did",
-    403: "The image is somebody else's",
-    404: "There is no such image",
-    409: "The image is not in a state for that",
-    415: "The body is no JSON",
-    422: "A value is not of the kind described here",
-    429: "One client asks too often",
-    503: "The database did not answer",
+    400: "Bad request, or missing CSRF token",
+    401: "Invalid owner token, or sign-in required",
+    403: "The image belongs to another owner",
+    404: "The image does not exist",
+    409: "The state of the image does not allow this",
+    415: "The body is not JSON",
+    422: "A value does not match its description",
+    429: "Too many requests; see `Retry-After`",
+    503: "The database did not answer; see `Retry-After`",
 }
 
 docs = PlainBlueprint("docs", __name__, url_prefix="/api")
@@ -48,21 +48,21 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 class _Api(Api):  # type: ignore[misc] # publishes no types
-    """Documents errors in our shape, and only those that a route names."""
+    """Documents errors in this application's shape, and only those that a route names."""
 
     ERROR_SCHEMA = ErrorSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
 
 
 def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:
-    """Document with which statuses a route can refuse, all in the one shape of errors."""
+    """Document the error statuses of a route."""
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         for status in (*statuses, 429, 500):
             view = blueprint.alt_response(
                 status,
                 schema=ErrorSchema,
-                description=_REFUSALS.get(status, "A defect of ours; it is in the logs"),
+                description=_REFUSALS.get(status, "Server error (logged)"),
                 headers=_RETRY_AFTER if status in (429, 503) else None,
             )(view)
         return view
@@ -72,9 +72,7 @@ def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:
 
 def not_modified(blueprint: Blueprint) -> Decorator:
     """Document 304."""
-    decorator: Decorator = blueprint.alt_response(
-        304, description="What `If-None-Match` names is still so", headers=_ETAG
-    )
+    decorator: Decorator = blueprint.alt_response(304, description="Not modified", headers=_ETAG)
     return decorator
 
 
@@ -101,7 +99,7 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
         {
             "type": "http",
             "scheme": "bearer",
-            "description": "The `owner_token` that a first upload answered with.",
+            "description": "The `owner_token` from the response to the first upload.",
         },
     )
     schemes.security_scheme(
@@ -110,7 +108,7 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
             "type": "apiKey",
             "in": "cookie",
             "name": COOKIE_NAME,
-            "description": "The same value, as browsers keep it.",
+            "description": "The same value, as browsers store it.",
         },
     )
     schemes.security_scheme(
@@ -119,7 +117,7 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
             "type": "apiKey",
             "in": "header",
             "name": CSRF_HEADER,
-            "description": "With a cookie, changes need the token of a page of ours.",
+            "description": "Changes with the cookie need the CSRF token of a page.",
         },
     )
     for blueprint in blueprints:
@@ -136,7 +134,7 @@ def _describe_image_id(converter: Any) -> dict[str, Any]:
 
 @docs.get("/docs")
 def show_docs() -> str:
-    """The document, for people."""
+    """Show the document as a page."""
     return render_template("docs.html", document=current_app.extensions["openapi_document"]())
 
 
@@ -144,16 +142,16 @@ def _json(schema: type[Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-# A page for a form without scripts.
+# Browsers without scripts get a page.
 _REJECTED = {**_json(RejectedUploadSchema), "text/html": {"schema": _STRING}}
 
-# A form is not what webargs reads, so this one operation is described by hand; its answers' shapes
-# are schemas like all others.
+# webargs cannot describe a multipart form, so this operation is described by hand. Its responses
+# use schemas like all others.
 _UPLOAD: dict[str, Any] = {
     "operationId": "uploadImages",
     "summary": "Upload images",
-    "description": f"A form whose field `image` holds a file, once or up to {MAX_FILES} times. "
-    "Without `Accept: application/json` the answer is a redirect to the gallery.",
+    "description": f"A form with 1 to {MAX_FILES} files in the field `image`. "
+    "Without `Accept: application/json` the response is a redirect to the gallery.",
     "tags": ["upload"],
     "security": READ_AUTH,
     "requestBody": {
@@ -179,24 +177,26 @@ _UPLOAD: dict[str, Any] = {
     },
     "responses": {
         "201": {
-            "description": "At least one file was accepted, or sent before",
+            "description": "At least one file was accepted or is a duplicate",
             "content": _json(UploadSchema),
-            "headers": {"Location": {"description": "The first one's status", "schema": _STRING}},
+            "headers": {
+                "Location": {"description": "The status of the first one", "schema": _STRING}
+            },
         },
         "303": {
-            "description": "To the gallery, for a form without scripts",
+            "description": "Redirect to the gallery, for browsers without scripts",
             "headers": {"Location": {"schema": _STRING}},
         },
         **{
             str(status): {"description": description, "content": _REJECTED}
             for status, description in (
-                (400, "No file, an empty one, a damaged form, or a missing token of the page"),
+                (400, "No file, an empty file, a damaged form, or a missing CSRF token"),
                 (401, _REFUSALS[401]),
                 (413, "Too large, or too many files"),
-                (415, "No image of an accepted format"),
-                (422, "A damaged image, or one of too many pixels"),
-                (500, "A defect of ours; it is in the logs"),
-                (502, "The image storage did not take it"),
+                (415, "Not an accepted image format"),
+                (422, "A damaged image, or too many pixels"),
+                (500, "Server error (logged)"),
+                (502, "The image storage did not accept it"),
             )
         },
         **{

@@ -1,4 +1,4 @@
-"""What people see: the upload page, the gallery, one image. All of it works without scripts."""
+"""The pages: upload, gallery and image. All of them work without scripts."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -44,8 +44,8 @@ from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
 
-# Messages travel in the session's cookie, of which browsers keep 4096 bytes. What does not fit is
-# counted instead of told.
+# Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
+# not fit are only counted.
 MAX_MESSAGES_BYTES = 2200
 
 # Some browsers cannot show these formats and show the thumbnail instead.
@@ -56,7 +56,7 @@ pages = Blueprint("pages", __name__)
 
 @pages.get("/")
 def show_upload_page() -> str:
-    """The upload page."""
+    """Show the upload page."""
     return render_template(
         "upload.html",
         # Some systems know the extension of a format and others its content type.
@@ -71,7 +71,7 @@ def show_upload_page() -> str:
 
 @pages.post("/upload")
 def upload() -> BaseResponse:
-    """Take in the files of a form; answer a program with JSON and a person with the gallery."""
+    """Accept the files of a form; respond with JSON, or redirect a browser to the gallery."""
     owner = current_owner()
     results = _upload_service().accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
@@ -114,19 +114,19 @@ def show_gallery() -> ResponseReturnValue:
 
 @pages.get("/images/<image_id:image_id>")
 def show_image(image_id: int) -> str:
-    """One image, with all that is known of it."""
+    """Show one image with all its data."""
     return _render_image("image.html", image_id)
 
 
 @pages.get("/images/<image_id:image_id>/card")
 def show_card(image_id: int) -> str:
-    """One image as it stands in the gallery, alone, for scripts to put in its place."""
+    """Show one card of the gallery, which scripts insert into the page."""
     return _render_image("card.html", image_id)
 
 
 @pages.get("/images/<image_id:image_id>/download")
 def download_original(image_id: int) -> BaseResponse:
-    """Lead to the original, as a file to keep under the name its owner gave it."""
+    """Redirect to the original, as a download with the owner's file name."""
     dependencies = current_dependencies()
     with session_scope(dependencies.session_factory) as session:
         image = get_image(session, image_id)
@@ -139,38 +139,38 @@ def download_original(image_id: int) -> BaseResponse:
 
 @pages.post("/images/<image_id:image_id>/edit")
 def edit_image(image_id: int) -> BaseResponse:
-    """Keep the words of a form."""
+    """Save the text of a form."""
     form = request.form
     changes: dict[str, Any] = {
         name: form[name] for name in ("annotation", "alt_text") if name in form
     }
     if "tags" in form:
         changes["tags"] = split_tags(form["tags"])
-    return _change(image_id, "Saved.", lambda desk: desk.edit(image_id, changes))
+    return _change(image_id, "Saved.", lambda actions: actions.edit(image_id, changes))
 
 
 @pages.post("/images/<image_id:image_id>/restore")
 def restore_image(image_id: int) -> BaseResponse:
-    """Put the model's words back."""
+    """Restore the model's annotation."""
     return _change(
         image_id,
-        "These are the model’s words again.",
-        lambda desk: desk.edit(image_id, {}, is_restoring=True),
+        "The AI version is restored.",
+        lambda actions: actions.edit(image_id, {}, is_restoring=True),
     )
 
 
 @pages.post("/images/<image_id:image_id>/retry")
 def retry_image(image_id: int) -> BaseResponse:
-    """Ask again for what failed, or for another caption."""
+    """Retry the failed jobs, or request a new caption."""
     regenerate = request.form.get("regenerate") == "1"
     return _change(
-        image_id, "It is tried again.", lambda desk: desk.retry(image_id, regenerate=regenerate)
+        image_id, "Trying again…", lambda actions: actions.retry(image_id, regenerate=regenerate)
     )
 
 
 @pages.post("/images/<image_id:image_id>/delete")
 def delete_image(image_id: int) -> BaseResponse:
-    """Delete an image and lead back to the gallery."""
+    """Delete an image and redirect to the gallery."""
     owner_actions(current_owner().known_id).delete(image_id)
     flash("Deleted.", "accepted")
     return redirect(url_for("pages.show_gallery"), 303)
@@ -191,7 +191,7 @@ def _render_image(template: str, image_id: int) -> str:
 
 
 def _change(image_id: int, message: str, change: Callable[[OwnerActions], object]) -> BaseResponse:
-    """Let the owner's desk change an image, and lead back to it with a message."""
+    """Run an action on an image, and redirect to it with a message."""
     try:
         change(owner_actions(current_owner().known_id))
     except (ConflictError, InvalidEditError) as error:
@@ -219,7 +219,7 @@ def _filter() -> ImageFilter:
 
 @pages.app_context_processor
 def _helpers() -> dict[str, Any]:
-    """What templates may call: links are signed while a page is written, never stored."""
+    """Provide the functions that templates call. Links are signed while a page is rendered."""
     dependencies = current_dependencies()
     return {
         "settings": dependencies.settings,
@@ -240,20 +240,20 @@ def _upload_service() -> UploadService:
 
 
 def _sent_files() -> list[Upload]:
-    """The files of the form.
+    """Return the files of the form.
 
     Raises:
-        UploadRejectedError: none was chosen.
+        UploadRejectedError: the form has no file.
     """
     uploads = [
         Upload(sent.filename or "", sent.stream)  # type: ignore[arg-type] # our own stream class
         for sent in request.files.getlist("image")
-        # A form sent without a choice holds one nameless, empty file.
+        # A form that is sent without a file has one nameless, empty file.
         if sent.filename or sent.stream.size_bytes  # type: ignore[attr-defined]
     ]
     if not uploads:
         raise UploadRejectedError(
-            "No image was sent. Choose at least one, in the form's field “image”.",
+            "No image was sent. Choose at least one file in the field “image”.",
             code="no_file",
             http_status=400,
         )
@@ -266,13 +266,13 @@ def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
         body["owner_token"] = current_owners().token(owner)
     accepted = [result for result in results if result.outcome != "rejected"]
     if not accepted:
-        # The gravest: trouble of ours outweighs trouble with a file.
-        gravest = max(
+        # The worst error decides: a server error outranks an error of a file.
+        worst = max(
             (result.error for result in results if result.error is not None),
             key=lambda error: error.http_status,
         )
-        response = jsonify(error=str(gravest), code=gravest.code, **body)
-        response.status_code = gravest.http_status
+        response = jsonify(error=str(worst), code=worst.code, **body)
+        response.status_code = worst.http_status
         return response
     response = jsonify(body)
     response.status_code = 201
@@ -281,19 +281,19 @@ def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
 
 
 def _upload_redirect(results: Sequence[UploadResult]) -> Response:
-    get_flashed_messages()  # Those of an earlier upload that nobody looked at would add to these.
+    get_flashed_messages()  # Remove the messages of an earlier upload that were never shown.
     left_bytes = MAX_MESSAGES_BYTES
-    untold = 0
-    # What went wrong is told first, so that it is what fits.
+    omitted = 0
+    # Rejections come first, so that they fit.
     for result in sorted(results, key=lambda result: result.outcome != "rejected"):
         message = _message(result)
         left_bytes -= len(json.dumps(message))
         if left_bytes > 0:
             flash(message, result.outcome)
         else:
-            untold += 1
-    if untold:
-        flash(f"… and {untold} more, which the gallery shows if they were accepted.", "accepted")
+            omitted += 1
+    if omitted:
+        flash(f"… and {omitted} more. The gallery shows those that were accepted.", "accepted")
     return make_response(redirect(url_for("pages.show_gallery"), 303))
 
 
@@ -302,5 +302,5 @@ def _message(result: UploadResult) -> str:
     if result.error is not None:
         return f"{filename}: {result.error}"
     if result.outcome == "duplicate":
-        return f"{filename}: you have sent this image before."
+        return f"{filename}: already uploaded."
     return f"{filename}: accepted."

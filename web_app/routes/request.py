@@ -1,4 +1,4 @@
-"""How this application reads requests: bounded files, ids in paths, JSON or pages."""
+"""Parse requests: bounded files, image ids, cursors, and the preferred response format."""
 
 import logging
 import re
@@ -16,16 +16,21 @@ logger = logging.getLogger(__name__)
 
 
 class StrictFormDataParser(FormDataParser):
-    """Says what is wrong with a form it cannot read, where the original sees an empty one."""
+    """Raises errors for invalid forms; the base class treats them as empty."""
 
     def parse(self, *args: Any, **kwargs: Any) -> Any:
+        """Parse a form.
+
+        Raises:
+            WebError: the form is invalid, or it could not be stored.
+        """
         self.silent = False
         try:
             return super().parse(*args, **kwargs)
         except UnicodeDecodeError as error:
             raise BadRequestError(
-                "A file name in this form is not written in UTF-8. Rename the file and send all "
-                "of them again.",
+                "A file name in this form is not valid UTF-8. Rename the file and send the form "
+                "again.",
                 code="malformed_form",
             ) from error
         except ValueError as error:
@@ -34,16 +39,16 @@ class StrictFormDataParser(FormDataParser):
                 code="malformed_form",
             ) from error
         except OSError as error:  # The disk is full, or the connection broke.
-            logger.exception("could not take in a form")
+            logger.exception("could not store a form")
             raise WebError(
-                "The upload could not be taken in just now. Please try again in a moment.",
+                "The upload could not be received. Try again in a moment.",
                 code="upload_interrupted",
                 http_status=503,
             ) from error
 
 
 class BoundedRequest(Request):
-    """A request whose files are counted, hashed and cut off at the limit as they arrive."""
+    """A request that counts, hashes and bounds its files while it receives them."""
 
     form_data_parser_class = StrictFormDataParser
 
@@ -66,7 +71,7 @@ class BoundedRequest(Request):
         return file
 
     def close(self) -> None:
-        """Remove the files, also those of a form that turned out to be broken."""
+        """Remove the files, also those of an invalid form."""
         super().close()
         for file in self._begun_files:
             file.close()
@@ -76,20 +81,20 @@ MAX_IMAGE_ID = 10**18 - 1
 
 
 class ImageIDConverter(BaseConverter):
-    """The id of an image in a path. What is no id is one that no image has, so it is not found."""
+    """Converts an image id in a path. Any other text becomes 0, which is never found."""
 
-    # A word that is an address of its own beside the ids.
+    # `retry` is a route of its own.
     regex = r"(?!retry(?:/|$))[^/]+"
 
     def to_python(self, value: str) -> int:
+        """Convert the text of the path."""
         return parse_image_id(value) or 0
 
 
 def parse_image_id(text: str) -> int | None:
-    """An id written in digits; None for anything else, and for what no database could hold."""
-    return (
-        int(text) if text.isascii() and text.isdigit() and len(text) <= 18 else None
-    )  # MAX_IMAGE_ID
+    """Return the id that the digits stand for, or None for other text and for too many digits."""
+    is_id = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_IMAGE_ID))
+    return int(text) if is_id else None
 
 
 # A cursor is the id of the last image of a page. Clients must treat it as opaque.
@@ -110,9 +115,9 @@ def parse_cursor(text: str) -> int:
 
 
 def prefers_json() -> bool:
-    """A program asked: it named JSON, or it called the API.
+    """Return whether the client prefers JSON to HTML. The API always answers with JSON.
 
-    The more specific name wins, so that `application/json, text/plain, */*` means JSON.
+    The more specific type wins, so `application/json, text/plain, */*` means JSON.
     """
     if request.path.startswith("/api/"):
         return True

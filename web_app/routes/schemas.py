@@ -1,4 +1,4 @@
-"""The shapes of the API, from which its OpenAPI document is made."""
+"""The schemas of the API, from which the OpenAPI document is built."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ _STATUSES = OneOf([status.value for status in Status])
 _TIME = {"format": "date-time"}
 _LINK = {
     "format": "uri",
-    "description": "Presigned: works for minutes. Ask again; don't store it.",
+    "description": "Presigned, expires within minutes. Request it again; do not store it.",
 }
 
 
 class StrictBoolean(fields.Boolean):
-    """True or false, and no word that means one of them."""
+    """A boolean that accepts `true` and `false` only."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
@@ -36,14 +36,14 @@ class StrictBoolean(fields.Boolean):
 
 
 class ErrorSchema(Schema):
-    """Every error: a sentence for a person, and a word for a program that never changes."""
+    """An error: a sentence for people, and a stable code for programs."""
 
     error = fields.String(required=True)
     code = fields.String(required=True)
 
 
 class JobErrorSchema(Schema):
-    """Why a half failed or, while it is pending, what its last attempt met."""
+    """The error of a failed job, or of the last attempt of a pending one."""
 
     code = fields.String(required=True)
     message = fields.String(required=True)
@@ -51,7 +51,7 @@ class JobErrorSchema(Schema):
 
 
 class ImageSchema(Schema):
-    """One image, and where it stands."""
+    """One image and its status."""
 
     id = fields.Integer(required=True)
     filename = fields.String(required=True)
@@ -79,18 +79,18 @@ class ImageSchema(Schema):
     generated_annotation = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "The model's words, kept when a person edits."},
+        metadata={"description": "The model's caption, kept when a person edits it."},
     )
     input_tokens = fields.Integer(required=True, allow_none=True)
     output_tokens = fields.Integer(required=True, allow_none=True)
     cost_usd = fields.Float(
         required=True,
         allow_none=True,
-        metadata={
-            "description": "Of every question, answer kept or not; null where the price is unknown."
-        },
+        metadata={"description": "Of all requests for this image; null if the price is unknown."},
     )
-    is_mine = fields.Boolean(required=True, metadata={"description": "The asking owner's own."})
+    is_mine = fields.Boolean(
+        required=True, metadata={"description": "True if the client is the owner."}
+    )
     url = fields.String(required=True, metadata={"description": "The page of the image."})
     uploaded_at = fields.String(required=True, metadata=_TIME)
     updated_at = fields.String(required=True, metadata=_TIME)
@@ -113,8 +113,8 @@ class ImagePageSchema(ImagesSchema):
         allow_none=True,
         metadata={
             "description": (
-                "How many match, on the first page. 1001 means more than a thousand; null, that"
-                " the words searched for are too common to count."
+                "The number of matching images, on the first page only. 1001 means more than 1,000;"
+                " null means that the words are too common to count."
             ),
             "maximum": 1001,
         },
@@ -122,40 +122,40 @@ class ImagePageSchema(ImagesSchema):
 
 
 class StatusQuerySchema(Schema):
-    """Which images to ask after."""
+    """The images to return."""
 
     error_code, error_status = "invalid_ids", 400
 
     ids = fields.String(
         required=True,
-        error_messages={"required": "Name the images by number, as in ?ids=1,2,3."},
+        error_messages={"required": "Give the ids of the images, for example ?ids=1,2,3."},
         metadata={
             "pattern": rf"^[0-9]{{1,18}}(,[0-9]{{1,18}}){{0,{MAX_IDS - 1}}}$",
-            "description": f"Up to {MAX_IDS} ids with commas between them.",
+            "description": f"Up to {MAX_IDS} ids, separated by commas.",
             "example": "1,2,3",
         },
     )
 
 
 class ListQuerySchema(Schema):
-    """Which images to list, and from where on."""
+    """The images to list."""
 
     cursor = fields.String(
         metadata={"pattern": CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
     )
     q = fields.String(
         metadata={
-            "description": "Words that must all be in the caption, the alt text, the tags or the "
-            "file name; the last may be a beginning."
+            "description": "All words must be in the caption, the alt text, the tags or the file "
+            "name. The last word can be a prefix."
         }
     )
-    tag = fields.String(metadata={"description": "One tag, whole, in capitals or not."})
+    tag = fields.String(metadata={"description": "Exact tag, case-insensitive."})
     status = fields.String(validate=_STATUSES)
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
 
 
 class EditSchema(Schema):
-    """What to change. Null or empty clears; what is not named stays."""
+    """The fields to change. Null or empty clears a field; missing fields stay."""
 
     error_code = "invalid_edit"
 
@@ -170,37 +170,37 @@ class EditSchema(Schema):
         validate=Length(max=MAX_TAGS),
     )
     restore = StrictBoolean(
-        metadata={"description": "Put back the model's words first: caption, alt text, tags."}
+        metadata={"description": "Restore the AI version (caption, alt text and tags) first."}
     )
 
 
 class RetrySchema(Schema):
-    """How to try again."""
+    """Options of a retry."""
 
     class Meta:
         unknown = RAISE
 
     regenerate = StrictBoolean(
-        metadata={"description": "Ask for a new caption, although there is one."}
+        metadata={"description": "Write a new caption even if there is one."}
     )
 
 
 class RetriedSchema(Schema):
-    """What is tried again."""
+    """The retried images."""
 
     retried = fields.Integer(required=True)
     ids = fields.List(fields.Integer(), required=True)
 
 
 class FileErrorSchema(Schema):
-    """Why a file was rejected."""
+    """The error of a rejected file."""
 
     code = fields.String(required=True)
     message = fields.String(required=True)
 
 
 class UploadResultSchema(Schema):
-    """What became of one file."""
+    """The result for one file."""
 
     filename = fields.String(required=True)
     outcome = fields.String(required=True, validate=OneOf(["accepted", "duplicate", "rejected"]))
@@ -211,16 +211,16 @@ class UploadResultSchema(Schema):
 
 
 class UploadSchema(Schema):
-    """A result for each file, in the order sent."""
+    """A result for each file, in the order of the request."""
 
     results = fields.List(fields.Nested(UploadResultSchema), required=True)
     owner_token = fields.String(
-        metadata={"description": "Only when the request named no owner. Keep it secret."}
+        metadata={"description": "Only if the request identified no owner. Keep it secret."}
     )
 
 
 class RejectedUploadSchema(UploadSchema):
-    """No file was accepted: the gravest error, and each file's own where they were looked at."""
+    """No file was accepted: the worst error, and the error of each file that was checked."""
 
     results = fields.List(fields.Nested(UploadResultSchema))
     error = fields.String(required=True)
@@ -228,13 +228,13 @@ class RejectedUploadSchema(UploadSchema):
 
 
 class HealthSchema(Schema):
-    """The process serves."""
+    """The process responds."""
 
     status = fields.String(required=True)
 
 
 class ReadinessSchema(Schema):
-    """Each dependency by name: `ok` or `unavailable`."""
+    """`ok` or `unavailable` for each dependency."""
 
     status = fields.String(required=True)
     dependencies = fields.Dict(keys=fields.String(), values=fields.String(), required=True)

@@ -21,9 +21,10 @@ def images(
 
 
 def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict[str, Any]:
-    """The polled shape, for somebody or for nobody in particular.
+    """Return the JSON of one image.
 
-    Its first six fields are published and never change meaning.
+    The fields must be those of `schemas.ImageSchema`. The first six are used by the oldest clients
+    and never change their meaning.
     """
     return {
         "id": image.id,
@@ -57,12 +58,12 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
 
 
 def image_cost_usd(image: Image) -> float | None:
-    """What every question about it cost, whether or not the answer was kept."""
+    """Return the cost of all requests about an image, with or without a usable answer."""
     return cost_usd(image.annotation_model, image.input_tokens, image.output_tokens)
 
 
 def upload_result(result: UploadResult) -> dict[str, Any]:
-    """One file's outcome. `id` and the links are null for a file without a row."""
+    """Return the JSON of one file's result. `id` and links are null for a file without a row."""
     has_row = result.image_id is not None
     return {
         "filename": result.filename,
@@ -75,12 +76,12 @@ def upload_result(result: UploadResult) -> dict[str, Any]:
 
 
 def error(problem: WebError) -> dict[str, str]:
-    """The error of one file among several."""
+    """Return the JSON of one file's error."""
     return {"code": problem.code, "message": str(problem)}
 
 
 def job_error(image: Image, job: Job) -> dict[str, Any] | None:
-    """Why a half failed or, while it is pending, what its last attempt met."""
+    """Return the error of a failed job, or of the last attempt of a pending one."""
     code = getattr(image, f"{job}_error_code")
     if code is None:
         return None
@@ -92,14 +93,14 @@ def job_error(image: Image, job: Job) -> dict[str, Any] | None:
 
 
 def thumbnail_url(image: Image, object_store: ObjectStore) -> str | None:
-    """A presigned link, once there is a thumbnail."""
+    """Return a presigned URL, or None if there is no thumbnail yet."""
     if image.thumbnail_key is None:
         return None
     return object_store.presigned_thumbnail_url(image.thumbnail_key)
 
 
 def original_url(image: Image, object_store: ObjectStore) -> str | None:
-    """A presigned link, unless the original was never stored."""
+    """Return a presigned URL, or None if the original was not stored."""
     if image.annotation_error_code == "upload_failed":
         return None
     return object_store.presigned_original_url(

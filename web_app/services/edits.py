@@ -1,4 +1,4 @@
-"""A person's words for an image, made fit to be kept."""
+"""Validate and clean the text that an owner writes about an image."""
 
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -16,15 +16,15 @@ _MAX_CHARACTERS = {
     "alt_text": MAX_ALT_TEXT_CHARACTERS,
 }
 _NAMES = {"annotation": "The caption", "alt_text": "The alt text"}
-# These turn the direction of whatever follows them on the page.
+# These characters change the text direction of the rest of the page.
 _DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Any of `annotation`, `alt_text` and `tags`, as they are kept; empty becomes None.
+    """Clean `annotation`, `alt_text` and `tags`, where present. Empty values become None.
 
     Raises:
-        InvalidEditError: too long, or too many tags.
+        InvalidEditError: a value is too long, or there are too many tags.
     """
     clean: dict[str, Any] = {}
     for field in ("annotation", "alt_text"):
@@ -32,7 +32,8 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
             clean[field] = _clean_text(changes[field] or "") or None
             if len(clean[field] or "") > _MAX_CHARACTERS[field]:
                 raise InvalidEditError(
-                    f"{_NAMES[field]} may have at most {_MAX_CHARACTERS[field]} characters."
+                    f"{_NAMES[field]} has {len(clean[field])} characters. The limit is "
+                    f"{_MAX_CHARACTERS[field]}. Shorten it and save again."
                 )
     if "tags" in changes:
         clean["tags"] = _clean_tags(changes["tags"] or []) or None
@@ -40,7 +41,7 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def split_tags(text: str) -> list[str]:
-    """Tags as they are written in a form: with commas between them."""
+    """Split the tags of a form, which are separated by commas."""
     return text.split(",")
 
 
@@ -51,14 +52,14 @@ def _clean_tags(tags: Sequence[str]) -> list[str]:
         distinct.setdefault(tag.casefold(), tag)
     kept = list(distinct.values())
     if len(kept) > MAX_TAGS:
-        raise InvalidEditError(f"An image may have at most {MAX_TAGS} tags.")
+        raise InvalidEditError(f"Use up to {MAX_TAGS} tags. You have {len(kept)}.")
     if any(len(tag) > MAX_TAG_CHARACTERS for tag in kept):
-        raise InvalidEditError(f"A tag may have at most {MAX_TAG_CHARACTERS} characters.")
+        raise InvalidEditError(f"A tag can have up to {MAX_TAG_CHARACTERS} characters. Shorten it.")
     return kept
 
 
 def _clean_text(text: str) -> str:
-    """On one line, without control and direction characters or halves of characters."""
+    """Put text on one line, without control characters, direction characters and surrogates."""
     spaced = " ".join(unicodedata.normalize("NFC", text).split())
     return "".join(
         character

@@ -1,6 +1,6 @@
-"""What the owner of an image may do to it: edit, restore, ask again, delete.
+"""The actions of an image's owner: edit, restore, retry and delete.
 
-Knows nothing of requests. Everything here checks the owner first.
+Each action checks the owner first.
 """
 
 import logging
@@ -29,60 +29,59 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OwnerActions:
-    """Where owners change their images."""
+    """The actions of one owner."""
 
     session_factory: sessionmaker[Session]
     object_store: ObjectStore
     event_bus: EventBus
-    owner_id: str | None  # None for somebody who owns nothing yet.
+    owner_id: str | None  # None for a new owner without images.
 
     def edit(
         self, image_id: int, changes: Mapping[str, Any], *, is_restoring: bool = False
     ) -> Image:
-        """Put the owner's words in the place of the model's, or the model's back.
+        """Replace the annotation by the owner's text, or restore the model's.
 
         Args:
-            changes: any of `annotation`, `alt_text`, `tags`; empty or None clears.
-            is_restoring: put back the model's words first.
+            image_id: the image.
+            changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
+            is_restoring: restore the model's annotation first.
         """
-        words = clean_edit(changes)
+        edit = clean_edit(changes)
         with session_scope(self.session_factory) as session:
-            self._own(session, image_id)
+            self._get_own(session, image_id)
             if is_restoring and not restore_annotation(session, image_id):
                 raise ConflictError(
-                    "The model has not said anything of this image.", code="nothing_to_restore"
+                    "There is no AI version of this text to restore.", code="nothing_to_restore"
                 )
-            if words:
-                edit_annotation(session, image_id, words)
+            if edit:
+                edit_annotation(session, image_id, edit)
         return self._read(image_id)
 
     def retry(self, image_id: int, *, regenerate: bool = False) -> Image:
-        """Ask again for what failed; with `regenerate`, for the annotation in any case."""
+        """Request the failed jobs again; with `regenerate`, the annotation job in any case."""
         with session_scope(self.session_factory) as session:
-            image = self._own(session, image_id)
-            wanted = _reset(session, image, regenerate=regenerate)
-            is_under_way = regenerate and image.annotation_status is Status.PENDING
-            if not wanted and not is_under_way:
+            image = self._get_own(session, image_id)
+            requested = _reset(session, image, regenerate=regenerate)
+            is_pending = regenerate and image.annotation_status is Status.PENDING
+            if not requested and not is_pending:
                 raise ConflictError(_why_not(image), code="nothing_to_retry")
-        self.event_bus.request(wanted)
+        self.event_bus.request(requested)
         return self._read(image_id)
 
     def retry_all(self) -> list[int]:
-        """Ask again for everything of the owner's that failed, and return the images' ids."""
+        """Request all failed jobs of the owner again, and return the images' ids."""
         if self.owner_id is None:
             raise NotOwnerError
         with session_scope(self.session_factory) as session:
             failed = list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE)
-            wanted = {
-                image.id: requests for image in failed if (requests := _reset(session, image))
-            }
-        self.event_bus.request([request for requests in wanted.values() for request in requests])
-        return list(wanted)
+            requested = {image.id: jobs for image in failed if (jobs := _reset(session, image))}
+        self.event_bus.request([job for jobs in requested.values() for job in jobs])
+        return list(requested)
 
     def delete(self, image_id: int) -> None:
-        """Hide an image at once and remove its objects and its row. What fails, the sweep ends."""
+        """Hide an image, then delete its objects and its row. The sweep finishes what fails."""
         with session_scope(self.session_factory) as session:
-            self._own(session, image_id)
+            self._get_own(session, image_id)
             deleted = mark_deleting(session, image_id)
         logger.info("deleting an image", extra={"image_id": image_id, "key": deleted.original_key})
         try:
@@ -91,14 +90,14 @@ class OwnerActions:
                 remove_deleted(session, image_id)
         except (StorageUnavailableError, DatabaseUnavailableError):
             logger.warning(
-                "could not finish a delete; the sweep will",
+                "could not finish a deletion; the sweep will",
                 extra={"image_id": image_id},
                 exc_info=True,
             )
 
-    def _own(self, session: Session, image_id: int) -> Image:
+    def _get_own(self, session: Session, image_id: int) -> Image:
         if self.owner_id is None:
-            raise NotOwnerError  # Whether there is such an image is nothing to them.
+            raise NotOwnerError  # Do not reveal whether the image exists.
         image = get_image(session, image_id)
         if image.owner_id != self.owner_id:
             raise NotOwnerError
@@ -112,7 +111,7 @@ class OwnerActions:
 def _reset(
     session: Session, image: Image, *, regenerate: bool = False
 ) -> Sequence[tuple[Job, str]]:
-    """Take an image's halves back to pending, and return what the functions must be asked for."""
+    """Reset jobs of an image to pending, and return those that must be requested."""
     key = image.original_key
     jobs = [Job.ANNOTATION] if regenerate else list(Job)
     return [
@@ -124,5 +123,5 @@ def _reset(
 
 def _why_not(image: Image) -> str:
     if image.annotation_error_code == "upload_failed":
-        return "The original of this image was never stored. Upload the file again."
-    return "No part of this image failed, so there is nothing to try again."
+        return "The original of this image was not stored. Upload the file again."
+    return "Nothing failed for this image, so there is nothing to retry."

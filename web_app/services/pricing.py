@@ -1,6 +1,6 @@
-"""What captions cost."""
+"""The price of captions."""
 
-# US dollars for a million tokens, in and out, as published for paid use when this was written.
+# US dollars per million input and output tokens, in the paid tier.
 # https://ai.google.dev/gemini-api/docs/pricing
 _DOLLARS_PER_MILLION = {
     "gemini-2.5-flash-lite": (0.10, 0.40),
@@ -13,7 +13,7 @@ _DOLLARS_PER_MILLION = {
 def cost_usd(
     model: str | None, input_tokens: int | None, output_tokens: int | None
 ) -> float | None:
-    """The price of one caption in US dollars; None for a model whose price is not known here."""
+    """Return the price of one caption in US dollars, or None if the model's price is unknown."""
     prices = _DOLLARS_PER_MILLION.get(model or "")
     if prices is None or input_tokens is None or output_tokens is None:
         return None

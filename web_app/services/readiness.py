@@ -1,7 +1,7 @@
-"""Whether what the application stands on is there, told within a bounded time.
+"""Check the dependencies of the application within a bounded time.
 
-Not asked after is the event bus: while it is away nothing is lost, because the rows say what is
-wanted and the sweep asks again.
+The event bus is not checked. While it is unavailable nothing is lost, because the rows record what
+is pending, and the sweep requests it again.
 """
 
 import logging
@@ -15,16 +15,16 @@ from sqlalchemy.orm import Session, sessionmaker
 from database.session import session_scope
 from web_app.adapters.object_store import ObjectStore
 
-# Less than load balancers wait for an answer.
+# Shorter than the time-out of a load balancer's health check.
 DEADLINE_SECONDS = 4.0
 
 logger = logging.getLogger(__name__)
 
 
 class Readiness:
-    """Asks each dependency, all at once and each at most once at a time.
+    """Checks all dependencies in parallel, with at most one running check for each.
 
-    However many want to know, and however long a dependency hangs, that is one thread for each.
+    So there is one thread for each dependency, even if a check hangs and many clients ask.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class Readiness:
 
     @classmethod
     def of(cls, session_factory: sessionmaker[Session], object_store: ObjectStore) -> "Readiness":
-        """That of a database and two buckets."""
+        """Build the checks of the database and of both buckets."""
 
         def check_database() -> None:
             with session_scope(session_factory) as session:
@@ -54,23 +54,23 @@ class Readiness:
         )
 
     def states(self) -> dict[str, str]:
-        """Each dependency by name: `ok` or `unavailable`, which includes no answer in time."""
+        """Return `ok` or `unavailable` for each dependency; no answer in time is `unavailable`."""
         with self._lock:
             for name in self._checks:
                 if name not in self._running or self._running[name].done():
-                    self._running[name] = self._pool.submit(self._is_there, name)
-            asked = dict(self._running)
-        wait(asked.values(), self._deadline_seconds)
+                    self._running[name] = self._pool.submit(self._check, name)
+            running = dict(self._running)
+        wait(running.values(), self._deadline_seconds)
         return {
-            name: "ok" if answer.done() and answer.result() else "unavailable"
-            for name, answer in asked.items()
+            name: "ok" if check.done() and check.result() else "unavailable"
+            for name, check in running.items()
         }
 
-    def _is_there(self, name: str) -> bool:
+    def _check(self, name: str) -> bool:
         try:
             self._checks[name]()
         except Exception:
-            # Of whatever kind: without it nothing works here.
+            # Any error means that the dependency cannot be used.
             logger.warning("not ready", extra={"dependency": name}, exc_info=True)
             return False
         return True

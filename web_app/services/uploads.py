@@ -1,8 +1,6 @@
-"""Accept an image: check its bytes, write the row, store the original.
+"""Validate uploads, insert their rows and store the originals.
 
-    stream → bounded file → header → row (pending) → object
-
-Knows nothing of requests: a route hands in files, and gets a result for each.
+stream → bounded file → header → row (pending) → object
 """
 
 import hashlib
@@ -27,17 +25,16 @@ from web_app.errors import UploadRejectedError, WebError
 
 MAX_FILES = 100
 MAX_FILENAME_CHARACTERS = 255
-# Smaller files never touch the disk.
+# Smaller files stay in memory.
 SPOOL_BYTES = 64 * 1024
 
 logger = logging.getLogger(__name__)
 
 
 class BoundedFile(tempfile.SpooledTemporaryFile[bytes]):
-    """A temporary file that counts and hashes what is written, and keeps no more than its limit.
+    """A temporary file that counts and hashes its bytes, and drops them above the limit.
 
-    A file over the limit is read to its end, so that the files after it can be, but none of it is
-    kept.
+    A file above the limit is received to its end, because more files can follow it in the request.
     """
 
     def __init__(self, max_bytes: int) -> None:
@@ -47,6 +44,7 @@ class BoundedFile(tempfile.SpooledTemporaryFile[bytes]):
         self.size_bytes = 0
 
     def write(self, data: Any) -> int:
+        """Count and hash the data, and store it unless the file is too large."""
         self.size_bytes += len(data)
         if not self.is_too_large:
             self._sha256.update(data)
@@ -58,18 +56,18 @@ class BoundedFile(tempfile.SpooledTemporaryFile[bytes]):
 
     @property
     def is_too_large(self) -> bool:
-        """More was written than the limit allows."""
+        """True if the file is larger than the limit."""
         return self.size_bytes > self._max_bytes
 
     @property
     def sha256(self) -> bytes:
-        """The digest of what was written."""
+        """The SHA-256 digest of the bytes."""
         return self._sha256.digest()
 
 
 @dataclass(frozen=True)
 class Upload:
-    """One file, as it arrived."""
+    """One received file."""
 
     filename: str
     file: BoundedFile
@@ -77,17 +75,17 @@ class Upload:
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What became of one file."""
+    """The result for one file."""
 
     filename: str
     outcome: Literal["accepted", "duplicate", "rejected"]
-    image_id: int | None = None  # Of the first image with these bytes, for a duplicate.
+    image_id: int | None = None  # For a duplicate, the id of the first image.
     error: WebError | None = None
 
 
 @dataclass(frozen=True)
 class UploadService:
-    """Where uploads are taken in."""
+    """Accepts or rejects the files of an upload."""
 
     session_factory: sessionmaker[Session]
     object_store: ObjectStore
@@ -95,27 +93,27 @@ class UploadService:
     max_image_pixels: int
 
     def accept_all(self, uploads: Iterable[Upload], *, owner_id: str) -> list[UploadResult]:
-        """A result for each file, in their order. One file's trouble leaves the others alone."""
+        """Return a result for each file, in their order. An error of one file affects no other."""
         results: list[UploadResult] = []
         for upload in uploads:
             refusal = _TOO_MANY_FILES if len(results) >= MAX_FILES else _outage(results)
-            results.append(self._accept_or_reject(upload, owner_id, refusal))
+            if refusal is None:
+                results.append(self._accept_or_reject(upload, owner_id))
+            else:
+                filename = clean_filename(upload.filename)
+                results.append(UploadResult(filename, "rejected", error=refusal))
         return results
 
-    def _accept_or_reject(
-        self, upload: Upload, owner_id: str, refusal: WebError | None
-    ) -> UploadResult:
+    def _accept_or_reject(self, upload: Upload, owner_id: str) -> UploadResult:
         filename = clean_filename(upload.filename)
         try:
-            if refusal is not None:
-                return UploadResult(filename, "rejected", error=refusal)
             return self._accept(filename, upload.file, owner_id)
         except Exception as error:
-            # One file's trouble leaves the others alone, also trouble that nobody foresaw.
+            # Even an unforeseen error of one file must not affect the other files.
             if not isinstance(error, WebError):
-                logger.exception("could not take in a file")
+                logger.exception("could not accept a file")
                 error = UploadRejectedError(
-                    "Something went wrong on our side with this file. Please send it again.",
+                    "Something went wrong on the server with this file. Send it again.",
                     code="internal_error",
                     http_status=500,
                 )
@@ -139,7 +137,7 @@ class UploadService:
         try:
             with session_scope(self.session_factory) as session:
                 same = find_duplicate(session, owner_id=owner_id, sha256=new.sha256)
-            # "You have sent it before" is a promise that it is there.
+            # "Already uploaded" is only true if the original is really stored.
             if same is not None and (
                 same.is_stored or self.object_store.has_original(same.original_key)
             ):
@@ -147,28 +145,28 @@ class UploadService:
             with session_scope(self.session_factory) as session:
                 image_id = add_image(session, new)
         except DatabaseUnavailableError as error:
-            raise _database_away() from error
+            raise _database_unavailable() from error
         self._store(image_id, new, file)
         logger.info("accepted an upload", extra={"image_id": image_id, "key": new.original_key})
         return UploadResult(filename, "accepted", image_id)
 
     def _check(self, file: BoundedFile) -> ImageHeader:
-        """What the file's own bytes say it is.
+        """Read the header of the file.
 
         Raises:
-            UploadRejectedError: nothing that can be accepted.
+            UploadRejectedError: the file cannot be accepted.
         """
         if file.is_too_large:
             limit, size = self.max_upload_bytes / 1024**2, file.size_bytes / 1024**2
             raise UploadRejectedError(
-                f"This file has {size:.1f} MB; at most {limit:.1f} MB can be sent. Export it "
-                "smaller and send it again.",
+                f"This file is {size:.1f} MB. The limit is {limit:.1f} MB. Save a smaller copy and "
+                "try again.",
                 code="too_large",
                 http_status=413,
             )
         if file.size_bytes == 0:
             raise UploadRejectedError(
-                "This file is empty. Check that it opens on your device, then send it again.",
+                "This file is empty. Check that it opens on your device, then upload it again.",
                 code="empty_file",
                 http_status=400,
             )
@@ -191,11 +189,11 @@ class UploadService:
                 sha256=file.sha256,
             )
         except Exception as error:
-            # Whatever it was, the row has no original and must say so.
+            # After any error the row must say that it has no original.
             logger.exception("could not store an original", extra={"image_id": image_id})
             failure = UploadRejectedError(
-                "The image storage did not take this image, so it was not saved. Please try again "
-                "in a moment.",
+                "The image storage did not accept this image, so it was not saved. Try again in a "
+                "moment.",
                 code="upload_failed",
                 http_status=502,
             )
@@ -203,28 +201,27 @@ class UploadService:
                 raise failure from error
 
     def _record_failed(self, image_id: int, message: str) -> bool:
-        """Returns False when the original is stored after all: a function has begun its work."""
+        """Return False if the original was stored after all, because a function works on it."""
         try:
             with session_scope(self.session_factory) as session:
                 return record_upload_failed(session, image_id, message)
         except DatabaseUnavailableError:
-            # The person is told all the same, and the sweep fails the row at its deadline.
+            # The client gets the error anyway, and the sweep fails the row after its deadline.
             logger.error("could not record a failed upload", extra={"image_id": image_id})
             return True
 
 
 _TOO_MANY_FILES = UploadRejectedError(
-    f"At most {MAX_FILES} files can be sent at once. Send this one again by itself or with fewer "
-    "others.",
+    f"You can upload up to {MAX_FILES} files at once. Upload this one again with fewer others.",
     code="too_many_files",
     http_status=413,
 )
 
 
 def _outage(results: Sequence[UploadResult]) -> WebError | None:
-    """The trouble of ours that ended the last two files alike, if it did.
+    """Return the server error if the last two files both failed with 5xx.
 
-    Each further file would wait for the same time-outs, a hundred of them for minutes.
+    Every further file would wait for the same time-outs, which takes minutes for a hundred files.
     """
     last = [result.error for result in results[-2:]]
     if len(last) == 2 and all(error is not None and error.http_status >= 500 for error in last):
@@ -232,28 +229,28 @@ def _outage(results: Sequence[UploadResult]) -> WebError | None:
     return None
 
 
-def _database_away() -> UploadRejectedError:
+def _database_unavailable() -> UploadRejectedError:
     return UploadRejectedError(
-        "The image could not be registered just now. Please send it again in a moment.",
+        "The database did not answer, so this image was not saved. Try again in a moment.",
         code="database_unavailable",
         http_status=503,
     )
 
 
 def clean_filename(filename: str) -> str:
-    """A file name as text to show: no path, no control or direction characters, never empty.
+    """Return a file name as text: without path, control and direction characters, never empty.
 
-    At most 255 characters, with the extension kept when the rest is cut.
+    It has at most 255 characters; a longer name is cut before its extension.
     """
     name = "".join(
         character
         for character in filename.replace("\\", "/").rsplit("/", 1)[-1]
-        # Controls, lone surrogates, line and paragraph separators. Of the format characters (Cf)
-        # only the joiner that holds emoji together stays: the others can turn a line around.
+        # Remove controls, lone surrogates, line and paragraph separators, and format characters
+        # (Cf), which can change the text direction. Keep the joiner that emoji need.
         if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp", "Cf")
         or character == "\u200d"
     )
-    # Only now: what was just taken out may have kept a letter from its accent.
+    # Normalise afterwards, because a removed character may have separated a letter and its accent.
     name = unicodedata.normalize("NFC", name).strip()
     if len(name) > MAX_FILENAME_CHARACTERS:
         stem, dot, extension = name.rpartition(".")

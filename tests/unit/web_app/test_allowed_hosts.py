@@ -63,7 +63,7 @@ def test_a_person_is_told_so_on_a_page(make_client):
 
     page = answer.get_data(as_text=True)
     assert (answer.status_code, answer.mimetype) == (400, "text/html")
-    assert "does not answer under that name" in page
+    assert "does not use this host name" in page
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])

@@ -167,7 +167,7 @@ def test_101_ids_are_too_many(client):
     response = client.get(f"/api/image_status?ids={','.join(map(str, range(1, 102)))}")
 
     assert (response.status_code, response.json["code"]) == (400, "too_many_ids")
-    assert "At most 100" in response.json["error"]
+    assert "The limit is 100" in response.json["error"]
 
 
 @pytest.mark.parametrize(
@@ -185,5 +185,5 @@ def test_without_a_database_the_status_asks_for_patience(away_client, path):
     response = away_client.get(path)
 
     assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
-    assert "try again" in response.json["error"]
+    assert "Try again" in response.json["error"]
     assert int(response.headers["Retry-After"]) > 0

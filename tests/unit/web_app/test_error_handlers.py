@@ -36,7 +36,7 @@ def test_an_unexpected_error_is_logged_and_shows_a_program_nothing_of_the_inside
 
     assert response.status_code == 500
     assert response.json == {
-        "error": "Something went wrong on our side.",
+        "error": "Something went wrong on the server. Try again in a moment.",
         "code": "internal_error",
     }
     assert SECRET in caplog.text
@@ -88,7 +88,7 @@ def test_the_api_answers_in_json_whatever_is_accepted(client):
     response = client.get("/api/nowhere", headers=PAGE)
 
     assert response.status_code == 404
-    assert response.json == {"error": "There is nothing at this address.", "code": "not_found"}
+    assert response.json == {"error": "There is no page at this address.", "code": "not_found"}
 
 
 @pytest.mark.parametrize(
@@ -128,5 +128,5 @@ def test_a_search_that_took_too_long_says_what_to_do(failing_client):
     response = failing_client.get("/searches-too-long", headers=JSON)
 
     assert (response.status_code, response.json["code"]) == (503, "search_too_slow")
-    assert "fewer images" in response.json["error"]
+    assert "less common" in response.json["error"]
     assert response.headers["Retry-After"]

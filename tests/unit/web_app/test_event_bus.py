@@ -65,7 +65,7 @@ def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
         bus.request([(Job.ANNOTATION, KEY)])
 
     assert "refused" in caplog.text
-    assert "the sweep will ask" in caplog.text
+    assert "the sweep will request" in caplog.text
 
 
 def test_nothing_to_ask_for_asks_nothing(client):

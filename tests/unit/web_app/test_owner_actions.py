@@ -384,7 +384,7 @@ def test_a_form_that_cannot_be_taken_leads_back_with_the_reason(client, browser,
 
     assert response.status_code == 303
     page = client.get(response.headers["Location"]).get_data(as_text=True)
-    assert "at most 2000 characters" in page
+    assert "The limit is 2000" in page
 
 
 @pytest.mark.parametrize("token", [None, "", "nonsense", "IjEi.YQ.x"])

@@ -68,7 +68,7 @@ def messages(response):
 
 
 def is_instruction(sentence):
-    words = "Save|save|Send|send|Open|Export|Make|Check|Choose|try again|Try again"
+    words = "Save|Send|Upload|upload|Make|Open|Check|Choose|Reload|[Tt]ry again"
     return sentence.endswith(".") and re.search(rf"\b({words})\b", sentence)
 
 
@@ -780,7 +780,7 @@ def test_a_page_that_needs_the_database_asks_to_try_again(away_client, path):
 
     assert (response.status_code, response.mimetype) == (503, "text/html")
     assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
-    assert "try again in a moment" in response.get_data(as_text=True)
+    assert "Try again in a moment" in response.get_data(as_text=True)
 
 
 def test_the_upload_page_needs_no_database(away_client):

@@ -44,7 +44,7 @@ def test_a_client_beyond_its_limit_is_told_how_long_to_wait(make_app):
 
     assert [refused(response) for response in responses] == [False, False, False, True]
     assert responses[-1].json["code"] == "rate_limited"
-    assert responses[-1].json["error"].startswith("That was a lot at once. Please wait ")
+    assert responses[-1].json["error"].startswith("Too many requests. Wait ")
     assert 1 <= int(responses[-1].headers["Retry-After"]) <= 60
     assert responses[-1].headers["Cache-Control"] == "no-store"
 
@@ -56,7 +56,7 @@ def test_a_person_is_told_so_on_a_page(make_app):
     response = client.get("/gallery", headers={"Accept": BROWSER})
 
     assert (response.status_code, response.mimetype) == (429, "text/html")
-    assert "Please wait" in response.get_data(as_text=True)
+    assert "Too many requests. Wait" in response.get_data(as_text=True)
 
 
 def test_after_the_wait_it_goes_on(make_app, mocker):

@@ -76,10 +76,10 @@ def test_a_full_disk_asks_for_patience_says_so_in_the_log_and_takes_nothing_in(
     )
 
     assert (answer.status_code, answer.json["code"]) == (503, "upload_interrupted")
-    assert answer.json["error"].endswith("Please try again in a moment.")
+    assert answer.json["error"].endswith("Try again in a moment.")
     assert answer.headers["Retry-After"]
     assert read_rows() == []
-    [record] = [record for record in caplog.records if record.message == "could not take in a form"]
+    [record] = [record for record in caplog.records if record.message == "could not store a form"]
     assert record.exc_info[1].errno == errno.ENOSPC
 
 
@@ -95,5 +95,5 @@ def test_what_is_sent_at_once_is_bounded_also_where_its_length_is_not_told(app, 
     )
 
     assert (answer.status_code, answer.json["code"]) == (413, "request_too_large")
-    assert answer.json["error"].endswith("together at most 3 MB.")
+    assert answer.json["error"].endswith("Send fewer or smaller files.")
     assert read_rows() == []

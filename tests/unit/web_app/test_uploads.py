@@ -312,7 +312,7 @@ def test_an_image_that_could_not_be_stored_is_failed_in_both_halves_and_its_send
         "upload_failed",
         502,
     )
-    assert "try again" in str(result.error)
+    assert "Try again" in str(result.error)
     assert (row.annotation_status, row.thumbnail_status) == (Status.FAILED, Status.FAILED)
     assert (row.annotation_error_code, row.thumbnail_error_code) == ("upload_failed",) * 2
     assert row.annotation_error_message == row.thumbnail_error_message == str(result.error)
@@ -369,7 +369,7 @@ def test_without_a_database_nothing_is_stored_and_the_sender_is_told(
         ("database_unavailable", 503),
         ("unsupported_format", 415),
     ]
-    assert "send it again" in str(results[0].error)
+    assert "Try again" in str(results[0].error)
     assert object_store.objects == {}
 
 
