@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.jobs import Claim, record_result, success
 from database.models import AnnotationFingerprint, AnnotationSource, Image
-from database.rows import execute_update, is_visible
+from database.rows import is_visible, update_images
 
 
 @dataclass(frozen=True)
@@ -104,15 +104,11 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
 
 def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
     """Add the tokens of a request, whether or not its answer was used."""
-    execute_update(
-        session,
-        update(Image)
-        .where(Image.id == image_id)
-        .values(
-            input_tokens=func.coalesce(Image.input_tokens, 0) + tokens.input,
-            output_tokens=func.coalesce(Image.output_tokens, 0) + tokens.output,
-        ),
-    )
+    sums = {
+        "input_tokens": func.coalesce(Image.input_tokens, 0) + tokens.input,
+        "output_tokens": func.coalesce(Image.output_tokens, 0) + tokens.output,
+    }
+    update_images(session, Image.id == image_id, values=sums)
 
 
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
@@ -124,10 +120,7 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
     keep = {
         # Rows from before migration 0002 have no copy yet; their current text is the model's.
         generated: case(
-            (
-                and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)),
-                current,
-            ),
+            (and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)), current),
             else_=kept,
         )
         for generated, kept, current in (
@@ -136,11 +129,9 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
         )
     }
     # Two statements: in one, MySQL would copy the new text instead of the old.
-    here = [Image.id == image_id, is_visible()]
-    session.execute(update(Image).where(*here).values(keep))
-    session.execute(
-        update(Image).where(*here).values({**changes, "annotation_source": AnnotationSource.HUMAN})
-    )
+    edited = {**changes, "annotation_source": AnnotationSource.HUMAN}
+    for values in (keep, edited):
+        update_images(session, Image.id == image_id, is_visible(), values=values)
 
 
 def restore_annotation(session: Session, image_id: int) -> bool:
@@ -149,17 +140,12 @@ def restore_annotation(session: Session, image_id: int) -> bool:
     Returns:
         False when there is no annotation by the model; the row is unchanged.
     """
-    return bool(
-        execute_update(
-            session,
-            update(Image)
-            .where(Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
-            .values(
-                annotation=Image.generated_annotation,
-                # Empty only in rows from before migration 0002. Their text was never edited.
-                alt_text=func.coalesce(Image.generated_alt_text, Image.alt_text),
-                tags=func.coalesce(Image.generated_tags, Image.tags),
-                annotation_source=AnnotationSource.MODEL,
-            ),
-        )
-    )
+    generated = {
+        "annotation": Image.generated_annotation,
+        # Empty only in rows from before migration 0002. Their text was never edited.
+        "alt_text": func.coalesce(Image.generated_alt_text, Image.alt_text),
+        "tags": func.coalesce(Image.generated_tags, Image.tags),
+        "annotation_source": AnnotationSource.MODEL,
+    }
+    conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
+    return update_images(session, *conditions, values=generated) > 0

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, and_, delete, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from database import object_keys
 from database.images import get_image
 from database.models import AnnotationFingerprint, Image, Job, Status, utc_now
-from database.rows import execute_update, is_visible, job_column
+from database.rows import execute_update, is_visible, job_column, update_images
 
 # The row of an image with a pending job is kept this long after the deletion. That is longer than
 # any lease and than the web application waits for S3, so no object can be stored after the row is
@@ -32,9 +32,7 @@ def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
         ImageNotFoundError: it does not exist, or it is being deleted already.
     """
     image = get_image(session, image_id)
-    session.execute(
-        update(Image).where(Image.id == image_id, is_visible()).values(deleting_at=utc_now())
-    )
+    update_images(session, Image.id == image_id, is_visible(), values={"deleting_at": utc_now()})
     return _objects_of(image.id, image.original_key)
 
 
@@ -55,20 +53,15 @@ def remove_deleted(session: Session, image_id: int) -> bool:
     Returns:
         False when the row must stay for now, because a function may still store an object.
     """
-    is_removed = bool(
-        execute_update(
-            session,
-            delete(Image).where(
-                Image.id == image_id, Image.deleting_at.is_not(None), _is_settled()
-            ),
-        )
+    deletable = delete(Image).where(
+        Image.id == image_id, Image.deleting_at.is_not(None), _is_settled()
     )
-    if is_removed:
-        execute_update(
-            session,
-            delete(AnnotationFingerprint).where(AnnotationFingerprint.image_id == image_id),
-        )
-    return is_removed
+    if not execute_update(session, deletable):
+        return False
+    execute_update(
+        session, delete(AnnotationFingerprint).where(AnnotationFingerprint.image_id == image_id)
+    )
+    return True
 
 
 def _is_settled() -> ColumnElement[bool]:

@@ -19,13 +19,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import ColumnElement, and_, or_, select
 from sqlalchemy.orm import Session
 
 from database import object_keys
 from database.errors import ImageNotFoundError
 from database.models import Image, Job, Status, utc_now
-from database.rows import execute_update, is_visible, job_column, was_stored
+from database.rows import is_visible, job_column, update_images, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
 # Jobs that one sweep fails; the next sweep continues.
@@ -97,11 +97,7 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
         for job in Job
         for name, value in _failure(job, "upload_failed", message).items()
     }
-    return bool(
-        execute_update(
-            session, update(Image).where(Image.id == image_id, *untouched).values(failure)
-        )
-    )
+    return update_images(session, Image.id == image_id, *untouched, values=failure) > 0
 
 
 def claim_job(
@@ -124,16 +120,11 @@ def claim_job(
     """
     free = [Image.original_key == original_key, is_visible(), *_waiting(job)]
     attempts = job_column(job, "attempts")
-    claimed = execute_update(
+    claimed = update_images(
         session,
-        update(Image)
-        .where(*free, attempts < max_attempts)
-        .values(
-            {
-                f"{job}_attempts": attempts + 1,
-                f"{job}_claimed_until": utc_now(lease_seconds),
-            }
-        ),
+        *free,
+        attempts < max_attempts,
+        values={f"{job}_attempts": attempts + 1, f"{job}_claimed_until": utc_now(lease_seconds)},
     )
     row = session.execute(
         select(
@@ -156,14 +147,10 @@ def claim_job(
             sha256=row.sha256,
             has_annotation=bool(row.has_annotation),
         )
-    code, message = (
-        "attempts_exhausted",
-        f"The work was started {row[1]} times and never finished. Try it again.",
-    )
-    exhausted = execute_update(
-        session,
-        update(Image).where(*free, attempts >= max_attempts).values(_failure(job, code, message)),
-    )
+    code = "attempts_exhausted"
+    message = f"The work was started {row[1]} times and never finished. Try it again."
+    failure = _failure(job, code, message)
+    exhausted = update_images(session, *free, attempts >= max_attempts, values=failure)
     return FailedJob(row.id, original_key, job, code, message) if exhausted else None
 
 
@@ -199,11 +186,8 @@ def record_transient_failure(session: Session, claim: Claim, *, code: str, messa
     Returns:
         False when the claim was lost; the row is unchanged.
     """
-    return record_result(
-        session,
-        claim,
-        {**_failure(claim.job, code, message), f"{claim.job}_status": Status.PENDING},
-    )
+    error = {**_failure(claim.job, code, message), f"{claim.job}_status": Status.PENDING}
+    return record_result(session, claim, error)
 
 
 def record_postponement(
@@ -239,19 +223,9 @@ def reset_for_retry(
         False when the job is pending or completed, or the original was never stored.
     """
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
-    return bool(
-        execute_update(
-            session,
-            update(Image)
-            .where(
-                Image.id == image_id,
-                is_visible(),
-                job_column(job, "status").in_(ended),
-                was_stored(),
-            )
-            .values(_as_new(job)),
-        )
-    )
+    has_ended = job_column(job, "status").in_(ended)
+    conditions = (Image.id == image_id, is_visible(), has_ended, was_stored())
+    return update_images(session, *conditions, values=_as_new(job)) > 0
 
 
 def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
@@ -263,24 +237,21 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
     Returns:
         False when the job is completed, failed permanently, or still has attempts.
     """
-    return bool(
-        execute_update(
+    has_failed = and_(
+        job_column(job, "status") == Status.FAILED,
+        job_column(job, "error_code").in_(REDRIVABLE_CODES),
+    )
+    has_no_attempt = and_(*_waiting(job), job_column(job, "attempts") >= max_attempts)
+    return (
+        update_images(
             session,
-            update(Image)
-            .where(
-                Image.original_key == original_key,
-                is_visible(),
-                was_stored(),
-                or_(
-                    and_(
-                        job_column(job, "status") == Status.FAILED,
-                        job_column(job, "error_code").in_(REDRIVABLE_CODES),
-                    ),
-                    and_(*_waiting(job), job_column(job, "attempts") >= max_attempts),
-                ),
-            )
-            .values(_as_new(job)),
+            Image.original_key == original_key,
+            is_visible(),
+            was_stored(),
+            or_(has_failed, has_no_attempt),
+            values=_as_new(job),
         )
+        > 0
     )
 
 
@@ -303,12 +274,9 @@ def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> l
         .with_for_update(skip_locked=True)
     ).all()
     code, message = "timed_out", "The work did not finish in time. Try it again."
-    execute_update(
-        session,
-        update(Image)
-        .where(Image.id.in_([row.id for row in overdue]), *_waiting(job))
-        .values(_failure(job, code, message)),
-    )
+    ids = [row.id for row in overdue]
+    failure = _failure(job, code, message)
+    update_images(session, Image.id.in_(ids), *_waiting(job), values=failure)
     return [FailedJob(row.id, row.original_key, job, code, message) for row in overdue]
 
 
@@ -349,13 +317,9 @@ def requeue_stalled_jobs(
         touched: dict[str, Any] = {"updated_at": utc_now(), f"{job}_claimed_until": None}
         if restarts_deadline:
             touched[f"{job}_requested_at"] = utc_now()
-        execute_update(
-            session,
-            update(Image)
-            # A job that was claimed in the meantime keeps its claim.
-            .where(Image.id.in_([row.id for row in rows]), *_waiting(job))
-            .values(touched),
-        )
+        # A job that was claimed in the meantime keeps its claim.
+        ids = [row.id for row in rows]
+        update_images(session, Image.id.in_(ids), *_waiting(job), values=touched)
     return [(job, row.original_key) for job, rows in stalled.items() for row in rows]
 
 
@@ -400,15 +364,7 @@ def _failure(job: Job, code: str, message: str) -> dict[str, Any]:
 
 def record_result(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
     """Write values to the row if the claim is still valid; return whether it was."""
-    return bool(
-        execute_update(
-            session,
-            update(Image)
-            .where(
-                Image.id == claim.image_id,
-                job_column(claim.job, "status") == Status.PENDING,
-                job_column(claim.job, "claimed_until") == claim.claimed_until,
-            )
-            .values(values),
-        )
-    )
+    is_valid = job_column(claim.job, "claimed_until") == claim.claimed_until
+    is_pending = job_column(claim.job, "status") == Status.PENDING
+    conditions = (Image.id == claim.image_id, is_pending, is_valid)
+    return update_images(session, *conditions, values=values) > 0

@@ -1,9 +1,10 @@
 """Conditions and statements that the modules of this package share."""
 
+from collections.abc import Mapping
 from typing import Any
 from typing import cast as typed
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, or_
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, or_, update
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.models import Image, Job
@@ -25,6 +26,13 @@ def job_column(job: Job, name: str) -> InstrumentedAttribute[Any]:
     """Return a job's column: `job_column(Job.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
     column: InstrumentedAttribute[Any] = getattr(Image, f"{job}_{name}")
     return column
+
+
+def update_images(
+    session: Session, *conditions: ColumnElement[bool], values: Mapping[str, Any]
+) -> int:
+    """Update the images that meet all conditions and return their number."""
+    return execute_update(session, update(Image).where(*conditions).values(values))
 
 
 def execute_update(session: Session, statement: Update | Delete) -> int:

@@ -17,14 +17,22 @@ WebError                          `str(error)` is a sentence for a person, `code
 
 
 class WebError(Exception):
-    """The base class of this package's errors."""
+    """The base class of this package's errors.
 
+    Subclasses set `code` and `http_status`, and `message` if it is always the same.
+    """
+
+    code: str
+    http_status: int
+    message: str
     retry_after_seconds: int | None = None
 
-    def __init__(self, message: str, *, code: str, http_status: int) -> None:
-        super().__init__(message)
-        self.code = code
-        self.http_status = http_status
+    def __init__(
+        self, message: str | None = None, *, code: str | None = None, http_status: int | None = None
+    ) -> None:
+        super().__init__(message or self.message)
+        self.code = code or self.code
+        self.http_status = http_status or self.http_status
 
 
 class UploadRejectedError(WebError):
@@ -34,113 +42,79 @@ class UploadRejectedError(WebError):
 class BadRequestError(WebError):
     """A parameter or the body is missing or not valid."""
 
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message, code=code, http_status=400)
+    http_status = 400
 
 
 class HostNotAllowedError(WebError):
     """The host name of the request is not one of this site."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This site does not use this host name. Check the address.",
-            code="host_not_allowed",
-            http_status=400,
-        )
-
-
-class InvalidOwnerTokenError(WebError):
-    """The bearer token was not signed by this system."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "This owner token is not valid. Send the owner_token from the response to your first "
-            "upload, or no token.",
-            code="invalid_owner_token",
-            http_status=401,
-        )
-
-
-class NotSignedInError(WebError):
-    """The request has no valid token of the load balancer, or it expired."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            "You are not signed in. Open this site at its own address and sign in there.",
-            code="not_signed_in",
-            http_status=401,
-        )
+    code, http_status = "host_not_allowed", 400
+    message = "This site does not use this host name. Check the address."
 
 
 class CSRFError(WebError):
     """A changing request has an owner cookie but no valid CSRF token of a page."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This page has expired. Reload it and try again.",
-            code="csrf_failed",
-            http_status=400,
-        )
+    code, http_status = "csrf_failed", 400
+    message = "This page has expired. Reload it and try again."
+
+
+class InvalidOwnerTokenError(WebError):
+    """The bearer token was not signed by this system."""
+
+    code, http_status = "invalid_owner_token", 401
+    message = (
+        "This owner token is not valid. Send the owner_token from the response to your first "
+        "upload, or no token."
+    )
+
+
+class NotSignedInError(WebError):
+    """The request has no valid token of the load balancer, or it expired."""
+
+    code, http_status = "not_signed_in", 401
+    message = "You are not signed in. Open this site at its own address and sign in there."
 
 
 class NotOwnerError(WebError):
     """Only the owner may change an image."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "This image belongs to someone else. Only its owner can change it.",
-            code="not_owner",
-            http_status=403,
-        )
+    code, http_status = "not_owner", 403
+    message = "This image belongs to someone else. Only its owner can change it."
 
 
 class ConflictError(WebError):
     """The request is valid, but the state of the image does not allow it."""
 
-    def __init__(self, message: str, *, code: str) -> None:
-        super().__init__(message, code=code, http_status=409)
+    http_status = 409
 
 
 class InvalidEditError(WebError):
     """A text is too long, or there are too many tags."""
 
-    def __init__(self, message: str) -> None:
-        super().__init__(message, code="invalid_edit", http_status=422)
+    code, http_status = "invalid_edit", 422
 
 
 class RateLimitedError(WebError):
     """One client sent too many requests within a minute."""
 
+    code, http_status = "rate_limited", 429
+
     def __init__(self, retry_after_seconds: int) -> None:
-        super().__init__(
-            f"Too many requests. Wait {_seconds(retry_after_seconds)} and try again.",
-            code="rate_limited",
-            http_status=429,
-        )
+        unit = "second" if retry_after_seconds == 1 else "seconds"
+        super().__init__(f"Too many requests. Wait {retry_after_seconds} {unit} and try again.")
         self.retry_after_seconds = retry_after_seconds
 
 
 class StorageUnavailableError(WebError):
     """S3 did not answer, or rejected the request."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "The image storage did not answer. Try again in a moment.",
-            code="storage_unavailable",
-            http_status=502,
-        )
+    code, http_status = "storage_unavailable", 502
+    message = "The image storage did not answer. Try again in a moment."
 
 
 class SignInUnavailableError(WebError):
     """The load balancer's public key could not be fetched, so no token can be verified."""
 
-    def __init__(self) -> None:
-        super().__init__(
-            "Your sign-in could not be checked. Try again in a moment.",
-            code="sign_in_unavailable",
-            http_status=503,
-        )
-
-
-def _seconds(count: int) -> str:
-    return "a second" if count == 1 else f"{count} seconds"
+    code, http_status = "sign_in_unavailable", 503
+    message = "Your sign-in could not be checked. Try again in a moment."

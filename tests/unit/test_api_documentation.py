@@ -157,7 +157,7 @@ def test_every_error_code_is_documented():
         for path in (ROOT / folder).rglob("*.py"):
             source = path.read_text()
             codes |= set(re.findall(r'\bcode=\s*"([a-z_]+)"', source))
-            codes |= set(re.findall(r'\bcode(?:: \w+)? = "([a-z_]+)"', source))
+            codes |= set(re.findall(r'\bcode(?:: \w+|, http_status)? = "([a-z_]+)"', source))
             codes |= set(re.findall(r'_failure\(\s*\w+,\s*"([a-z_]+)"', source))
     tables = section("Errors") + section("Job errors")
     documented = set(re.findall(r"`([a-z_]+)`", tables))

@@ -48,7 +48,6 @@ from database.jobs import (
 from database.listing import ImageFilter, count_images, list_images
 from database.migrations import migrate
 from database.models import AnnotationSource, Image, Job, Status
-from database.rows import execute_update
 from database.session import create_session_factory, session_scope
 
 CAPTION = GeneratedAnnotation(
@@ -600,15 +599,15 @@ def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocke
     put_off(session_factory, key, seconds=0)
     time.sleep(0.02)
     held = []
-    really_update = execute_update
+    really_update = jobs.update_images
 
-    def update_after_a_claim(session, statement):
+    def update_after_a_claim(session, *conditions, values):
         if not held:
-            mocker.patch.object(jobs, "execute_update", really_update)
+            mocker.patch.object(jobs, "update_images", really_update)
             held.append(claim(session_factory, key))
-        return really_update(session, statement)
+        return really_update(session, *conditions, values=values)
 
-    mocker.patch.object(jobs, "execute_update", update_after_a_claim)
+    mocker.patch.object(jobs, "update_images", update_after_a_claim)
     record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
 
     assert read(session_factory, image_id).annotation_claimed_until == held[0].claimed_until
