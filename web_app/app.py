@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database.secret_store import fetch_secret
 from database.session import create_database_engine, create_session_factory
-from web_app.adapters.event_bus import EventBridgeBus, EventBus
-from web_app.adapters.object_store import ObjectStore, S3ObjectStore
+from web_app.adapters.event_bus import EventBus
+from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
 from web_app.dependencies import EXTENSION, Dependencies
 from web_app.middleware.allowed_hosts import refuse_other_hosts
@@ -105,7 +105,7 @@ def _sign_in(settings: Settings) -> SignIn | None:
 
 
 def _object_store(settings: Settings) -> ObjectStore:
-    return S3ObjectStore(
+    return ObjectStore(
         image_bucket=settings.s3_image_bucket,
         thumbnail_bucket=settings.s3_thumbnail_bucket,
         presigned_url_seconds=settings.presigned_url_seconds,
@@ -113,7 +113,7 @@ def _object_store(settings: Settings) -> ObjectStore:
 
 
 def _event_bus(settings: Settings) -> EventBus:
-    return EventBridgeBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket)
+    return EventBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket)
 
 
 def _forbid_shared_caching(response: Response) -> Response:

@@ -12,7 +12,7 @@ from database.models import Status
 from tests.support import factories
 from tests.unit.web_app.conftest import encode_form
 from web_app.adapters import object_store
-from web_app.adapters.object_store import S3ObjectStore
+from web_app.adapters.object_store import ObjectStore
 from web_app.app import create_app
 
 JSON = {"Accept": "application/json"}
@@ -93,7 +93,7 @@ def client(s3, settings, event_bus, session_factory, monkeypatch):
         monkeypatch.setenv(name, value)
     impatient = object_store._CONFIG.merge(Config(connect_timeout=1, read_timeout=1))
     monkeypatch.setattr(object_store, "_CONFIG", impatient)
-    store = S3ObjectStore(
+    store = ObjectStore(
         image_bucket="images", thumbnail_bucket="thumbnails", presigned_url_seconds=300
     )
     app = create_app(

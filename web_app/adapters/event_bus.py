@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
@@ -22,14 +22,7 @@ _MAX_ENTRIES = 10
 logger = logging.getLogger(__name__)
 
 
-class EventBus(Protocol):
-    """Requests jobs from the functions."""
-
-    def request(self, jobs: Sequence[tuple[Job, str]]) -> None:
-        """Request jobs, each with the key of its original."""
-
-
-class EventBridgeBus:
+class EventBus:
     """Sends the requests to one event bus. The rules of both functions match them."""
 
     def __init__(

@@ -8,8 +8,8 @@ handed out stays valid for at least half of its time.
 import base64
 import time
 from functools import lru_cache
-from typing import TYPE_CHECKING, BinaryIO, Protocol
-from urllib.parse import quote, urlsplit
+from typing import TYPE_CHECKING, BinaryIO
+from urllib.parse import quote
 
 import boto3
 from botocore import UNSIGNED
@@ -47,40 +47,13 @@ _PROBE_CONFIG = _CONFIG.merge(
 )
 
 
-class ObjectStore(Protocol):
-    """Stores and deletes image objects in S3 and signs links to them."""
-
-    def put_original(
-        self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes
-    ) -> None: ...
-
-    def has_original(self, key: str) -> bool: ...
-
-    def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str: ...
-
-    def presigned_download_url(self, key: str, *, content_type: str, filename: str) -> str: ...
-
-    def presigned_thumbnail_url(self, key: str) -> str: ...
-
-    def signing_window(self) -> str: ...
-
-    def delete(self, original_key: str, thumbnail_key: str) -> None: ...
-
-    def check_originals(self) -> None: ...
-
-    def check_thumbnails(self) -> None: ...
-
-    @property
-    def origins(self) -> tuple[str, ...]: ...
-
-
 # The content types that a presigned URL may request.
 _IMAGE_TYPES = {image_format.content_type for image_format in ACCEPTED_FORMATS}
 _MAX_CACHED_LINKS = 4096
 
 
-class S3ObjectStore:
-    """The image bucket and the thumbnail bucket. The role's policy allows what the methods do."""
+class ObjectStore:
+    """Stores and deletes objects in the image bucket and the thumbnail bucket, and signs links."""
 
     def __init__(
         self,
@@ -96,15 +69,14 @@ class S3ObjectStore:
         self._credentials = session.get_credentials()
         self._client: S3Client = session.client("s3", config=_CONFIG)
         self._probe: S3Client = session.client("s3", config=_PROBE_CONFIG)
-        # The base URL of each bucket, as this client addresses it.
         unsigned = session.client("s3", config=_CONFIG.merge(Config(signature_version=UNSIGNED)))
-        self._bucket_urls = {
-            bucket: unsigned.generate_presigned_url(
-                "get_object", Params={"Bucket": bucket, "Key": "k"}
-            ).removesuffix("k")
+        urls = [
+            unsigned.generate_presigned_url("get_object", Params={"Bucket": bucket, "Key": "k"})
             for bucket in (image_bucket, thumbnail_bucket)
-        }
+        ]
         unsigned.close()
+        # The origins of the links, for the Content-Security-Policy.
+        self.origins = tuple(dict.fromkeys("/".join(url.split("/")[:3]) for url in urls))
         self._sign_once = lru_cache(maxsize=_MAX_CACHED_LINKS)(self._sign)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
@@ -197,12 +169,6 @@ class S3ObjectStore:
             self._client.delete_object(Bucket=self._thumbnail_bucket, Key=thumbnail_key)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
-
-    @property
-    def origins(self) -> tuple[str, ...]:
-        """The origins of the links, for the Content-Security-Policy."""
-        parts = [urlsplit(url) for url in self._bucket_urls.values()]
-        return tuple(dict.fromkeys(f"{part.scheme}://{part.netloc}" for part in parts))
 
     def _check(self, bucket: str) -> None:
         try:

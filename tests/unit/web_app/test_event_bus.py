@@ -7,7 +7,7 @@ import pytest
 from botocore.stub import Stubber
 
 from database.models import Job
-from web_app.adapters.event_bus import EventBridgeBus
+from web_app.adapters.event_bus import EventBus
 
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
 
@@ -35,7 +35,7 @@ def test_each_half_is_asked_for_in_the_words_its_rule_matches(client):
             "put_events", {"FailedEntryCount": 0, "Entries": []}, {"Entries": entries}
         )
 
-        EventBridgeBus("the-bus", image_bucket="images", client=client).request(
+        EventBus("the-bus", image_bucket="images", client=client).request(
             [(Job.ANNOTATION, KEY), (Job.THUMBNAIL, KEY)]
         )
 
@@ -48,7 +48,7 @@ def test_many_are_asked_for_ten_at_a_time(client):
             entries = [entry("Annotation Requested")] * count
             stub.add_response("put_events", {"FailedEntryCount": 0}, {"Entries": entries})
 
-        EventBridgeBus("the-bus", image_bucket="images", client=client).request(
+        EventBus("the-bus", image_bucket="images", client=client).request(
             [(Job.ANNOTATION, KEY)] * 25
         )
 
@@ -59,7 +59,7 @@ def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
     with Stubber(client) as stub:
         stub.add_response("put_events", {"FailedEntryCount": 1})
         stub.add_client_error("put_events", "ThrottlingException")
-        bus = EventBridgeBus("the-bus", image_bucket="images", client=client)
+        bus = EventBus("the-bus", image_bucket="images", client=client)
 
         bus.request([(Job.ANNOTATION, KEY)])
         bus.request([(Job.ANNOTATION, KEY)])
@@ -70,4 +70,4 @@ def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
 
 def test_nothing_to_ask_for_asks_nothing(client):
     with Stubber(client):
-        EventBridgeBus("the-bus", image_bucket="images", client=client).request([])
+        EventBus("the-bus", image_bucket="images", client=client).request([])

@@ -14,7 +14,7 @@ import time_machine
 from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPResponse
 
-from web_app.adapters.object_store import S3ObjectStore
+from web_app.adapters.object_store import ObjectStore
 from web_app.errors import StorageUnavailableError
 
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
@@ -87,7 +87,7 @@ def make_store(monkeypatch):
         }.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(boto3, "DEFAULT_SESSION", None)
-        return S3ObjectStore(
+        return ObjectStore(
             image_bucket="the-images",
             thumbnail_bucket="the-thumbnails",
             presigned_url_seconds=123,
