@@ -131,7 +131,7 @@ def test_an_original_that_s3_does_not_take_is_told_with_a_way_out_and_recorded(
     [result] = response.json["results"]
     assert (response.status_code, response.json["code"]) == (502, "upload_failed")
     assert (result["outcome"], result["id"]) == ("rejected", None)
-    assert "Please try again in a moment." in response.json["error"]
+    assert "Try again in a moment." in response.json["error"]
     assert "Secret inside" not in response.get_data(as_text=True)
     assert (row.annotation_status, row.thumbnail_status) == (Status.FAILED, Status.FAILED)
     assert row.annotation_error_code == row.thumbnail_error_code == "upload_failed"
