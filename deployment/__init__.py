@@ -1,1 +1,1 @@
-"""The five stacks, the commands that bring them up, and the same system on one machine."""
+"""The five CloudFormation stacks and the commands that deploy them."""

@@ -1,4 +1,4 @@
-"""`python -m deployment`: the five stacks, from a clone to a working address and back."""
+"""Command line of the deployment: `python -m deployment`."""
 
 import re
 import sys
@@ -8,58 +8,64 @@ from typing import Any, TypeVar
 import click
 from botocore.exceptions import BotoCoreError, ClientError
 
-from deployment import costs as prices
-from deployment import logs as log_lines
-from deployment import redrive as dead_letters
-from deployment import status as overview
+from deployment import costs as cost_tables
 from deployment.aws import AWS
 from deployment.cloudformation import CloudFormation
 from deployment.console import Console
-from deployment.down import holdings, take_down, take_down_with_data
+from deployment.down import delete_compute, delete_everything, list_data
 from deployment.environment import Environment
-from deployment.errors import DeploymentError, explained
+from deployment.errors import DeploymentError, explain
 from deployment.images import Builder, Registry
+from deployment.logs import show_logs
 from deployment.plan import show_plan
+from deployment.redrive import QUEUE_OUTPUTS, redrive_queues
 from deployment.settings import DeploymentSettings
 from deployment.stacks import FUNCTIONS, Templates
-from deployment.up import bring_up
+from deployment.status import show_outputs, show_status
+from deployment.up import deploy_environment
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-_INTERRUPTED = 130  # As a shell has it.
+_INTERRUPTED = 130  # The exit code that a shell uses for Ctrl-C.
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def environment_options(command: Command) -> Command:
-    """The options that say which environment is meant."""
+    """Add the `--environment` and `--region` options."""
     command = click.option(
         "--region",
-        envvar="AWS_REGION",  # As the AWS CLI reads it, and boto3 does not.
-        help="AWS region; else AWS_REGION, else the one your credentials name.",
+        envvar="AWS_REGION",  # The AWS CLI reads this variable; boto3 does not.
+        help="AWS region. Default: AWS_REGION, then the region of your credentials.",
     )(command)
     return click.option(
         "--environment",
+        "name",
         default="dev",
         show_default=True,
-        callback=_check_name,
-        help="Which environment; several can live in one account.",
+        callback=check_environment_name,
+        help="Name of the environment. One account can have several.",
     )(command)
 
 
 def parameters_option(command: Command) -> Command:
-    """The option that says what the environment is told."""
+    """Add the `--parameters` option."""
     return click.option(
         "--parameters",
         metavar="FILE",
-        help="lab, default, prod, or a path. Without it: the same as the last time.",
+        help="lab, default, prod, or a path. Default: the file of the last `up`.",
     )(command)
 
 
-def _check_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+def check_environment_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
+    """Return the name if the templates accept it.
+
+    Raises:
+        click.BadParameter: the templates would reject the name.
+    """
     if len(name) > 20 or not re.fullmatch(r"[a-z][a-z0-9]*(-[a-z0-9]+)*", name):
         raise click.BadParameter(
-            "must begin with a letter and hold at most 20 lower case letters, digits and single "
-            "hyphens between them."
+            "must begin with a letter and have at most 20 characters: lower-case letters, digits, "
+            "and single hyphens between them."
         )
     return name
 
@@ -73,149 +79,153 @@ def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> in
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def cli() -> None:
-    """The Image Annotation System on AWS. deployment/README.md has the whole story."""
+    """Deploy the Image Annotation System to AWS. See deployment/README.md."""
 
 
 @cli.command()
 @environment_options
 @parameters_option
-def plan(environment: str, region: str | None, parameters: str | None) -> None:
-    """Say what `up` would create, change, replace and delete. Changes nothing."""
-    opened = _open(environment, region)
-    show_plan(opened, opened.parameter_file(parameters), _registry(opened))
+def plan(name: str, region: str | None, parameters: str | None) -> None:
+    """Show what `up` would create, change, replace and delete. Changes nothing."""
+    environment = _open(name, region)
+    show_plan(environment, environment.parameter_file(parameters), _registry(environment))
 
 
 @cli.command()
 @environment_options
 @parameters_option
-def up(environment: str, region: str | None, parameters: str | None) -> None:
+def up(name: str, region: str | None, parameters: str | None) -> None:
     """Create or update everything, wait until it is healthy, print its address.
 
-    The Gemini key is taken from GEMINI_API_KEY when that is set. Safe to run again at any time.
+    Stores the Gemini key from GEMINI_API_KEY, if that is set. You can run this again at any time.
     """
-    opened = _open(environment, region)
+    environment = _open(name, region)
     key = DeploymentSettings.read().gemini_api_key
-    address = bring_up(opened, opened.parameter_file(parameters), _registry(opened), key)
-    opened.console.say(f"\nThe Image Annotation System runs at {address}", "good")
+    parameter_file = environment.parameter_file(parameters)
+    address = deploy_environment(environment, parameter_file, _registry(environment), key)
+    environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
 
 
 @cli.command()
 @environment_options
-def status(environment: str, region: str | None) -> None:
-    """Show each stack, the images, the servers' health, the dead letters, the address."""
-    opened = _open(environment, region)
-    overview.show_status(opened, _registry(opened))
+def status(name: str, region: str | None) -> None:
+    """Show stacks, images, health of the servers, dead letters and the address."""
+    environment = _open(name, region)
+    show_status(environment, _registry(environment))
 
 
 @cli.command()
 @environment_options
-def outputs(environment: str, region: str | None) -> None:
-    """Print what the stacks tell, as NAME=VALUE."""
-    overview.show_outputs(_open(environment, region, quiet=True))
+def outputs(name: str, region: str | None) -> None:
+    """Print the outputs of the stacks as NAME=VALUE."""
+    show_outputs(_open(name, region, quiet=True))
 
 
 @cli.command()
 @environment_options
-@click.option("--follow", is_flag=True, help="Go on until Ctrl-C.")
+@click.option("--follow", is_flag=True, help="Print new lines until Ctrl-C.")
 @click.option(
-    "--since", default="10m", show_default=True, callback=_seconds, help="How far back: 30s, 2h."
+    "--since",
+    default="10m",
+    show_default=True,
+    callback=_seconds,
+    help="Age of the first line, such as 30s or 2h.",
 )
 @click.argument("parts", nargs=-1, metavar="[web|annotation|thumbnail|migrate|sweep]...")
-def logs(
-    environment: str, region: str | None, follow: bool, since: int, parts: tuple[str, ...]
-) -> None:
-    """Show what the parts logged, oldest first; all of them when none is named."""
-    log_lines.show_logs(_open(environment, region, quiet=True), parts, since, follow=follow)
+def logs(name: str, region: str | None, follow: bool, since: int, parts: tuple[str, ...]) -> None:
+    """Print the logs of some parts, or of all parts, oldest first."""
+    show_logs(_open(name, region, quiet=True), parts, since, follow=follow)
 
 
 @cli.command()
 @environment_options
-@click.option("--dry-run", is_flag=True, help="Only say what is there, and why it failed.")
-@click.option("--limit", type=click.IntRange(min=1), help="Look at no more messages than this.")
+@click.option("--dry-run", is_flag=True, help="Only show the messages and why they failed.")
+@click.option("--limit", type=click.IntRange(min=1), help="Read at most this many messages.")
 @click.option(
     "--queue",
     "queues",
     multiple=True,
     metavar="NAME",
-    help="These queues instead of the environment's; for the local cloud.",
+    help="Read this queue instead of those of the environment. For the local cloud.",
 )
 def redrive(
-    environment: str,
-    region: str | None,
-    dry_run: bool,
-    limit: int | None,
-    queues: tuple[str, ...],
+    name: str, region: str | None, dry_run: bool, limit: int | None, queues: tuple[str, ...]
 ) -> None:
-    """Ask again for the work that was given up on, once what was wrong is mended."""
-    opened = _open(environment, region)
-    sqs = opened.aws.sqs
+    """Send dead letters to the event bus again. Fix their cause first."""
+    environment = _open(name, region)
+    sqs = environment.aws.sqs
     if queues:
-        urls = [sqs.get_queue_url(QueueName=name)["QueueUrl"] for name in queues]
+        urls = [sqs.get_queue_url(QueueName=queue)["QueueUrl"] for queue in queues]
     else:
-        told = opened.outputs(FUNCTIONS)
-        if not told:
-            raise overview.nothing_there(opened)
-        urls = [told[output] for output in dead_letters.QUEUE_OUTPUTS]
-    redriven = dead_letters.redrive(
-        sqs, opened.aws.events, urls, opened.console, limit=limit, dry_run=dry_run
+        stack_outputs = environment.outputs(FUNCTIONS)
+        if not stack_outputs:
+            raise environment.not_found_error()
+        urls = [stack_outputs[output] for output in QUEUE_OUTPUTS]
+    result = redrive_queues(
+        sqs, environment.aws.events, urls, environment.console, limit=limit, dry_run=dry_run
     )
-    stayed = redriven.looked_at if dry_run else redriven.refused + redriven.unreadable
-    opened.console.say(
-        f"{redriven.put} {'can be' if dry_run else 'were'} asked for again; {stayed} stay."
+    remaining = result.received if dry_run else result.rejected + result.unreadable
+    environment.console.print(
+        f"{result.sent} messages {'can be' if dry_run else 'were'} sent again. {remaining} stay in "
+        "their queue."
     )
-    if redriven.refused or redriven.unreadable:
-        raise DeploymentError("The messages that stay are named above, each with its reason.")
+    if result.rejected or result.unreadable:
+        raise DeploymentError(
+            "Some messages could not be sent again. The reason for each is above. Fix it and run "
+            "the same command again."
+        )
 
 
 @cli.command()
 @environment_options
-@click.option("--delete-data", is_flag=True, help="Also the images, the rows and the secrets.")
-def down(environment: str, region: str | None, delete_data: bool) -> None:
-    """Delete the web servers and the functions; everything with --delete-data."""
-    opened = _open(environment, region)
-    if not opened.find_all():
-        raise overview.nothing_there(opened)
-    opened.console.say(
-        "Functions leave network interfaces behind that AWS removes in its own time: deleting "
-        "them can take 45 minutes."
+@click.option("--delete-data", is_flag=True, help="Also delete images, rows and secrets.")
+def down(name: str, region: str | None, delete_data: bool) -> None:
+    """Delete the web servers and functions; with --delete-data everything."""
+    environment = _open(name, region)
+    console = environment.console
+    if not environment.find_all():
+        raise environment.not_found_error()
+    console.print(
+        "Deleting the functions can take 45 minutes, because AWS removes their network interfaces "
+        "slowly."
     )
     if not delete_data:
-        take_down(opened)
+        delete_compute(environment)
         return
-    opened.console.say("This deletes, for good:", "bad")
-    for holding in holdings(opened):
-        opened.console.say(f"    {holding}")
-    typed = click.prompt(f"Type the environment's name ({environment}) to go on", default="")
-    if typed != environment:
-        raise DeploymentError("That is not its name: nothing was deleted.")
-    take_down_with_data(opened)
-    opened.console.say(f"The environment “{environment}” is gone.", "good")
+    console.print("This permanently deletes:", "error")
+    for resource in list_data(environment):
+        console.print(f"    {resource}")
+    typed = click.prompt(f"To continue, type the name of the environment ({name})", default="")
+    if typed != name:
+        raise DeploymentError("The name does not match. Nothing was deleted.")
+    delete_everything(environment)
+    console.print(f"The environment “{name}” was deleted.", "success")
 
 
 @cli.command()
 def costs() -> None:
-    """Print what each profile costs, with the arithmetic. Needs no account."""
-    click.echo(prices.report())
+    """Print the estimated cost of each profile. Needs no account."""
+    click.echo(cost_tables.report())
 
 
 def _open(name: str, region: str | None, *, quiet: bool = False) -> Environment:
-    """An environment of the account whose credentials are at hand."""
+    """Open an environment in the account of the current credentials."""
     console = Console()
     aws = AWS(region)
-    account = aws.account
     if not quiet:
-        console.say(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
+        account = aws.account
+        console.print(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
     stacks = CloudFormation(aws.cloudformation, console)
     return Environment(name, aws, stacks, Templates.read(), console)
 
 
-def _registry(opened: Environment) -> Registry:
-    builder = Builder(opened.console)
-    return Registry(opened.aws.ecr, builder.build_and_push, opened.console)
+def _registry(environment: Environment) -> Registry:
+    console = environment.console
+    return Registry(environment.aws.ecr, Builder(console).build_and_push, console)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command. Returns the exit code: 1 when it failed, 2 when it was asked wrongly."""
+    """Run one command. Return the exit code: 1 for a failure, 2 for invalid arguments."""
     try:
         cli.main(arguments, prog_name="python -m deployment", standalone_mode=False)
     except click.ClickException as error:
@@ -225,8 +235,8 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except click.Abort:
         click.echo(
-            "\nInterrupted. Stacks under way go on by themselves; run the same command again to "
-            "go on from there.",
+            "\nInterrupted. Stack operations in progress continue. Run the same command again to "
+            "resume.",
             err=True,
         )
         return _INTERRUPTED
@@ -234,7 +244,7 @@ def main(arguments: list[str] | None = None) -> int:
         click.echo(str(error), err=True)
         return error.exit_code
     except (BotoCoreError, ClientError) as error:
-        explanation = explained(error)
+        explanation = explain(error)
         click.echo(str(explanation), err=True)
         return explanation.exit_code
     return 0

@@ -1,8 +1,7 @@
-"""The account a deployment works in. All clients are made here, and nowhere else."""
+"""AWS clients of one region. Every boto3 client of the deployment is created here."""
 
 import difflib
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 import boto3
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
 
-# A deployment asks for half an hour: it waits out throttling rather than fail.
+# A deployment sends requests for half an hour, so it retries throttled requests patiently.
 _CONFIG = Config(
     connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8}
 )
@@ -31,7 +30,7 @@ _CONFIG = Config(
 
 @dataclass(frozen=True)
 class Account:
-    """Whose account it is, and where."""
+    """The AWS account and region of a deployment."""
 
     id: str
     partition: str  # `aws`, `aws-cn`, `aws-us-gov`
@@ -39,80 +38,41 @@ class Account:
 
 
 class AWS:
-    """Clients of one region.
+    """The account of the current credentials, and clients of one region.
 
     Args:
-        region: such as `eu-central-1`; None: what the environment or the profile names.
+        region: for example `eu-central-1`; None takes it from the environment or the profile.
+
     Raises:
-        NoRegionError: nobody named a region.
-        UsageError: there is no such region.
+        NoRegionError: no region is configured.
+        UsageError: the region does not exist.
     """
 
     def __init__(self, region: str | None = None) -> None:
-        self._session = boto3.Session(region_name=region)
-        name = self._session.region_name
+        session = boto3.Session(region_name=region)
+        name = session.region_name
         if not name:
             raise NoRegionError
-        self.region: str = name
         known = [
             region
-            for partition in self._session.get_available_partitions()
-            for region in self._session.get_available_regions("cloudformation", partition)
+            for partition in session.get_available_partitions()
+            for region in session.get_available_regions("cloudformation", partition)
         ]
         if name not in known:
             close = difflib.get_close_matches(name, known, n=1)
             hint = f" Did you mean {close[0]}?" if close else ""
             raise UsageError(f"There is no AWS region “{name}”.{hint}")
+        # The first request, so that missing credentials are reported before other clients exist.
+        sts: STSClient = session.client("sts", config=_CONFIG)
+        identity = sts.get_caller_identity()
+        self.account = Account(identity["Account"], identity["Arn"].split(":")[1], name)
 
-    @cached_property
-    def account(self) -> Account:
-        """The account whose credentials these are."""
-        client: STSClient = self._session.client("sts", config=_CONFIG)
-        identity = client.get_caller_identity()
-        partition = identity["Arn"].split(":")[1]
-        return Account(identity["Account"], partition, self.region)
-
-    @cached_property
-    def cloudformation(self) -> "CloudFormationClient":
-        """Stacks."""
-        return self._session.client("cloudformation", config=_CONFIG)
-
-    @cached_property
-    def ecr(self) -> "ECRClient":
-        """Images."""
-        return self._session.client("ecr", config=_CONFIG)
-
-    @cached_property
-    def elbv2(self) -> "ElasticLoadBalancingv2Client":
-        """The load balancer's view of the web servers."""
-        return self._session.client("elbv2", config=_CONFIG)
-
-    @cached_property
-    def events(self) -> "EventBridgeClient":
-        """The bus on which work is asked for again."""
-        return self._session.client("events", config=_CONFIG)
-
-    @cached_property
-    def logs(self) -> "CloudWatchLogsClient":
-        """What the parts logged."""
-        return self._session.client("logs", config=_CONFIG)
-
-    @cached_property
-    def rds(self) -> "RDSClient":
-        """The database server."""
-        return self._session.client("rds", config=_CONFIG)
-
-    @cached_property
-    def s3(self) -> "S3Client":
-        """The buckets, when they are emptied."""
-        return self._session.client("s3", config=_CONFIG)
-
-    @cached_property
-    def secretsmanager(self) -> "SecretsManagerClient":
-        """The Gemini key's place."""
-        return self._session.client("secretsmanager", config=_CONFIG)
-
-    @cached_property
-    def sqs(self) -> "SQSClient":
-        """The dead letters."""
-        return self._session.client("sqs", config=_CONFIG)
+        self.cloudformation: CloudFormationClient = session.client("cloudformation", config=_CONFIG)
+        self.ecr: ECRClient = session.client("ecr", config=_CONFIG)
+        self.elbv2: ElasticLoadBalancingv2Client = session.client("elbv2", config=_CONFIG)
+        self.events: EventBridgeClient = session.client("events", config=_CONFIG)
+        self.logs: CloudWatchLogsClient = session.client("logs", config=_CONFIG)
+        self.rds: RDSClient = session.client("rds", config=_CONFIG)
+        self.s3: S3Client = session.client("s3", config=_CONFIG)
+        self.secretsmanager: SecretsManagerClient = session.client("secretsmanager", config=_CONFIG)
+        self.sqs: SQSClient = session.client("sqs", config=_CONFIG)

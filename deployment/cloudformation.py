@@ -1,9 +1,8 @@
-"""Stacks: looked at, made, changed, deleted, and followed while that happens."""
+"""Create, update, delete and preview CloudFormation stacks, and print their events."""
 
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -17,27 +16,27 @@ if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
     from mypy_boto3_cloudformation.type_defs import ChangeTypeDef, StackEventTypeDef
 
-_LOOK_SECONDS = 4
+_POLL_SECONDS = 4
 _STACK_TYPE = "AWS::CloudFormation::Stack"
 
-# Nothing ever ran on it, or all of it was rolled back: there is nothing to keep.
-_NEVER_CAME_TO_BE = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
-# What CloudFormation says of a resource whose neighbour failed.
+# A stack in one of these states was never completed, so it can be deleted without loss.
+_NEVER_COMPLETED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
+# Reasons of resources that failed only because another resource failed.
 _CONSEQUENCES = ("creation cancelled", "update cancelled", "resource(s) failed to")
 
 
 @dataclass(frozen=True)
-class WantedStack:
-    """What a stack shall be."""
+class DesiredStack:
+    """The template, parameters and tags that a stack should have."""
 
     name: str
-    label: str  # How a person reads it: `02-application-stack`.
+    label: str  # The name in messages: `02-application-stack`.
     template_body: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
 
     def request(self) -> dict[str, Any]:
-        """As CloudFormation is asked for it."""
+        """Return the arguments of CreateStack, UpdateStack and CreateChangeSet."""
         return {
             "StackName": self.name,
             "TemplateBody": self.template_body,
@@ -52,7 +51,7 @@ class WantedStack:
 
 @dataclass(frozen=True)
 class Stack:
-    """A stack as it is."""
+    """An existing stack."""
 
     id: str
     name: str
@@ -65,29 +64,23 @@ class Stack:
 
     @property
     def is_busy(self) -> bool:
-        """Whether CloudFormation works on it."""
+        """True while an operation on the stack is in progress."""
         return self.status.endswith("_IN_PROGRESS") and self.status != "REVIEW_IN_PROGRESS"
 
 
 @dataclass(frozen=True)
 class Change:
-    """What a change set would do to one resource."""
+    """One resource in a change set."""
 
     action: str  # Add | Modify | Remove | Import | Dynamic
     logical_id: str
     resource_type: str
     replacement: str  # True | False | Conditional
-    causes: tuple[str, ...]  # The properties that change.
+    causes: tuple[str, ...]  # The names of the changed properties.
 
 
 class CloudFormation:
-    """The stacks of one account and region.
-
-    Args:
-        client: the service.
-        console: hears of every resource as it happens.
-        sleep: waits some seconds.
-    """
+    """The stacks of one account and region. Prints every stack event to the console."""
 
     def __init__(
         self,
@@ -100,7 +93,7 @@ class CloudFormation:
         self._sleep = sleep
 
     def find(self, name_or_id: str) -> Stack | None:
-        """The stack, or None when there is none (any more)."""
+        """Return the stack, or None if it does not exist or was deleted."""
         try:
             answer = self._client.describe_stacks(StackName=name_or_id)
         except ClientError as error:
@@ -122,27 +115,28 @@ class CloudFormation:
         )
 
     def resources(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """Logical id, type and physical id of each resource of a stack."""
+        """Yield the logical id, type and physical id of each resource of a stack."""
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=name)
         for page in pages:
             for resource in page["StackResourceSummaries"]:
                 if physical_id := resource.get("PhysicalResourceId"):
                     yield resource["LogicalResourceId"], resource["ResourceType"], physical_id
 
-    def deploy(self, wanted: WantedStack) -> Stack:
-        """Make a stack be as it is wanted, and wait until it is.
+    def deploy(self, desired: DesiredStack) -> Stack:
+        """Create or update a stack and wait for it.
 
-        Whatever an interrupted run left is finished or cleared away first.
+        Waits for an operation that is still in progress, and deletes a stack that was never
+        completed, before it begins.
 
         Raises:
-            StackFailedError: it was rolled back; the message begins with the cause.
-            DeploymentError: it is in a state only a person can lead it out of.
+            StackFailedError: the stack was rolled back; the message begins with the cause.
+            DeploymentError: the stack is in a state that only the operator can resolve.
         """
-        existing = self._settled(wanted.name, wanted.label)
-        seen = self._events_so_far(existing)
-        request = {**wanted.request(), "ClientRequestToken": str(uuid.uuid4())}
+        existing = self._prepare(desired.name, desired.label)
+        seen = self._latest_event(existing)
+        request = {**desired.request(), "ClientRequestToken": str(uuid.uuid4())}
         if existing is None:
-            self._console.step(wanted.label, "is being created")
+            self._console.print_step(desired.label, "creating")
             stack_id = self._client.create_stack(**request)["StackId"]
         else:
             try:
@@ -150,40 +144,39 @@ class CloudFormation:
             except ClientError as error:
                 if "No updates are to be performed" not in str(error):
                     raise
-                self._console.step(wanted.label, "is as it should be", "dim")
+                self._console.print_step(desired.label, "no changes", "dim")
                 return existing
-            self._console.step(wanted.label, "is being changed")
-        stack = self._follow(stack_id, wanted.label, seen)
+            self._console.print_step(desired.label, "updating")
+        stack = self._wait(stack_id, desired.label, seen)
         if stack is None or stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            raise self._failure(stack_id, stack, wanted.label, seen)
+            raise self._failure(stack_id, stack, desired.label, seen)
         return stack
 
     def delete(self, name: str, label: str) -> None:
-        """Delete a stack, and wait until it is gone. One that is not there is gone already.
+        """Delete a stack, if it exists, and wait until it is gone.
 
         Raises:
-            StackFailedError: something of it could not be deleted.
+            StackFailedError: a resource could not be deleted.
         """
-        stack = self._finished(name, label)
+        stack = self._find_idle(name, label)
         if stack is None:
-            self._console.step(label, "is not there", "dim")
+            self._console.print_step(label, "does not exist", "dim")
             return
-        self._console.step(label, "is being deleted")
+        self._console.print_step(label, "deleting")
         self._delete(stack, label)
 
-    @contextmanager
-    def previewed(self, wanted: WantedStack) -> Iterator[list[Change]]:
-        """What an update would change. The change set is gone when the block ends.
+    def preview(self, desired: DesiredStack) -> list[Change]:
+        """Return what an update would change, from a change set that is deleted again.
 
         Raises:
-            DeploymentError: CloudFormation could not say.
+            DeploymentError: CloudFormation could not create the change set.
         """
         name = f"plan-{uuid.uuid4()}"
         change_set_id = self._client.create_change_set(
-            **wanted.request(), ChangeSetName=name, ChangeSetType="UPDATE"
+            **desired.request(), ChangeSetName=name, ChangeSetType="UPDATE"
         )["Id"]
         try:
-            yield self._changes(change_set_id, wanted.label)
+            return self._changes(change_set_id, desired.label)
         finally:
             self._client.delete_change_set(ChangeSetName=change_set_id)
 
@@ -192,90 +185,85 @@ class CloudFormation:
             answer = self._client.describe_change_set(ChangeSetName=change_set_id)
             if answer["Status"] not in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
                 break
-            self._sleep(_LOOK_SECONDS / 2)
+            self._sleep(_POLL_SECONDS / 2)
         reason = answer.get("StatusReason", "")
         if answer["Status"] == "FAILED":
             if "didn't contain changes" in reason or "No updates are to be performed" in reason:
                 return []
-            advice = advice_for(reason)
-            raise DeploymentError("\n".join(filter(None, [f"{label}: {reason}", advice])))
+            raise DeploymentError(_lines(f"{label}: {reason}", advice_for(reason)))
         changes = [_change(found) for found in answer["Changes"]]
         while token := answer.get("NextToken"):
             answer = self._client.describe_change_set(ChangeSetName=change_set_id, NextToken=token)
             changes += [_change(found) for found in answer["Changes"]]
         return changes
 
-    def _settled(self, name: str, label: str) -> Stack | None:
-        """A stack that can be updated, or None where one can be created."""
-        stack = self._finished(name, label)
+    def _prepare(self, name: str, label: str) -> Stack | None:
+        """Return a stack that can be updated, or None if it must be created."""
+        stack = self._find_idle(name, label)
         if stack is None:
             return None
-        if stack.status in _NEVER_CAME_TO_BE:
-            self._console.step(
-                label, f"never came to be ({stack.status}): deleting what is left of it"
+        if stack.status in _NEVER_COMPLETED:
+            self._console.print_step(
+                label, f"was never completed ({stack.status}); deleting what is left of it"
             )
             self._delete(stack, label)
             return None
         if stack.status == "UPDATE_ROLLBACK_FAILED":
             raise DeploymentError(
                 f"{label} could not be rolled back (UPDATE_ROLLBACK_FAILED): {stack.reason}\n"
-                "Mend what the reason names, then: aws cloudformation continue-update-rollback "
-                f"--stack-name {name} (with --resources-to-skip for what cannot be mended), and "
-                "run `up` again."
+                "Fix the cause and run: aws cloudformation continue-update-rollback "
+                f"--stack-name {name} (with --resources-to-skip for resources that cannot be "
+                "fixed). Then run `up` again."
             )
         if stack.status == "DELETE_FAILED":
             raise DeploymentError(
-                f"{label} is half deleted (DELETE_FAILED): {stack.reason}\n"
-                "Run `down` to finish that, then `up`."
+                f"{label} is only partly deleted (DELETE_FAILED): {stack.reason}\n"
+                "Run `down` to finish the deletion, then `up`."
             )
         return stack
 
-    def _finished(self, name: str, label: str) -> Stack | None:
-        """A stack nobody works on, after waiting for whoever does."""
+    def _find_idle(self, name: str, label: str) -> Stack | None:
+        """Return the stack after any operation in progress has ended."""
         stack = self.find(name)
         if stack is None or not stack.is_busy:
             return stack
-        self._console.step(label, f"is being worked on already ({stack.status}): waiting for that")
-        return self._follow(stack.id, label, set())
+        self._console.print_step(label, f"waiting for another operation ({stack.status})")
+        return self._wait(stack.id, label, set())
 
     def _delete(self, stack: Stack, label: str) -> None:
-        seen = self._events_so_far(stack)
+        seen = self._latest_event(stack)
         self._client.delete_stack(StackName=stack.id)
-        left = self._follow(stack.id, label, seen)
-        if left is not None:
-            raise self._failure(stack.id, left, label, seen)
+        remaining = self._wait(stack.id, label, seen)
+        if remaining is not None:
+            raise self._failure(stack.id, remaining, label, seen)
 
-    def _follow(self, stack_id: str, label: str, seen: set[str]) -> Stack | None:
-        """Tell of each event until CloudFormation is done with a stack.
-
-        Args:
-            stack_id: the stack.
-            label: how a person reads it.
-            seen: events of earlier operations.
-        """
-        told = set(seen)
+    def _wait(self, stack_id: str, label: str, seen: set[str]) -> Stack | None:
+        """Print new events until the operation on a stack ends. Return the stack if it exists."""
+        printed = set(seen)
         while True:
             stack = self.find(stack_id)
-            for event in self._operation_events(stack_id, told):
-                told.add(event["EventId"])
-                self._tell(event, label)
+            for event in self._operation_events(stack_id, printed):
+                printed.add(event["EventId"])
+                self._print_event(event, label)
             if stack is None or not stack.is_busy:
                 return stack
-            self._sleep(_LOOK_SECONDS)
+            self._sleep(_POLL_SECONDS)
 
-    def _tell(self, event: "StackEventTypeDef", label: str) -> None:
+    def _print_event(self, event: "StackEventTypeDef", label: str) -> None:
         status = event["ResourceStatus"]
-        tone = "bad" if "FAILED" in status or "ROLLBACK" in status else ""
-        tone = tone or ("good" if status.endswith("_COMPLETE") else "dim")
-        resource = f"{event['LogicalResourceId']} ({event['ResourceType']})"
+        style = "success" if status.endswith("_COMPLETE") else "dim"
+        if "FAILED" in status or "ROLLBACK" in status:
+            style = "error"
+        text = f"{event['LogicalResourceId']} ({event['ResourceType']})"
         if event["ResourceType"] == _STACK_TYPE:
-            resource = "the stack"
-        reason = event.get("ResourceStatusReason", "") if tone == "bad" else ""
-        words = status.lower().replace("_", " ")
-        self._console.step(label, ": ".join(filter(None, [f"{resource} {words}", reason])), tone)
+            text = "the stack"
+        text = f"{text} {status.lower().replace('_', ' ')}"
+        if style == "error" and (reason := event.get("ResourceStatusReason")):
+            text = f"{text}: {reason}"
+        self._console.print_step(label, text, style)
 
     def _operation_events(self, stack_id: str, seen: set[str]) -> list["StackEventTypeDef"]:
-        """Events of the newest operation that are not seen yet, oldest first."""
+        """Return the unseen events of the newest operation, oldest first."""
         fresh: list[StackEventTypeDef] = []
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
         for page in pages:
@@ -287,8 +275,8 @@ class CloudFormation:
                     return fresh[::-1]
         return fresh[::-1]
 
-    def _events_so_far(self, stack: Stack | None) -> set[str]:
-        """The newest event of a stack: what comes after it is new."""
+    def _latest_event(self, stack: Stack | None) -> set[str]:
+        """Return the id of the newest event; later events belong to the next operation."""
         if stack is None:
             return set()
         newest = self._client.describe_stack_events(StackName=stack.id)["StackEvents"][:1]
@@ -297,7 +285,7 @@ class CloudFormation:
     def _failure(
         self, stack_id: str, stack: Stack | None, label: str, seen: set[str]
     ) -> StackFailedError:
-        """The first real cause of a failure, what to do about it, and where that leaves things."""
+        """Build the error: the first cause, advice about it, and the state of the stack."""
         cause = _first_cause(self._operation_events(stack_id, seen))
         status = stack.status if stack else "gone"
         if cause is None:
@@ -307,19 +295,21 @@ class CloudFormation:
             reason = cause.get("ResourceStatusReason", "no reason given")
             resource = f"{cause['LogicalResourceId']} ({cause['ResourceType']})"
             first = f"{label} failed at {resource}: {reason}"
-        return StackFailedError(
-            "\n".join(filter(None, [first, advice_for(reason), _what_now(status, label)]))
-        )
+        return StackFailedError(_lines(first, advice_for(reason), _state(status, label)))
 
 
-def _what_now(status: str, label: str) -> str:
+def _lines(*lines: str | None) -> str:
+    return "\n".join(filter(None, lines))
+
+
+def _state(status: str, label: str) -> str:
     if status == "UPDATE_ROLLBACK_COMPLETE":
-        return f"{label} is again as it was before ({status})."
+        return f"{label} is back in its previous state ({status})."
     if status == "DELETE_FAILED":
-        return f"{label} is half deleted ({status}); the same command goes on from there."
+        return f"{label} is only partly deleted ({status}). Run the same command again."
     if status == "UPDATE_ROLLBACK_FAILED":
         return f"{label} could not be rolled back either ({status})."
-    return f"{label} was rolled back ({status}); the next `up` begins it anew."
+    return f"{label} was rolled back ({status}). The next `up` creates it again."
 
 
 def _begins_an_operation(event: "StackEventTypeDef") -> bool:
@@ -332,11 +322,11 @@ def _begins_an_operation(event: "StackEventTypeDef") -> bool:
 
 
 def _first_cause(events: list["StackEventTypeDef"]) -> "StackEventTypeDef | None":
-    """The first failure that is not the consequence of another."""
+    """Return the first failure that is not the consequence of another failure."""
     failures = [event for event in events if event["ResourceStatus"].endswith("_FAILED")]
     for event in failures:
         reason = event.get("ResourceStatusReason", "").lower()
-        if not any(words in reason for words in _CONSEQUENCES):
+        if not any(phrase in reason for phrase in _CONSEQUENCES):
             return event
     return failures[0] if failures else None
 

@@ -1,7 +1,7 @@
-"""What an environment costs: a month of waiting, and a thousand images.
+"""Estimate the cost of an idle month and of 1,000 images.
 
-Quantities come from the templates and the parameter files; prices are parameters of their own, with
-their date. Free tiers, discounts, taxes and traffic beyond the assumptions are left out.
+Quantities come from the templates and the parameter files. Prices are in this file, with their
+date. Free tiers, discounts, taxes and traffic beyond the assumptions are not included.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,12 +17,12 @@ from deployment.stacks import (
 )
 
 PROFILES = ("lab", "default", "prod")
-HOURS = 730  # A month, as AWS reckons.
+HOURS = 730  # The hours per month in AWS price calculations.
 
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars. On-demand list prices; check them before you rely on them."""
+    """On-demand list prices in US dollars. Check them before you rely on them."""
 
     as_of: str = "2026-11"
     region: str = "us-east-1"
@@ -45,7 +45,7 @@ class Prices:
     nat_hour: float = 0.045
     nat_gb: float = 0.045
     load_balancer_hour: float = 0.0225
-    load_balancer_gb: float = 0.008  # One capacity unit for an hour is one GB.
+    load_balancer_gb: float = 0.008  # One capacity unit processes one GB per hour.
     public_address_hour: float = 0.005
     secret_month: float = 0.40
     alarm_month: float = 0.10
@@ -66,26 +66,28 @@ class Prices:
 
 @dataclass(frozen=True)
 class Assumptions:
-    """Of a usual image, and of the system while it waits."""
+    """Assumptions about an average image and about the idle system."""
 
     original_mb: float = 3.0
     thumbnail_mb: float = 0.03
-    looks: int = 10  # How often somebody looks at a thumbnail.
-    tokens_in: int = 1400  # The small JPEG and the instruction.
+    views: int = 10  # Views per thumbnail.
+    tokens_in: int = 1400  # The reduced JPEG and the prompt.
     tokens_out: int = 150
     annotation_seconds: float = 3.0
     thumbnail_seconds: float = 1.5
     function_gb: float = 1.0
     sweep_seconds: float = 0.1
     sweep_gb: float = 0.5
-    to_gemini_mb: float = 0.25  # Through the NAT gateway; S3 has a way of its own.
+    to_gemini_mb: float = (
+        0.25  # Through the NAT gateway. S3 traffic uses the free gateway endpoint.
+    )
     log_kb: float = 10.0
-    images_gb: float = 5.0  # Of the container images that are kept.
+    images_gb: float = 5.0  # All kept container images.
 
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a bill."""
+    """One line of a cost table."""
 
     name: str
     arithmetic: str
@@ -93,13 +95,13 @@ class Line:
 
 
 def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]:
-    """What a profile costs in a month in which nobody comes."""
+    """Return the cost of a month without requests."""
     templates = Templates.read()
-    told = ParameterFile.read(profile, templates)
+    parameters = ParameterFile.read(profile, templates).values
 
     def value(template: str, parameter: str) -> str:
         default = templates[template].parameters[parameter]["Default"]
-        return str(told.values.get(template, {}).get(parameter, default))
+        return str(parameters.get(template, {}).get(parameter, default))
 
     def count(resource_type: str) -> int:
         return sum(
@@ -112,9 +114,11 @@ def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]
     zones = 2 if value(APPLICATION, "DatabaseMultiAZ") == "true" else 1
     database_gib = int(value(APPLICATION, "DatabaseStorageInGiB"))
     gateways = {"none": 0, "single": 1, "perAZ": 2}[value(NETWORK, "NatMode")]
-    addresses = gateways + 2  # The load balancer has one in each zone.
+    addresses = gateways + 2  # The load balancer has one address in each zone.
     alarms, dashboards = count("AWS::CloudWatch::Alarm"), count("AWS::CloudWatch::Dashboard")
-    secrets = count("AWS::SecretsManager::Secret") + 1  # RDS keeps the password in its own.
+    secrets = (
+        count("AWS::SecretsManager::Secret") + 1
+    )  # RDS stores the database password in another secret.
     sweeps = HOURS * 60
     sweep_gb_seconds = sweeps * assumed.sweep_seconds * assumed.sweep_gb
 
@@ -140,19 +144,19 @@ def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]
 
 
 def _line(name: str, quantity: float, price: float, unit: str, *, hours: bool = False) -> Line:
-    words = f"{quantity:g} {unit}".strip() + (f" × {HOURS} h" if hours else "")
+    factors = f"{quantity:g} {unit}".strip() + (f" × {HOURS} h" if hours else "")
     dollars = quantity * price * (HOURS if hours else 1)
-    return Line(name, f"{words} × ${price:g}", dollars)
+    return Line(name, f"{factors} × ${price:g}", dollars)
 
 
 def thousand_images(prices: Prices, assumed: Assumptions) -> list[Line]:
-    """What a thousand images cost, whatever the profile; the first month of their storage."""
+    """Return the cost of 1,000 images with one month of storage, equal in all profiles."""
     seconds = 1000 * (assumed.annotation_seconds + assumed.thumbnail_seconds)
     gb_seconds = seconds * assumed.function_gb
     uploaded_gb = assumed.original_mb
     stored_gb = assumed.original_mb + assumed.thumbnail_mb
-    shown_gb = assumed.looks * assumed.thumbnail_mb
-    gets = 2 + assumed.looks  # Each function reads the original once.
+    shown_gb = assumed.views * assumed.thumbnail_mb
+    gets = 2 + assumed.views  # Each function reads the original once.
     million_in, million_out = assumed.tokens_in / 1e3, assumed.tokens_out / 1e3
     return [
         _line("Gemini, tokens in", million_in, prices.gemini_million_in, "million"),
@@ -172,7 +176,7 @@ def thousand_images(prices: Prices, assumed: Assumptions) -> list[Line]:
 
 
 def report(prices: Prices | None = None, assumed: Assumptions | None = None) -> str:
-    """Both, as the tables of deployment/README.md."""
+    """Return both estimates as the tables of deployment/README.md."""
     prices, assumed = prices or Prices(), assumed or Assumptions()
     bills = {profile: idle_month(profile, prices, assumed) for profile in PROFILES}
     idle = [

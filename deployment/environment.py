@@ -1,12 +1,13 @@
-"""One environment: what it is called, what it is told, and what of it is there."""
+"""A deployed environment: its name, its existing stacks and its parameter file."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployment.aws import AWS
-from deployment.cloudformation import CloudFormation, Stack, WantedStack
+from deployment.cloudformation import CloudFormation, DesiredStack, Stack
 from deployment.console import Console
+from deployment.errors import DeploymentError
 from deployment.stacks import (
     DEFAULT_PROFILE,
     ORDER,
@@ -16,21 +17,13 @@ from deployment.stacks import (
     stack_name,
 )
 
-# The first stack remembers which parameter file the environment was last told.
+# A tag of the first stack that holds the parameter file of the last `up`.
 _PARAMETERS_TAG = "ParameterFile"
 
 
 @dataclass(frozen=True)
 class Environment:
-    """An environment of an account.
-
-    Args:
-        name: such as `dev`.
-        aws: the account.
-        stacks: its stacks.
-        templates: what they shall be.
-        console: what the person reads.
-    """
+    """One environment, such as `dev`, of an AWS account."""
 
     name: str
     aws: AWS
@@ -39,48 +32,49 @@ class Environment:
     console: Console
 
     def find(self, template_name: str) -> Stack | None:
-        """One of the five as it is."""
+        """Return the stack of a template, or None if it does not exist."""
         return self.stacks.find(stack_name(self.name, template_name))
 
     def find_all(self) -> dict[str, Stack]:
-        """Those of the five that are there, in order."""
+        """Return the existing stacks by template name, in order."""
         found = {name: self.find(name) for name in ORDER}
         return {name: stack for name, stack in found.items() if stack is not None}
 
     def outputs(self, template_name: str) -> Mapping[str, str]:
-        """What a stack tells, nothing when it is not there."""
+        """Return the outputs of a stack, or nothing if it does not exist."""
         stack = self.find(template_name)
         return stack.outputs if stack else {}
 
-    def parameter_file(self, asked_for: str | None) -> ParameterFile:
-        """What the environment is told: what is asked for, else the same as the last time."""
-        if asked_for is None:
+    def parameter_file(self, requested: str | None) -> ParameterFile:
+        """Read the requested parameter file, or the file of the last `up` if none is requested."""
+        if requested is None:
             repositories = self.find(REPOSITORIES)
-            told = repositories.tags.get(_PARAMETERS_TAG) if repositories else None
-            asked_for = told or DEFAULT_PROFILE
-        elif os.path.sep in asked_for or asked_for.endswith(".json"):
-            asked_for = os.path.relpath(asked_for)
-        return ParameterFile.read(asked_for, self.templates)
+            previous = repositories.tags.get(_PARAMETERS_TAG) if repositories else None
+            requested = previous or DEFAULT_PROFILE
+        elif os.path.sep in requested or requested.endswith(".json"):
+            requested = os.path.relpath(requested)
+        return ParameterFile.read(requested, self.templates)
 
-    def wanted(
-        self, template_name: str, told: ParameterFile, images: Mapping[str, str]
-    ) -> WantedStack:
-        """What a stack shall be.
-
-        Args:
-            template_name: which.
-            told: its parameters beyond the defaults.
-            images: the images' digests, by parameter.
-        """
+    def desired_stack(
+        self, template_name: str, parameter_file: ParameterFile, images: Mapping[str, str]
+    ) -> DesiredStack:
+        """Return the desired state of a stack. `images` holds image URIs by parameter name."""
         template = self.templates[template_name]
         given = {"Environment": self.name, **images}
         tags = {"Application": "image-annotation", "Environment": self.name}
         if template_name == REPOSITORIES:
-            tags[_PARAMETERS_TAG] = told.name
-        return WantedStack(
+            tags[_PARAMETERS_TAG] = parameter_file.name
+        return DesiredStack(
             stack_name(self.name, template_name),
             template_name,
             template.body,
-            told.parameters(template, given, self.aws.account),
+            parameter_file.stack_parameters(template, given, self.aws.account),
             tags,
+        )
+
+    def not_found_error(self) -> DeploymentError:
+        """Build the error for an environment without stacks."""
+        return DeploymentError(
+            f"The environment “{self.name}” has no stacks in {self.aws.account.region}. Choose "
+            "another --region or --environment, or run `up`."
         )

@@ -1,10 +1,10 @@
-"""What can stop a deployment, each as a sentence that says what to do.
+"""Errors of the deployment, and advice for the errors of AWS.
 
     DeploymentError
-    ├── UsageError         it was asked for something that cannot be
-    └── StackFailedError   a stack did not reach its end
+    ├── UsageError         the command, an option or a parameter file is invalid
+    └── StackFailedError   a stack could not be created, updated or deleted
 
-What AWS answers is turned into one of these at the border, by `explained`.
+`explain` converts the exceptions of botocore to these.
 """
 
 import re
@@ -14,139 +14,142 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 
 class DeploymentError(Exception):
-    """The message is for the person who deploys."""
+    """A failure. Its message says what happened and what the operator can do."""
 
     exit_code = 1
 
 
 class UsageError(DeploymentError):
-    """It was asked for something that cannot be."""
+    """An invalid command, option or parameter file."""
 
     exit_code = 2
 
 
 class StackFailedError(DeploymentError):
-    """A stack did not reach its end. The first line of the message is the first real cause."""
+    """A failed stack operation. The first line of the message is the first cause."""
 
 
-# What a reason of AWS's means for a person, most particular first. The same words come in refused
-# calls and in the events of stacks.
+_RUN_AGAIN = (
+    "run the same command again. Stack operations in progress continue without this command."
+)
+
+# Advice by a pattern of AWS's error text, the most specific first. The same texts appear in API
+# errors and in stack events.
 _ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"ExpiredToken|RequestExpired|security token.*expired|token has expired",
-        "Your AWS credentials have expired. Renew them (aws sso login, or the lab's new keys) and "
-        "run the same command again; stacks under way go on by themselves.",
+        "Your AWS credentials have expired. Renew them (`aws sso login`, or new keys of the lab) "
+        f"and {_RUN_AGAIN}",
     ),
     (
         r"InvalidClientTokenId|UnrecognizedClient|security token.*invalid|OptInRequired"
         r"|SignatureDoesNotMatch|AuthFailure",
-        "AWS does not accept these credentials here. Check them with `aws sts "
-        "get-caller-identity`, that the region is one your account has enabled, and this "
-        "machine's clock.",
+        "AWS rejected these credentials. Check them with `aws sts get-caller-identity`. Also check "
+        "that the region is enabled in your account and that the clock of this machine is right.",
     ),
     (
         r"AddressLimitExceeded|maximum number of addresses",
-        "The account has no Elastic IP address left for a NAT gateway: release one, choose "
-        "fewer with NatMode, or ask for more under Service Quotas → Amazon EC2 → EC2-VPC Elastic "
-        "IPs.",
+        "The account has no Elastic IP address left for a NAT gateway. Release one, set NatMode to "
+        "use fewer, or request more under Service Quotas → Amazon EC2 → EC2-VPC Elastic IPs.",
     ),
     (
         r"VpcLimitExceeded|maximum number of VPCs",
-        "The region has no room for another VPC: delete an unused one, choose another --region, "
-        "or ask for more under Service Quotas → Amazon VPC → VPCs per Region.",
+        "The account cannot create another VPC in this region. Delete an unused one, choose "
+        "another --region, or request more under Service Quotas → Amazon VPC → VPCs per Region.",
     ),
     (
         r"VcpuLimitExceeded|vCPU (capacity|limit)|InstanceLimitExceeded",
-        "The account may not run that many instances: choose a smaller InstanceType or fewer "
-        "instances, or ask for more under Service Quotas → Amazon EC2 → Running On-Demand "
+        "The account cannot run that many instances. Choose a smaller InstanceType or fewer "
+        "instances, or request more under Service Quotas → Amazon EC2 → Running On-Demand "
         "Standard instances.",
     ),
     (
         r"UnreservedConcurrentExecution",
-        "The account has too little Lambda concurrency to reserve any: set the reserved "
-        "concurrency parameters to 0, or ask for more under Service Quotas → AWS Lambda → "
+        "The account has too little Lambda concurrency to reserve any. Set the reserved "
+        "concurrency parameters to 0, or request more under Service Quotas → AWS Lambda → "
         "Concurrent executions.",
     ),
     (
         r"SUCCESS signal|resource signal\(s\)",
-        "The instances started, and the application on them did not become healthy in time. Its "
-        "own words are in `python -m deployment logs web`; what the instance did is in the "
-        "console under EC2 → the instance → Monitor and troubleshoot → Get system log.",
+        "The instances started, but the application did not become healthy in time. Read its logs "
+        "with `python -m deployment logs web`, and the log of the instance in the AWS console "
+        "under EC2 → the instance → Monitor and troubleshoot → Get system log.",
     ),
     (
         r"media type .*not supported|image manifest.*not supported",
-        "Lambda cannot read that image: it was built for several platforms or with provenance. "
-        "Delete it from its repository and run `up`, which builds it as Lambda wants it.",
+        "Lambda does not support that image: it was built for several platforms or with "
+        "provenance. Delete it from its repository and run `up`, which builds a supported one.",
     ),
     (
         r"No export named",
-        "A stack that comes earlier is missing: run `up`, or deploy the stacks in order.",
+        "An earlier stack is missing. Run `up`, or deploy the stacks in order.",
     ),
     (
         r"Export .* cannot be (deleted|updated|removed)|in use by",
-        "Another stack still uses what this one exports: take the later stack down first, or "
-        "undo the change.",
+        "Another stack still uses an export of this one. Delete the later stack first, or undo the "
+        "change.",
     ),
     (
         r"TerminationProtection",
-        "Somebody protected the stack from deletion. If it is meant to go: aws cloudformation "
+        "The stack is protected from deletion. To delete it, first run: aws cloudformation "
         "update-termination-protection --no-enable-termination-protection --stack-name …",
     ),
     (
         r"DeletionProtection|deletion protection|Cannot delete protected",
-        "Deletion protection is on. Turn the parameter off, run `up`, then `down` again.",
+        "Deletion protection is on. Set the parameter to false, run `up`, then `down` again.",
     ),
     (
         r"BucketNotEmpty|bucket you tried to delete is not empty|RepositoryNotEmpty",
-        "It still holds something, and CloudFormation deletes only what is empty: `down "
-        "--delete-data` empties it first.",
+        "CloudFormation deletes only empty buckets and repositories. Run `down --delete-data`, "
+        "which empties them first.",
     ),
     (
         r"Cannot find version|not supported.*(engine|DB instance)|EngineVersion",
-        "RDS does not offer that version or size in this region: set DatabaseEngineVersion or "
+        "RDS does not offer that version or size in this region. Set DatabaseEngineVersion or "
         "DatabaseInstanceClass to one of `aws rds describe-orderable-db-instance-options "
         "--engine mysql`.",
     ),
     (
         r"InsufficientDBInstanceCapacity|InsufficientInstanceCapacity",
-        "AWS has no machine of that size free in this zone just now: try again later, or choose "
+        "AWS currently has no free capacity of that size in this zone. Try again later, or choose "
         "another size.",
     ),
     (
         r"ServiceQuotaExceeded|LimitExceeded|QuotaExceeded|limit.*exceeded",
-        "A quota of the account is used up. Delete what is unused, or ask for more under Service "
-        "Quotas in the console.",
+        "A quota of the account is used up. Delete unused resources, or request more under Service "
+        "Quotas in the AWS console.",
     ),
     (
         r"Throttl|Rate exceeded|RequestLimitExceeded|TooManyRequests|SlowDown",
-        "AWS asks to slow down. Wait a minute and run the same command again; nothing is lost.",
+        "AWS is limiting the request rate. Wait a minute and run the same command again. Nothing "
+        "is lost.",
     ),
     (
         r"AccessDenied|not authorized to perform|UnauthorizedOperation|Forbidden|explicit deny",
-        "These credentials lack a permission. deployment/README.md lists what the operator needs; "
-        "an account that may create no roles needs `--parameters lab`.",
+        "These credentials lack a permission. deployment/README.md lists the permissions that the "
+        "operator needs. If the account cannot create roles, use `--parameters lab`.",
     ),
     (
         r"Template (format error|error)|ValidationError",
-        "CloudFormation refuses the template or a parameter: correct what it names; `make lint` "
-        "reads the templates without an account.",
+        "CloudFormation rejected the template or a parameter. Correct the named value. `make lint` "
+        "checks the templates without an account.",
     ),
 )
 
 
 def advice_for(reason: str) -> str | None:
-    """What a person can do about a reason AWS gave, if that is known."""
+    """Return advice for an error text of AWS, or None if there is none."""
     for pattern, advice in _ADVICE:
         if re.search(pattern, reason, re.IGNORECASE | re.DOTALL):
             return advice
     return None
 
 
-def explained(error: BotoCoreError | ClientError) -> DeploymentError:
-    """What AWS, or the way to it, refused, in words for a person."""
+def explain(error: BotoCoreError | ClientError) -> DeploymentError:
+    """Convert an exception of botocore to an error that says what to do."""
     match error:
         case ClientError():
-            return DeploymentError(_refusal(error))
+            return DeploymentError(_describe_client_error(error))
         case (
             exceptions.NoCredentialsError()
             | exceptions.PartialCredentialsError()
@@ -163,28 +166,23 @@ def explained(error: BotoCoreError | ClientError) -> DeploymentError:
             | exceptions.CredentialRetrievalError()
         ):
             return DeploymentError(
-                f"Your sign-in to AWS has expired ({error}). Run `aws sso login` and the same "
-                "command again; stacks under way go on by themselves."
+                f"Your sign-in to AWS has expired ({error}). Run `aws sso login` and {_RUN_AGAIN}"
             )
         case exceptions.NoRegionError():
-            return UsageError("Say which region: --region eu-central-1, or set AWS_REGION.")
+            return UsageError("No AWS region is set. Use --region eu-central-1 or set AWS_REGION.")
         case exceptions.EndpointConnectionError():
-            return DeploymentError(
-                f"{error} Check the network and the region, and run the same command again; "
-                "stacks under way go on by themselves."
-            )
+            return DeploymentError(f"{error} Check the network and the region, and {_RUN_AGAIN}")
         case exceptions.HTTPClientError() | exceptions.ConnectionError():
             return DeploymentError(
-                f"AWS could not be reached: {error}. Check the network and run the same command "
-                "again; stacks under way go on by themselves."
+                f"AWS could not be reached: {error}. Check the network and {_RUN_AGAIN}"
             )
         case _:
-            return DeploymentError(f"The AWS client gave up: {error}")
+            return DeploymentError(f"The AWS client failed: {error}. Run the same command again.")
 
 
-def _refusal(error: ClientError) -> str:
+def _describe_client_error(error: ClientError) -> str:
     code = error.response.get("Error", {}).get("Code", "")
     message = error.response.get("Error", {}).get("Message", "") or code
-    refusal = f"AWS refused {error.operation_name}: {message.rstrip('.')} ({code})."
+    text = f"AWS rejected {error.operation_name}: {message.rstrip('.')} ({code})."
     advice = advice_for(f"{code} {message}")
-    return f"{refusal}\n{advice}" if advice else refusal
+    return f"{text}\n{advice}" if advice else text

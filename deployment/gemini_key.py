@@ -1,4 +1,4 @@
-"""The Gemini key's way into its secret: never a parameter, never an argument, never printed."""
+"""Store the Gemini key in Secrets Manager. It is never a parameter, an argument or printed."""
 
 from typing import TYPE_CHECKING
 
@@ -15,32 +15,32 @@ _SUBJECT = "Gemini key"
 def store_gemini_key(
     client: "SecretsManagerClient", secret_arn: str, key: str | None, console: Console
 ) -> None:
-    """Have a secret hold the key; None leaves it as it is."""
+    """Store the key as the value of a secret; None leaves the value unchanged."""
     stored = _current_value(client, secret_arn)
     if key is None and stored is None:
-        console.step(
+        console.print_step(
             _SUBJECT,
-            "is not stored, as far as these credentials can see: captions will fail until "
-            "GEMINI_API_KEY is set and `up` runs again",
-            "bad",
+            "not found with these credentials. Captions will fail. Set GEMINI_API_KEY and run "
+            "`up` again",
+            "error",
         )
-        return
-    if key is None:
-        console.step(_SUBJECT, "GEMINI_API_KEY is not set: the stored one stays", "dim")
-        return
-    if stored == key:
-        console.step(_SUBJECT, "is stored already", "dim")
-        return
-    client.put_secret_value(SecretId=secret_arn, SecretString=key)
-    console.step(_SUBJECT, "is stored", "good")
+    elif key is None:
+        console.print_step(_SUBJECT, "GEMINI_API_KEY is not set; keeping the stored key", "dim")
+    elif key == stored:
+        console.print_step(_SUBJECT, "already stored", "dim")
+    else:
+        client.put_secret_value(SecretId=secret_arn, SecretString=key)
+        console.print_step(_SUBJECT, "stored", "success")
 
 
 def _current_value(client: "SecretsManagerClient", secret_arn: str) -> str | None:
     try:
         return client.get_secret_value(SecretId=secret_arn)["SecretString"]
-    except client.exceptions.ResourceNotFoundException:
-        return None  # A secret without a value yet.
     except ClientError as error:
-        if error.response["Error"]["Code"] == "AccessDeniedException":
-            return None  # Whoever may only write, writes.
+        # A new secret has no value, and the operator may have no permission to read it.
+        if error.response["Error"]["Code"] in (
+            "ResourceNotFoundException",
+            "AccessDeniedException",
+        ):
+            return None
         raise

@@ -1,9 +1,9 @@
-"""Finishes a folder that becomes a layer of an image. The Dockerfiles run it.
+"""Prepare a folder that becomes a layer of an image. The Dockerfiles run this script.
 
 `python3 image_layer.py FOLDER DESTINATION`
 
-Leaves out what no image needs, compiles every module, and makes the folder the same, byte for byte
-and second for second, whenever and wherever it is made.
+It removes files that the images do not need, compiles every module, and sets times and permissions,
+so that the same sources always give the same folder.
 """
 
 import compileall
@@ -13,23 +13,23 @@ import sys
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-# AWS' descriptions of its services are most of botocore. A service that is not here does not exist
-# in the images; a test holds this to the clients that the code makes.
+# The service descriptions are most of the size of botocore. A client for any other service cannot
+# be created in the images. A test compares this set with the clients that the code creates.
 AWS_SERVICES = {"events", "s3", "secretsmanager"}
 
-_1980 = 315532800  # The oldest second that every archive format can say.
+_1980 = 315532800  # The oldest time that every archive format can store.
 
 
 def finish(folder: Path, destination: str) -> None:
-    """Make a folder ready.
+    """Prepare a folder.
 
     Args:
-        folder: what pip or COPY filled.
-        destination: where it will lie in the image, for tracebacks.
+        folder: the folder that pip or COPY filled.
+        destination: its path in the image, for tracebacks.
     """
-    _leave_out(folder)
-    # A file's time would go into its bytecode and be compared at each start; its hash would be
-    # compared too, unless told otherwise. Nothing changes in an image.
+    _remove_unneeded_files(folder)
+    # By default, bytecode contains the time of its source, which differs between builds, and Python
+    # compares it at each start. Files in an image never change, so no comparison is needed.
     is_compiled = compileall.compile_dir(
         folder,
         quiet=1,
@@ -39,15 +39,16 @@ def finish(folder: Path, destination: str) -> None:
         invalidation_mode=PycInvalidationMode.UNCHECKED_HASH,
     )
     if not is_compiled:
-        raise SystemExit("not every module could be compiled")
+        raise SystemExit("A module could not be compiled. The error is above.")
     for path in [folder, *folder.rglob("*")]:
-        # Whoever runs the image may read everything and change nothing.
+        # The user of the image can read everything and change nothing.
         path.chmod(0o755 if path.is_dir() else 0o644)
         os.utime(path, (_1980, _1980))
 
 
-def _leave_out(folder: Path) -> None:
-    shutil.rmtree(folder / "bin", ignore_errors=True)  # Scripts with the build's own path in them.
+def _remove_unneeded_files(folder: Path) -> None:
+    # The scripts contain the path of the build, which does not exist in the image.
+    shutil.rmtree(folder / "bin", ignore_errors=True)
     for service in folder.glob("botocore/data/*/"):
         if service.name not in AWS_SERVICES:
             shutil.rmtree(service)

@@ -1,7 +1,7 @@
-"""The three images: built by whatever builds images here, pushed, and known by their digests.
+"""Build the three container images, push them to ECR and return their digests.
 
-An image's tag is the hash of the files it is built from. Tags cannot be changed in these
-repositories, so a tag that is there already is this very image, and nothing is built.
+The tag of an image is the hash of the files it is built from. Tags in these repositories are
+immutable, so an existing tag is the same image, and nothing is built.
 """
 
 import base64
@@ -21,23 +21,23 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 
-# Lambda and the instances run on x86-64, whatever the machine that builds.
+# Lambda and the instances run on x86-64; the machine that builds may have another architecture.
 _PLATFORM = "linux/amd64"
 _TAIL_LINES = 20
 
-# What every image is made with.
+# Files that every image is built with.
 SHARED_SOURCES = (".dockerignore", "deployment/image_layer.py")
 
 
 @dataclass(frozen=True)
 class Image:
-    """One image and what it is made of."""
+    """One image and its sources."""
 
     name: str
     dockerfile: str
-    folders: tuple[str, ...]  # Of the project: what the Dockerfile may copy from.
-    repository_output: str  # Of the repositories' stack.
-    parameter: str  # Of the stack that runs it.
+    folders: tuple[str, ...]  # The folders that the Dockerfile copies from.
+    repository_output: str  # An output of the repositories' stack.
+    parameter: str  # A parameter of the stack that runs the image.
 
 
 IMAGES = (
@@ -66,13 +66,13 @@ IMAGES = (
 
 
 def content_tag(image: Image, project: Path = PROJECT) -> str:
-    """The tag of an image: the hash of every file it may be built from.
+    """Return the tag of an image: the hash of every file it is built from.
 
     Raises:
-        DeploymentError: its Dockerfile is not there.
+        DeploymentError: the Dockerfile is missing.
     """
     if not (project / image.dockerfile).is_file():
-        raise DeploymentError(f"{image.dockerfile} is missing: is this clone complete?")
+        raise DeploymentError(f"{image.dockerfile} is missing. Clone the project again.")
     digest = hashlib.sha256(image.dockerfile.encode())
     for path in _sources(image, project):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -91,12 +91,7 @@ def _sources(image: Image, project: Path) -> Iterator[Path]:
 
 
 class Builder:
-    """docker, podman or buildah: the first that works.
-
-    Args:
-        console: hears what is built.
-        project: where the Dockerfiles are.
-    """
+    """Builds and pushes images with docker, podman or buildah, the first of them that works."""
 
     def __init__(self, console: Console, project: Path = PROJECT) -> None:
         self._console = console
@@ -107,27 +102,28 @@ class Builder:
         """Build an image and push it.
 
         Args:
-            image: which.
+            image: the image.
             reference: `<repository>:<tag>`.
-            credentials: user and password of the registry.
+            credentials: user name and password of the registry.
+
         Raises:
-            DeploymentError: no tool works here, or it failed; the message holds its last words.
+            DeploymentError: no tool works, or the tool failed; the message has its last output.
         """
         tool = self._tool = self._tool or _working_tool()
         user, password = credentials
         registry = reference.partition("/")[0]
         login = [tool, "login", "--username", user, "--password-stdin", registry]
         self._run(login, "sign in to the registry", password)
-        self._console.step(image.name, f"is being built by {tool}")
+        self._console.print_step(image.name, f"building with {tool}")
         self._run(_build_command(tool, image, reference), f"build the {image.name} image")
-        self._console.step(image.name, "is being pushed")
+        self._console.print_step(image.name, "pushing")
         self._run(_push_command(tool, reference), f"push the {image.name} image")
 
-    def _run(self, command: list[str], purpose: str, answer: str = "") -> None:
+    def _run(self, command: list[str], purpose: str, stdin: str = "") -> None:
         done = subprocess.run(
             command,
             cwd=self._project,
-            input=answer,
+            input=stdin,
             text=True,
             errors="replace",
             stdout=subprocess.PIPE,
@@ -137,16 +133,16 @@ class Builder:
         if done.returncode != 0:
             tail = "\n".join(done.stdout.splitlines()[-_TAIL_LINES:])
             raise DeploymentError(
-                f"{command[0]} could not {purpose}. Its last words:\n{tail}\n"
-                "Mend that and run the same command again; what is done stays done."
+                f"{command[0]} could not {purpose}. Its last output:\n{tail}\n"
+                "Fix the cause and run the same command again. Completed steps are not repeated."
             )
 
 
 def _build_command(tool: str, image: Image, reference: str) -> list[str]:
-    # Lambda reads one manifest for one platform, without attestations beside it.
-    plain = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
+    # Lambda accepts only an image with one manifest for one platform, without attestations.
+    manifest = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
     names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
-    return [tool, "build", *names, *plain, "."]
+    return [tool, "build", *names, *manifest, "."]
 
 
 def _push_command(tool: str, reference: str) -> list[str]:
@@ -156,24 +152,25 @@ def _push_command(tool: str, reference: str) -> list[str]:
 
 
 def _working_tool() -> str:
-    """The first of the tools that is there and answers.
+    """Return the first tool that is installed and runs.
 
     Raises:
-        DeploymentError: none does.
+        DeploymentError: no tool works.
     """
-    complaints = []
+    problems = []
     for tool in ("docker", "podman", "buildah"):
         if shutil.which(tool) is None:
-            complaints.append(f"{tool}: not installed")
+            problems.append(f"{tool}: not installed")
             continue
         done = subprocess.run([tool, "version"], capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return tool
         last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        complaints.append(f"{tool}: {''.join(last) or 'does not run'}")
+        problems.append(f"{tool}: {''.join(last) or 'cannot run'}")
     raise DeploymentError(
-        "Nothing here can build images. Install docker, podman or buildah, or start its service "
-        f"({'; '.join(complaints)})."
+        "No tool on this machine can build images. Install docker, podman or buildah, or start its "
+        "service "
+        f"({'; '.join(problems)})."
     )
 
 
@@ -181,14 +178,7 @@ BuildAndPush = Callable[[Image, str, tuple[str, str]], None]
 
 
 class Registry:
-    """The images in the account's repositories.
-
-    Args:
-        client: the service.
-        build_and_push: called for an image that is not there yet.
-        console: hears what happens to each.
-        project: where the images' sources are.
-    """
+    """The images in the ECR repositories; missing images are built with `build_and_push`."""
 
     def __init__(
         self,
@@ -203,34 +193,33 @@ class Registry:
         self._project = project
 
     def publish(self, image: Image, repository_uri: str) -> str:
-        """Have an image in its repository.
+        """Build and push an image if it is missing. Return `<repository>@sha256:…`.
 
-        Returns:
-            `<repository>@sha256:…`.
         Raises:
-            DeploymentError: it could not be built or pushed.
+            DeploymentError: the image could not be built or pushed.
         """
         tag = content_tag(image, self._project)
         digest = self.find_digest(repository_uri, tag)
         if digest is not None:
-            self._console.step(image.name, f"is pushed already ({tag})", "dim")
+            self._console.print_step(image.name, f"already pushed ({tag})", "dim")
         else:
             self._build_and_push(image, f"{repository_uri}:{tag}", self._credentials())
             digest = self.find_digest(repository_uri, tag)
             if digest is None:
                 raise DeploymentError(
-                    f"The {image.name} image was pushed, and {repository_uri} does not have it."
+                    f"The {image.name} image was pushed, but {repository_uri} does not have it. "
+                    "Run the same command again."
                 )
-            self._console.step(image.name, f"is pushed ({tag}, {digest[:19]}…)", "good")
+            self._console.print_step(image.name, f"pushed ({tag}, {digest[:19]}…)", "success")
         return f"{repository_uri}@{digest}"
 
     def find(self, image: Image, repository_uri: str) -> str | None:
-        """`<repository>@sha256:…` of the image as its sources are now, if it was pushed."""
+        """Return `<repository>@sha256:…` for the current sources, or None if it was not pushed."""
         digest = self.find_digest(repository_uri, content_tag(image, self._project))
         return f"{repository_uri}@{digest}" if digest else None
 
     def find_digest(self, repository_uri: str, tag: str) -> str | None:
-        """The digest under a tag, or None."""
+        """Return the digest of a tag, or None if the tag does not exist."""
         try:
             answer = self._client.describe_images(
                 repositoryName=repository_uri.partition("/")[2], imageIds=[{"imageTag": tag}]

@@ -1,4 +1,4 @@
-"""What the parts of an environment logged."""
+"""Print the CloudWatch logs of an environment."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -7,23 +7,23 @@ from typing import TYPE_CHECKING
 
 from deployment.environment import Environment
 from deployment.errors import UsageError
-from deployment.status import nothing_there
 
 if TYPE_CHECKING:
     from mypy_boto3_logs import CloudWatchLogsClient
 
-_LOOK_SECONDS = 3
-# CloudWatch shows a line some seconds after it was written; lines of one moment come in any order.
+_POLL_SECONDS = 3
+# CloudWatch shows a line some seconds after it was written, and not in order. Each poll therefore
+# reads this much of the past again.
 _OVERLAP_MS = 15_000
 
 
 def log_groups(environment: Environment) -> dict[str, str]:
-    """The log group of each part, by the part's name: the group `WebLogs` is called `web`."""
+    """Return the log groups by the name of the part; `WebLogs` is the group of `web`."""
     return {
         logical_id.removesuffix("Logs").lower(): physical_id
         for stack in environment.find_all().values()
-        for logical_id, kind, physical_id in environment.stacks.resources(stack.id)
-        if kind == "AWS::Logs::LogGroup"
+        for logical_id, resource_type, physical_id in environment.stacks.resources(stack.id)
+        if resource_type == "AWS::Logs::LogGroup"
     }
 
 
@@ -35,42 +35,44 @@ def show_logs(
     follow: bool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Print what parts logged, oldest first; with `follow`, go on until interrupted.
+    """Print the logs of some parts, or of all parts, oldest first.
 
     Args:
-        environment: whose.
-        parts: such as `web`, `annotation`; none means all.
-        since_seconds: how far back to begin.
-        follow: whether to wait for more.
-        sleep: waits some seconds.
+        environment: the environment.
+        parts: names such as `web` or `annotation`; empty means all.
+        since_seconds: the age of the first line.
+        follow: if true, print new lines until interrupted.
+        sleep: a replacement for `time.sleep` in tests.
+
     Raises:
-        DeploymentError: there is nothing yet that logs.
-        UsageError: there is no such part.
+        DeploymentError: the environment has no log groups.
+        UsageError: a part does not exist.
     """
     groups = log_groups(environment)
     if not groups:
-        raise nothing_there(environment)
+        raise environment.not_found_error()
     unknown = [part for part in parts if part not in groups]
     if unknown:
-        raise UsageError(f"There is no part “{unknown[0]}” that logs; there are {_list(groups)}.")
-    wanted = {part: groups[part] for part in parts or groups}
+        known = ", ".join(sorted(groups))
+        raise UsageError(f"There is no log of “{unknown[0]}”. Choose from: {known}.")
+    selected = {part: groups[part] for part in parts or groups}
     start_ms = int((time.time() - since_seconds) * 1000)
     seen: set[str] = set()
     while True:
-        lines = _fresh_lines(environment.aws.logs, wanted, start_ms, seen)
-        for when_ms, part, message in sorted(lines):
-            when = datetime.fromtimestamp(when_ms / 1000, UTC)
-            environment.console.say(f"{when:%Y-%m-%d %H:%M:%S}  {part:<11} {message}")
-            start_ms = max(start_ms, when_ms - _OVERLAP_MS)
+        lines = _new_lines(environment.aws.logs, selected, start_ms, seen)
+        for logged_at_ms, part, message in sorted(lines):
+            logged_at = datetime.fromtimestamp(logged_at_ms / 1000, UTC)
+            environment.console.print(f"{logged_at:%Y-%m-%d %H:%M:%S}  {part:<11} {message}")
+            start_ms = max(start_ms, logged_at_ms - _OVERLAP_MS)
         if not follow:
             return
-        sleep(_LOOK_SECONDS)
+        sleep(_POLL_SECONDS)
 
 
-def _fresh_lines(
+def _new_lines(
     client: "CloudWatchLogsClient", groups: Mapping[str, str], start_ms: int, seen: set[str]
 ) -> list[tuple[int, str, str]]:
-    """When, which part, what: of every line that was not seen yet."""
+    """Return the time, part and message of every unseen line, and add it to the seen ones."""
     lines = []
     for part, group in groups.items():
         pages = client.get_paginator("filter_log_events").paginate(
@@ -82,7 +84,3 @@ def _fresh_lines(
                     seen.add(event["eventId"])
                     lines.append((event["timestamp"], part, event["message"].rstrip()))
     return lines
-
-
-def _list(names: Mapping[str, str]) -> str:
-    return ", ".join(sorted(names))

@@ -1,12 +1,13 @@
-"""Puts work that was given up on back on the bus, once what was wrong is mended.
+"""Send failed work to the event bus again after its cause was fixed.
 
-Two queues hold it, in two shapes: EventBridge keeps the event it could not deliver, with the rule
-and its reason as attributes; Lambda keeps an envelope with the event, the function and its answer.
+Dead letters are in two queues and have two formats. EventBridge stores the event that it could not
+deliver, with the rule and the reason as message attributes. Lambda stores a record with the event,
+the function and its response.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 
-A message is deleted only after the bus took its event. An event too many does no harm: the function
-finds the work done.
+A message is deleted only after the event bus accepted its event. A duplicate event does no harm:
+the function finds that the job is already completed.
 """
 
 import json
@@ -22,26 +23,27 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sqs.type_defs import MessageTypeDef
 
-# Of the functions' stack.
+# Outputs of the functions' stack.
 QUEUE_OUTPUTS = ("UndeliveredEventsQueueUrl", "FailedInvocationsQueueUrl")
 
-_SOURCE = "image-annotation"
-_DETAIL_TYPES = {"Annotation": "Annotation Requested", "Thumbnail": "Thumbnail Requested"}
-# The logical ids of the rules and functions are in the names CloudFormation makes of them.
-_HALF = re.compile(r"(Annotation|Thumbnail)(?:Rule|Function)\b")
-_HALF_OF_DETAIL_TYPE = {detail_type: job for job, detail_type in _DETAIL_TYPES.items()}
-# Long enough to look at all there is; what stays is shown again at once at the end.
-_HIDDEN_SECONDS = 600
-_BATCH = 10
+# The same as in database/events.py, which this package must not import. A test compares them.
+SOURCE = "image-annotation"
+DETAIL_TYPES = {"Annotation": "Annotation Requested", "Thumbnail": "Thumbnail Requested"}
+_JOB_OF_DETAIL_TYPE = {detail_type: job for job, detail_type in DETAIL_TYPES.items()}
+# CloudFormation builds the names of rules and functions from their logical ids.
+_JOB_IN_ARN = re.compile(r"(Annotation|Thumbnail)(?:Rule|Function)\b")
+# Long enough to read all messages. At the end, the remaining messages become visible again.
+_VISIBILITY_TIMEOUT_SECONDS = 600
+_BATCH_SIZE = 10
 
 
 class UnreadableMessageError(Exception):
-    """A message is none of those two shapes; the reason says in what."""
+    """A message has neither of the two formats."""
 
 
 @dataclass(frozen=True)
 class DeadLetter:
-    """Work that was given up on."""
+    """A job that failed, and the reason."""
 
     job: str  # Annotation | Thumbnail
     bucket: str
@@ -50,30 +52,30 @@ class DeadLetter:
 
     @property
     def entry(self) -> dict[str, str]:
-        """The event that asks for it again."""
+        """The event that requests the job again."""
         detail = {"bucket": {"name": self.bucket}, "object": {"key": self.key}, "redrive": True}
         return {
-            "Source": _SOURCE,
-            "DetailType": _DETAIL_TYPES[self.job],
+            "Source": SOURCE,
+            "DetailType": DETAIL_TYPES[self.job],
             "Detail": json.dumps(detail),
         }
 
 
 @dataclass
-class Redriven:
-    """What became of the messages that were looked at."""
+class RedriveResult:
+    """Counts of the messages by outcome."""
 
-    put: int = 0  # In a dry run: would be put.
-    refused: int = 0  # By the bus; they stay.
-    unreadable: int = 0  # They stay.
+    sent: int = 0  # In a dry run: could be sent.
+    rejected: int = 0  # By the event bus; the message stays in its queue.
+    unreadable: int = 0  # The message stays in its queue.
 
     @property
-    def looked_at(self) -> int:
-        """All of them."""
-        return self.put + self.refused + self.unreadable
+    def received(self) -> int:
+        """The number of messages read from the queues."""
+        return self.sent + self.rejected + self.unreadable
 
 
-def redrive(
+def redrive_queues(
     sqs: "SQSClient",
     events: "EventBridgeClient",
     queue_urls: Sequence[str],
@@ -81,48 +83,48 @@ def redrive(
     *,
     limit: int | None = None,
     dry_run: bool = False,
-) -> Redriven:
-    """Ask again for everything the queues hold.
+) -> RedriveResult:
+    """Send the event of every message again and print the outcome of each.
 
     Args:
-        sqs: where the queues are.
-        events: whose default bus is asked.
-        queue_urls: the dead letters.
-        console: hears of each message.
-        limit: how many messages to look at; None: all.
-        dry_run: only look.
+        sqs: the client of the queues.
+        events: the client of the default event bus.
+        queue_urls: the dead-letter queues.
+        console: the output.
+        limit: the maximum number of messages, or None for all.
+        dry_run: if true, only print the messages.
     """
-    redriven = Redriven()
+    result = RedriveResult()
     for url in queue_urls:
-        staying: dict[str, str] = {}  # Receipts by message id.
+        remaining: dict[str, str] = {}  # Receipt handles by message id.
         try:
-            while messages := _receive(sqs, url, redriven, limit):
-                staying |= {found["MessageId"]: found["ReceiptHandle"] for found in messages}
+            while messages := _receive(sqs, url, result, limit):
+                remaining |= {found["MessageId"]: found["ReceiptHandle"] for found in messages}
                 for message in messages:
-                    if _redrive(message, events, url, console, redriven, dry_run):
-                        receipt = staying.pop(message["MessageId"])
+                    if _redrive(message, events, url, console, result, dry_run):
+                        receipt = remaining.pop(message["MessageId"])
                         sqs.delete_message(QueueUrl=url, ReceiptHandle=receipt)
         finally:
-            for receipt in staying.values():
+            for receipt in remaining.values():
                 sqs.change_message_visibility(
                     QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0
                 )
-    return redriven
+    return result
 
 
 def _receive(
-    sqs: "SQSClient", url: str, redriven: Redriven, limit: int | None
+    sqs: "SQSClient", url: str, result: RedriveResult, limit: int | None
 ) -> "list[MessageTypeDef]":
-    """Some messages; none when that were all. Each comes once: what was given is hidden."""
-    wanted = _BATCH if limit is None else min(_BATCH, limit - redriven.looked_at)
-    if wanted <= 0:
+    """Return the next messages, or none at the end. A received message is hidden for a while."""
+    count = _BATCH_SIZE if limit is None else min(_BATCH_SIZE, limit - result.received)
+    if count <= 0:
         return []
     answer = sqs.receive_message(
         QueueUrl=url,
-        MaxNumberOfMessages=wanted,
+        MaxNumberOfMessages=count,
         MessageAttributeNames=["All"],
-        VisibilityTimeout=_HIDDEN_SECONDS,
-        WaitTimeSeconds=1,  # Asks all of SQS's servers, where a short question asks some.
+        VisibilityTimeout=_VISIBILITY_TIMEOUT_SECONDS,
+        WaitTimeSeconds=1,  # Long polling queries all SQS servers, short polling only some.
     )
     return answer.get("Messages", [])
 
@@ -132,87 +134,84 @@ def _redrive(
     events: "EventBridgeClient",
     url: str,
     console: Console,
-    redriven: Redriven,
+    result: RedriveResult,
     dry_run: bool,
 ) -> bool:
-    """Ask again for what one message holds. Returns whether the bus took it."""
+    """Send the event of one message. Return True if the event bus accepted it."""
     queue = url.rpartition("/")[2]
     try:
         letter = read_dead_letter(message)
     except UnreadableMessageError as error:
-        redriven.unreadable += 1
-        console.step(queue, f"{message['MessageId']} stays: {error}", "bad")
+        result.unreadable += 1
+        console.print_step(queue, f"{message['MessageId']} stays in the queue: {error}", "error")
         return False
-    what = f"{letter.job.lower()} of {letter.key}: {letter.reason}"
+    text = f"{letter.job.lower()} of {letter.key}: {letter.reason}"
     if dry_run:
-        redriven.put += 1
-        console.step(queue, what)
+        result.sent += 1
+        console.print_step(queue, text)
         return False
     answer = events.put_events(Entries=[letter.entry])  # type: ignore[list-item]
     if answer["FailedEntryCount"]:
-        redriven.refused += 1
-        why = answer["Entries"][0].get("ErrorMessage", "no reason given")
-        console.step(queue, f"{what}; stays, the bus refused it: {why}", "bad")
+        result.rejected += 1
+        reason = answer["Entries"][0].get("ErrorMessage", "no reason given")
+        console.print_step(
+            queue, f"{text}. Stays in the queue: the event bus rejected it: {reason}", "error"
+        )
         return False
-    redriven.put += 1
-    console.step(queue, f"{what}; asked for again", "good")
+    result.sent += 1
+    console.print_step(queue, f"{text}. Sent again", "success")
     return True
 
 
 def read_dead_letter(message: "MessageTypeDef") -> DeadLetter:
-    """Read a message of either queue.
+    """Read a message from either queue.
 
     Raises:
-        UnreadableMessageError: it is of neither shape.
+        UnreadableMessageError: the message has neither format.
     """
     try:
         body = json.loads(message["Body"])
     except ValueError as error:
-        raise UnreadableMessageError("it is not JSON") from error
+        raise UnreadableMessageError("the body is not JSON") from error
     if not isinstance(body, dict):
-        raise UnreadableMessageError("it is no JSON object")
+        raise UnreadableMessageError("the body is not a JSON object")
     if "requestPayload" in body:
-        return _of_lambda(body)
-    return _of_event_bridge(body, message.get("MessageAttributes", {}))
+        return _from_lambda(body)
+    return _from_event_bridge(body, message.get("MessageAttributes", {}))
 
 
-def _of_lambda(envelope: Mapping[str, Any]) -> DeadLetter:
-    context = envelope.get("requestContext") or {}
-    answer = envelope.get("responsePayload") or {}
-    words = [
-        str(context.get("condition", "")),
-        f"after {context['approximateInvokeCount']} attempts"
-        if "approximateInvokeCount" in context
-        else "",
-        str(answer.get("errorType", "")) if isinstance(answer, dict) else "",
-        str(answer.get("errorMessage", "")) if isinstance(answer, dict) else "",
-    ]
-    return _letter(
-        envelope["requestPayload"],
-        str(context.get("functionArn", "")),
-        " ".join(filter(None, words)),
+def _from_lambda(record: Mapping[str, Any]) -> DeadLetter:
+    context = record.get("requestContext") or {}
+    response = record.get("responsePayload")
+    if not isinstance(response, dict):
+        response = {}
+    attempts = context.get("approximateInvokeCount")
+    return _dead_letter(
+        record["requestPayload"],
+        context.get("functionArn"),
+        context.get("condition"),
+        "" if attempts is None else f"after {attempts} attempts",
+        response.get("errorType"),
+        response.get("errorMessage"),
     )
 
 
-def _of_event_bridge(event: Mapping[str, Any], attributes: Mapping[str, Any]) -> DeadLetter:
-    told = {name: value.get("StringValue", "") for name, value in attributes.items()}
-    words = [told.get("ERROR_CODE", ""), told.get("ERROR_MESSAGE", "")]
-    return _letter(event, told.get("RULE_ARN", ""), " ".join(filter(None, words)))
+def _from_event_bridge(event: Mapping[str, Any], attributes: Mapping[str, Any]) -> DeadLetter:
+    values = {name: value.get("StringValue") for name, value in attributes.items()}
+    return _dead_letter(
+        event, values.get("RULE_ARN"), values.get("ERROR_CODE"), values.get("ERROR_MESSAGE")
+    )
 
 
-def _letter(event: Any, arn: str, reason: str) -> DeadLetter:
-    """
-    Args:
-        event: what a function was, or should have been, invoked with.
-        arn: of the function or the rule; it tells which half of the image is meant.
-        reason: why it was given up.
-    """
+def _dead_letter(event: Any, arn: Any, *reasons: Any) -> DeadLetter:
+    """Build a dead letter from its event. The ARN of the rule or function identifies the job."""
     try:
         bucket, key = event["detail"]["bucket"]["name"], event["detail"]["object"]["key"]
     except (KeyError, TypeError) as error:
-        raise UnreadableMessageError("its event names no original") from error
-    found = _HALF.search(arn)
-    job = found[1] if found else _HALF_OF_DETAIL_TYPE.get(event.get("detail-type", ""))
+        raise UnreadableMessageError("its event has no bucket or key") from error
+    found = _JOB_IN_ARN.search(str(arn or ""))
+    job = found[1] if found else _JOB_OF_DETAIL_TYPE.get(event.get("detail-type", ""))
     if job is None:
-        raise UnreadableMessageError(f"it does not say which function it was for (“{arn}”)")
+        raise UnreadableMessageError(f"it does not name a function (“{arn or ''}”)")
+    reason = " ".join(str(reason) for reason in reasons if reason)
     return DeadLetter(job, str(bucket), str(key), reason or "no reason given")

@@ -1,4 +1,4 @@
-"""What the deployment reads from the environment. AWS's own variables its client reads itself."""
+"""Environment variables of the deployment. boto3 reads the variables of AWS itself."""
 
 import os
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import Self
 
 @dataclass(frozen=True)
 class DeploymentSettings:
-    """What is too secret for a command line."""
+    """Values that are too secret for a command line."""
 
     gemini_api_key: str | None = field(default=None, repr=False)
 

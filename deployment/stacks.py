@@ -1,8 +1,9 @@
-"""The five stacks: their order, their templates, and the parameters of each.
+"""The five stacks: their order, templates and parameters.
 
-A parameter file holds one object for each template, by its file name:
-`{"02-application-stack": {"DatabaseInstanceClass": "db.t4g.micro"}}`. What it leaves out has the
-template's default, so a file and the templates describe an environment completely.
+A parameter file has one object per template, by file name:
+`{"02-application-stack": {"DatabaseInstanceClass": "db.t4g.micro"}}`. A parameter that it does not
+name has the default of the template, so the file and the templates describe an environment
+completely.
 """
 
 import json
@@ -29,9 +30,9 @@ WEB = "04-ec2-alb-asg-stack"
 ORDER = (REPOSITORIES, NETWORK, APPLICATION, FUNCTIONS, WEB)
 
 # https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/cloudformation-limits.html
-_LONGEST_BODY_BYTES = 51_200
+_MAX_BODY_BYTES = 51_200
 
-# Set by `up` itself, so no file may.
+# `up` sets these parameters, so a parameter file must not.
 _GIVEN = ("Environment", "AnnotationImageUri", "ThumbnailImageUri", "WebImageUri")
 _PLACEHOLDER = re.compile(r"\$\{AWS::(AccountId|Partition|Region)\}")
 
@@ -44,26 +45,25 @@ class StackTemplate:
 
     @property
     def name(self) -> str:
-        """`02-application-stack`."""
+        """The name of the template, such as `02-application-stack`."""
         return self.path.stem
 
     @cached_property
     def body(self) -> str:
-        """As CloudFormation gets it: the file itself, or, where that is too long, without its
-        comments."""
+        """The text sent to CloudFormation: the file, or JSON without comments if it is too long."""
         text = self.path.read_text(encoding="utf-8")
-        if len(text.encode()) <= _LONGEST_BODY_BYTES:
+        if len(text.encode()) <= _MAX_BODY_BYTES:
             return text
         return json.dumps(self._document, separators=(",", ":"), default=str)
 
     @cached_property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
-        """The parameters it declares."""
+        """The declared parameters by name."""
         return dict(self._document.get("Parameters", {}))
 
     @cached_property
     def outputs(self) -> frozenset[str]:
-        """The names of what it tells."""
+        """The names of the outputs."""
         return frozenset(self._document.get("Outputs", {}))
 
     @cached_property
@@ -74,25 +74,27 @@ class StackTemplate:
 
     @cached_property
     def _document(self) -> Mapping[str, Any]:
-        document: Mapping[str, Any] = load_template(self.path)
-        return document
+        return load_template(self.path)
 
 
 def stack_name(environment: str, template_name: str) -> str:
-    """`dev-02-application-stack`: in order in the console, and short, for resources are named after
-    it, a database within 63 characters."""
+    """Return a name such as `dev-02-application-stack`.
+
+    The number sorts the stacks in the AWS console. The name is short because resources are named
+    after it, and a database name has at most 63 characters.
+    """
     return f"{environment}-{template_name}"
 
 
 @dataclass(frozen=True)
 class Templates:
-    """The five, by name and in order."""
+    """The five templates by name, in order."""
 
     by_name: Mapping[str, StackTemplate]
 
     @classmethod
     def read(cls, folder: Path | None = None) -> Self:
-        """Read a folder (default: this one)."""
+        """Read the templates of a folder (default: `deployment/`)."""
         folder = folder or FOLDER
         return cls({name: StackTemplate(folder / f"{name}.yaml") for name in ORDER})
 
@@ -102,9 +104,9 @@ class Templates:
 
 @dataclass(frozen=True)
 class ParameterFile:
-    """What an environment is told beyond the templates' defaults."""
+    """The parameters of an environment that differ from the defaults of the templates."""
 
-    name: str  # A profile's name, or a path.
+    name: str  # The name of a profile, or a path.
     values: Mapping[str, Mapping[str, Any]]
 
     @classmethod
@@ -112,7 +114,7 @@ class ParameterFile:
         """Read a profile (`lab`, `default`, `prod`) or the file at a path.
 
         Raises:
-            UsageError: there is none, or it names what no template has.
+            UsageError: the file does not exist, is not valid, or names an unknown parameter.
         """
         path = PROFILES / f"{name}.json"
         if not path.is_file():
@@ -122,27 +124,30 @@ class ParameterFile:
         except OSError as error:
             profiles = ", ".join(sorted(path.stem for path in PROFILES.glob("*.json")))
             raise UsageError(
-                f"There is no parameter file “{name}”: name a profile ({profiles}) or a path."
+                f"There is no parameter file “{name}”. Choose a profile ({profiles}) or a path."
             ) from error
         except ValueError as error:
-            raise UsageError(f"{path} is not JSON: {error}.") from error
+            raise UsageError(f"{path} is not valid JSON: {error}. Correct the file.") from error
         _check(path, values, templates)
         return cls(name, values)
 
-    def parameters(
+    def stack_parameters(
         self, template: StackTemplate, given: Mapping[str, str], account: Account
     ) -> dict[str, str]:
-        """Every parameter of a stack that has not its default.
+        """Return every parameter of a stack that does not have its default.
 
         Args:
-            template: the stack's template.
-            given: what no file can know: the environment and the images.
-            account: fills `${AWS::AccountId}`, `${AWS::Partition}` and `${AWS::Region}`.
+            template: the template of the stack.
+            given: the parameters that `up` sets: the environment and the images.
+            account: the values of `${AWS::AccountId}`, `${AWS::Partition}` and `${AWS::Region}`.
+
         Raises:
             UsageError: a parameter without a default is not set.
         """
-        told = self.values.get(template.name, {})
-        values = {name: _filled(_text(value), account) for name, value in told.items()}
+        values = {
+            name: _replace_placeholders(_text(value), account)
+            for name, value in self.values.get(template.name, {}).items()
+        }
         values |= {name: value for name, value in given.items() if name in template.parameters}
         missing = [
             name
@@ -151,7 +156,7 @@ class ParameterFile:
         ]
         if missing:
             raise UsageError(
-                f"{template.name} needs {', '.join(missing)}: set it in the parameter file "
+                f"{template.name} needs {', '.join(missing)}. Set it in the parameter file "
                 f"“{self.name}”."
             )
         return values
@@ -162,16 +167,18 @@ def _check(path: Path, values: Any, templates: Templates) -> None:
         raise UsageError(f'{path} must hold {{"{APPLICATION}": {{"Parameter": "value"}}, …}}.')
     for name, parameters in values.items():
         if name not in ORDER:
-            raise UsageError(f"{path} names the stack “{name}”; there are {', '.join(ORDER)}.")
+            raise UsageError(f"{path} has an unknown stack “{name}”. Use {', '.join(ORDER)}.")
         for parameter in parameters:
             if parameter in _GIVEN:
-                raise UsageError(f"{path} sets {parameter} of {name}, which `up` sets itself.")
+                raise UsageError(f"{path} sets {parameter} of {name}. Remove it: `up` sets it.")
             if parameter not in templates[name].parameters:
-                raise UsageError(f"{path} sets {parameter}, which {name}.yaml does not have.")
+                raise UsageError(
+                    f"{path} sets {parameter}, which {name}.yaml does not have. Remove it."
+                )
 
 
 def _text(value: Any) -> str:
-    """A parameter of CloudFormation is text: a list is joined by commas, a truth is `true`."""
+    """Convert a JSON value to a parameter value, for example a list to `a,b`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list):
@@ -179,6 +186,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _filled(text: str, account: Account) -> str:
-    facts = {"AccountId": account.id, "Partition": account.partition, "Region": account.region}
-    return _PLACEHOLDER.sub(lambda found: facts[found[1]], text)
+def _replace_placeholders(text: str, account: Account) -> str:
+    values = {"AccountId": account.id, "Partition": account.partition, "Region": account.region}
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], text)

@@ -1,75 +1,66 @@
-"""How an environment is."""
+"""Print the state and the outputs of an environment."""
 
 from deployment import health
 from deployment.environment import Environment
-from deployment.errors import DeploymentError
 from deployment.images import IMAGES, Registry
 from deployment.redrive import QUEUE_OUTPUTS
 from deployment.stacks import FUNCTIONS, ORDER, REPOSITORIES, WEB
 
 
 def show_status(environment: Environment, registry: Registry) -> None:
-    """Print each stack, the images that run, the servers' health, the dead letters, the address."""
+    """Print stacks, deployed images, health of the servers, dead letters and the address."""
     console, aws = environment.console, environment.aws
     stacks = environment.find_all()
     rows = []
     for name in ORDER:
         stack = stacks.get(name)
         changed = f"{stack.changed_at:%Y-%m-%d %H:%M} UTC" if stack else ""
-        rows.append((name, stack.status if stack else "not there", changed))
-    console.table(("stack", "state", "changed"), rows)
+        rows.append((name, stack.status if stack else "does not exist", changed))
+    console.print_table(("stack", "state", "changed"), rows)
 
     repositories = environment.outputs(REPOSITORIES)
-    running = {name: value for stack in stacks.values() for name, value in stack.parameters.items()}
+    deployed = {key: value for stack in stacks.values() for key, value in stack.parameters.items()}
     images = []
     for image in IMAGES:
-        deployed = running.get(image.parameter)
-        if deployed is None:
+        uri = deployed.get(image.parameter)
+        if uri is None:
             continue
         repository = repositories.get(image.repository_output)
         latest = registry.find(image, repository) if repository else None
-        is_current = "as the code here" if latest == deployed else "not as the code here"
-        images.append((image.name, deployed.partition("@")[2][:19], is_current))
-    console.table(("image", "digest", "built"), images)
+        comparison = "same as this code" if latest == uri else "differs from this code"
+        images.append((image.name, uri.partition("@")[2][:19], comparison))
+    console.print_table(("image", "digest", "source"), images)
 
     if WEB in stacks and (arn := stacks[WEB].outputs.get("LoadBalancerArn")):
-        console.table(("web server", "health"), health.target_states(aws.elbv2, arn).items())
+        console.print_table(("web server", "health"), health.target_states(aws.elbv2, arn).items())
     if FUNCTIONS in stacks:
-        console.table(
+        console.print_table(
             ("dead letters", "messages"),
             (
-                (output.removesuffix("Url"), _messages(environment, url))
+                (output.removesuffix("Url"), _message_count(environment, url))
                 for output in QUEUE_OUTPUTS
                 if (url := stacks[FUNCTIONS].outputs.get(output))
             ),
         )
     if WEB in stacks and (address := stacks[WEB].outputs.get("Address")):
-        console.say(f"\n{address}", "good")
+        console.print(f"\n{address}", "success")
 
 
 def show_outputs(environment: Environment) -> None:
-    """Print every output of every stack, a line each.
+    """Print every output of every stack as `NAME=VALUE`.
 
     Raises:
-        DeploymentError: there is no stack.
+        DeploymentError: the environment has no stacks.
     """
     stacks = environment.find_all()
     if not stacks:
-        raise nothing_there(environment)
+        raise environment.not_found_error()
     for stack in stacks.values():
         for name, value in stack.outputs.items():
-            environment.console.say(f"{name}={value}")
+            environment.console.print(f"{name}={value}")
 
 
-def nothing_there(environment: Environment) -> DeploymentError:
-    """The error for an environment without a stack."""
-    return DeploymentError(
-        f"There is nothing of the environment “{environment.name}” in {environment.aws.region}: "
-        "name another --region or --environment, or run `up`."
-    )
-
-
-def _messages(environment: Environment, queue_url: str) -> str:
+def _message_count(environment: Environment, queue_url: str) -> str:
     answer = environment.aws.sqs.get_queue_attributes(
         QueueUrl=queue_url, AttributeNames=["ApproximateNumberOfMessages"]
     )

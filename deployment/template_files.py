@@ -1,4 +1,4 @@
-"""Read the CloudFormation templates in this folder."""
+"""Read CloudFormation templates."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,14 @@ import yaml
 FOLDER = Path(__file__).parent
 
 
-def load_template(path: Path) -> Any:
-    """Read a template and replace CloudFormation's short tags by their long forms."""
-    return yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+def load_template(path: Path) -> dict[str, Any]:
+    """Read a template and replace short tags such as `!Ref` with their long forms."""
+    template: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    return template
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with CloudFormation's short tags."""
+    """A YAML loader that accepts the short tags of CloudFormation."""
 
 
 def _construct_tag(loader: yaml.SafeLoader, tag: str, node: yaml.Node) -> dict[str, Any]:

@@ -1,9 +1,8 @@
-"""From nothing, or from anything in between, to a running environment.
+"""Create or update a complete environment.
 
     repositories → images → network → buckets and database → Gemini key → functions → web → health
 
-Each step looks at what is there and does only what is missing, so the whole of it can be stopped
-anywhere and run again.
+Each step checks what exists and does only what is missing. An interrupted run can be repeated.
 """
 
 import time
@@ -18,63 +17,50 @@ from deployment.stacks import (
     APPLICATION,
     FUNCTIONS,
     NETWORK,
+    ORDER,
     REPOSITORIES,
     WEB,
     ParameterFile,
 )
 
 
-def bring_up(
+def deploy_environment(
     environment: Environment,
-    told: ParameterFile,
+    parameter_file: ParameterFile,
     registry: Registry,
     gemini_api_key: str | None,
     *,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
-    """Have all five stacks be as they should, and the application healthy.
+    """Deploy all five stacks, wait until the application is healthy, and return its address.
 
-    Args:
-        environment: which.
-        told: its parameters.
-        registry: where images are pushed to.
-        gemini_api_key: stored as the secret's value, unless None.
-        sleep: waits some seconds.
-    Returns:
-        The address of the application.
     Raises:
-        DeploymentError: what went wrong, and what to do.
+        DeploymentError: a step failed.
     """
-    _check_parameters(environment, told)
-    repositories = _deploy(environment, REPOSITORIES, told, {})
-    images = {
-        image.parameter: registry.publish(image, repositories.outputs[image.repository_output])
-        for image in IMAGES
-    }
-    _deploy(environment, NETWORK, told, images)
-    application = _deploy(environment, APPLICATION, told, images)
+    images = dict.fromkeys((image.parameter for image in IMAGES), "")
+
+    def deploy(name: str) -> Stack:
+        return environment.stacks.deploy(environment.desired_stack(name, parameter_file, images))
+
+    # Report a missing parameter now and not after half an hour.
+    for name in ORDER:
+        environment.desired_stack(name, parameter_file, images)
+
+    repositories = deploy(REPOSITORIES)
+    for image in IMAGES:
+        uri = repositories.outputs[image.repository_output]
+        images[image.parameter] = registry.publish(image, uri)
+    deploy(NETWORK)
+    application = deploy(APPLICATION)
     store_gemini_key(
         environment.aws.secretsmanager,
         application.outputs["GeminiSecretArn"],
         gemini_api_key,
         environment.console,
     )
-    _deploy(environment, FUNCTIONS, told, images)
-    web = _deploy(environment, WEB, told, images)
+    deploy(FUNCTIONS)
+    web = deploy(WEB)
     health.wait_until_healthy(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )
     return web.outputs["Address"]
-
-
-def _check_parameters(environment: Environment, told: ParameterFile) -> None:
-    """What is missing is said before anything is made, not after half an hour."""
-    stand_ins = {image.parameter: "" for image in IMAGES}
-    for name in (REPOSITORIES, NETWORK, APPLICATION, FUNCTIONS, WEB):
-        environment.wanted(name, told, stand_ins)
-
-
-def _deploy(
-    environment: Environment, name: str, told: ParameterFile, images: dict[str, str]
-) -> Stack:
-    return environment.stacks.deploy(environment.wanted(name, told, images))

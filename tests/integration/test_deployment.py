@@ -1,4 +1,4 @@
-"""`python -m deployment` against an account that Moto plays: the same code, the same commands."""
+"""Run the commands of `python -m deployment` against an AWS account emulated by Moto."""
 
 import io
 import json
@@ -18,7 +18,7 @@ from deployment.images import IMAGES, content_tag
 from deployment.stacks import APPLICATION, FUNCTIONS, ORDER, WEB, stack_name
 from tests.support.moto_account import REGION, moto_account, relieve_templates
 
-# What Moto's CloudFormation leaves out of the five stacks. A type that is new here, or gone,
+# Resource types of the five stacks that Moto's CloudFormation does not create. A change of this set
 # changes what these tests prove.
 DROPPED_TYPES = {
     "AWS::AutoScaling::ScalingPolicy",
@@ -29,7 +29,7 @@ DROPPED_TYPES = {
     "AWS::SQS::QueuePolicy",
     "AWS::SecretsManager::Secret",
 }
-# What it leaves out of a bucket.
+# Bucket properties that Moto's CloudFormation does not set.
 DROPPED_BUCKET_PROPERTIES = {
     "get_bucket_lifecycle_configuration",
     "get_bucket_logging",
@@ -39,19 +39,19 @@ DROPPED_BUCKET_PROPERTIES = {
     "get_public_access_block",
 }
 
-# A `docker` that builds nothing, and pushes by telling the registry that it did.
+# A fake `docker` that builds nothing and pushes by adding a manifest to the registry.
 DOCKER = """#!{python}
 import hashlib, json, os, sys
-words = sys.argv[1:]
-if words[0] == "push" and os.environ.get("DOCKER_FAILS", "nowhere") in words[1]:
+arguments = sys.argv[1:]
+if arguments[0] == "push" and os.environ.get("DOCKER_FAILS", "nowhere") in arguments[1]:
     sys.exit("connection reset by peer")
 with open({calls!r}, "a") as calls:
-    print(json.dumps(words), file=calls)
-if words[0] == "login":
+    print(json.dumps(arguments), file=calls)
+if arguments[0] == "login":
     sys.exit(0 if sys.stdin.read() else 1)
-if words[0] == "push":
+if arguments[0] == "push":
     import boto3
-    repository, tag = words[1].partition("/")[2].split(":")
+    repository, tag = arguments[1].partition("/")[2].split(":")
     part = {{"mediaType": "application/vnd.docker.container.image.v1+json", "size": 1,
             "digest": "sha256:" + hashlib.sha256(tag.encode()).hexdigest()}}
     manifest = {{"schemaVersion": 2, "config": part, "layers": [part],
@@ -63,18 +63,18 @@ if words[0] == "push":
 
 
 class Operator:
-    """Somebody at a terminal, with credentials and a `docker`."""
+    """A terminal with credentials and a fake `docker`."""
 
     def __init__(self, folder: Path) -> None:
         self._calls = folder / "docker-calls"
 
-    def run(self, *words: str, types: str = "") -> tuple[int, str]:
-        """Run one command; returns its exit code and all that it printed."""
+    def run(self, *arguments: str, types: str = "") -> tuple[int, str]:
+        """Run one command and return its exit code and output."""
         printed, stdin = io.StringIO(), sys.stdin
         sys.stdin = io.StringIO(types)
         try:
             with redirect_stdout(printed), redirect_stderr(printed):
-                code = main(list(words))
+                code = main(list(arguments))
         finally:
             sys.stdin = stdin
         return code, printed.getvalue()
@@ -114,7 +114,7 @@ def operator(account, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def first_up(operator):
-    """All that the first `up` printed."""
+    """Run the first `up` and return its output."""
     code, printed = operator.run("up")
     assert code == 0, printed
     return printed
@@ -135,7 +135,7 @@ def thumbnail_timeout_seconds():
 
 
 def stack_resources(name, environment="dev"):
-    """Physical ids by logical id."""
+    """Return the physical ids by logical id."""
     client = boto3.client("cloudformation")
     answer = client.list_stack_resources(StackName=stack_name(environment, name))
     return {
@@ -144,15 +144,15 @@ def stack_resources(name, environment="dev"):
     }
 
 
-def test_all_five_stacks_are_created_in_order_with_images_between(first_up):
-    steps = ["00-ecr-repositories", "is pushed", *ORDER[1:], "healthy", "runs at http://"]
+def test_up_creates_the_five_stacks_in_order_and_pushes_images_after_the_first(first_up):
+    steps = ["00-ecr-repositories", "pushed (", *ORDER[1:], "healthy", "runs at http://"]
 
     assert [stack(name)["StackStatus"] for name in ORDER] == ["CREATE_COMPLETE"] * 5
     places = [first_up.index(step) for step in steps]
     assert places == sorted(places)
 
 
-def test_images_are_built_for_lambda_and_handed_on_by_digest(first_up, operator):
+def test_images_are_built_for_lambda_and_passed_to_the_stacks_by_digest(first_up, operator):
     builds = [call for call in operator.docker_calls() if call[0] == "build"]
     parameters = {
         parameter["ParameterKey"]: parameter["ParameterValue"]
@@ -168,45 +168,47 @@ def test_images_are_built_for_lambda_and_handed_on_by_digest(first_up, operator)
         assert parameters[image.parameter].partition("@")[2].startswith("sha256:")
 
 
-def test_no_password_is_an_argument(first_up, operator):
+def test_the_registry_password_is_not_a_command_line_argument(first_up, operator):
     [login, *_] = [call for call in operator.docker_calls() if call[0] == "login"]
 
     assert login[:4] == ["login", "--username", "AWS", "--password-stdin"]
 
 
-def test_moto_leaves_out_exactly_what_is_written_down(first_up, account):
+def test_moto_omits_exactly_the_listed_types_and_properties(first_up, account):
     s3 = boto3.client("s3")
     bucket = outputs(APPLICATION)["ImageBucketName"]
-    silent = set()
-    for question in sorted(
+    omitted = set()
+    for operation in sorted(
         DROPPED_BUCKET_PROPERTIES | {"get_bucket_encryption", "get_bucket_tagging"}
     ):
         answer = {}
         with suppress(ClientError):
-            answer = getattr(s3, question)(Bucket=bucket)
+            answer = getattr(s3, operation)(Bucket=bucket)
         if set(answer) <= {"ResponseMetadata"}:
-            silent.add(question)
+            omitted.add(operation)
 
     assert account.dropped_types() == DROPPED_TYPES
-    assert silent == DROPPED_BUCKET_PROPERTIES
+    assert omitted == DROPPED_BUCKET_PROPERTIES
 
 
-def test_a_second_up_builds_nothing_and_remembers_what_it_was_told(first_up, operator, tmp_path):
+def test_a_second_up_builds_nothing_and_uses_the_previous_parameter_file(
+    first_up, operator, tmp_path
+):
     parameters = tmp_path / "mine.json"
     parameters.write_text(json.dumps({FUNCTIONS: {"ThumbnailTimeoutInSeconds": 20}}))
     calls = operator.docker_calls()
 
-    told = operator.run("up", "--parameters", str(parameters))
+    first = operator.run("up", "--parameters", str(parameters))
     again = operator.run("up")
 
-    assert (told[0], again[0]) == (0, 0), told[1] + again[1]
-    assert "web                      is pushed already" in again[1]
+    assert (first[0], again[0]) == (0, 0), first[1] + again[1]
+    assert "web                      already pushed" in again[1]
     assert operator.docker_calls() == calls
     assert stack(FUNCTIONS)["StackStatus"] == "UPDATE_COMPLETE"
     assert thumbnail_timeout_seconds() == 20
 
 
-def test_a_gemini_key_goes_into_its_secret_and_nowhere_else(first_up, operator, monkeypatch):
+def test_the_gemini_key_is_stored_only_in_its_secret(first_up, operator, monkeypatch):
     arn = outputs(APPLICATION)["GeminiSecretArn"]
     client = boto3.client("secretsmanager")
     client.create_secret(Name=arn.rpartition(":")[2])
@@ -217,10 +219,10 @@ def test_a_gemini_key_goes_into_its_secret_and_nowhere_else(first_up, operator, 
 
     assert code == 0, printed
     assert client.get_secret_value(SecretId="GeminiSecret")["SecretString"] == "a-very-secret-key"
-    assert "is stored already" in again
+    assert "already stored" in again
     assert "a-very-secret-key" not in printed + again
-    told = json.dumps([stack(name)["Parameters"] for name in ORDER])
-    assert "a-very-secret-key" not in told
+    parameters = json.dumps([stack(name)["Parameters"] for name in ORDER])
+    assert "a-very-secret-key" not in parameters
 
 
 def test_status_shows_stacks_images_health_dead_letters_and_the_address(first_up, operator):
@@ -229,13 +231,13 @@ def test_status_shows_stacks_images_health_dead_letters_and_the_address(first_up
     assert code == 0, printed
     for name in ORDER:
         assert name in printed
-    assert printed.count("as the code here") == len(IMAGES)
+    assert printed.count("same as this code") == len(IMAGES)
     assert "healthy" in printed
     assert "UndeliveredEventsQueue" in printed
     assert printed.rstrip().endswith(".elb.amazonaws.com")
 
 
-def test_outputs_are_lines_a_shell_can_read(first_up, operator):
+def test_outputs_are_printed_as_name_value_lines(first_up, operator):
     code, printed = operator.run("outputs")
 
     lines = dict(line.split("=", 1) for line in printed.splitlines())
@@ -243,7 +245,7 @@ def test_outputs_are_lines_a_shell_can_read(first_up, operator):
     assert lines["ImageBucketName"] == outputs(APPLICATION)["ImageBucketName"]
 
 
-def test_logs_of_a_part_are_shown_in_order(first_up, operator):
+def test_logs_of_a_part_are_printed_in_order(first_up, operator):
     group = stack_resources(FUNCTIONS)["ThumbnailLogs"]
     client = boto3.client("logs")
     client.create_log_stream(logGroupName=group, logStreamName="one")
@@ -255,19 +257,17 @@ def test_logs_of_a_part_are_shown_in_order(first_up, operator):
     client.put_log_events(logGroupName=group, logStreamName="one", logEvents=events)
 
     code, printed = operator.run("logs", "thumbnail", "--since", "1h")
-    nobody, complaint = operator.run("logs", "database")
+    unknown, message = operator.run("logs", "database")
 
     assert code == 0
     assert [line.split()[-1] for line in printed.splitlines()] == ["first", "second"]
-    assert nobody == 2
-    assert "annotation, migrate, sweep, thumbnail, web" in complaint
+    assert unknown == 2
+    assert "annotation, migrate, sweep, thumbnail, web" in message
 
 
-def test_a_plan_says_what_would_change_and_changes_nothing(
-    first_up, operator, tmp_path, monkeypatch
-):
+def test_a_plan_shows_the_changes_and_applies_none(first_up, operator, tmp_path, monkeypatch):
     before = [stack(name)["StackStatus"] for name in ORDER]
-    # Moto compares templates, not the values of their parameters.
+    # Moto detects changes of templates but not of parameter values.
     relieve_templates(tmp_path)
     path = tmp_path / f"{FUNCTIONS}.yaml"
     document = json.loads(path.read_text())
@@ -280,44 +280,44 @@ def test_a_plan_says_what_would_change_and_changes_nothing(
     code, printed = operator.run("plan")
 
     assert code == 0, printed
-    assert "03-lambda-stack would change:" in printed
-    assert "creates Another (AWS::SQS::Queue)" in printed
-    assert "changes SweepFunction (AWS::Lambda::Function)" in printed
-    assert "deletes SweepSchedulePermission (AWS::Lambda::Permission)" in printed
-    assert "02-application-stack is as it should be" in printed
+    assert "03-lambda-stack: changes" in printed
+    assert "create Another (AWS::SQS::Queue)" in printed
+    assert "change SweepFunction (AWS::Lambda::Function)" in printed
+    assert "delete SweepSchedulePermission (AWS::Lambda::Permission)" in printed
+    assert "02-application-stack: no changes" in printed
     assert [stack(name)["StackStatus"] for name in ORDER] == before
     client = boto3.client("cloudformation")
     for name in ORDER:
         assert not client.list_change_sets(StackName=stack_name("dev", name))["Summaries"]
 
 
-def test_a_plan_of_a_new_environment_reads_the_templates(operator):
+def test_a_plan_of_a_new_environment_lists_the_resources_of_the_templates(operator):
     code, printed = operator.run("plan", "--environment", "new")
 
     assert code == 0, printed
-    assert printed.count("would be created:") == len(ORDER)
+    assert printed.count("will be created with") == len(ORDER)
     assert "1 × AWS::RDS::DBInstance" in printed
-    assert printed.count("would be built and pushed") == len(IMAGES)
+    assert printed.count("will be built and pushed") == len(IMAGES)
 
 
 @pytest.fixture
 def short_lived(operator, monkeypatch):
-    """A second environment, whose first `up` broke off. What its second `up` printed."""
+    """Create an environment whose first `up` failed; return the output of its second `up`."""
     monkeypatch.setenv("DOCKER_FAILS", "annotation")
-    broken = operator.run("up", "--environment", "short-lived")
+    failed = operator.run("up", "--environment", "short-lived")
     monkeypatch.delenv("DOCKER_FAILS")
-    assert broken[0] == 1
-    assert "docker could not push the annotation image" in broken[1]
-    assert "connection reset by peer" in broken[1]
+    assert failed[0] == 1
+    assert "docker could not push the annotation image" in failed[1]
+    assert "connection reset by peer" in failed[1]
     code, printed = operator.run("up", "--environment", "short-lived")
     assert code == 0, printed
     return printed
 
 
-def test_an_up_that_broke_off_goes_on_and_down_keeps_the_data_until_it_is_told_twice(
+def test_up_resumes_after_a_failure_and_down_keeps_the_data_until_confirmed(
     first_up, operator, short_lived
 ):
-    assert "web                      is pushed already" in short_lived
+    assert "web                      already pushed" in short_lived
     s3 = boto3.client("s3")
     bucket = outputs(APPLICATION, "short-lived")["ImageBucketName"]
     s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
@@ -325,7 +325,7 @@ def test_an_up_that_broke_off_goes_on_and_down_keeps_the_data_until_it_is_told_t
     s3.put_object(Bucket=bucket, Key="originals/a.jpg", Body=b"two")
     s3.delete_object(Bucket=bucket, Key="originals/a.jpg")
 
-    def there():
+    def existing_stacks():
         found = []
         for name in ORDER:
             with suppress(ClientError):
@@ -333,25 +333,25 @@ def test_an_up_that_broke_off_goes_on_and_down_keeps_the_data_until_it_is_told_t
         return [name.removeprefix("short-lived-") for name in found]
 
     wrong = operator.run("down", "--environment", "short-lived", "--delete-data", types="dev\n")
-    all_there = there()
-    careful = operator.run("down", "--environment", "short-lived")
-    kept = there()
-    everything = operator.run(
+    before = existing_stacks()
+    without_data = operator.run("down", "--environment", "short-lived")
+    kept = existing_stacks()
+    with_data = operator.run(
         "down", "--environment", "short-lived", "--delete-data", types="short-lived\n"
     )
 
     assert wrong[0] == 1
-    assert "nothing was deleted" in wrong[1]
-    assert all_there == list(ORDER)
-    assert careful[0] == 0, careful[1]
+    assert "Nothing was deleted" in wrong[1]
+    assert before == list(ORDER)
+    assert without_data[0] == 0, without_data[1]
     assert kept == list(ORDER[:3])
-    assert everything[0] == 0, everything[1]
-    assert there() == []
+    assert with_data[0] == 0, with_data[1]
+    assert existing_stacks() == []
     assert bucket not in [found["Name"] for found in s3.list_buckets()["Buckets"]]
     assert operator.run("down", "--environment", "short-lived")[0] == 1
 
 
-def test_what_is_protected_stops_a_deletion_before_it_begins(first_up, operator):
+def test_deletion_protection_stops_down_before_it_deletes_anything(first_up, operator):
     database = stack_resources(APPLICATION)["Database"]
     balancer = outputs(WEB)["LoadBalancerArn"]
     rds, elbv2 = boto3.client("rds"), boto3.client("elbv2")
@@ -361,19 +361,19 @@ def test_what_is_protected_stops_a_deletion_before_it_begins(first_up, operator)
         elbv2.modify_load_balancer_attributes(LoadBalancerArn=balancer, Attributes=[attribute])
 
     rds.modify_db_instance(DBInstanceIdentifier=database, DeletionProtection=True)
-    over_database = operator.run("down", "--delete-data", types="dev\n")
+    with_database = operator.run("down", "--delete-data", types="dev\n")
     rds.modify_db_instance(DBInstanceIdentifier=database, DeletionProtection=False)
     protect_balancer("true")
-    over_balancer = operator.run("down")
+    with_balancer = operator.run("down")
     protect_balancer("false")
 
-    assert over_database[0] == over_balancer[0] == 1
-    assert "set DatabaseDeletionProtection to false" in over_database[1]
-    assert "set LoadBalancerDeletionProtection to false" in over_balancer[1]
+    assert with_database[0] == with_balancer[0] == 1
+    assert "set DatabaseDeletionProtection to false" in with_database[1]
+    assert "set LoadBalancerDeletionProtection to false" in with_balancer[1]
     assert [stack(name)["StackName"] for name in ORDER]
 
 
-def test_content_decides_an_images_tag(first_up):
+def test_each_image_has_its_own_tag(first_up):
     tags = {image.name: content_tag(image) for image in IMAGES}
 
     assert len(set(tags.values())) == len(IMAGES)

@@ -1,4 +1,4 @@
-"""Each state a stack can be found in, and what a deployment does about it."""
+"""Deploy and delete stacks that are in each possible state."""
 
 import io
 from datetime import UTC, datetime
@@ -7,18 +7,18 @@ import boto3
 import pytest
 from botocore.stub import ANY, Stubber
 
-from deployment.cloudformation import CloudFormation, WantedStack
+from deployment.cloudformation import CloudFormation, DesiredStack
 from deployment.console import Console
 from deployment.errors import DeploymentError, StackFailedError
 
 NAME = "dev-02-application-stack"
 STACK_ID = f"arn:aws:cloudformation:eu-west-1:111122223333:stack/{NAME}/1"
-WANTED = WantedStack(NAME, "02-application-stack", "{}", {"Environment": "dev"}, {"a": "b"})
+DESIRED = DesiredStack(NAME, "02-application-stack", "{}", {"Environment": "dev"}, {"a": "b"})
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
 
 class Script:
-    """What CloudFormation will be asked, in order, and what it answers."""
+    """The expected requests to CloudFormation, in order, and the responses."""
 
     def __init__(self):
         client = boto3.client(
@@ -33,7 +33,7 @@ class Script:
         self.stacks = CloudFormation(client, Console(self.printed), self.slept.append)
         self._numbers = iter(range(1, 1000))
 
-    def is_there(self, status, reason=""):
+    def stack_exists(self, status, reason=""):
         stack = {
             "StackId": STACK_ID,
             "StackName": NAME,
@@ -44,13 +44,13 @@ class Script:
         }
         self.stubber.add_response("describe_stacks", {"Stacks": [stack]}, {"StackName": ANY})
 
-    def is_not_there(self):
+    def stack_does_not_exist(self):
         self.stubber.add_client_error(
             "describe_stacks", "ValidationError", f"Stack with id {NAME} does not exist", 400
         )
 
-    def tells(self, *events):
-        """Events, oldest first, as (logical id, status, reason)."""
+    def returns_events(self, *events):
+        """Add a response with events (logical id, status, reason), oldest first."""
         found = [
             {
                 "StackId": STACK_ID,
@@ -69,10 +69,10 @@ class Script:
         ]
         self.stubber.add_response("describe_stack_events", {"StackEvents": found[::-1]})
 
-    def takes(self, operation, answer=None, **expected):
+    def accepts(self, operation, answer=None, **expected):
         self.stubber.add_response(operation, answer or {}, expected or None)
 
-    def documents_errors(self, operation, code, message):
+    def rejects(self, operation, code, message):
         self.stubber.add_client_error(operation, code, message, 400)
 
     @property
@@ -88,44 +88,48 @@ def script():
         script.stubber.assert_no_pending_responses()
 
 
-def test_a_stack_that_is_not_there_is_created_and_followed_to_its_end(script):
-    script.is_not_there()
-    script.takes("create_stack", {"StackId": STACK_ID}, **WANTED.request(), ClientRequestToken=ANY)
-    script.is_there("CREATE_IN_PROGRESS")
-    script.tells((NAME, "CREATE_IN_PROGRESS", ""), ("Database", "CREATE_IN_PROGRESS", ""))
-    script.is_there("CREATE_COMPLETE")
-    script.tells(("Database", "CREATE_COMPLETE", ""), (NAME, "CREATE_COMPLETE", ""))
+def test_a_missing_stack_is_created_and_its_events_are_printed(script):
+    script.stack_does_not_exist()
+    script.accepts(
+        "create_stack", {"StackId": STACK_ID}, **DESIRED.request(), ClientRequestToken=ANY
+    )
+    script.stack_exists("CREATE_IN_PROGRESS")
+    script.returns_events((NAME, "CREATE_IN_PROGRESS", ""), ("Database", "CREATE_IN_PROGRESS", ""))
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events(("Database", "CREATE_COMPLETE", ""), (NAME, "CREATE_COMPLETE", ""))
 
-    stack = script.stacks.deploy(WANTED)
+    stack = script.stacks.deploy(DESIRED)
 
     assert stack.outputs == {"DatabaseHost": "db"}
     assert "Database (AWS::RDS::DBInstance) create complete" in script.text
     assert len(script.slept) == 1
 
 
-def test_a_stack_that_is_as_wanted_is_left_alone(script):
-    script.is_there("UPDATE_COMPLETE")
-    script.tells((NAME, "UPDATE_COMPLETE", ""))
-    script.documents_errors("update_stack", "ValidationError", "No updates are to be performed.")
+def test_a_stack_without_changes_is_not_updated(script):
+    script.stack_exists("UPDATE_COMPLETE")
+    script.returns_events((NAME, "UPDATE_COMPLETE", ""))
+    script.rejects("update_stack", "ValidationError", "No updates are to be performed.")
 
-    stack = script.stacks.deploy(WANTED)
+    stack = script.stacks.deploy(DESIRED)
 
     assert stack.outputs == {"DatabaseHost": "db"}
-    assert "is as it should be" in script.text
+    assert "no changes" in script.text
 
 
-def test_a_stack_that_differs_is_updated_and_only_new_events_are_told(script):
-    script.is_there("CREATE_COMPLETE")
-    script.tells((NAME, "CREATE_COMPLETE", ""))
-    script.takes("update_stack", {"StackId": STACK_ID}, **WANTED.request(), ClientRequestToken=ANY)
-    script.is_there("UPDATE_COMPLETE")
-    script.tells(
+def test_a_changed_stack_is_updated_and_only_new_events_are_printed(script):
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events((NAME, "CREATE_COMPLETE", ""))
+    script.accepts(
+        "update_stack", {"StackId": STACK_ID}, **DESIRED.request(), ClientRequestToken=ANY
+    )
+    script.stack_exists("UPDATE_COMPLETE")
+    script.returns_events(
         (NAME, "CREATE_COMPLETE", ""),
         (NAME, "UPDATE_IN_PROGRESS", "User Initiated"),
         (NAME, "UPDATE_COMPLETE", ""),
     )
 
-    script.stacks.deploy(WANTED)
+    script.stacks.deploy(DESIRED)
 
     assert "create complete" not in script.text
     assert "the stack update complete" in script.text
@@ -134,39 +138,39 @@ def test_a_stack_that_differs_is_updated_and_only_new_events_are_told(script):
 @pytest.mark.parametrize(
     "status", ["ROLLBACK_COMPLETE", "REVIEW_IN_PROGRESS", "ROLLBACK_FAILED", "CREATE_FAILED"]
 )
-def test_a_stack_that_never_came_to_be_is_cleared_away_and_created(script, status):
-    script.is_there(status)
-    script.tells((NAME, status, ""))
-    script.takes("delete_stack", StackName=STACK_ID)
-    script.is_there("DELETE_COMPLETE")
-    script.tells((NAME, "DELETE_IN_PROGRESS", ""), (NAME, "DELETE_COMPLETE", ""))
-    script.takes("create_stack", {"StackId": STACK_ID})
-    script.is_there("CREATE_COMPLETE")
-    script.tells((NAME, "CREATE_IN_PROGRESS", ""), (NAME, "CREATE_COMPLETE", ""))
+def test_a_stack_that_was_never_completed_is_deleted_and_created_again(script, status):
+    script.stack_exists(status)
+    script.returns_events((NAME, status, ""))
+    script.accepts("delete_stack", StackName=STACK_ID)
+    script.stack_exists("DELETE_COMPLETE")
+    script.returns_events((NAME, "DELETE_IN_PROGRESS", ""), (NAME, "DELETE_COMPLETE", ""))
+    script.accepts("create_stack", {"StackId": STACK_ID})
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events((NAME, "CREATE_IN_PROGRESS", ""), (NAME, "CREATE_COMPLETE", ""))
 
-    script.stacks.deploy(WANTED)
+    script.stacks.deploy(DESIRED)
 
-    assert f"never came to be ({status})" in script.text
-
-
-def test_what_an_interrupted_run_began_is_waited_for(script):
-    script.is_there("CREATE_IN_PROGRESS")
-    script.is_there("CREATE_IN_PROGRESS")
-    script.tells((NAME, "CREATE_IN_PROGRESS", ""), ("Database", "CREATE_IN_PROGRESS", ""))
-    script.is_there("CREATE_COMPLETE")
-    script.tells((NAME, "CREATE_IN_PROGRESS", ""), (NAME, "CREATE_COMPLETE", ""))
-    script.tells((NAME, "CREATE_COMPLETE", ""))
-    script.documents_errors("update_stack", "ValidationError", "No updates are to be performed.")
-
-    script.stacks.deploy(WANTED)
-
-    assert "is being worked on already (CREATE_IN_PROGRESS)" in script.text
+    assert f"was never completed ({status})" in script.text
 
 
-def test_the_first_real_cause_of_a_failure_comes_first(script):
-    script.is_not_there()
-    script.takes("create_stack", {"StackId": STACK_ID})
-    script.is_there("ROLLBACK_COMPLETE")
+def test_an_operation_of_an_interrupted_run_is_awaited_first(script):
+    script.stack_exists("CREATE_IN_PROGRESS")
+    script.stack_exists("CREATE_IN_PROGRESS")
+    script.returns_events((NAME, "CREATE_IN_PROGRESS", ""), ("Database", "CREATE_IN_PROGRESS", ""))
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events((NAME, "CREATE_IN_PROGRESS", ""), (NAME, "CREATE_COMPLETE", ""))
+    script.returns_events((NAME, "CREATE_COMPLETE", ""))
+    script.rejects("update_stack", "ValidationError", "No updates are to be performed.")
+
+    script.stacks.deploy(DESIRED)
+
+    assert "waiting for another operation (CREATE_IN_PROGRESS)" in script.text
+
+
+def test_the_error_begins_with_the_first_cause_and_not_its_consequences(script):
+    script.stack_does_not_exist()
+    script.accepts("create_stack", {"StackId": STACK_ID})
+    script.stack_exists("ROLLBACK_COMPLETE")
     events = (
         (NAME, "CREATE_IN_PROGRESS", "User Initiated"),
         ("Parameters", "CREATE_FAILED", "Resource creation cancelled"),
@@ -174,11 +178,11 @@ def test_the_first_real_cause_of_a_failure_comes_first(script):
         (NAME, "ROLLBACK_IN_PROGRESS", "The following resource(s) failed to create: [Database]."),
         (NAME, "ROLLBACK_COMPLETE", ""),
     )
-    script.tells(*events)
-    script.tells(*events)
+    script.returns_events(*events)
+    script.returns_events(*events)
 
     with pytest.raises(StackFailedError) as failed:
-        script.stacks.deploy(WANTED)
+        script.stacks.deploy(DESIRED)
 
     first, advice, after = str(failed.value).splitlines()
     assert first == (
@@ -186,54 +190,54 @@ def test_the_first_real_cause_of_a_failure_comes_first(script):
         "The maximum number of addresses has been reached."
     )
     assert "Elastic IP" in advice
-    assert "the next `up` begins it anew" in after
+    assert "The next `up` creates it again" in after
 
 
-def test_an_update_that_was_taken_back_says_so(script):
-    script.is_there("CREATE_COMPLETE")
-    script.tells((NAME, "CREATE_COMPLETE", ""))
-    script.takes("update_stack", {"StackId": STACK_ID})
-    script.is_there("UPDATE_ROLLBACK_COMPLETE")
+def test_a_rolled_back_update_reports_that_the_stack_is_in_its_previous_state(script):
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events((NAME, "CREATE_COMPLETE", ""))
+    script.accepts("update_stack", {"StackId": STACK_ID})
+    script.stack_exists("UPDATE_ROLLBACK_COMPLETE")
     events = (
         (NAME, "UPDATE_IN_PROGRESS", "User Initiated"),
         ("Web", "UPDATE_FAILED", "Received 0 SUCCESS signal(s) out of 1."),
         (NAME, "UPDATE_ROLLBACK_COMPLETE", ""),
     )
-    script.tells(*events)
-    script.tells(*events)
+    script.returns_events(*events)
+    script.returns_events(*events)
 
     with pytest.raises(StackFailedError, match="logs web") as failed:
-        script.stacks.deploy(WANTED)
+        script.stacks.deploy(DESIRED)
 
-    assert "is again as it was before" in str(failed.value)
+    assert "is back in its previous state" in str(failed.value)
 
 
-def test_a_rollback_that_failed_is_led_out_of_by_a_person(script):
-    script.is_there("UPDATE_ROLLBACK_FAILED", "Database could not be modified")
+def test_a_failed_rollback_gives_the_command_to_continue_it(script):
+    script.stack_exists("UPDATE_ROLLBACK_FAILED", "Database could not be modified")
 
     with pytest.raises(DeploymentError, match="continue-update-rollback --stack-name dev-02"):
-        script.stacks.deploy(WANTED)
+        script.stacks.deploy(DESIRED)
 
 
-def test_a_half_deleted_stack_is_not_built_upon(script):
-    script.is_there("DELETE_FAILED", "bucket not empty")
+def test_a_partly_deleted_stack_is_not_updated(script):
+    script.stack_exists("DELETE_FAILED", "bucket not empty")
 
-    with pytest.raises(DeploymentError, match="Run `down` to finish that, then `up`"):
-        script.stacks.deploy(WANTED)
+    with pytest.raises(DeploymentError, match="Run `down` to finish the deletion, then `up`"):
+        script.stacks.deploy(DESIRED)
 
 
-def test_a_deletion_that_fails_names_what_could_not_go(script):
-    script.is_there("CREATE_COMPLETE")
-    script.tells((NAME, "CREATE_COMPLETE", ""))
-    script.takes("delete_stack")
-    script.is_there("DELETE_FAILED")
+def test_a_failed_deletion_names_the_resource(script):
+    script.stack_exists("CREATE_COMPLETE")
+    script.returns_events((NAME, "CREATE_COMPLETE", ""))
+    script.accepts("delete_stack")
+    script.stack_exists("DELETE_FAILED")
     events = (
         (NAME, "DELETE_IN_PROGRESS", "User Initiated"),
         ("Bucket", "DELETE_FAILED", "The bucket you tried to delete is not empty"),
         (NAME, "DELETE_FAILED", "The following resource(s) failed to delete: [Bucket]."),
     )
-    script.tells(*events)
-    script.tells(*events)
+    script.returns_events(*events)
+    script.returns_events(*events)
 
     with pytest.raises(StackFailedError, match="failed at Bucket") as failed:
         script.stacks.delete(NAME, "02-application-stack")
@@ -241,17 +245,17 @@ def test_a_deletion_that_fails_names_what_could_not_go(script):
     assert "--delete-data" in str(failed.value)
 
 
-def test_a_stack_that_is_gone_already_is_deleted(script):
-    script.is_not_there()
+def test_deleting_a_missing_stack_succeeds(script):
+    script.stack_does_not_exist()
 
     script.stacks.delete(NAME, "02-application-stack")
 
-    assert "is not there" in script.text
+    assert "does not exist" in script.text
 
 
-def test_a_preview_leaves_no_change_set_behind(script):
-    script.takes("create_change_set", {"Id": "change-set"})
-    script.takes(
+def test_a_preview_deletes_its_change_set(script):
+    script.accepts("create_change_set", {"Id": "change-set"})
+    script.accepts(
         "describe_change_set",
         {
             "Status": "CREATE_COMPLETE",
@@ -269,18 +273,18 @@ def test_a_preview_leaves_no_change_set_behind(script):
             ],
         },
     )
-    script.takes("delete_change_set", ChangeSetName="change-set")
+    script.accepts("delete_change_set", ChangeSetName="change-set")
 
-    with script.stacks.previewed(WANTED) as [change]:
-        assert (change.logical_id, change.replacement) == ("Database", "True")
-        assert change.causes == ("Engine",)
+    [change] = script.stacks.preview(DESIRED)
+
+    assert (change.logical_id, change.replacement) == ("Database", "True")
+    assert change.causes == ("Engine",)
 
 
 def test_a_preview_without_changes_is_empty(script):
-    script.takes("create_change_set", {"Id": "change-set"})
+    script.accepts("create_change_set", {"Id": "change-set"})
     reason = "The submitted information didn't contain changes."
-    script.takes("describe_change_set", {"Status": "FAILED", "StatusReason": reason})
-    script.takes("delete_change_set")
+    script.accepts("describe_change_set", {"Status": "FAILED", "StatusReason": reason})
+    script.accepts("delete_change_set")
 
-    with script.stacks.previewed(WANTED) as changes:
-        assert changes == []
+    assert script.stacks.preview(DESIRED) == []

@@ -1,4 +1,4 @@
-"""The commands as a person types them, where no account answers."""
+"""Run the commands without an AWS account."""
 
 import re
 from pathlib import Path
@@ -13,8 +13,8 @@ from deployment.aws import AWS, Account
 
 
 @pytest.fixture
-def nobody(monkeypatch, tmp_path):
-    """A machine without credentials or a region."""
+def no_credentials(monkeypatch, tmp_path):
+    """Remove all AWS credentials and regions from the environment."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL"):
@@ -28,7 +28,7 @@ ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "down"
 
 
 @pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
-def test_missing_credentials_are_one_sentence_and_no_traceback(nobody, capsys, command):
+def test_missing_credentials_give_a_message_without_a_traceback(no_credentials, capsys, command):
     code = main([command, "--region", "eu-west-1"])
 
     printed = capsys.readouterr()
@@ -37,12 +37,12 @@ def test_missing_credentials_are_one_sentence_and_no_traceback(nobody, capsys, c
     assert "Traceback" not in printed.err
 
 
-def test_a_region_that_nobody_named_is_asked_for(nobody, capsys):
+def test_a_missing_region_is_a_usage_error(no_credentials, capsys):
     assert main(["status"]) == 2
     assert "--region eu-central-1" in capsys.readouterr().err
 
 
-def test_a_region_that_does_not_exist_has_a_neighbour(nobody, capsys):
+def test_an_unknown_region_suggests_a_similar_one(no_credentials, capsys):
     assert main(["up", "--region", "eu-wst-1"]) == 2
     assert capsys.readouterr().err == (
         "There is no AWS region “eu-wst-1”. Did you mean eu-west-1?\n"
@@ -50,17 +50,17 @@ def test_a_region_that_does_not_exist_has_a_neighbour(nobody, capsys):
 
 
 @pytest.mark.parametrize("name", ["Prod", "9lives", "a" * 21, "dev_1"])
-def test_an_environment_has_a_name_the_templates_take(nobody, capsys, name):
+def test_an_invalid_environment_name_is_a_usage_error(no_credentials, capsys, name):
     assert main(["up", "--environment", name, "--region", "eu-west-1"]) == 2
     assert "must begin with a letter" in capsys.readouterr().err
 
 
-def test_a_command_that_does_not_exist_is_a_mistake_of_usage(capsys):
+def test_an_unknown_command_is_a_usage_error(capsys):
     assert main(["destroy"]) == 2
     assert "No such command" in capsys.readouterr().err
 
 
-def test_a_quota_that_is_used_up_says_where_to_ask_for_more(nobody, capsys, mocker):
+def test_an_exceeded_quota_names_the_page_to_request_more(no_credentials, capsys, mocker):
     error = {"Error": {"Code": "LimitExceededException", "Message": "Limit for stack exceeded"}}
     mocker.patch.object(command_line, "_open", side_effect=ClientError(error, "CreateStack"))
 
@@ -68,25 +68,25 @@ def test_a_quota_that_is_used_up_says_where_to_ask_for_more(nobody, capsys, mock
     assert "Service Quotas" in capsys.readouterr().err
 
 
-def test_ctrl_c_leaves_a_way_to_go_on(nobody, capsys, mocker):
+def test_ctrl_c_exits_with_130_and_says_how_to_resume(no_credentials, capsys, mocker):
     mocker.patch.object(command_line, "_open", side_effect=KeyboardInterrupt)
 
     assert main(["up"]) == 130
-    assert "run the same command again" in capsys.readouterr().err
+    assert "Run the same command again" in capsys.readouterr().err
 
 
-def test_clients_are_made_in_one_place():
+def test_only_the_aws_module_creates_boto3_clients():
     folder = Path(command_line.__file__).parent
-    makers = [
+    modules = [
         path.name
         for path in folder.glob("*.py")
         if re.search(r"boto3\.client|\.client\(|Session\(", path.read_text())
     ]
 
-    assert makers == ["aws.py"]
+    assert modules == ["aws.py"]
 
 
-def test_an_account_knows_its_partition(nobody, monkeypatch, mocker):
+def test_the_account_has_the_partition_of_its_credentials(no_credentials, monkeypatch, mocker):
     identity = {"Account": "111122223333", "Arn": "arn:aws-cn:iam::111122223333:user/me"}
     client = mocker.Mock()
     client.get_caller_identity.return_value = identity
@@ -95,7 +95,7 @@ def test_an_account_knows_its_partition(nobody, monkeypatch, mocker):
     assert AWS("cn-north-1").account == Account("111122223333", "aws-cn", "cn-north-1")
 
 
-def test_every_command_explains_itself():
+def test_every_command_and_option_has_a_help_text():
     for command in cli.commands.values():
         assert command.help
         for option in command.params:

@@ -1,10 +1,10 @@
-"""Every way in which AWS says no, as a sentence that says what to do."""
+"""Convert errors of AWS to messages that say what to do."""
 
 import pytest
 from botocore import exceptions
 from botocore.exceptions import ClientError
 
-from deployment.errors import advice_for, explained
+from deployment.errors import advice_for, explain
 
 
 def refused(code, message=""):
@@ -21,7 +21,7 @@ def refused(code, message=""):
         (refused("VpcLimitExceeded"), "VPCs per Region"),
         (refused("AddressLimitExceeded"), "Elastic IP"),
         (refused("VcpuLimitExceeded"), "On-Demand"),
-        (refused("Throttling", "Rate exceeded"), "slow down"),
+        (refused("Throttling", "Rate exceeded"), "Wait a minute"),
         (refused("ValidationError", "Template format error: unsupported value"), "make lint"),
         (refused("ValidationError", "No export named dev-VpcId found."), "in order"),
         (refused("ValidationError", "Stack [x] cannot be deleted while TerminationProtection is "
@@ -35,21 +35,21 @@ def refused(code, message=""):
         (exceptions.UnauthorizedSSOTokenError(), "aws sso login"),
     ],
 )  # fmt: skip
-def test_what_aws_refuses_says_what_to_do(error, advice):
-    explanation = explained(error)
+def test_an_error_of_aws_has_advice(error, advice):
+    message = str(explain(error))
 
-    assert advice in str(explanation)
-    assert "Traceback" not in str(explanation)
-
-
-def test_nobody_named_a_region_is_a_mistake_of_the_command():
-    assert explained(exceptions.NoRegionError()).exit_code == 2
-    assert explained(exceptions.NoCredentialsError()).exit_code == 1
+    assert advice in message
+    assert "Traceback" not in message
 
 
-def test_a_refusal_that_nobody_knows_is_told_as_it_is():
-    assert str(explained(refused("Odd", "Something new."))) == (
-        "AWS refused CreateStack: Something new (Odd)."
+def test_a_missing_region_exits_with_2_and_missing_credentials_with_1():
+    assert explain(exceptions.NoRegionError()).exit_code == 2
+    assert explain(exceptions.NoCredentialsError()).exit_code == 1
+
+
+def test_an_unknown_error_is_shown_with_the_text_of_aws():
+    assert str(explain(refused("Odd", "Something new."))) == (
+        "AWS rejected CreateStack: Something new (Odd)."
     )
 
 
@@ -61,12 +61,12 @@ def test_a_refusal_that_nobody_knows_is_told_as_it_is():
         ("You have requested more vCPU capacity than your current vCPU limit of 1", "InstanceType"),
         ("The maximum number of VPCs has been reached.", "VPCs per Region"),
         ("Specified ReservedConcurrentExecutions decreases account's "
-         "UnreservedConcurrentExecution below its minimum value", "set the reserved"),
+         "UnreservedConcurrentExecution below its minimum value", "Set the reserved"),
         ("The image manifest, config or layer media type for the source image is not supported.",
          "provenance"),
         ("Export dev-VpcId cannot be deleted as it is in use by dev-02", "later stack"),
         ("Cannot find version 8.4.99 for mysql", "DatabaseEngineVersion"),
     ],
 )  # fmt: skip
-def test_the_reasons_of_failed_resources_have_their_advice_too(reason, advice):
+def test_the_reason_of_a_failed_resource_has_advice(reason, advice):
     assert advice in advice_for(reason)

@@ -1,4 +1,4 @@
-"""The key's way into its secret."""
+"""Store the Gemini key in its secret."""
 
 import io
 
@@ -30,38 +30,38 @@ def store(client, key):
     return printed.getvalue()
 
 
-def test_without_a_key_the_secret_keeps_the_one_it_has(secrets):
+def test_without_a_new_key_the_stored_key_stays(secrets):
     client, stubber = secrets
     stubber.add_response("get_secret_value", {"SecretString": "key"})
 
-    assert "the stored one stays" in store(client, None)
+    assert "keeping the stored key" in store(client, None)
 
 
-def test_without_any_key_it_is_said_what_will_fail(secrets):
+def test_without_any_key_the_output_says_that_captions_will_fail(secrets):
     client, stubber = secrets
     stubber.add_client_error("get_secret_value", "ResourceNotFoundException")
 
-    assert "captions will fail" in store(client, None)
+    assert "Captions will fail" in store(client, None)
 
 
-def test_a_key_that_is_there_already_is_not_written_again(secrets):
+def test_an_unchanged_key_is_not_written_again(secrets):
     client, stubber = secrets
     stubber.add_response("get_secret_value", {"SecretString": "key"})
 
-    assert "is stored already" in store(client, "key")
+    assert "already stored" in store(client, "key")
 
 
 @pytest.mark.parametrize("code", ["ResourceNotFoundException", "AccessDeniedException"])
-def test_a_secret_that_cannot_be_read_is_written(secrets, code):
+def test_the_key_is_written_if_the_secret_is_empty_or_unreadable(secrets, code):
     client, stubber = secrets
     stubber.add_client_error("get_secret_value", code)
     expected = {"SecretId": ARN, "SecretString": "key"}
     stubber.add_response("put_secret_value", {}, expected)
 
-    assert store(client, "key").rstrip().endswith("is stored")
+    assert store(client, "key").rstrip().endswith("stored")
 
 
-def test_any_other_trouble_is_not_swallowed(secrets):
+def test_other_errors_of_secrets_manager_are_raised(secrets):
     client, stubber = secrets
     stubber.add_client_error("get_secret_value", "InternalServiceError")
 
@@ -69,7 +69,7 @@ def test_any_other_trouble_is_not_swallowed(secrets):
         store(client, "key")
 
 
-def test_the_key_is_never_shown():
+def test_the_key_is_not_in_the_repr_of_the_settings():
     settings = DeploymentSettings.read({"GEMINI_API_KEY": "a-secret"})
 
     assert settings.gemini_api_key == "a-secret"

@@ -1,4 +1,4 @@
-"""When an environment counts as healthy."""
+"""Wait for healthy web servers."""
 
 import io
 
@@ -34,7 +34,7 @@ def has_targets(stubber, **states):
     stubber.add_response("describe_target_health", {"TargetHealthDescriptions": targets})
 
 
-def test_it_waits_until_every_server_is_healthy(load_balancer):
+def test_the_wait_ends_when_every_server_is_healthy(load_balancer):
     client, stubber = load_balancer
     has_targets(stubber)
     has_targets(stubber, one="healthy", two="initial:still starting")
@@ -47,14 +47,14 @@ def test_it_waits_until_every_server_is_healthy(load_balancer):
     stubber.assert_no_pending_responses()
 
 
-def test_a_server_on_its_way_out_is_not_waited_for(load_balancer):
+def test_a_draining_server_is_ignored(load_balancer):
     client, stubber = load_balancer
     has_targets(stubber, old="draining", new="healthy")
 
     assert target_states(client, ARN) == {"new": "healthy"}
 
 
-def test_servers_that_stay_ill_are_named_with_their_reason(load_balancer):
+def test_servers_that_stay_unhealthy_are_named_with_their_reason(load_balancer):
     client, stubber = load_balancer
     for _ in range(200):
         has_targets(stubber, one="unhealthy:failed")

@@ -1,4 +1,4 @@
-"""Which images are built, by what, and what is said when that does not work."""
+"""Build and push images with each tool, and report failures."""
 
 import base64
 import io
@@ -17,15 +17,15 @@ REPOSITORY = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/dev/web"
 DIGEST = f"sha256:{'a' * 64}"
 WEB = IMAGES[0]
 
-# A builder that notes what it was asked, and fails where it is told to.
+# A fake build tool that records its arguments and fails in one chosen subcommand.
 TOOL = """#!{python}
 import json, sys
-words = sys.argv[1:]
+arguments = sys.argv[1:]
 with open({calls!r}, "a") as calls:
-    print(json.dumps([{name!r}, *words]), file=calls)
-if words[0] == "login":
+    print(json.dumps([{name!r}, *arguments]), file=calls)
+if arguments[0] == "login":
     print("got", len(sys.stdin.read()), "characters")
-if words[0] == {fails!r}:
+if arguments[0] == {fails!r}:
     sys.exit("no space left on device")
 """
 
@@ -44,7 +44,7 @@ def project(tmp_path):
 
 @pytest.fixture
 def path(tmp_path, monkeypatch):
-    """An empty PATH, on which tools may be put."""
+    """Set an empty PATH and return a function that adds a fake tool to it."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -76,7 +76,7 @@ def builder(project):
         ),
     ],
 )
-def test_whichever_tool_is_there_builds_for_lambda(path, builder, tool, build, push):
+def test_each_tool_builds_an_image_that_lambda_supports(path, builder, tool, build, push):
     path(tool)
 
     builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
@@ -92,7 +92,7 @@ def test_whichever_tool_is_there_builds_for_lambda(path, builder, tool, build, p
     assert pushed == push
 
 
-def test_a_tool_whose_service_is_away_gives_way_to_the_next(path, builder):
+def test_a_tool_that_cannot_run_is_skipped(path, builder):
     path("docker", fails="version")
     path("podman")
 
@@ -101,16 +101,16 @@ def test_a_tool_whose_service_is_away_gives_way_to_the_next(path, builder):
     assert path.calls()[-1][0] == "podman"
 
 
-def test_no_tool_at_all_is_said_with_the_reason_of_each(path, builder):
+def test_without_a_working_tool_the_error_gives_the_reason_for_each(path, builder):
     path("docker", fails="version")
 
-    with pytest.raises(DeploymentError, match="Nothing here can build images") as error:
+    with pytest.raises(DeploymentError, match="No tool on this machine can build images") as error:
         builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
 
     assert "docker: no space left on device; podman: not installed" in str(error.value)
 
 
-def test_a_build_that_fails_ends_with_its_last_words(path, builder):
+def test_the_error_of_a_failed_build_has_its_last_output(path, builder):
     path("docker", fails="build")
 
     with pytest.raises(DeploymentError, match="could not build the web image") as error:
@@ -138,7 +138,7 @@ def is_not_pushed(stubber):
     stubber.add_client_error("describe_images", "ImageNotFoundException", "no image", 400)
 
 
-def test_an_image_that_is_pushed_already_is_not_built(ecr, project):
+def test_a_pushed_image_is_not_built_again(ecr, project):
     client, stubber = ecr
     is_pushed(stubber)
     built = []
@@ -148,7 +148,7 @@ def test_an_image_that_is_pushed_already_is_not_built(ecr, project):
     assert built == []
 
 
-def test_an_image_that_is_missing_is_built_and_pushed_once(ecr, project):
+def test_a_missing_image_is_built_and_pushed_once(ecr, project):
     client, stubber = ecr
     token = base64.b64encode(b"AWS:secret").decode()
     is_not_pushed(stubber)
@@ -162,7 +162,7 @@ def test_an_image_that_is_missing_is_built_and_pushed_once(ecr, project):
     assert built == [(WEB, f"{REPOSITORY}:{content_tag(WEB, project)}", ("AWS", "secret"))]
 
 
-def test_a_tag_follows_the_content_and_only_of_its_own_image(project):
+def test_a_tag_changes_only_with_the_sources_of_its_image(project):
     before = {image.name: content_tag(image, project) for image in IMAGES}
     (project / "web_app" / "code.py").write_text("changed")
     (project / "web_app" / "__pycache__").mkdir()
@@ -172,11 +172,11 @@ def test_a_tag_follows_the_content_and_only_of_its_own_image(project):
 
     assert after["web"] != before["web"]
     assert after["annotation"] == before["annotation"]
-    (project / "web_app" / "__pycache__" / "code.pyc").write_bytes(b"compiled anew")
+    (project / "web_app" / "__pycache__" / "code.pyc").write_bytes(b"compiled again")
     assert content_tag(WEB, project) == after["web"]
 
 
-def test_a_clone_without_dockerfiles_says_so(project):
+def test_a_missing_dockerfile_is_named(project):
     (project / WEB.dockerfile).unlink()
 
     with pytest.raises(DeploymentError, match="web_app/Dockerfile is missing"):
@@ -184,7 +184,7 @@ def test_a_clone_without_dockerfiles_says_so(project):
 
 
 @pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
-def test_a_dockerfile_copies_nothing_the_tag_does_not_know(image):
+def test_a_dockerfile_copies_only_files_that_the_tag_covers(image):
     copied = [
         source
         for line in (PROJECT / image.dockerfile).read_text().splitlines()

@@ -1,12 +1,19 @@
-"""Dead letters of both shapes, read, asked for again, and never lost."""
+"""Redrive dead letters of both formats without losing any."""
 
 import io
 import json
 
 import pytest
 
+from database import events
 from deployment.console import Console
-from deployment.redrive import UnreadableMessageError, read_dead_letter, redrive
+from deployment.redrive import (
+    DETAIL_TYPES,
+    SOURCE,
+    UnreadableMessageError,
+    read_dead_letter,
+    redrive_queues,
+)
 
 KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
 EVENT = {
@@ -14,7 +21,7 @@ EVENT = {
     "source": "aws.s3",
     "detail": {"bucket": {"name": "originals"}, "object": {"key": KEY}},
 }
-# As https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html has it.
+# The format of https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 UNDELIVERED = {
     "MessageId": "undelivered",
     "Body": json.dumps(EVENT),
@@ -27,7 +34,7 @@ UNDELIVERED = {
         "ERROR_MESSAGE": {"StringValue": "lambda:InvokeFunction is not allowed"},
     },
 }
-# As https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html has it.
+# https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 FAILED = {
     "MessageId": "failed",
     "Body": json.dumps(
@@ -51,7 +58,7 @@ STRANGE = {"MessageId": "strange", "Body": '{"detail": {}}'}
 
 
 class FakeQueues:
-    """Messages by queue; those that were given are hidden until their time, as SQS has it."""
+    """Messages by queue. Like in SQS, a received message stays hidden until its time-out."""
 
     def __init__(self, **messages):
         self.messages = {
@@ -62,9 +69,9 @@ class FakeQueues:
 
     def receive_message(self, QueueUrl, MaxNumberOfMessages, **_):
         visible = [m for m in self.messages[QueueUrl] if m["MessageId"] not in self.hidden]
-        given = visible[:MaxNumberOfMessages]
-        self.hidden |= {m["MessageId"] for m in given}
-        return {"Messages": given} if given else {}
+        received = visible[:MaxNumberOfMessages]
+        self.hidden |= {m["MessageId"] for m in received}
+        return {"Messages": received} if received else {}
 
     def delete_message(self, QueueUrl, ReceiptHandle):
         kept = [m for m in self.messages[QueueUrl] if m["ReceiptHandle"] != ReceiptHandle]
@@ -75,20 +82,20 @@ class FakeQueues:
         self.hidden.discard(ReceiptHandle)
 
     def ids(self):
-        """What anybody who asks would be given."""
+        """Return the ids of all messages, or a text if some are hidden."""
         found = [m["MessageId"] for messages in self.messages.values() for m in messages]
         return sorted(found) if not self.hidden & set(found) else "some are hidden"
 
 
 class FakeBus:
-    def __init__(self, documents_errors=False, breaks=False):
+    def __init__(self, rejects=False, breaks=False):
         self.entries = []
-        self.documents_errors, self.breaks = documents_errors, breaks
+        self.rejects, self.breaks = rejects, breaks
 
     def put_events(self, Entries):
         if self.breaks:
             raise ConnectionError
-        if self.documents_errors:
+        if self.rejects:
             return {"FailedEntryCount": 1, "Entries": [{"ErrorMessage": "too many"}]}
         self.entries += Entries
         return {"FailedEntryCount": 0, "Entries": [{}]}
@@ -101,11 +108,18 @@ def queues():
 
 def run(queues, bus, **options):
     printed = io.StringIO()
-    redriven = redrive(queues, bus, list(queues.messages), Console(printed), **options)
-    return redriven, printed.getvalue()
+    result = redrive_queues(queues, bus, list(queues.messages), Console(printed), **options)
+    return result, printed.getvalue()
 
 
-def test_each_shape_asks_for_its_own_half_and_says_that_it_is_a_redrive(queues):
+def test_the_events_match_the_contract_in_the_database_package():
+    assert SOURCE == events.SOURCE, "edit deployment/redrive.py"
+    assert {job.lower(): detail_type for job, detail_type in DETAIL_TYPES.items()} == {
+        job.value: detail_type for job, detail_type in events.DETAIL_TYPES.items()
+    }, "edit deployment/redrive.py"
+
+
+def test_each_format_sends_a_redrive_event_for_its_own_job(queues):
     bus = FakeBus()
 
     run(queues, bus)
@@ -123,15 +137,15 @@ def test_each_shape_asks_for_its_own_half_and_says_that_it_is_a_redrive(queues):
         }
 
 
-def test_what_the_bus_took_goes_and_what_nobody_can_read_stays_and_is_named(queues):
-    redriven, printed = run(queues, FakeBus())
+def test_accepted_messages_are_deleted_and_unreadable_ones_stay_and_are_named(queues):
+    result, printed = run(queues, FakeBus())
 
-    assert (redriven.put, redriven.unreadable) == (2, 1)
+    assert (result.sent, result.unreadable) == (2, 1)
     assert queues.ids() == ["strange"]
-    assert "strange stays: its event names no original" in printed
+    assert "strange stays in the queue: its event has no bucket or key" in printed
 
 
-def test_why_each_failed_is_told(queues):
+def test_the_reason_of_each_failure_is_printed(queues):
     _, printed = run(queues, FakeBus(), dry_run=True)
 
     assert "NO_PERMISSIONS lambda:InvokeFunction is not allowed" in printed
@@ -141,39 +155,39 @@ def test_why_each_failed_is_told(queues):
 def test_a_dry_run_changes_nothing(queues):
     bus = FakeBus()
 
-    redriven, _ = run(queues, bus, dry_run=True)
+    result, _ = run(queues, bus, dry_run=True)
 
-    assert redriven.put == 2
+    assert result.sent == 2
     assert bus.entries == []
     assert queues.ids() == ["failed", "strange", "undelivered"]
 
 
-def test_what_the_bus_refuses_stays(queues):
-    redriven, printed = run(queues, FakeBus(documents_errors=True))
+def test_a_message_stays_if_the_bus_rejects_its_event(queues):
+    result, printed = run(queues, FakeBus(rejects=True))
 
-    assert (redriven.put, redriven.refused) == (0, 2)
+    assert (result.sent, result.rejected) == (0, 2)
     assert queues.ids() == ["failed", "strange", "undelivered"]
-    assert "the bus refused it: too many" in printed
+    assert "the event bus rejected it: too many" in printed
 
 
-def test_a_run_that_breaks_off_hides_nothing(queues):
+def test_an_interrupted_run_leaves_no_message_hidden(queues):
     with pytest.raises(ConnectionError):
         run(queues, FakeBus(breaks=True))
 
     assert queues.ids() == ["failed", "strange", "undelivered"]
 
 
-def test_a_limit_bounds_the_messages_of_all_queues_together(queues):
+def test_the_limit_applies_to_all_queues_together(queues):
     bus = FakeBus()
 
-    redriven, _ = run(queues, bus, limit=1)
+    result, _ = run(queues, bus, limit=1)
 
-    assert redriven.looked_at == 1
+    assert result.received == 1
     assert len(bus.entries) == 1
     assert queues.ids() == ["failed", "strange"]
 
 
-def test_two_hundred_messages_are_each_asked_for_once():
+def test_each_of_two_hundred_messages_is_sent_once():
     messages = [{**FAILED, "MessageId": f"{number:03}"} for number in range(200)]
     queues, bus = FakeQueues(failed=messages), FakeBus()
 
@@ -183,7 +197,7 @@ def test_two_hundred_messages_are_each_asked_for_once():
     assert queues.ids() == []
 
 
-def test_a_person_s_retry_names_its_half_where_nothing_else_does():
+def test_the_detail_type_names_the_job_if_there_is_no_arn():
     event = {**EVENT, "detail-type": "Thumbnail Requested"}
 
     assert read_dead_letter({"Body": json.dumps(event)}).job == "Thumbnail"
@@ -192,14 +206,14 @@ def test_a_person_s_retry_names_its_half_where_nothing_else_does():
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        ("not json", "not JSON"),
-        ("[1]", "no JSON object"),
-        ("{}", "names no original"),
-        ('{"requestPayload": null}', "names no original"),
-        (json.dumps(EVENT), "which function"),
-        (json.dumps({"requestPayload": EVENT, "requestContext": None}), "which function"),
+        ("not json", "is not JSON"),
+        ("[1]", "not a JSON object"),
+        ("{}", "no bucket or key"),
+        ('{"requestPayload": null}', "no bucket or key"),
+        (json.dumps(EVENT), "does not name a function"),
+        (json.dumps({"requestPayload": EVENT, "requestContext": None}), "does not name a function"),
     ],
 )
-def test_what_cannot_be_read_says_in_what(body, reason):
+def test_an_unreadable_message_gives_the_reason(body, reason):
     with pytest.raises(UnreadableMessageError, match=reason):
         read_dead_letter({"Body": body})

@@ -1,4 +1,4 @@
-"""What an environment is told: profiles, files, defaults."""
+"""Read parameter files and profiles and combine them with the templates."""
 
 import json
 
@@ -38,11 +38,13 @@ def read(templates, tmp_path):
     return read
 
 
-def test_values_become_text_and_know_their_account(read, templates):
+def test_values_become_text_and_account_placeholders_are_replaced(read, templates):
     role = "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${AWS::Region}"
-    told = read({APPLICATION: {"Zones": ["a", "b"], "RoleArn": role, "Protected": True}})
+    parameter_file = read({APPLICATION: {"Zones": ["a", "b"], "RoleArn": role, "Protected": True}})
 
-    parameters = told.parameters(templates[APPLICATION], {"Environment": "dev"}, ACCOUNT)
+    parameters = parameter_file.stack_parameters(
+        templates[APPLICATION], {"Environment": "dev"}, ACCOUNT
+    )
 
     assert parameters == {
         "Environment": "dev",
@@ -52,56 +54,58 @@ def test_values_become_text_and_know_their_account(read, templates):
     }
 
 
-def test_a_template_is_given_only_what_it_declares(read, templates):
+def test_a_stack_receives_only_parameters_that_its_template_declares(read, templates):
     given = {"Environment": "dev", "WebImageUri": "image"}
 
-    assert read({}).parameters(templates[APPLICATION], given, ACCOUNT) == {"Environment": "dev"}
+    assert read({}).stack_parameters(templates[APPLICATION], given, ACCOUNT) == {
+        "Environment": "dev"
+    }
 
 
-def test_what_has_no_default_must_be_set(read, templates):
+def test_a_parameter_without_a_default_must_be_set(read, templates):
     with pytest.raises(UsageError, match="02-application-stack needs Environment"):
-        read({}).parameters(templates[APPLICATION], {}, ACCOUNT)
+        read({}).stack_parameters(templates[APPLICATION], {}, ACCOUNT)
 
 
 @pytest.mark.parametrize(
-    ("content", "complaint"),
+    ("content", "message"),
     [
-        ("{", "is not JSON"),
+        ("{", "is not valid JSON"),
         ([], "must hold"),
         ({APPLICATION: 1}, "must hold"),
-        ({"05-more": {}}, "names the stack “05-more”"),
+        ({"05-more": {}}, "unknown stack “05-more”"),
         ({APPLICATION: {"Sise": "large"}}, "sets Sise, which 02-application-stack.yaml"),
-        ({APPLICATION: {"Environment": "prod"}}, "which `up` sets itself"),
+        ({APPLICATION: {"Environment": "prod"}}, "`up` sets it"),
     ],
 )
-def test_a_mistake_in_a_parameter_file_is_named(read, content, complaint):
-    with pytest.raises(UsageError, match=complaint):
+def test_an_error_in_a_parameter_file_is_named(read, content, message):
+    with pytest.raises(UsageError, match=message):
         read(content)
 
 
-def test_a_profile_that_is_not_there_lists_those_that_are(templates):
+def test_an_unknown_profile_lists_the_known_ones(templates):
     with pytest.raises(UsageError, match="default, lab, prod"):
         ParameterFile.read("production", templates)
 
 
 @pytest.mark.parametrize("profile", ["lab", "default", "prod"])
-def test_every_profile_gives_every_template_what_it_needs(profile):
+def test_every_profile_sets_all_required_parameters(profile):
     templates = Templates.read()
-    told = ParameterFile.read(profile, templates)
+    parameter_file = ParameterFile.read(profile, templates)
     given = dict.fromkeys(["AnnotationImageUri", "ThumbnailImageUri", "WebImageUri"], "image")
 
     for name in ORDER:
-        told.parameters(templates[name], {"Environment": "dev", **given}, ACCOUNT)
+        parameter_file.stack_parameters(templates[name], {"Environment": "dev", **given}, ACCOUNT)
 
     assert {path.stem for path in PROFILES.glob("*.json")} == {"lab", "default", "prod"}
 
 
 @pytest.mark.parametrize("name", ORDER)
-def test_every_template_is_short_enough_to_be_sent(name):
+def test_every_template_body_is_within_the_limit_of_cloudformation(name):
     assert len(Templates.read()[name].body.encode()) <= 51_200
 
 
-def test_a_template_that_is_too_long_is_sent_without_its_comments(tmp_path):
+def test_a_template_over_the_limit_is_sent_without_comments(tmp_path):
     path = tmp_path / f"{APPLICATION}.yaml"
     path.write_text(f"# {'x' * 60_000}\nResources: {{Topic: {{Type: !Ref Kind}}}}\n")
 

@@ -10,7 +10,7 @@ from click import BadParameter
 from moto.events.models import EventPattern
 
 from database.session import POOL_RECYCLE_SECONDS
-from deployment.__main__ import _check_name
+from deployment.__main__ import check_environment_name
 from tests.support.cloudformation import (
     ACCOUNT,
     DATA,
@@ -269,7 +269,7 @@ def test_an_environment_has_no_name_that_some_service_would_refuse(name):
         with pytest.raises(TemplateError, match="Environment"):
             deploy(merged(PROFILES["default"], {stack: {"Environment": name}}))
     with pytest.raises(BadParameter):
-        _check_name(None, None, name)
+        check_environment_name(None, None, name)
 
 
 @pytest.mark.parametrize("name", ["a", "dev", "team-1-staging", "a" * 20])
@@ -277,7 +277,7 @@ def test_an_environment_may_have_any_other_name(name):
     everywhere = {stack: {"Environment": name} for stack in STACKS}
 
     assert deploy(merged(PROFILES["default"], everywhere)).keys() == set(STACKS)
-    assert _check_name(None, None, name) == name
+    assert check_environment_name(None, None, name) == name
 
 
 # ---- Permissions and secrets --------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Emptying what CloudFormation deletes only when it is empty."""
+"""Empty buckets and image repositories, which CloudFormation deletes only when they are empty."""
 
 import time
 from collections.abc import Callable
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
 
-_ECR_BATCH = 100
-# Logs are delivered minutes after what they tell of.
-_TRIES = 10
-_PAUSE_SECONDS = 30
+_ECR_BATCH_SIZE = 100
+# S3 writes access logs minutes after the request, so an emptied bucket can fill again.
+_MAX_ATTEMPTS = 10
+_RETRY_SECONDS = 30
 
 
 def empty_bucket(client: "S3Client", bucket: str) -> int:
-    """Delete every version of every object, and say how many. A bucket that is gone is empty.
+    """Delete every version of every object and return their number; 0 if there is no bucket.
 
     Raises:
-        DeploymentError: S3 keeps some.
+        DeploymentError: S3 could not delete some objects.
     """
     count = 0
     try:
@@ -44,8 +44,8 @@ def empty_bucket(client: "S3Client", bucket: str) -> int:
 def delete_bucket(
     client: "S3Client", bucket: str, sleep: Callable[[float], None] = time.sleep
 ) -> None:
-    """Empty a bucket, also of what arrives just now, and delete it. One that is gone is deleted."""
-    for attempt in range(1, _TRIES + 1):
+    """Empty and delete a bucket, if it exists. Repeat this if new objects arrive meanwhile."""
+    for attempt in range(1, _MAX_ATTEMPTS + 1):
         empty_bucket(client, bucket)
         try:
             client.delete_bucket(Bucket=bucket)
@@ -54,25 +54,26 @@ def delete_bucket(
             code = error.response["Error"]["Code"]
             if code == "NoSuchBucket":
                 return
-            if code != "BucketNotEmpty" or attempt == _TRIES:
+            if code != "BucketNotEmpty" or attempt == _MAX_ATTEMPTS:
                 raise
-        sleep(_PAUSE_SECONDS)
+        sleep(_RETRY_SECONDS)
 
 
 def empty_repository(client: "ECRClient", repository: str) -> int:
-    """Delete every image, and say how many."""
-    digests = {
-        image["imageDigest"]
-        for page in client.get_paginator("list_images").paginate(repositoryName=repository)
-        for image in page["imageIds"]
-    }
-    ordered = sorted(digests)
-    for start in range(0, len(ordered), _ECR_BATCH):
-        batch = ordered[start : start + _ECR_BATCH]
+    """Delete every image of a repository and return their number."""
+    digests = sorted(
+        {
+            image["imageDigest"]
+            for page in client.get_paginator("list_images").paginate(repositoryName=repository)
+            for image in page["imageIds"]
+        }
+    )
+    for start in range(0, len(digests), _ECR_BATCH_SIZE):
+        batch = digests[start : start + _ECR_BATCH_SIZE]
         client.batch_delete_image(
             repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in batch]
         )
-    return len(ordered)
+    return len(digests)
 
 
 def _delete_versions(
@@ -82,6 +83,7 @@ def _delete_versions(
     if errors := answer.get("Errors"):
         first = errors[0]
         raise DeploymentError(
-            f"S3 keeps {len(errors)} objects of {bucket}: {first.get('Key')}: "
-            f"{first.get('Message')}. Mend that and run the same command again."
+            f"S3 could not delete {len(errors)} objects of {bucket}. The first is "
+            f"{first.get('Key')}: {first.get('Message')}. Fix the cause and run the same command "
+            "again."
         )
