@@ -1,3 +1,5 @@
+"""Check the resolver of CloudFormation templates that other tests use."""
+
 import graphlib
 
 import pytest
@@ -21,7 +23,7 @@ def stack(parameters=None, exports=None, **parts):
     return Stack("00-tried", TEMPLATE | parts, parameters or {}, exports or {})
 
 
-def test_a_value_that_only_aws_knows_has_a_name_of_its_own():
+def test_an_attribute_of_a_resource_resolves_to_a_placeholder():
     tried = stack()
 
     assert tried.resolve({"Ref": "Original"}) == "<00-tried.Original>"
@@ -39,12 +41,12 @@ def test_a_value_that_only_aws_knows_has_a_name_of_its_own():
         {"Ref": "Nothing"},
     ],
 )
-def test_naming_what_is_not_made_is_an_error(reference):
+def test_a_reference_to_a_missing_resource_is_an_error(reference):
     with pytest.raises(TemplateError, match="which is not made"):
         stack().resolve(reference)
 
 
-def test_what_is_made_under_a_condition_can_be_named_where_it_holds():
+def test_a_conditional_resource_can_be_referenced_if_its_condition_is_true():
     chosen = {"Fn::If": ["HasCopy", {"Ref": "Copy"}, {"Ref": "Original"}]}
 
     assert stack().resolve(chosen) == "<00-tried.Original>"
@@ -52,7 +54,7 @@ def test_what_is_made_under_a_condition_can_be_named_where_it_holds():
     assert stack().resources.keys() == {"Original"}
 
 
-def test_an_import_needs_an_export_before_it():
+def test_an_import_needs_an_earlier_export():
     imported = {"Fn::ImportValue": {"Fn::Sub": "dev-Vpc"}}
 
     assert stack(exports={"dev-Vpc": "vpc-1"}).resolve(imported) == "vpc-1"
@@ -60,17 +62,17 @@ def test_an_import_needs_an_export_before_it():
         stack().resolve(imported)
 
 
-def test_a_circle_has_no_order():
-    circle = {
+def test_circular_dependencies_are_an_error():
+    cycle = {
         "First": {"Type": "Group", "Properties": {"Peer": {"Ref": "Second"}}},
         "Second": {"Type": "Group", "DependsOn": "First"},
     }
 
     with pytest.raises(graphlib.CycleError):
-        stack(Resources=circle).creation_order()
+        stack(Resources=cycle).creation_order()
 
 
-def test_no_value_leaves_its_place_empty():
+def test_no_value_removes_its_property_or_list_item():
     nothing = {"Ref": "AWS::NoValue"}
 
     assert stack().resolve({"Kept": 1, "Gone": nothing, "List": [nothing, 2]}) == {
@@ -82,12 +84,12 @@ def test_no_value_leaves_its_place_empty():
 @pytest.mark.parametrize(
     "given", [{"Copies": "3"}, {"Copies": "0"}, {"Names": "a,B"}, {"Unknown": "1"}]
 )
-def test_a_parameter_that_cloudformation_would_refuse_is_an_error(given):
+def test_a_parameter_that_cloudformation_would_reject_is_an_error(given):
     with pytest.raises(TemplateError, match=next(iter(given))):
         stack(given)
 
 
-def test_a_rule_is_asked_only_where_its_condition_holds():
+def test_a_rule_is_checked_only_if_its_condition_is_true():
     rules = {
         "NoCopies": {
             "RuleCondition": {"Fn::Contains": [[2, 3], {"Ref": "Copies"}]},
@@ -101,5 +103,5 @@ def test_a_rule_is_asked_only_where_its_condition_holds():
     assert stack({"Copies": "2"}, Rules=rules).refusals() == ["No copies."]
 
 
-def test_an_exclamation_mark_keeps_a_variable_of_the_shell():
+def test_an_exclamation_mark_escapes_a_shell_variable():
     assert stack().resolve({"Fn::Sub": "${!HOME} ${AWS::Region}"}) == "${HOME} eu-west-1"

@@ -1,4 +1,4 @@
-"""What each image is made of, read from its Dockerfile; tests/images builds them."""
+"""Check the content of each image by its Dockerfile. tests/images builds the images."""
 
 import json
 import re
@@ -24,29 +24,29 @@ def dockerfile(request):
 
 
 def copied(dockerfile):
-    """Source and destination of what is copied from the project."""
+    """Return the source and destination of each COPY from the project."""
     return re.findall(r"^COPY (?!--from)(.+) (\S+)$", dockerfile.read_text(), re.MULTILINE)
 
 
-def test_an_image_gets_only_code_that_its_part_may_import(dockerfile):
+def test_an_image_contains_only_code_that_its_package_may_import(dockerfile):
     part = dockerfile.relative_to(ROOT).parts[0]
     code = [source for source, to in copied(dockerfile) if to.startswith("/build/code/")]
 
     assert {source.split("/")[0] for source in code} <= OURS[part]
-    # Each lands under its own name, so that it is imported by it.
+    # Each folder keeps its name, so that imports work.
     for source, to in copied(dockerfile):
         if source in code:
             folder = source if source.endswith("/") else str(Path(source).parent) + "/"
             assert to == f"/build/code/{folder}"
 
 
-def test_what_an_image_copies_is_there(dockerfile):
+def test_every_copied_path_exists(dockerfile):
     for sources, _ in copied(dockerfile):
         for source in sources.split():
             assert list(ROOT.glob(source.rstrip("/"))), source
 
 
-def test_an_image_stands_on_an_exact_version(dockerfile):
+def test_the_base_image_has_an_exact_version(dockerfile):
     (base,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
     stages = re.findall(r"^FROM (\S+)", dockerfile.read_text(), re.MULTILINE)
 
@@ -54,7 +54,7 @@ def test_an_image_stands_on_an_exact_version(dockerfile):
     assert set(stages) == {"${BASE}"}
 
 
-def test_the_functions_images_stand_on_the_same_base():
+def test_both_function_images_have_the_same_base():
     bases = {
         re.search(r"^ARG BASE=(\S+)$", DOCKERFILES[name].read_text(), re.MULTILINE)[1]
         for name in ("annotation", "thumbnail")
@@ -64,14 +64,14 @@ def test_the_functions_images_stand_on_the_same_base():
 
 
 @pytest.mark.parametrize("name", ["annotation", "thumbnail"])
-def test_an_images_own_command_is_its_functions_handler(name):
+def test_the_default_command_of_an_image_is_the_handler_of_its_function(name):
     (command,) = re.findall(r"^CMD (.+)$", DOCKERFILES[name].read_text(), re.MULTILINE)
     template = Template.read({"ImageBucketName": "originals", "ThumbnailBucketName": "thumbnails"})
 
     assert json.loads(command) == [template.functions[f"{name.title()}Function"].handler]
 
 
-def test_the_images_know_the_aws_services_that_the_code_calls():
+def test_the_images_keep_exactly_the_aws_services_that_the_code_uses():
     made = set()
     for folder in ("web_app", "lambda_functions", "database"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -82,7 +82,7 @@ def test_the_images_know_the_aws_services_that_the_code_calls():
 
 @pytest.fixture
 def layer(tmp_path):
-    """A folder as pip leaves it."""
+    """Create a folder like those that pip creates."""
     folder = tmp_path / "packages"
     for name in ("bin/tool", "botocore/data/s3/model", "botocore/data/ec2/model"):
         (folder / name).parent.mkdir(parents=True)
@@ -93,7 +93,7 @@ def layer(tmp_path):
     return folder
 
 
-def test_a_layer_holds_no_scripts_and_no_services_that_nobody_calls(layer):
+def test_a_layer_contains_no_scripts_and_no_unused_services(layer):
     finish(layer, "/app")
 
     left = {str(path.relative_to(layer)) for path in layer.rglob("*") if path.is_file()}
@@ -104,7 +104,7 @@ def test_a_layer_holds_no_scripts_and_no_services_that_nobody_calls(layer):
     }
 
 
-def test_a_layer_says_nothing_of_when_and_where_it_was_made(layer):
+def test_a_layer_does_not_depend_on_the_time_or_folder_of_the_build(layer):
     finish(layer, "/app")
 
     (bytecode,) = layer.rglob("*.pyc")
@@ -113,7 +113,7 @@ def test_a_layer_says_nothing_of_when_and_where_it_was_made(layer):
     assert {path.stat().st_mtime for path in [layer, *layer.rglob("*")]} == {315532800}
 
 
-def test_everybody_may_read_a_layer_and_only_its_owner_could_change_it(layer):
+def test_every_user_can_read_a_layer_and_only_its_owner_can_write(layer):
     finish(layer, "/app")
 
     modes = {path.stat().st_mode & 0o777 for path in layer.rglob("*") if path.is_file()}

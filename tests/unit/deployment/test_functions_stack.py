@@ -1,4 +1,4 @@
-"""What the functions' stack promises beyond the contract that all stacks keep."""
+"""Check properties of the functions' stack. test_templates.py checks all stacks."""
 
 import json
 
@@ -9,7 +9,7 @@ from lambda_functions import attempt
 from lambda_functions.maintenance import handler
 from tests.support.cloudformation import FUNCTIONS, PROFILES, deploy, document, merged, walk
 
-CLOUDFORMATION_WAITS_SECONDS = 3600
+CLOUDFORMATION_DEFAULT_SECONDS = 3600
 LAMBDA_FIRST_RETRY_SECONDS = 60
 
 
@@ -18,8 +18,8 @@ def stack():
     return deploy(PROFILES["default"])[FUNCTIONS]
 
 
-def named_by(resource):
-    """The resources that a resource waits for."""
+def dependencies(resource):
+    """Return the resources that a resource directly depends on."""
     waits = resource.get("DependsOn", [])
     names = {waits} if isinstance(waits, str) else set(waits)
     for value in walk(resource):
@@ -30,16 +30,16 @@ def named_by(resource):
 
 
 def ancestors(resources, name):
-    """All that must be there before a resource is."""
+    """Return all resources that must exist before a resource."""
     found, open_names = set(), [name]
     while open_names:
-        for named in named_by(resources[open_names.pop()]) & resources.keys() - found:
+        for named in dependencies(resources[open_names.pop()]) & resources.keys() - found:
             found.add(named)
             open_names.append(named)
     return found
 
 
-def test_nothing_of_a_new_version_runs_before_the_database_is_migrated():
+def test_functions_and_rules_depend_on_the_migration():
     resources = document(FUNCTIONS)["Resources"]
     work = ("AnnotationFunction", "ThumbnailFunction", "SweepFunction")
     events = ("AnnotationRule", "ThumbnailRule", "SweepSchedule")
@@ -57,18 +57,18 @@ def test_the_migration_runs_when_its_image_changes(stack):
     assert migration["ImageUri"] == function["Code"]["ImageUri"]
 
 
-def test_a_migration_that_was_cut_off_may_run_once_more_before_cloudformation_gives_up(stack):
+def test_a_terminated_migration_can_run_again_within_the_service_timeout(stack):
     function = stack.resources["MigrateFunction"]["Properties"]
     retries = stack.resources["MigrateInvokeConfig"]["Properties"]["MaximumRetryAttempts"]
-    patience = int(stack.resources["Migration"]["Properties"]["ServiceTimeout"])
+    timeout = int(stack.resources["Migration"]["Properties"]["ServiceTimeout"])
 
     needed = (retries + 1) * function["Timeout"] + retries * LAMBDA_FIRST_RETRY_SECONDS
     assert retries == 1
-    assert needed < patience < CLOUDFORMATION_WAITS_SECONDS
+    assert needed < timeout < CLOUDFORMATION_DEFAULT_SECONDS
 
 
 @pytest.mark.parametrize("attempts", [1, 2, 3])
-def test_lambda_tries_as_often_as_the_code_counts(attempts):
+def test_lambda_and_the_code_allow_the_same_number_of_attempts(attempts):
     given = merged(PROFILES["default"], {FUNCTIONS: {"MaxAttempts": str(attempts)}})
     stack = deploy(given)[FUNCTIONS]
 
@@ -79,7 +79,7 @@ def test_lambda_tries_as_often_as_the_code_counts(attempts):
         assert function["Environment"]["Variables"]["MAX_ATTEMPTS"] == str(attempts)
 
 
-def test_every_function_writes_into_a_log_of_its_own_that_ends(stack):
+def test_every_function_has_its_own_log_group_with_a_retention_time(stack):
     groups = stack.of_type("AWS::Logs::LogGroup")
     logs = {
         function["LoggingConfig"]["LogGroup"].removesuffix(">").rpartition(".")[2]
@@ -91,7 +91,7 @@ def test_every_function_writes_into_a_log_of_its_own_that_ends(stack):
 
 
 @pytest.mark.parametrize(("given", "reserved"), [("0", None), ("7", "7")])
-def test_concurrency_is_set_aside_only_when_it_is_asked_for(given, reserved):
+def test_concurrency_is_reserved_only_if_the_parameter_is_not_0(given, reserved):
     chosen = {FUNCTIONS: {"AnnotationConcurrency": given}}
     stack = deploy(merged(PROFILES["default"], chosen))[FUNCTIONS]
 
@@ -101,7 +101,7 @@ def test_concurrency_is_set_aside_only_when_it_is_asked_for(given, reserved):
 
 
 def own_metrics(stack):
-    """The metrics of ours that alarms watch: name, and names and values of their dimensions."""
+    """Yield name and dimensions of the application's metrics that alarms use."""
     for value in walk(stack.resources):
         match value:
             case {"Namespace": "ImageAnnotation", "MetricName": name, "Dimensions": dimensions}:
@@ -109,7 +109,7 @@ def own_metrics(stack):
 
 
 def emitted(capsys):
-    """The metrics of ours that were printed, as CloudWatch reads them."""
+    """Yield name and dimensions of the application's metrics in the printed lines."""
     for line in capsys.readouterr().out.splitlines():
         entry = json.loads(line)
         [directive] = entry["_aws"]["CloudWatchMetrics"]
@@ -118,9 +118,7 @@ def emitted(capsys):
                 yield metric["Name"], {(name, entry[name]) for name in dimensions}
 
 
-def test_alarms_watch_metrics_by_the_very_dimensions_that_the_code_gives_them(
-    stack, capsys, monkeypatch
-):
+def test_alarms_use_the_dimensions_of_the_metrics_that_the_code_emits(stack, capsys, monkeypatch):
     counted = {"ConfigurationFailure": list(Job), "BudgetExhausted": [Job.ANNOTATION]}
     for name, jobs in counted.items():
         for job in jobs:
@@ -137,7 +135,7 @@ def test_alarms_watch_metrics_by_the_very_dimensions_that_the_code_gives_them(
     assert watched == given
 
 
-def test_the_dashboard_is_json_whose_widgets_lie_side_by_side(stack):
+def test_the_dashboard_is_json_without_overlapping_widgets(stack):
     body = json.loads(stack.resources["Dashboard"]["Properties"]["DashboardBody"])
 
     places = [(widget["x"], widget["y"]) for widget in body["widgets"]]

@@ -1,4 +1,4 @@
-"""The stacks as a contract, resolved in their order as each kind of environment makes them."""
+"""Check the resolved templates of every profile: references, permissions, network, events."""
 
 import json
 import re
@@ -66,7 +66,7 @@ def of_type(stacks, *types):
     }
 
 
-def test_every_template_is_small_enough_to_be_sent_without_a_bucket():
+def test_every_template_file_is_within_the_limit_of_cloudformation():
     for name in STACKS:
         assert (DEPLOYMENT / f"{name}.yaml").stat().st_size <= 51_200, name
 
@@ -74,13 +74,13 @@ def test_every_template_is_small_enough_to_be_sent_without_a_bucket():
 # ---- References ---------------------------------------------------------------------------------
 
 
-def test_whatever_a_stack_names_is_made_by_it_or_exported_before_it(stacks):
+def test_every_reference_can_be_resolved(stacks):
     for stack in stacks.values():
         assert stack.resources
         assert stack.outputs
 
 
-def test_a_stack_imports_only_what_another_exports_and_every_export_is_imported(stacks):
+def test_every_import_has_an_export_and_every_export_is_imported(stacks):
     exported = {name for stack in stacks.values() for name in stack.exports}
     imported = {
         name
@@ -93,7 +93,7 @@ def test_a_stack_imports_only_what_another_exports_and_every_export_is_imported(
     assert exported - imported == set()
 
 
-def test_resources_can_be_made_one_after_another(stacks):
+def test_resource_dependencies_have_no_cycle(stacks):
     for stack in stacks.values():
         assert set(stack.creation_order()) == stack.resources.keys()
 
@@ -108,9 +108,9 @@ def test_the_rules_accept_every_profile(stacks):
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "because"),
+    ("name", "given", "message"),
     [
-        (NETWORK, {"NatMode": "none"}, "unless CreateInterfaceEndpoints"),
+        (NETWORK, {"NatMode": "none"}, "Set CreateInterfaceEndpoints to true"),
         (
             NETWORK,
             {
@@ -118,7 +118,7 @@ def test_the_rules_accept_every_profile(stacks):
                 "CreateInterfaceEndpoints": "true",
                 "AllowLoadBalancerSignIn": "true",
             },
-            "signing in needs a NatMode",
+            "Sign-in needs a NAT gateway",
         ),
         (NETWORK, {"FirstZone": "eu-west-1a"}, "two different zones"),
         (NETWORK, {"SecondZone": "eu-west-1a"}, "two different zones"),
@@ -149,7 +149,7 @@ def test_the_rules_accept_every_profile(stacks):
                 "AlarmEmail": "someone@example.com",
                 "ExistingAlarmTopicArn": "arn:aws:sns:eu-west-1:111122223333:alarms",
             },
-            "either AlarmEmail or ExistingAlarmTopicArn",
+            "Set either AlarmEmail or ExistingAlarmTopicArn",
         ),
         (
             FUNCTIONS,
@@ -157,7 +157,7 @@ def test_the_rules_accept_every_profile(stacks):
                 "ExistingLambdaRoleArn": "arn:aws:iam::111122223333:role/LabRole",
                 "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
             },
-            "bounds roles made here",
+            "only to created roles",
         ),
         (
             WEB,
@@ -165,13 +165,13 @@ def test_the_rules_accept_every_profile(stacks):
                 "ExistingInstanceProfileName": "LabInstanceProfile",
                 "PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary",
             },
-            "bounds a role made here",
+            "only to a created role",
         ),
-        (WEB, {"AllowedHosts": ""}, "Give them as AllowedHosts"),
+        (WEB, {"AllowedHosts": ""}, "Set AllowedHosts"),
         (
             WEB,
             {**COGNITO, "CertificateArn": "", "AllowedHosts": ""},
-            "signs people in over HTTPS only",
+            "needs HTTPS",
         ),
         (WEB, {**COGNITO, "CognitoUserPoolDomain": ""}, "needs a CognitoUserPoolDomain"),
         (WEB, {**OIDC, "OidcClientSecretArn": ""}, "needs an OidcClientSecretArn"),
@@ -180,12 +180,12 @@ def test_the_rules_accept_every_profile(stacks):
         (WEB, {"MinInstances": "4", "MaxInstances": "4"}, "more than MinInstances"),
     ],
 )
-def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, because):
+def test_conflicting_parameters_are_rejected_by_a_rule(name, given, message):
     stacks = deploy(merged(PROFILES["default"], {name: given}))
 
     [refusal] = stacks[name].refusals()
 
-    assert because in refusal
+    assert message in refusal
 
 
 @pytest.mark.parametrize(
@@ -203,7 +203,7 @@ def test_parameters_that_do_not_go_together_are_refused_at_once(name, given, bec
         (WEB, {"MinInstances": "4", "MaxInstances": "6"}),
     ],
 )
-def test_parameters_that_go_together_make_stacks_without_a_loose_end(name, given):
+def test_valid_combinations_of_parameters_resolve_completely(name, given):
     stacks = deploy(merged(PROFILES["default"], {name: given}))
 
     for stack in stacks.values():
@@ -225,7 +225,7 @@ def test_parameters_that_go_together_make_stacks_without_a_loose_end(name, given
         (WEB, {"WebImageUri": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/w:latest"}),
     ],
 )
-def test_a_parameter_out_of_its_bounds_is_refused(name, given):
+def test_a_parameter_outside_its_constraints_is_rejected(name, given):
     with pytest.raises(TemplateError, match=next(iter(given))):
         deploy(merged(PROFILES["default"], {name: given}))
 
@@ -255,16 +255,16 @@ def test_every_parameter_is_in_one_group(template):
     assert sorted(labels - parameters) == [], "ParameterLabels names parameters that do not exist"
 
 
-def test_every_environment_has_a_name_of_the_same_form():
+def test_all_templates_have_the_same_environment_parameter():
     environments = [document(name)["Parameters"]["Environment"] for name in STACKS]
 
     assert {each["Default"] for each in environments} == {"dev"}
     assert all(each == environments[0] | {"Description": ANY} for each in environments)
 
 
-# A database's name is made of the stack's, and may not hold two hyphens in a row.
+# The name of the database contains the name of the stack and must not have two hyphens in a row.
 @pytest.mark.parametrize("name", ["dev-", "a--b", "-a", "1a", "Prod", "a_b", "", "a" * 21])
-def test_an_environment_has_no_name_that_some_service_would_refuse(name):
+def test_an_environment_name_that_a_service_would_reject_is_invalid(name):
     for stack in STACKS:
         with pytest.raises(TemplateError, match="Environment"):
             deploy(merged(PROFILES["default"], {stack: {"Environment": name}}))
@@ -273,7 +273,7 @@ def test_an_environment_has_no_name_that_some_service_would_refuse(name):
 
 
 @pytest.mark.parametrize("name", ["a", "dev", "team-1-staging", "a" * 20])
-def test_an_environment_may_have_any_other_name(name):
+def test_other_environment_names_are_valid(name):
     everywhere = {stack: {"Environment": name} for stack in STACKS}
 
     assert deploy(merged(PROFILES["default"], everywhere)).keys() == set(STACKS)
@@ -283,7 +283,7 @@ def test_an_environment_may_have_any_other_name(name):
 # ---- Permissions and secrets --------------------------------------------------------------------
 
 
-def test_an_account_that_forbids_making_roles_needs_none():
+def test_the_lab_profile_creates_no_iam_resources():
     stacks = deploy(PROFILES["lab"])
 
     types = {resource["Type"] for stack in stacks.values() for resource in stack.resources.values()}
@@ -291,7 +291,7 @@ def test_an_account_that_forbids_making_roles_needs_none():
     assert [name for name in types if name.startswith("AWS::IAM::")] == []
 
 
-def test_no_template_holds_or_asks_for_a_secret(template):
+def test_no_template_contains_a_secret_or_a_secret_parameter(template):
     for value in walk(template):
         if isinstance(value, dict):
             assert not value.keys() & {"SecretString", "MasterUserPassword", "NoEcho"}
@@ -302,14 +302,14 @@ def test_no_template_holds_or_asks_for_a_secret(template):
             assert not re.search(r"\b(DATABASE_URL|DB_PASSWORD|GEMINI_API_KEY)=", value)
 
 
-def test_no_arn_takes_the_partition_for_granted(template):
-    # The patterns of parameters accept ARNs of every partition.
+def test_no_arn_has_a_fixed_partition(template):
+    # Patterns of parameters may contain arn:aws, because they accept every partition.
     made = [template["Resources"], template["Outputs"]]
 
     assert [text for text in walk(made) if isinstance(text, str) and "arn:aws" in text] == []
 
 
-def test_every_role_made_here_stays_within_the_boundary_that_is_given():
+def test_every_created_role_has_the_permissions_boundary():
     boundary = {"PermissionsBoundaryArn": "arn:aws:iam::111122223333:policy/boundary"}
     stacks = deploy(merged(PROFILES["default"], {FUNCTIONS: boundary, WEB: boundary}))
 
@@ -321,7 +321,7 @@ def test_every_role_made_here_stays_within_the_boundary_that_is_given():
     assert of_type(stacks, "AWS::IAM::User", "AWS::IAM::AccessKey", "AWS::IAM::Group") == {}
 
 
-def test_lambda_of_this_account_alone_may_fetch_the_functions_images():
+def test_only_lambda_in_this_account_can_pull_the_function_images():
     repositories = deploy(PROFILES["default"])[REGISTRY].of_type("AWS::ECR::Repository")
     opened = {
         logical_id: properties["RepositoryPolicyText"]["Statement"]
@@ -334,15 +334,15 @@ def test_lambda_of_this_account_alone_may_fetch_the_functions_images():
         assert [statement["Principal"] for statement in statements] == [
             {"Service": "lambda.amazonaws.com"}
         ] * len(statements)
-        # Each statement is a way in of its own, so each names the account.
+        # Each statement alone grants access, so each must name the account.
         assert [statement["Condition"] for statement in statements] == [
             {"StringEquals": {"aws:SourceAccount": ACCOUNT}},
             {"ArnLike": {"aws:SourceArn": f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:*"}},
         ]
 
 
-def test_a_function_begins_traces_only_with_a_role_that_is_known_to_write_them():
-    """Lambda would refuse to make it otherwise."""
+def test_tracing_is_active_only_if_the_role_may_write_traces():
+    """Lambda rejects other functions."""
     for profile in ("default", "lab"):
         functions = deploy(PROFILES[profile])[FUNCTIONS]
         modes = {
@@ -354,10 +354,10 @@ def test_a_function_begins_traces_only_with_a_role_that_is_known_to_write_them()
         assert modes == {"Active" if writes_traces else "PassThrough"}, profile
 
 
-# ---- What is made -------------------------------------------------------------------------------
+# ---- Resources ----------------------------------------------------------------------------------
 
 
-def test_nothing_has_a_name_that_a_second_environment_would_want(template):
+def test_every_resource_name_contains_the_environment(template):
     names = {
         "AWS::AutoScaling::AutoScalingGroup": "AutoScalingGroupName",
         "AWS::CloudWatch::Alarm": "AlarmName",
@@ -384,7 +384,7 @@ def test_nothing_has_a_name_that_a_second_environment_would_want(template):
         assert name is None or "${Environment}" in name["Fn::Sub"], logical_id
 
 
-def test_only_what_lives_long_is_exported():
+def test_only_long_lived_values_are_exported():
     exported = {
         name.removeprefix("dev-")
         for stack in deploy(PROFILES["default"]).values()
@@ -392,30 +392,30 @@ def test_only_what_lives_long_is_exported():
     }
 
     network = {"VpcId", "PublicSubnetIds", "PrivateSubnetIds", "DatabaseSubnetIds"}
-    groups = {f"{who}SecurityGroupId" for who in ("LoadBalancer", "Web", "Function", "Database")}
+    groups = {f"{part}SecurityGroupId" for part in ("LoadBalancer", "Web", "Function", "Database")}
     buckets = {"ImageBucketName", "ThumbnailBucketName", "LogsBucketName"}
-    database = {f"Database{what}" for what in ("Host", "Port", "Name", "User", "SecretArn")}
+    database = {f"Database{field}" for field in ("Host", "Port", "Name", "User", "SecretArn")}
     others = {"FlaskSecretArn", "GeminiSecretArn", "AlarmTopicArn"}
     assert exported == network | groups | buckets | database | others
 
 
-def test_what_holds_state_says_what_becomes_of_it(template):
+def test_resources_with_data_have_a_deletion_policy(template):
     holds_data = {
         "AWS::S3::Bucket": "RetainExceptOnCreate",
         "AWS::SecretsManager::Secret": "RetainExceptOnCreate",
         "AWS::RDS::DBInstance": "Snapshot",
     }
-    can_be_made_again = {"AWS::ECR::Repository", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
+    can_be_recreated = {"AWS::ECR::Repository", "AWS::SQS::Queue", "AWS::Logs::LogGroup"}
 
     for logical_id, resource in template["Resources"].items():
         if resource["Type"] in holds_data:
             assert resource["DeletionPolicy"] == holds_data[resource["Type"]], logical_id
             assert resource["UpdateReplacePolicy"] in ("Retain", "Snapshot"), logical_id
-        elif resource["Type"] in can_be_made_again:
+        elif resource["Type"] in can_be_recreated:
             assert resource.keys() >= {"DeletionPolicy", "UpdateReplacePolicy"}, logical_id
 
 
-def test_what_costs_money_or_holds_data_says_whose_it_is(stacks):
+def test_resources_with_costs_or_data_have_an_environment_tag(stacks):
     billed = {
         "AWS::AutoScaling::AutoScalingGroup",
         "AWS::EC2::EIP",
@@ -437,7 +437,7 @@ def test_what_costs_money_or_holds_data_says_whose_it_is(stacks):
         assert tags["Environment"] == "dev", name
 
 
-def test_every_bucket_speaks_only_tls(stacks):
+def test_every_bucket_requires_tls(stacks):
     buckets = {f"<{name}>" for name in of_type(stacks, "AWS::S3::Bucket")}
     tls_only = {
         policy["Bucket"]
@@ -452,7 +452,7 @@ def test_every_bucket_speaks_only_tls(stacks):
     assert tls_only == buckets
 
 
-def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(stacks):
+def test_every_alarm_notifies_the_topic_when_it_starts_and_ends(stacks):
     topic = stacks[DATA].outputs["AlarmTopicArn"]
     alarms = of_type(stacks, "AWS::CloudWatch::Alarm")
 
@@ -463,7 +463,7 @@ def test_every_alarm_tells_the_topic_when_it_begins_and_when_it_ends(stacks):
         assert len(alarm["AlarmDescription"]) > 20, name
 
 
-def test_alarms_go_to_a_topic_that_exists_already():
+def test_alarms_can_use_an_existing_topic():
     arn = "arn:aws:sns:eu-west-1:111122223333:alarms"
     stacks = deploy(merged(PROFILES["default"], {DATA: {"ExistingAlarmTopicArn": arn}}))
 
@@ -472,7 +472,7 @@ def test_alarms_go_to_a_topic_that_exists_already():
         assert alarm["AlarmActions"] == [arn]
 
 
-def test_a_restored_snapshot_keeps_its_own_database_and_user():
+def test_a_restored_snapshot_keeps_its_database_and_user_names():
     [fresh] = deploy(PROFILES["default"])[DATA].of_type("AWS::RDS::DBInstance").values()
     [restored] = deploy(PROFILES["snapshot"])[DATA].of_type("AWS::RDS::DBInstance").values()
 
@@ -480,20 +480,20 @@ def test_a_restored_snapshot_keeps_its_own_database_and_user():
     assert restored.keys() - fresh.keys() == {"DBSnapshotIdentifier"}
 
 
-def test_a_database_that_has_grown_can_be_restored():
-    """RDS refuses to restore a snapshot into less storage than it was taken of."""
+def test_a_database_with_increased_storage_can_be_restored():
+    """RDS rejects a restore with less storage than the snapshot's database had."""
     parameters = document(DATA)["Parameters"]
     sizes = parameters["DatabaseStorageInGiB"]["AllowedValues"]
     limits = parameters["DatabaseMaxStorageInGiB"]["AllowedValues"]
 
-    # Each limit but the last can be reached, and is a size to begin with.
+    # Each maximum except the last is also a valid initial size.
     assert set(limits[:-1]) <= set(sizes)
     for size in sizes:
         given = {"DatabaseStorageInGiB": str(size), "DatabaseMaxStorageInGiB": str(limits[-1])}
         assert deploy(merged(PROFILES["snapshot"], {DATA: given}))[DATA].refusals() == []
 
 
-def test_the_database_ends_no_connection_that_the_code_would_still_use(stacks):
+def test_the_database_keeps_idle_connections_longer_than_the_code(stacks):
     [group] = stacks[DATA].of_type("AWS::RDS::DBParameterGroup").values()
 
     assert POOL_RECYCLE_SECONDS < int(group["Parameters"]["wait_timeout"]) <= 600
@@ -503,7 +503,7 @@ def test_the_database_ends_no_connection_that_the_code_would_still_use(stacks):
 
 
 def security_rules(stacks, kind):
-    """(group, other side, port) of every rule, as `Web`, `Database` or an address range."""
+    """Return (group, peer, port) of every rule; a peer is a name such as `Web` or a range."""
     key = {"Ingress": "SourceSecurityGroupId", "Egress": "DestinationSecurityGroupId"}[kind]
 
     def name(group):
@@ -517,7 +517,7 @@ def security_rules(stacks, kind):
     }
 
 
-def test_only_the_load_balancer_is_open_to_the_world(stacks):
+def test_only_the_load_balancer_accepts_traffic_from_the_internet(stacks):
     rules = security_rules(stacks, "Ingress")
 
     assert {rule for rule in rules if "/" in rule[1]} == {
@@ -526,13 +526,13 @@ def test_only_the_load_balancer_is_open_to_the_world(stacks):
     }
 
 
-def test_only_web_servers_and_functions_reach_the_database(stacks):
+def test_only_web_servers_and_functions_can_reach_the_database(stacks):
     database = {rule for rule in security_rules(stacks, "Ingress") if rule[0] == "Database"}
 
     assert database == {("Database", "Web", 3306), ("Database", "Function", 3306)}
 
 
-def test_only_the_load_balancer_reaches_web_servers_and_nothing_reaches_functions(stacks):
+def test_only_the_load_balancer_can_reach_web_servers_and_nothing_can_reach_functions(stacks):
     rules = security_rules(stacks, "Ingress")
 
     assert {rule for rule in rules if rule[0] in ("Web", "Function")} == {
@@ -540,18 +540,18 @@ def test_only_the_load_balancer_reaches_web_servers_and_nothing_reaches_function
     }
 
 
-def test_whoever_may_be_reached_inside_is_allowed_to_be_called_from_there(stacks):
-    way_in = {
+def test_every_internal_ingress_rule_has_its_egress_rule(stacks):
+    ingress = {
         (caller, called, port)
         for called, caller, port in security_rules(stacks, "Ingress")
         if "/" not in caller
     }
-    way_out = {rule for rule in security_rules(stacks, "Egress") if "/" not in rule[1]}
+    egress = {rule for rule in security_rules(stacks, "Egress") if "/" not in rule[1]}
 
-    assert way_out == way_in
+    assert egress == ingress
 
 
-def test_a_security_group_lets_out_only_what_its_rules_say(stacks):
+def test_a_security_group_allows_no_egress_without_a_rule(stacks):
     for stack in stacks.values():
         for group in stack.of_type("AWS::EC2::SecurityGroup").values():
             assert [rule["CidrIp"] for rule in group["SecurityGroupEgress"]] == ["127.0.0.1/32"]
@@ -560,7 +560,7 @@ def test_a_security_group_lets_out_only_what_its_rules_say(stacks):
 
 
 def gateways(nat_mode):
-    """For each route table that leads to the internet, by what."""
+    """Return the gateway of each route table with a route to the internet."""
     given = {"NatMode": nat_mode, "CreateInterfaceEndpoints": "true"}
     network = deploy(merged(PROFILES["default"], {NETWORK: given}))[NETWORK]
     return {
@@ -579,15 +579,15 @@ def gateways(nat_mode):
         ("none", {}),
     ],
 )
-def test_the_internet_is_reached_by_nat_as_asked_and_never_from_the_database(nat_mode, private):
+def test_routes_follow_the_nat_mode_and_the_database_has_none(nat_mode, private):
     assert gateways(nat_mode) == {"Public": "InternetGateway", **private}
 
 
 # ---- Events -------------------------------------------------------------------------------------
 
 
-def woken_by(stacks, event):
-    """The rules that an event on the bus matches."""
+def matching_rules(stacks, event):
+    """Return the rules that match an event."""
     return {
         name.partition(".")[2]
         for name, rule in of_type(stacks, "AWS::Events::Rule").items()
@@ -603,32 +603,32 @@ def event(file, bucket, **changes):
     return loaded | {name.replace("_", "-"): value for name, value in changes.items()}
 
 
-def test_an_original_wakes_both_functions(stacks):
+def test_an_original_starts_both_functions(stacks):
     bucket = stacks[DATA].outputs["ImageBucketName"]
 
-    assert woken_by(stacks, event("s3_object_created.json", bucket)) == {
+    assert matching_rules(stacks, event("s3_object_created.json", bucket)) == {
         "AnnotationRule",
         "ThumbnailRule",
     }
 
 
 @pytest.mark.parametrize("job", ["Annotation", "Thumbnail"])
-def test_asking_for_one_half_again_wakes_that_half(stacks, job):
+def test_a_request_for_one_job_starts_only_its_function(stacks, job):
     bucket = stacks[DATA].outputs["ImageBucketName"]
-    asked = event("annotation_requested.json", bucket, detail_type=f"{job} Requested")
+    requested = event("annotation_requested.json", bucket, detail_type=f"{job} Requested")
 
-    assert woken_by(stacks, asked) == {f"{job}Rule"}
+    assert matching_rules(stacks, requested) == {f"{job}Rule"}
 
 
-def test_nothing_else_wakes_anything(stacks):
+def test_other_events_start_no_function(stacks):
     originals = stacks[DATA].outputs["ImageBucketName"]
     thumbnails = stacks[DATA].outputs["ThumbnailBucketName"]
     s3, own = "s3_object_created.json", "annotation_requested.json"
 
-    for quiet in [
+    for ignored in [
         event(s3, thumbnails, key="thumbnails/5b1f2a3c.webp"),
         event(s3, thumbnails, key="originals/5b1f2a3c.jpg"),
-        event(s3, "somebody-elses-bucket"),
+        event(s3, "another-bucket"),
         event(s3, originals, key="thumbnails/5b1f2a3c.webp"),
         event(s3, originals, key="not-originals/5b1f2a3c.jpg"),
         event(s3, originals, key="originals-of-old/5b1f2a3c.jpg"),
@@ -636,27 +636,27 @@ def test_nothing_else_wakes_anything(stacks):
         event(s3, originals, source="aws.ec2"),
         event(own, thumbnails),
         event(own, originals, key="thumbnails/5b1f2a3c.webp"),
-        event(own, originals, source="somebody-else"),
+        event(own, originals, source="another-source"),
         event(own, originals, detail_type="Deletion Requested"),
     ]:
-        assert woken_by(stacks, quiet) == set(), quiet
+        assert matching_rules(stacks, ignored) == set(), ignored
 
 
-def test_only_the_bucket_of_originals_announces_what_arrives(stacks):
-    announcing = {
+def test_only_the_bucket_of_originals_sends_events(stacks):
+    sending = {
         name.partition(".")[2]
         for name, bucket in of_type(stacks, "AWS::S3::Bucket").items()
         if "NotificationConfiguration" in bucket
     }
 
-    assert announcing == {"ImageBucket"}
+    assert sending == {"ImageBucket"}
 
 
 # ---- Environments -------------------------------------------------------------------------------
 
 
 def web_variables(stacks):
-    """What the web application's container finds in its environment."""
+    """Return the environment variables of the web application's container."""
     [launch] = stacks[WEB].of_type("AWS::EC2::LaunchTemplate").values()
     written = re.search(
         r"<<'END'\n(.*?)^END$", launch["LaunchTemplateData"]["UserData"], re.DOTALL | re.MULTILINE
@@ -664,27 +664,27 @@ def web_variables(stacks):
     return dict(line.split("=", 1) for line in written[1].splitlines())
 
 
-def test_the_web_application_finds_every_variable_it_reads_and_no_other(stacks):
-    # A deployed server has its passwords in Secrets Manager, and the load balancer's keys are
-    # where AWS keeps them.
-    only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "FLASK_SECRET_KEY", "SIGN_IN_PUBLIC_KEYS_URL"}
-    of_the_sdk = {"AWS_DEFAULT_REGION"}
+def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
+    # A deployed server reads its passwords from Secrets Manager, and the keys of the load balancer
+    # from the default URL of AWS.
+    not_deployed = {"DATABASE_URL", "DB_PASSWORD", "FLASK_SECRET_KEY", "SIGN_IN_PUBLIC_KEYS_URL"}
+    read_by_the_sdk = {"AWS_DEFAULT_REGION"}
 
     read = {name.upper() for name in Settings.model_fields}
 
-    assert web_variables(stacks).keys() - of_the_sdk == read - only_elsewhere
+    assert web_variables(stacks).keys() - read_by_the_sdk == read - not_deployed
 
 
 @pytest.mark.parametrize("sign_in", [{}, COGNITO, OIDC])
-def test_the_web_application_starts_with_what_it_finds(monkeypatch, sign_in):
+def test_the_web_application_accepts_its_deployed_variables(monkeypatch, sign_in):
     stacks = deploy(merged(PROFILES["default"], {WEB: sign_in}))
-    only_aws_knows = {
+    known_only_to_aws = {
         stacks[DATA].outputs["DatabasePort"]: "3306",
         f"<{WEB}.LoadBalancer>": f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:"
         "loadbalancer/app/web/0d1e2f3a4b5c6d7e",
     }
     for name, value in web_variables(stacks).items():
-        monkeypatch.setenv(name, only_aws_knows.get(value, value))
+        monkeypatch.setenv(name, known_only_to_aws.get(value, value))
 
     settings = Settings()
 

@@ -1,4 +1,4 @@
-"""What a new web server runs first, run for real: in a root of its own, with stand-ins for AWS."""
+"""Run the user data of a web server in a separate root folder, with fakes of AWS programs."""
 
 import os
 import re
@@ -14,12 +14,12 @@ from tests.support.cloudformation import IMAGES, PROFILES, REGION, WEB, deploy
 
 IMAGE = IMAGES[WEB]["WebImageUri"]
 REGISTRY = IMAGE.partition("/")[0]
-# No unit test waits as long as the script may: curl is a stand-in, and gives up at once.
+# The fake curl fails at once, so the script never needs its full time.
 RUN_SECONDS = 20
 
-# What the script finds on Amazon Linux 2023, as far as it is not a stand-in.
+# Real programs of Amazon Linux 2023 that the script uses.
 PROGRAMS = ("bash", "cat", "tail", "timeout")
-STAND_INS = {
+FAKES = {
     "usr/bin/dnf": "",
     "usr/bin/docker": """
         case $1 in
@@ -49,7 +49,7 @@ STAND_INS = {
 
 
 class Server:
-    """A root folder with what the script needs and no more."""
+    """A root folder with only the files that the script needs."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -59,11 +59,11 @@ class Server:
         (root / "var/lib/cloud/data/instance-id").write_text("i-0123456789abcdef0\n")
         for program in PROGRAMS:
             self._copy(Path(shutil.which(program)))
-        for path, body in STAND_INS.items():
-            self._add_stand_in(path, body)
+        for path, body in FAKES.items():
+            self.add_fake(path, body)
 
     def run(self, script: str) -> None:
-        """Run a script as the server's root, and keep its exit status."""
+        """Run a script as root of the server and store its exit status and output."""
         (self.root / "user-data").write_text(script)
         done = subprocess.run(
             [*_CHROOT, self.root, "/usr/bin/bash", "/user-data"],
@@ -75,11 +75,11 @@ class Server:
         self.status, self.output = done.returncode, done.stdout + done.stderr
 
     def read(self, path: str) -> str:
-        """A file of the server."""
+        """Read a file of the server."""
         return (self.root / path).read_text()
 
     def calls_of(self, program: str) -> list[str]:
-        """What a program was asked, in order."""
+        """Return the arguments of each call of a program, in order."""
         return [
             line.removeprefix(f"{program} ")
             for line in self.read("calls").splitlines()
@@ -97,18 +97,18 @@ class Server:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(library, place)
 
-    def _add_stand_in(self, path: str, body: str) -> None:
+    def add_fake(self, path: str, body: str) -> None:
         place = self.root / path
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(f'#!/usr/bin/bash\necho "${{0##*/}} $*" >>/calls\n{body}\n')
         place.chmod(0o755)
 
 
-# Only root may change its root; anybody may be root of a namespace of their own, where the kernel
-# allows these.
+# Only root can use chroot. Another user becomes root of a new user namespace, if the kernel
+# allows it.
 _CHROOT = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
 CANNOT_RUN = (
-    "user data is run in a root of its own: run the tests as root, or allow user namespaces"
+    "User data runs in a separate root folder. Run the tests as root or allow user namespaces."
 )
 
 
@@ -131,7 +131,7 @@ def server(tmp_path):
 def user_data_of(profile):
     launch = deploy(PROFILES[profile])[WEB].of_type("AWS::EC2::LaunchTemplate")["LaunchTemplate"]
     script = launch["LaunchTemplateData"]["UserData"]
-    # What only AWS knows stands in brackets, which a shell would read as redirections.
+    # Unresolved values are in angle brackets, which a shell would read as redirections.
     return re.sub(r"<(0\d-[\w.-]+)>", r"\1", script)
 
 
@@ -141,7 +141,7 @@ def user_data():
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_user_data_is_clean_to_bash_and_to_shellcheck_in_every_profile(profile, tmp_path):
+def test_user_data_passes_bash_and_shellcheck_in_every_profile(profile, tmp_path):
     script = tmp_path / "user-data.sh"
     script.write_text(user_data_of(profile))
     shellcheck = Path(sys.executable).with_name("shellcheck")
@@ -152,11 +152,11 @@ def test_user_data_is_clean_to_bash_and_to_shellcheck_in_every_profile(profile, 
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_user_data_fits_into_what_ec2_takes(profile):
+def test_user_data_is_within_the_limit_of_ec2(profile):
     assert len(user_data_of(profile).encode()) < 16 * 1024
 
 
-def test_a_server_that_is_well_signals_success(server, user_data):
+def test_a_healthy_server_signals_success(server, user_data):
     server.run(user_data)
 
     assert server.status == 0, server.read("var/log/image-annotation-start.log")
@@ -171,7 +171,7 @@ def test_a_server_that_is_well_signals_success(server, user_data):
     assert "--targets Id=i-0123456789abcdef0" in waited
 
 
-def test_the_container_runs_with_no_more_than_it_needs(server, user_data):
+def test_the_container_runs_with_minimal_privileges(server, user_data):
     server.run(user_data)
 
     [run] = [call for call in server.calls_of("docker") if call.startswith("run ")]
@@ -183,20 +183,18 @@ def test_the_container_runs_with_no_more_than_it_needs(server, user_data):
     assert "awslogs-stream=i-0123456789abcdef0" in run
 
 
-def test_the_container_is_told_plain_values(server, user_data):
+def test_the_environment_file_has_no_quoted_values(server, user_data):
     server.run(user_data)
 
     values = dict(
         line.split("=", 1) for line in server.read("etc/image-annotation.env").splitlines()
     )
     assert values["TRUSTED_PROXY_COUNT"] == "1"
-    # Docker takes such a file as it is: quotes would become part of a value.
+    # Docker does not interpret quotes in this file; they would become part of a value.
     assert not any(value.startswith(('"', "'")) for value in values.values())
 
 
-def test_a_container_that_never_becomes_healthy_signals_failure_with_what_it_last_said(
-    server, user_data
-):
+def test_an_unhealthy_container_signals_failure_with_its_last_log_lines(server, user_data):
     (server.root / "sick").touch()
 
     server.run(user_data)
@@ -208,7 +206,7 @@ def test_a_container_that_never_becomes_healthy_signals_failure_with_what_it_las
     assert "Failed to connect" in reason
     assert "S3_IMAGE_BUCKET is missing" in reason
     assert len(reason) <= 900 + 1
-    # Long before CloudFormation would give up by itself, after 15 minutes.
+    # Much less than the time-out of CloudFormation, 15 minutes.
     [health] = server.calls_of("curl")
     retries, delay_seconds = map(int, re.findall(r"--retry(?:-delay)? (\d+)", health))
     assert retries * delay_seconds <= 120
@@ -225,18 +223,18 @@ def test_an_image_that_cannot_be_pulled_signals_failure_with_the_cause(server, u
     assert server.calls_of("curl") == []
 
 
-def test_a_server_that_the_load_balancer_does_not_find_well_signals_failure(server, user_data):
+def test_a_server_that_is_unhealthy_at_the_load_balancer_signals_failure(server, user_data):
     (server.root / "unhealthy").touch()
 
     server.run(user_data)
 
     assert server.status == 1
-    assert "The load balancer does not find this server well." in server.read("reason")
+    assert "The load balancer does not report this server as healthy." in server.read("reason")
 
 
 @pytest.mark.parametrize("program", ["dnf", "systemctl"])
-def test_whatever_fails_on_the_way_signals_failure(program, server, user_data):
-    server._add_stand_in(f"usr/bin/{program}", "echo 'No match for argument' >&2; exit 1")
+def test_any_failing_command_signals_failure(program, server, user_data):
+    server.add_fake(f"usr/bin/{program}", "echo 'No match for argument' >&2; exit 1")
 
     server.run(user_data)
 
@@ -245,11 +243,9 @@ def test_whatever_fails_on_the_way_signals_failure(program, server, user_data):
     assert len(server.calls_of("cfn-signal")) == 1
 
 
-def test_a_server_added_by_the_load_alone_is_not_hurt_that_nobody_waits_for_its_signal(
-    server, user_data
-):
+def test_a_rejected_signal_does_not_fail_a_server_added_by_auto_scaling(server, user_data):
     refused = "echo 'ValidationError: Stack is in CREATE_COMPLETE state' >&2; exit 1"
-    server._add_stand_in("opt/aws/bin/cfn-signal", refused)
+    server.add_fake("opt/aws/bin/cfn-signal", refused)
 
     server.run(user_data)
 
