@@ -1,6 +1,6 @@
-"""The same system on one machine: another cloud at other addresses, the same code.
+"""Run the whole system on one machine, with the same code as on AWS.
 
-`python -m local_cloud` starts, as processes of their own, an AWS on loopback (Moto's server),
-the functions (each in AWS's own runtime client), an emulator of Gemini where no key is set, and the
-web application. It imports nothing of the application.
+`python -m local_cloud` starts separate processes: Moto's server as a local AWS, the functions in
+the runtime client of AWS Lambda, the web application, and an emulator of Gemini if no key is set.
+It imports nothing of the application.
 """

@@ -1,4 +1,4 @@
-"""`python -m local_cloud`, which `make run` calls."""
+"""Command line of the local cloud: `python -m local_cloud`, which `make run` calls."""
 
 import errno
 import signal
@@ -7,7 +7,7 @@ import sys
 import time
 
 from local_cloud.console import Console
-from local_cloud.settings import SettingError, Settings, become_local
+from local_cloud.settings import SettingError, Settings, use_local_aws
 from local_cloud.state_folder import (
     StateFolder,
     StateFolderInUseError,
@@ -15,56 +15,63 @@ from local_cloud.state_folder import (
 )
 from local_cloud.supervisor import StartError, Supervisor
 
-# The web server of a run that was just killed holds its port for a moment.
-_PORT_PATIENCE_SECONDS = 2
+# A web server that was just killed keeps its port for a moment.
+_MAX_PORT_WAIT_SECONDS = 2
 
 
 class PortTakenError(Exception):
-    """Another program listens on the port."""
+    """Another program uses the port."""
 
 
 def main() -> int:
-    """Run the system until Ctrl-C. Returns the exit code."""
+    """Run the system until Ctrl-C and return the exit code."""
     try:
         settings = Settings.read()
         folder = StateFolder(settings.state_dir)
         folder.claim()
         _check_port(settings.host, settings.port)
-        become_local(settings)
+        use_local_aws(settings)
         supervisor = Supervisor(settings, folder, Console())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.request_stop())
         supervisor.run()
     except StateFolderInUseError:
-        return _complain(
-            f"Another run already uses {settings.state_dir}. Stop it, or choose another folder: "
+        return _fail(
+            f"Another run already uses {settings.state_dir}. Stop it or choose another folder: "
             f"make run LOCAL_STATE_DIR=.local-2 PORT={settings.port + 1}"
         )
     except PortTakenError:
-        return _complain(
-            f"Port {settings.port} is taken by another program. Stop it, or choose another: "
+        return _fail(
+            f"Another program uses port {settings.port}. Stop it or choose another port: "
             f"make run PORT={settings.port + 1}"
         )
     except (SettingError, StartError, StateFolderUnusableError) as error:
-        return _complain(str(error))
+        return _fail(str(error))
     return 0
 
 
-def _complain(sentence: str) -> int:
-    print(sentence, file=sys.stderr, flush=True)
+def _fail(message: str) -> int:
+    print(message, file=sys.stderr, flush=True)
     return 1
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raises PortTakenError, or SettingError when the host is not one of this machine."""
-    ends_at = time.monotonic() + _PORT_PATIENCE_SECONDS
+    """Check that the web server can listen on the address.
+
+    Raises:
+        PortTakenError: another program uses the port.
+        SettingError: this machine does not have the address.
+    """
+    ends_at = time.monotonic() + _MAX_PORT_WAIT_SECONDS
     while True:
         try:
             _bind(host, port)
             return
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                raise SettingError(f"Cannot listen on {host}:{port}: {error.strerror}.") from error
+                raise SettingError(
+                    f"Cannot listen on {host}:{port}: {error.strerror}. Change HOST or PORT."
+                ) from error
             if time.monotonic() > ends_at:
                 raise PortTakenError from error
         time.sleep(0.1)
@@ -75,7 +82,7 @@ def _bind(host: str, port: int) -> None:
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )[0]
     with socket.socket(family, kind, protocol) as probe:
-        # As the web server does, so that connections that are just ending do not count.
+        # The web server also sets this option. It allows a port whose old connections are closing.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(address)
 

@@ -1,8 +1,8 @@
 """The local AWS: Moto's server for S3, EventBridge, SQS and Secrets Manager on loopback.
 
-`python -m local_cloud.aws_server --port 5000 --folder .local --wiring '{…}'` makes the
-buckets, queues and rules, and only then opens its port: whoever can connect finds all of it.
-Objects of earlier runs come back when somebody asks for them.
+`python -m local_cloud.aws_server --port 5000 --folder .local --wiring '{…}'` creates the buckets,
+queues and rules before it opens its port, so a client that can connect finds all of them. Objects
+of earlier runs are loaded from disk at the first request for them.
 """
 
 import argparse
@@ -30,29 +30,27 @@ if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
 
 _KEPT_HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding")
-# Moto answers only what looks signed; it does not check the signature.
+# Moto requires a signature but does not verify it.
 _AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/s3/aws4_request, "
     "SignedHeaders=host, Signature=local"
 )
-
-
-# What a bucket is told, to be silent while an object of an earlier run comes back, and to tell of
-# new ones again. (Moto takes an empty element without an attribute for a mistake.)
-_SILENCE = b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>'
-_EVENTS = _SILENCE.replace(
+# Notification configurations: disable EventBridge while objects are restored from disk, then enable
+# it again. Moto rejects an empty element without an attribute.
+_EVENTS_OFF = b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/2006-03-01/"/>'
+_EVENTS_ON = _EVENTS_OFF.replace(
     b"/>", b"><EventBridgeConfiguration></EventBridgeConfiguration></NotificationConfiguration>"
 )
 
 
 class MirroredAWS:
-    """Moto's WSGI application, whose objects are on the disk before an answer tells of them.
+    """Moto's WSGI application with durable objects: each is on disk before the response.
 
     Args:
-        moto: the application.
-        mirror: keeps the objects.
-        image_bucket: a bucket whose objects are kept, and whose events go to EventBridge.
-        thumbnail_bucket: another, which sends no events.
+        moto: the application of Moto.
+        mirror: the storage of the objects.
+        image_bucket: a mirrored bucket that sends events to EventBridge.
+        thumbnail_bucket: a mirrored bucket that sends no events.
     """
 
     def __init__(
@@ -66,26 +64,26 @@ class MirroredAWS:
         self._mirror = mirror
         self._image_bucket = image_bucket
         self._buckets = (image_bucket, thumbnail_bucket)
-        self._present: set[tuple[str, str]] = set()  # What Moto knows of the objects on the disk.
-        # Moto's queues lose a message that is added while another is deleted.
-        self._changing = threading.Lock()
-        # Two changes of one key must reach the disk in order.
+        self._present: set[tuple[str, str]] = set()  # Mirrored objects that Moto has in memory.
+        # Moto loses a message that is added to a queue while another is deleted.
+        self._write_lock = threading.Lock()
+        # Two changes of the same key must be written to disk in order.
         self._key_locks = [threading.Lock() for _ in range(64)]
 
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        """Answer a request as Moto does, and mirror what it changed."""
-        refusal = self._refusal(environ)
-        if refusal is not None:
-            return _respond(start_response, *refusal)
-        self._bring_back(self._wanted_objects(environ))
-        if environ["REQUEST_METHOD"] in ("GET", "HEAD") or _waits(environ):
+        """Pass a request to Moto and write the changed objects to disk."""
+        error = self._error(environ)
+        if error is not None:
+            return _respond(start_response, *error)
+        self._restore(self._requested_objects(environ))
+        if environ["REQUEST_METHOD"] in ("GET", "HEAD") or _is_long_poll(environ):
             return self._moto(environ, start_response)
 
-        # All of the body first: a slow client must not hold the lock.
+        # Read the whole body first, so that a slow client does not hold the lock.
         body = _buffer_body(environ)
-        with self._changing:
+        with self._write_lock:
             chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
         if status.startswith("2"):
             for bucket, key in self._changed_objects(environ, body):
@@ -94,38 +92,43 @@ class MirroredAWS:
         return chunks
 
     def create_buckets(self) -> None:
-        """Make the buckets; they send no events yet."""
+        """Create the buckets, which do not send events yet."""
         for bucket in self._buckets:
             self._request("PUT", f"/{bucket}")
 
-    def _wanted_objects(self, environ: "WSGIEnvironment") -> list[tuple[str, str]]:
-        """The objects of earlier runs that a request may want to read."""
-        wanted = []
+    def _requested_objects(self, environ: "WSGIEnvironment") -> list[tuple[str, str]]:
+        """Return the objects that a request reads and that Moto may not have yet."""
+        requested = []
         source = environ.get("HTTP_X_AMZ_COPY_SOURCE")
         if source:
             path = unquote(source.partition("?")[0]).removeprefix("/")
-            wanted.append(self._object_of(f"/{path}".encode().decode("latin-1")))
+            requested.append(self._object_of(f"/{path}".encode().decode("latin-1")))
         bucket, key = self._object_of(environ["PATH_INFO"])
         if bucket and environ["REQUEST_METHOD"] in ("GET", "HEAD"):
-            # Without a key it asks what there is.
-            wanted += [(bucket, key)] if key else [(bucket, k) for k in self._mirror.keys(bucket)]
-        return [found for found in wanted if found not in self._present and all(found)]
+            # A request without a key lists the bucket.
+            keys = [key] if key else self._mirror.keys(bucket)
+            requested += [(bucket, key) for key in keys]
+        return [found for found in requested if found not in self._present and all(found)]
 
-    def _bring_back(self, wanted: list[tuple[str, str]]) -> None:
-        """Give Moto those of the objects that are on the disk, without any event."""
-        lost = [found for found in wanted if self._mirror.has(*found)]
-        if not lost:
+    def _restore(self, requested: list[tuple[str, str]]) -> None:
+        """Load objects from disk into Moto without sending events."""
+        stored = [found for found in requested if self._mirror.has(*found)]
+        if not stored:
             return
-        with self._changing:
-            self._request("PUT", f"/{self._image_bucket}?notification", StoredObject(_SILENCE, {}))
-            for bucket, key in lost:
+        with self._write_lock:
+            self._request(
+                "PUT", f"/{self._image_bucket}?notification", StoredObject(_EVENTS_OFF, {})
+            )
+            for bucket, key in stored:
                 if (bucket, key) not in self._present and self._mirror.has(bucket, key):
                     self._request("PUT", f"/{bucket}/{key}", self._mirror.read(bucket, key))
                     self._present.add((bucket, key))
-            self._request("PUT", f"/{self._image_bucket}?notification", StoredObject(_EVENTS, {}))
+            self._request(
+                "PUT", f"/{self._image_bucket}?notification", StoredObject(_EVENTS_ON, {})
+            )
 
-    def _refusal(self, environ: "WSGIEnvironment") -> tuple[str, str] | None:
-        """Status and code for what the real AWS would refuse, or what could not be kept."""
+    def _error(self, environ: "WSGIEnvironment") -> tuple[str, str] | None:
+        """Return status and code for requests that AWS rejects or that cannot be mirrored."""
         path = environ["PATH_INFO"]
         signed = "HTTP_AUTHORIZATION" in environ or "Signature=" in environ["QUERY_STRING"]
         if path.startswith("/moto-api") or not signed:
@@ -135,13 +138,13 @@ class MirroredAWS:
         if key and method in ("PUT", "POST") and not is_plain_key(key):
             return "400 Bad Request", "InvalidArgument"
         if bucket and not key and method == "POST" and not _is_multi_delete(environ):
-            return "501 Not Implemented", "NotImplemented"  # A form: its key is in its body.
+            return "501 Not Implemented", "NotImplemented"  # A form upload: its key is in the body.
         return None
 
     def _changed_objects(
         self, environ: "WSGIEnvironment", body: bytes
     ) -> Iterable[tuple[str, str]]:
-        """The objects a request that succeeded may have changed."""
+        """Yield the objects that a successful request may have changed."""
         bucket, key = self._object_of(environ["PATH_INFO"])
         if bucket and key:
             yield bucket, key
@@ -151,9 +154,9 @@ class MirroredAWS:
                     yield bucket, element.text
 
     def _mirror_object(self, bucket: str, key: str) -> None:
-        """Make the disk agree with what Moto now has under a key."""
+        """Copy the current state of a key from Moto to the disk."""
         if not is_plain_key(key):
-            return  # It was never kept.
+            return  # Such a key is never stored.
         with self._key_locks[zlib.crc32(key.encode()) % len(self._key_locks)]:
             status, headers, body = self._request("GET", f"/{bucket}/{key}")
             if status.startswith("200"):
@@ -166,8 +169,8 @@ class MirroredAWS:
                 self._present.discard((bucket, key))
 
     def _object_of(self, path: str) -> tuple[str, str]:
-        """Bucket and key of a path; empty for a path outside the mirrored buckets."""
-        # WSGI carries UTF-8 as Latin-1. https://peps.python.org/pep-3333/#unicode-issues
+        """Return the bucket and key of a path; empty outside the mirrored buckets."""
+        # WSGI passes UTF-8 decoded as Latin-1. https://peps.python.org/pep-3333/#unicode-issues
         path = path.encode("latin-1").decode("utf-8", errors="replace")
         bucket, _, key = path.removeprefix("/").partition("/")
         return (bucket, key) if bucket in self._buckets else ("", "")
@@ -175,7 +178,7 @@ class MirroredAWS:
     def _request(
         self, method: str, path: str, stored: StoredObject | None = None
     ) -> tuple[str, dict[str, str], bytes]:
-        """Ask Moto itself, without a detour over the network."""
+        """Send a request to Moto directly, without the network."""
         headers = {"Authorization": _AUTHORIZATION, **(dict(stored.headers) if stored else {})}
         environ = EnvironBuilder(
             path,
@@ -184,12 +187,12 @@ class MirroredAWS:
             headers=list(headers.items()),
             data=stored.body if stored else None,
         ).get_environ()
-        chunks, status, answered = run_wsgi_app(self._moto, environ, buffered=True)
-        return status, {name.lower(): value for name, value in answered}, b"".join(chunks)
+        chunks, status, received = run_wsgi_app(self._moto, environ, buffered=True)
+        return status, {name.lower(): value for name, value in received}, b"".join(chunks)
 
 
-def _waits(environ: "WSGIEnvironment") -> bool:
-    """Whether a request may wait for a message to arrive, and so must not hold a lock."""
+def _is_long_poll(environ: "WSGIEnvironment") -> bool:
+    """Return True if a request may wait for a message, and so must not hold the lock."""
     return str(environ.get("HTTP_X_AMZ_TARGET", "")).endswith(".ReceiveMessage")
 
 
@@ -218,7 +221,7 @@ def _respond(start_response: "StartResponse", status: str, code: str) -> list[by
 
 
 def serve(app: "WSGIApplication", port: int) -> "BaseWSGIServer":
-    """Listen on a port of loopback (0: any free one) with Moto's own request handler."""
+    """Listen on a loopback port (0 means any free port) with the request handler of Moto."""
     from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class Handler(MotoRequestHandler):
@@ -227,16 +230,8 @@ def serve(app: "WSGIApplication", port: int) -> "BaseWSGIServer":
     return make_server(LOOPBACK, port, app, threaded=True, request_handler=Handler)
 
 
-def wire(wiring: Wiring, endpoint_url: str) -> None:
-    """Make queues and rules on an AWS that listens already."""
-    import boto3
-
-    client: Callable[..., Any] = boto3.Session().client
-    connect(wiring, *(client(name, endpoint_url=endpoint_url) for name in ("s3", "sqs", "events")))
-
-
 def main() -> None:
-    """Make everything, then open the port."""
+    """Create buckets, queues and rules, then open the port."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--folder", type=Path, required=True)
@@ -245,6 +240,8 @@ def main() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _allow_many_files()
+    # Imported here, so that importing this module stays fast.
+    import boto3
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
     wiring: Wiring = arguments.wiring
@@ -257,18 +254,20 @@ def main() -> None:
     aws.create_buckets()
     private = serve(aws, 0)
     threading.Thread(target=private.serve_forever, daemon=True).start()
-    wire(wiring, f"http://{LOOPBACK}:{private.server_port}")
+    url = f"http://{LOOPBACK}:{private.server_port}"
+    client: Callable[..., Any] = boto3.Session().client
+    connect(wiring, *(client(name, endpoint_url=url) for name in ("s3", "sqs", "events")))
     serve(aws, arguments.port).serve_forever()
 
 
 def _allow_many_files() -> None:
-    """Moto keeps a file open for each object that is too large for its memory."""
+    """Raise the limit of open files, because Moto keeps one open for each large object."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
+    limit = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
     try:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
     except (OSError, ValueError):
-        return  # macOS allows less than it says; the soft limit then stays.
+        return  # macOS may allow less than its hard limit. Keep the soft limit then.
 
 
 if __name__ == "__main__":

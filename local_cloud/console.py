@@ -1,4 +1,4 @@
-"""What a person reads in the terminal of a local run."""
+"""Terminal output of the local cloud."""
 
 import os
 import sys
@@ -7,11 +7,11 @@ import time
 from pathlib import PurePosixPath
 from typing import TextIO
 
-_COLOURS = {"good": "32", "bad": "31", "dim": "2"}
+_COLOURS = {"success": "32", "error": "31", "dim": "2"}
 
 
 class Console:
-    """Prints whole lines, from any thread, and loses none of them to a buffer."""
+    """Prints whole lines from any thread, without buffering."""
 
     def __init__(self, stream: TextIO = sys.stdout, *, colours: bool | None = None) -> None:
         self._stream = stream
@@ -19,25 +19,25 @@ class Console:
         self._colours = stream.isatty() if colours is None else colours
 
     def print(self, text: str = "") -> None:
-        """Print text as it is."""
+        """Print text unchanged."""
         with self._lock:
             try:
                 self._stream.write(text + "\n")
                 self._stream.flush()
             except (OSError, ValueError):
-                # Whoever read along has left; the system goes on. The interpreter would complain of
-                # the unwritten rest at its end.
+                # The reader closed the pipe. Continue without output. A new stream is needed:
+                # Python reports an error at exit if the old one has unwritten data.
                 self._stream = open(os.devnull, "w")  # noqa: PTH123, SIM115
 
-    def event(self, source: str, text: str, tone: str = "") -> None:
-        """Print what happened, when and where: `12:03:04  web  …`."""
-        colour = _COLOURS.get(tone) if self._colours else None
+    def print_event(self, source: str, text: str, style: str = "") -> None:
+        """Print an event with its time and source: `12:03:04  web  …`."""
+        colour = _COLOURS.get(style) if self._colours else None
         text = f"\x1b[{colour}m{text}\x1b[0m" if colour else text
         self.print(f"{time.strftime('%H:%M:%S')}  {source:<11} {text}")
 
 
 def short_key(key: str) -> str:
-    """`originals/0123456789abcdef.jpg` is shown as `originals/01234567….jpg`."""
+    """Shorten a key for display, such as `originals/01234567….jpg`."""
     path = PurePosixPath(key)
     stem = path.stem if len(path.stem) <= 9 else f"{path.stem[:8]}…"
     return str(path.with_name(stem + path.suffix)) if path.name else key

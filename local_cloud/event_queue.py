@@ -1,4 +1,4 @@
-"""The queue of one function's events, in place of the one inside Lambda."""
+"""SQS queue of a function's events. It replaces the internal queue of Lambda."""
 
 import json
 import threading
@@ -16,51 +16,49 @@ _POLL_SECONDS = 2
 
 
 class QueueUnavailableError(Exception):
-    """AWS does not answer: it is being started, or stopped."""
+    """The local AWS does not respond, or lost the message in a restart."""
 
 
 @dataclass(frozen=True)
 class Delivery:
     """One delivery of an event."""
 
-    request_id: str  # The same in every delivery of the event, as on Lambda.
+    request_id: str  # The same in every delivery of the event, like on Lambda.
     event: Any
-    attempt: int  # From 1.
+    attempt: int  # The first is 1.
     receipt: str
 
 
 class EventQueue:
-    """Deliveries of events, each to one taker.
+    """Receives events, each for one caller, and settles them.
+
+    Every method raises QueueUnavailableError.
 
     Args:
-        name: the queue's name.
-        endpoint_url: where AWS listens.
+        name: the name of the queue.
+        endpoint_url: the address of the local AWS.
     """
 
     def __init__(self, name: str, endpoint_url: str) -> None:
         self._url = f"{endpoint_url}/{ACCOUNT_ID}/{name}"
         self._failed_url = f"{endpoint_url}/{ACCOUNT_ID}/{FAILED_INVOCATIONS}"
         self._sqs = _sqs_client(endpoint_url)
-        # Moto may give one message to two who ask at once.
-        self._receiving = threading.Lock()
+        # Moto may deliver one message to two concurrent requests.
+        self._receive_lock = threading.Lock()
 
     def receive(self) -> Delivery | None:
-        """Wait a little for an event.
-
-        Raises:
-            QueueUnavailableError: AWS does not answer.
-        """
-        if not self._receiving.acquire(timeout=_POLL_SECONDS):
+        """Wait for an event for a short time."""
+        if not self._receive_lock.acquire(timeout=_POLL_SECONDS):
             return None
         try:
-            answer = self._ask(
+            answer = self._call(
                 "receive_message",
                 MaxNumberOfMessages=1,
                 WaitTimeSeconds=_POLL_SECONDS,
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
         finally:
-            self._receiving.release()
+            self._receive_lock.release()
         for message in answer.get("Messages", []):
             return Delivery(
                 message["MessageId"],
@@ -71,36 +69,24 @@ class EventQueue:
         return None
 
     def delete(self, delivery: Delivery) -> None:
-        """Never deliver it again.
+        """Delete an event that was processed."""
+        self._call("delete_message", ReceiptHandle=delivery.receipt)
 
-        Raises:
-            QueueUnavailableError: AWS does not answer, or has forgotten the event in a restart.
-        """
-        self._ask("delete_message", ReceiptHandle=delivery.receipt)
-
-    def deliver_again(self, delivery: Delivery, pause_seconds: int) -> None:
-        """Deliver it again after a pause.
-
-        Raises:
-            QueueUnavailableError: AWS does not answer, or has forgotten the event in a restart.
-        """
-        self._ask(
+    def redeliver(self, delivery: Delivery, delay_seconds: int) -> None:
+        """Deliver an event again after a delay."""
+        self._call(
             "change_message_visibility",
             ReceiptHandle=delivery.receipt,
-            VisibilityTimeout=pause_seconds,
+            VisibilityTimeout=delay_seconds,
         )
 
-    def give_up(self, delivery: Delivery, record: Mapping[str, Any]) -> None:
-        """Never deliver it again; the record of its failure is kept for whoever wants to.
-
-        Raises:
-            QueueUnavailableError: AWS does not answer, or has forgotten the event in a restart.
-        """
-        # In this order: a record too many does no harm.
-        self._ask("send_message", self._failed_url, MessageBody=json.dumps(record))
+    def move_to_failed(self, delivery: Delivery, record: Mapping[str, Any]) -> None:
+        """Send the failure record to the queue of failed invocations and delete the event."""
+        # In this order, because a duplicate record does no harm.
+        self._call("send_message", self._failed_url, MessageBody=json.dumps(record))
         self.delete(delivery)
 
-    def _ask(self, action: str, url: str | None = None, **arguments: Any) -> Any:
+    def _call(self, action: str, url: str | None = None, **arguments: Any) -> Any:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
@@ -110,9 +96,9 @@ class EventQueue:
 
 
 def _sqs_client(endpoint_url: str) -> "SQSClient":
-    # Imported late, while the other programs start: it takes as long as they do.
+    # Imported late, because this is slow and the other programs can start in the meantime.
     import boto3
     from botocore.config import Config
 
-    once = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
-    return boto3.Session().client("sqs", endpoint_url=endpoint_url, config=once)
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
+    return boto3.Session().client("sqs", endpoint_url=endpoint_url, config=config)

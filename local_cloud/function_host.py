@@ -1,8 +1,8 @@
-"""Lambda's asynchronous invocations: takes events from queues, runs functions, tries again.
+"""Asynchronous invocations like those of Lambda: read events from queues, run functions, retry.
 
-A function that fails is tried again after a pause. When it fails `max_attempts` times, the record
-of that goes where Lambda sends it, in Lambda's own shape, so that `python -m deployment redrive`
-reads one cloud like the other.
+A failed event is retried after a delay. After `max_attempts` failures, a record in the format of
+Lambda goes to the queue of failed invocations, so that `python -m deployment redrive` works on both
+clouds.
 """
 
 import math
@@ -30,79 +30,81 @@ from local_cloud.processes import Backoff
 from local_cloud.settings import REGION
 from local_cloud.template import Function, Schedule
 
-# A function that was cut off leaves its claim behind, which ends 5 s after its time.
+# A killed function cannot release its claim, which ends 5 s after the time-out of the function.
 CLAIM_MARGIN_SECONDS = 6
 
-_HOST_DIED = Failure("Runtime.ExitError", "the host ended before it did", was_cut_off=True)
-_DATABASE_AWAY = "DatabaseUnavailableError"
-_AWAY_SECONDS = 0.5  # Between tries to reach an AWS that is being started again.
+_HOST_DIED = Failure("Runtime.ExitError", "the host ended during the invocation", was_killed=True)
+_DATABASE_UNAVAILABLE = "DatabaseUnavailableError"
+_RECONNECT_SECONDS = 0.5  # Between attempts to reach a restarting local AWS.
 
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """When a failed event comes again: after 5 and 10 s here, after 1 and 2 minutes on Lambda."""
+    """Delays before retries: 5 and 10 s by default. On Lambda they are 1 and 2 minutes."""
 
     max_attempts: int
-    first_pause_seconds: int
+    first_delay_seconds: int
 
-    def pause_seconds(
+    def delay_seconds(
         self, attempt: int, failure: Failure, ran_seconds: float, timeout_seconds: int
     ) -> int:
-        """Whole seconds until the next attempt.
+        """Return the whole seconds until the next attempt.
+
+        If the function was killed, or the database was unavailable when it released its claim, the
+        claim is still valid. The retry then waits until it has expired.
 
         Args:
-            attempt: how often the event has been tried, from 1.
-            failure: how it ended. When the function was cut off, or the database was away when it
-                wanted to give its claim back, the claim still stands.
-            ran_seconds: how long it ran.
-            timeout_seconds: how long it might have run, and so how long it claimed its work for.
+            attempt: the number of the failed attempt; the first is 1.
+            failure: the failure of that attempt.
+            ran_seconds: the duration of that attempt.
+            timeout_seconds: the time-out of the function, which is also the length of its claim.
         """
-        pause: int = self.first_pause_seconds * 2 ** (attempt - 1)
-        if not (failure.was_cut_off or failure.error_type == _DATABASE_AWAY):
-            return pause
-        return max(pause, int(timeout_seconds + CLAIM_MARGIN_SECONDS - ran_seconds) + 1)
+        delay: int = self.first_delay_seconds * 2 ** (attempt - 1)
+        if not (failure.was_killed or failure.error_type == _DATABASE_UNAVAILABLE):
+            return delay
+        return max(delay, int(timeout_seconds + CLAIM_MARGIN_SECONDS - ran_seconds) + 1)
 
 
-class Starter:
-    """Has the processes of one function run, and tells a person when they do not."""
+class ProcessStarter:
+    """Starts the processes of one function and reports failures to the console."""
 
     def __init__(self, name: str, console: Console) -> None:
         self._name = name
         self._console = console
-        self._told = ""  # The reason a person heard last.
+        self._printed_reason = ""
 
     def keep_ready(self, process: FunctionProcess, stopping: threading.Event) -> None:
-        """Have a process that runs. What does not load is started again, ever more slowly."""
+        """Start the process if it does not run. Retry with increasing delays."""
         if process.is_running:
             return
         if process.pid is not None:
-            self._console.event(self._name, "its process ended while idle; starting another", "bad")
+            self._console.print_event(
+                self._name, "the process ended while idle; starting a new one", "error"
+            )
         backoff = Backoff(first_seconds=1)
         while not stopping.is_set():
             try:
                 process.start()
-                self._told = ""
+                self._printed_reason = ""
                 return
             except InitError as error:
-                self._tell(str(error))
+                # All processes of a function run the same code, so print the same reason only once.
+                reason = str(error)
+                if reason != self._printed_reason:
+                    self._printed_reason = reason
+                    self._console.print_event(self._name, f"cannot start: {reason}", "error")
                 stopping.wait(backoff.after(0))
-
-    def _tell(self, reason: str) -> None:
-        """Say it once: the function's processes share their code, and so their mistakes."""
-        if reason != self._told:
-            self._told = reason
-            self._console.event(self._name, f"cannot start: {reason}", "bad")
 
 
 class QueueReader:
-    """One process of a function, fed from the function's queue."""
+    """Runs one process of a function with the events of the function's queue."""
 
     def __init__(
         self,
         process: FunctionProcess,
         queue: EventQueue,
         retry_policy: RetryPolicy,
-        starter: Starter,
+        starter: ProcessStarter,
         console: Console,
     ) -> None:
         self.process = process
@@ -111,76 +113,74 @@ class QueueReader:
         self._starter = starter
         self._console = console
 
-    def run(self, stopping: threading.Event) -> None:
-        """Take events one by one, until told to stop. Ends the function's process at the end."""
+    def run_once(self, stopping: threading.Event) -> None:
+        """Wait for one event and process it."""
+        self._starter.keep_ready(self.process, stopping)
         try:
-            while not stopping.is_set():
-                self._starter.keep_ready(self.process, stopping)
-                try:
-                    delivery = self._queue.receive()
-                except QueueUnavailableError:
-                    stopping.wait(_AWAY_SECONDS)
-                    continue
-                if delivery is not None and not stopping.is_set():
-                    self._starter.keep_ready(self.process, stopping)
-                    self._handle(delivery)
-        finally:
-            self.process.stop()
+            delivery = self._queue.receive()
+        except QueueUnavailableError:
+            stopping.wait(_RECONNECT_SECONDS)
+            return
+        if delivery is not None and not stopping.is_set():
+            self._starter.keep_ready(self.process, stopping)
+            self._handle(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
         if delivery.attempt > self._retry_policy.max_attempts:
             with suppress(QueueUnavailableError):
-                self._give_up(delivery, _HOST_DIED, delivery.attempt - 1)
+                self._fail(delivery, _HOST_DIED, delivery.attempt - 1)
             return
         started_at = time.monotonic()
         outcome = self.process.invoke(delivery.request_id, delivery.event)
         seconds = time.monotonic() - started_at
-        # What an AWS that was restarted has forgotten, the sweep asks for again.
+        # If the local AWS lost the event in a restart, the sweep publishes it again.
         with suppress(QueueUnavailableError):
             if isinstance(outcome, Success):
-                self._tell_result(delivery.event, outcome, seconds)
+                self._print_result(delivery.event, outcome, seconds)
                 self._queue.delete(delivery)
             else:
-                self._try_again(delivery, outcome, seconds)
+                self._retry(delivery, outcome, seconds)
 
-    def _try_again(self, delivery: Delivery, failure: Failure, ran_seconds: float) -> None:
+    def _retry(self, delivery: Delivery, failure: Failure, ran_seconds: float) -> None:
         if delivery.attempt >= self._retry_policy.max_attempts:
-            self._give_up(delivery, failure, delivery.attempt)
+            self._fail(delivery, failure, delivery.attempt)
             return
-        pause = self._retry_policy.pause_seconds(
+        delay = self._retry_policy.delay_seconds(
             delivery.attempt, failure, ran_seconds, self.process.function.timeout_seconds
         )
-        self._tell(delivery.event, f"will be retried in {pause} s: {_reason(failure)}", "bad")
-        self._queue.deliver_again(delivery, pause)
+        self._print(delivery.event, f"retry in {delay} s: {_reason(failure)}", "error")
+        self._queue.redeliver(delivery, delay)
 
-    def _give_up(self, delivery: Delivery, failure: Failure, attempts: int) -> None:
-        self._tell(delivery.event, f"given up after {attempts} attempts: {_reason(failure)}", "bad")
+    def _fail(self, delivery: Delivery, failure: Failure, attempts: int) -> None:
+        self._print(
+            delivery.event, f"failed after {attempts} attempts: {_reason(failure)}", "error"
+        )
         record = failure_record(self.process.function, delivery, failure, attempts)
-        self._queue.give_up(delivery, record)
+        self._queue.move_to_failed(delivery, record)
 
-    def _tell_result(self, event: Any, success: Success, seconds: float) -> None:
-        """Print an answer such as `{"outcome": "failed", "error": {"code": …, "message": …}}`."""
-        answer = success.response if isinstance(success.response, dict) else {}
-        match answer.get("outcome"):
+    def _print_result(self, event: Any, success: Success, seconds: float) -> None:
+        """Print a result such as `{"outcome": "failed", "error": {"code": …, "message": …}}`."""
+        result = success.response if isinstance(success.response, dict) else {}
+        match result.get("outcome"):
             case "skipped":
                 return
             case "failed" | "postponed" as outcome:
-                error = answer.get("error") or {}
+                error = result.get("error") or {}
                 reason = error.get("message") or error.get("code") or "no reason given"
-                self._tell(event, f"{outcome}: {reason}", "bad")
+                self._print(event, f"{outcome}: {reason}", "error")
             case outcome:
-                self._tell(event, f"{outcome or 'completed'}  {seconds:.2f} s", "good")
+                self._print(event, f"{outcome or 'completed'}  {seconds:.2f} s", "success")
 
-    def _tell(self, event: Any, text: str, tone: str) -> None:
-        self._console.event(self.process.function.name, f"{_key_of(event):<24} {text}", tone)
+    def _print(self, event: Any, text: str, style: str) -> None:
+        self._console.print_event(self.process.function.name, f"{_key_of(event):<24} {text}", style)
 
 
-class Clock:
-    """Runs a function on its schedule, and once at the beginning.
+class Scheduler:
+    """Runs a function on its schedule, the first time at the start.
 
-    The queues of this cloud live in memory and begin empty. For a while its events therefore say
-    so, with `idle_seconds`, and the sweep asks at once for all that waits: at the beginning, and
-    when the longest claim of the run before must be over.
+    The queues of the local cloud are in memory, so a restart loses their events. For some time
+    after a start, scheduled events therefore have `idle_seconds` 0, and the sweep publishes all
+    waiting jobs again: at once, and again when the longest claim of the previous run has expired.
     """
 
     def __init__(
@@ -189,42 +189,35 @@ class Clock:
         schedule: Schedule,
         region: str,
         longest_claim_seconds: int,
-        starter: Starter,
+        starter: ProcessStarter,
         console: Console,
     ) -> None:
         self.process = process
         self._longest_claim_seconds = longest_claim_seconds
-        self._emptied_at = time.monotonic()
+        self._queues_lost_at = time.monotonic()
         self._schedule = schedule
         self._region = region
         self._starter = starter
         self._console = console
 
-    def note_empty_queues(self) -> None:
-        """The queues lost what was in them."""
-        self._emptied_at = time.monotonic()
+    def record_queue_loss(self) -> None:
+        """Record that the queues lost their events."""
+        self._queues_lost_at = time.monotonic()
 
-    def run(self, stopping: threading.Event) -> None:
-        """Invoke it again and again, until told to stop. Ends the function's process at the end."""
-        try:
-            while not stopping.is_set():
-                self._starter.keep_ready(self.process, stopping)
-                if self.process.is_running:
-                    self._invoke()
-                stopping.wait(self._pause_seconds())
-        finally:
-            self.process.stop()
+    def run_once(self, stopping: threading.Event) -> None:
+        """Invoke the function once and wait until the next scheduled time."""
+        self._starter.keep_ready(self.process, stopping)
+        if self.process.is_running:
+            event = self._event()
+            outcome = self.process.invoke(event["id"], event)
+            if isinstance(outcome, Failure):
+                name = self.process.function.name
+                self._console.print_event(name, f"failed: {_reason(outcome)}", "error")
+        stopping.wait(self._wait_seconds())
 
-    def _invoke(self) -> None:
-        event = self._event()
-        outcome = self.process.invoke(event["id"], event)
-        if isinstance(outcome, Failure):
-            name = self.process.function.name
-            self._console.event(name, f"failed: {_reason(outcome)}", "bad")
-
-    def _pause_seconds(self) -> float:
-        """Until the schedule's next turn, or sooner, until the last claims of before are over."""
-        left = self._emptied_at + self._longest_claim_seconds - time.monotonic()
+    def _wait_seconds(self) -> float:
+        """Return the seconds until the next run, or until the claims of the last run expire."""
+        left = self._queues_lost_at + self._longest_claim_seconds - time.monotonic()
         return min(left if left > 0 else math.inf, self._schedule.every_seconds)
 
     def _event(self) -> dict[str, Any]:
@@ -243,25 +236,25 @@ class Clock:
         }
 
     def _events_were_lost(self) -> bool:
-        seconds = time.monotonic() - self._emptied_at
+        seconds = time.monotonic() - self._queues_lost_at
         return seconds <= self._longest_claim_seconds + self._schedule.every_seconds
 
 
 class FunctionHost:
-    """The threads of all readers and clocks."""
+    """The threads of all queue readers and schedulers."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
         self._stopping = threading.Event()
-        self._runners: list[QueueReader | Clock] = []
+        self._runners: list[QueueReader | Scheduler] = []
 
-    def start(self, runner: QueueReader | Clock) -> None:
-        """Run a reader or a clock in a thread, until `stop`."""
+    def start(self, runner: QueueReader | Scheduler) -> None:
+        """Run a queue reader or a scheduler in a thread until `stop`."""
         self._runners.append(runner)
-        threading.Thread(target=self._keep_running, args=(runner,), daemon=True).start()
+        threading.Thread(target=self._run, args=(runner,), daemon=True).start()
 
     def stop(self, grace_seconds: float) -> None:
-        """Give running invocations some time to end, then end all processes."""
+        """Wait a limited time for running invocations, then stop all processes."""
         self._stopping.set()
         ends_at = time.monotonic() + grace_seconds
         for runner in self._runners:
@@ -269,25 +262,28 @@ class FunctionHost:
                 time.sleep(0.02)
             runner.process.stop()
 
-    def _keep_running(self, runner: QueueReader | Clock) -> None:
+    def _run(self, runner: QueueReader | Scheduler) -> None:
         while not self._stopping.is_set():
             try:
-                runner.run(self._stopping)
+                runner.run_once(self._stopping)
             except Exception:
-                # A mistake in one invocation must not end all later ones.
+                # An error in one invocation must not prevent later ones.
+                runner.process.stop()
                 if not self._stopping.is_set():
                     name = runner.process.function.name
-                    self._console.event(name, f"host failed: {traceback.format_exc()}", "bad")
+                    text = f"internal error: {traceback.format_exc()}"
+                    self._console.print_event(name, text, "error")
                     self._stopping.wait(1)
+        runner.process.stop()
 
 
 def invoke_once(process: FunctionProcess, event: Mapping[str, Any]) -> Outcome:
-    """Start a function, run it for one event, and end its process."""
+    """Start a function, invoke it once and stop its process."""
     try:
         process.start()
         return process.invoke(str(uuid.uuid4()), event)
     except InitError as error:
-        return Failure("Runtime.InitError", str(error), was_cut_off=False)
+        return Failure("Runtime.InitError", str(error), was_killed=False)
     finally:
         process.stop()
 
@@ -295,7 +291,7 @@ def invoke_once(process: FunctionProcess, event: Mapping[str, Any]) -> Outcome:
 def failure_record(
     function: Function, delivery: Delivery, failure: Failure, attempts: int
 ) -> dict[str, Any]:
-    """What Lambda sends to the failure destination of a function.
+    """Build the record that Lambda sends to the failure destination of a function.
 
     https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
     """
@@ -304,7 +300,7 @@ def failure_record(
         "timestamp": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "requestContext": {
             "requestId": delivery.request_id,
-            # The logical id is part of the name that CloudFormation makes of it.
+            # Names that CloudFormation generates contain the logical id; `redrive` reads it.
             "functionArn": (
                 f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function.logical_id}:$LATEST"
             ),
@@ -325,7 +321,7 @@ def failure_record(
 
 
 def _key_of(event: Any) -> str:
-    """The object an event names, for a person to read; events of any shape may be delivered."""
+    """Return the key in an event for display. An event may have any format."""
     try:
         return short_key(str(event["detail"]["object"]["key"]))
     except (KeyError, TypeError):

@@ -1,4 +1,4 @@
-"""One process of a function: AWS's own runtime client, under the limits of the template."""
+"""One process of a function: the runtime client of Lambda, with the limits of the template."""
 
 import queue
 import secrets
@@ -12,13 +12,13 @@ import psutil
 
 from local_cloud import processes
 from local_cloud.logs import Log
-from local_cloud.runtime_api import Answered, Failed, Invocation, Report, RuntimeAPI, Started
+from local_cloud.runtime_api import ErrorReport, Invocation, Ready, Report, Response, RuntimeAPI
 from local_cloud.template import Function
 
-ACCOUNT_ID = "123456789012"  # Moto's.
+ACCOUNT_ID = "123456789012"  # The default of Moto.
 
-_INIT_SECONDS = 60  # Lambda allows 10; a cold disk may need more.
-_LOOK_SECONDS = 0.1  # Between two looks at a running process.
+_INIT_SECONDS = 60  # Lambda allows 10 s; a slow disk may need more.
+_POLL_SECONDS = 0.1  # Between two checks of a running process.
 
 
 class InitError(Exception):
@@ -34,15 +34,14 @@ class Success:
 
 @dataclass(frozen=True)
 class Failure:
-    """The function raised, or its process ended.
+    """The function raised an exception, or its process ended.
 
-    `was_cut_off`: it had no chance to put its affairs in order, so what it claimed stays claimed
-    until it expires.
+    A killed function (`was_killed`) could not release its claim, which stays until it expires.
     """
 
     error_type: str
     error_message: str
-    was_cut_off: bool
+    was_killed: bool
 
 
 Outcome = Success | Failure
@@ -52,17 +51,17 @@ class FunctionProcess:
     """Runs one function, one event at a time.
 
     Args:
-        function: what the template says of it.
-        environment: all of its environment, but for what Lambda itself adds.
-        region: the AWS region, which is part of the function's name.
-        log: takes what the function prints.
+        function: the function in the template.
+        environment: its environment, without the variables that Lambda adds.
+        region: the AWS region in the ARN of the function.
+        log: the log of its output.
     """
 
     def __init__(
         self, function: Function, environment: Mapping[str, str], region: str, log: Log
     ) -> None:
         self.function = function
-        self.is_busy = False  # Whether an event is being worked on.
+        self.is_busy = False  # True during an invocation.
         self._arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{function.name}"
         self._environment = environment
         self._log = log
@@ -71,21 +70,21 @@ class FunctionProcess:
 
     @property
     def is_running(self) -> bool:
-        """Whether it has loaded its handler and lives."""
+        """True if the process is running."""
         return self._process is not None and self._process.poll() is None
 
     @property
     def pid(self) -> int | None:
-        """Its process id, once started."""
+        """The process id, or None before the first start."""
         return self._process.pid if self._process is not None else None
 
     def start(self) -> None:
-        """Start a fresh process, and wait until it has loaded its handler.
+        """Start a new process and wait until it has loaded its handler.
 
-        Call it from a thread that lives as long as the process should.
+        The process ends with the thread that calls this method.
 
         Raises:
-            InitError: the handler cannot be loaded; the message holds the reason and the traceback.
+            InitError: the handler cannot be loaded; the message has the reason and the traceback.
         """
         self.stop()
         log_start = self._log.size()
@@ -97,19 +96,19 @@ class FunctionProcess:
             self._log,
         )
         report = self._next_report(_INIT_SECONDS)
-        if isinstance(report, Started):
+        if isinstance(report, Ready):
             return
         self.stop()
-        if isinstance(report, Failed):
+        if isinstance(report, ErrorReport):
             details = [line.rstrip() for line in report.stack_trace]
         else:
             details = [self._log.tail(log_start)]
-        assert not isinstance(report, Answered)
+        assert not isinstance(report, Response)
         reason = f"{report.error_type}: {report.error_message}"
         raise InitError("\n".join([reason, *details]).rstrip())
 
     def invoke(self, request_id: str, event: Any) -> Outcome:
-        """Run the handler for one event, within the template's time and memory."""
+        """Run the handler for one event, with the time-out and memory limit of the template."""
         self.is_busy = True
         try:
             return self._invoke(request_id, event)
@@ -117,7 +116,7 @@ class FunctionProcess:
             self.is_busy = False
 
     def _invoke(self, request_id: str, event: Any) -> Outcome:
-        assert self._api is not None, "start it first"
+        assert self._api is not None, "call start first"
         timeout = self.function.timeout_seconds
         root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
         self._api.invocations.put(
@@ -130,20 +129,20 @@ class FunctionProcess:
             )
         )
         match self._next_report(timeout):
-            case Answered() as answered:
-                return Success(answered.response)
-            case Failed() as failed:
-                return Failure(failed.error_type, failed.error_message, was_cut_off=False)
-            case Failure() as cut_off:
+            case Response() as response:
+                return Success(response.body)
+            case ErrorReport() as error:
+                return Failure(error.error_type, error.error_message, was_killed=False)
+            case Failure() as killed:
                 self.stop()
                 with self._log.open() as log:
-                    log.write(f"{cut_off.error_type}: {cut_off.error_message}\n".encode())
-                return cut_off
-            case Started():
-                raise AssertionError("a process starts once")
+                    log.write(f"{killed.error_type}: {killed.error_message}\n".encode())
+                return killed
+            case Ready():
+                raise AssertionError("a process reports only once that it is ready")
 
     def stop(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         if self._process is not None:
             processes.stop(self._process)
             self._process = None
@@ -152,26 +151,24 @@ class FunctionProcess:
             self._api = None
 
     def _next_report(self, timeout_seconds: int) -> Report | Failure:
-        """What the process says next, or why it will say no more."""
+        """Wait for the next report, or return why the process cannot send one."""
         assert self._api is not None
         assert self._process is not None
         ends_at = time.monotonic() + timeout_seconds
         while True:
             with suppress(queue.Empty):
-                return self._api.reports.get(timeout=_LOOK_SECONDS)
+                return self._api.reports.get(timeout=_POLL_SECONDS)
             if not self.is_running:
-                # It may have spoken between the two looks.
+                # The process may have sent a report just before it ended.
                 with suppress(queue.Empty):
                     return self._api.reports.get_nowait()
-                how = processes.describe_exit(self._process.returncode)
-                return _cut_off("Runtime.ExitError", f"the function's process {how}")
+                ending = processes.describe_exit(self._process.returncode)
+                return _killed("Runtime.ExitError", f"the function's process {ending}")
             used, allowed = self._memory_megabytes(), self.function.memory_megabytes
             if used > allowed:
-                return _cut_off(
-                    "Runtime.OutOfMemory", f"used {used} MB of the {allowed} MB allowed"
-                )
+                return _killed("Runtime.OutOfMemory", f"used {used} MB of the {allowed} MB allowed")
             if time.monotonic() >= ends_at:
-                return _cut_off(
+                return _killed(
                     "Sandbox.Timedout", f"Task timed out after {timeout_seconds:.2f} seconds"
                 )
 
@@ -183,7 +180,10 @@ class FunctionProcess:
             return 0
 
     def _lambda_environment(self, runtime_api: str) -> dict[str, str]:
-        """https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html"""
+        """Return the variables that Lambda sets.
+
+        https://docs.aws.amazon.com/lambda/latest/dg/configuration-envvars.html
+        """
         return {
             "AWS_LAMBDA_RUNTIME_API": runtime_api,
             "AWS_LAMBDA_FUNCTION_NAME": self.function.name,
@@ -198,5 +198,5 @@ class FunctionProcess:
         }
 
 
-def _cut_off(error_type: str, message: str) -> Failure:
-    return Failure(error_type, message, was_cut_off=True)
+def _killed(error_type: str, message: str) -> Failure:
+    return Failure(error_type, message, was_killed=True)

@@ -1,7 +1,7 @@
-"""An emulator of Gemini: speaks its REST protocol, and describes what can be measured.
+"""An emulator of the Gemini REST API. Its captions contain only measured properties.
 
-`python -m local_cloud.gemini_emulator --port 5001`. It knows the shape of an image, its
-colours and its brightness; of what an image shows it knows nothing.
+`python -m local_cloud.gemini_emulator --port 5001` describes the shape, colours and brightness of
+an image. It does not recognise its content.
 https://ai.google.dev/api/generate-content
 """
 
@@ -11,22 +11,23 @@ import binascii
 import io
 import json
 import re
+from collections.abc import Callable
 from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from local_cloud.image_measures import Measures, measure
+from local_cloud.image_measures import Measurements, measure
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
 from local_cloud.settings import EMULATOR_MODEL
 
 _PATH = re.compile(r"/v1(?:beta)?/models/([\w.-]+)(?::(\w+))?")
-_IMAGE_TOKENS = 258  # What Google counts for one small image.
+_IMAGE_TOKENS = 258  # Google's count for one small image.
 _CHARACTERS_PER_TOKEN = 4
-_BODY_BYTES = 32 * 1024 * 1024
+_MAX_BODY_BYTES = 32 * 1024 * 1024
 
 
 class GeminiError(Exception):
-    """A request Google would refuse, with its status code and the status' name."""
+    """An error response of Google: status code, status name and message."""
 
     def __init__(self, code: int, status: str, message: str) -> None:
         super().__init__(message)
@@ -35,21 +36,21 @@ class GeminiError(Exception):
 
 
 class GeminiHandler(LoopbackHandler):
-    """Answers `models.generateContent` and `models.get`, as v1 and v1beta alike."""
+    """Handles `models.generateContent` and `models.get` in v1 and v1beta."""
 
     def do_GET(self) -> None:
-        """`GET /v1beta/models/<model>`"""
+        """Handle `GET /v1beta/models/<model>`."""
         self._answer(self._describe_model)
 
     def do_POST(self) -> None:
-        """`POST /v1beta/models/<model>:generateContent`"""
+        """Handle `POST /v1beta/models/<model>:generateContent`."""
         self._answer(self._generate_content)
 
     def generate(self, model: str, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request.
+        """Return the response to one request.
 
         Raises:
-            GeminiError: Google would refuse it.
+            GeminiError: Google would reject the request.
         """
         images, text = read_contents(request)
         answer = json.dumps(
@@ -74,7 +75,7 @@ class GeminiHandler(LoopbackHandler):
         }
 
     def _generate_content(self) -> dict[str, Any]:
-        if int(self.headers.get("Content-Length") or 0) > _BODY_BYTES:
+        if int(self.headers.get("Content-Length") or 0) > _MAX_BODY_BYTES:
             self.close_connection = True
             raise GeminiError(400, "INVALID_ARGUMENT", "Request payload size exceeds the limit.")
         body = self.read_body()
@@ -99,7 +100,7 @@ class GeminiHandler(LoopbackHandler):
             "name": f"models/{model}",
             "version": EMULATOR_MODEL,
             "displayName": "Local emulator",
-            "description": "Describes what can be measured of an image.",
+            "description": "Describes measured properties of an image.",
             "inputTokenLimit": 1_048_576,
             "outputTokenLimit": 65_536,
             "supportedGenerationMethods": ["generateContent"],
@@ -111,19 +112,19 @@ class GeminiHandler(LoopbackHandler):
             raise GeminiError(404, "NOT_FOUND", f"No such path: {self.path.partition('?')[0]}")
         return found[1], found[2]
 
-    def _answer(self, ask: Any) -> None:
+    def _answer(self, handle: Callable[[], dict[str, Any]]) -> None:
         try:
-            self.respond(200, ask())
+            self.respond(200, handle())
         except GeminiError as error:
-            refusal = {"code": error.code, "message": str(error), "status": error.status}
-            self.respond(error.code, {"error": refusal})
+            body = {"code": error.code, "message": str(error), "status": error.status}
+            self.respond(error.code, {"error": body})
 
 
 def read_contents(request: dict[str, Any]) -> tuple[list[Image.Image], str]:
-    """The images and the text of a request.
+    """Return the images and the text of a request.
 
     Raises:
-        GeminiError: it holds no image, or one that cannot be read.
+        GeminiError: the request has no image, or an image cannot be read.
     """
     try:
         contents = [*request["contents"], request.get("systemInstruction") or {"parts": []}]
@@ -141,7 +142,7 @@ def read_contents(request: dict[str, Any]) -> tuple[list[Image.Image], str]:
 
 def _read_image(encoded: str) -> Image.Image:
     try:
-        # URL-safe base64 is what the API documents; clients send either kind.
+        # The API documents URL-safe base64, but clients send both variants.
         content = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
         image = Image.open(io.BytesIO(content))
         image.load()
@@ -150,17 +151,17 @@ def _read_image(encoded: str) -> Image.Image:
     return image
 
 
-def describe(measures: Measures, schema: dict[str, Any] | None) -> dict[str, Any]:
-    """A description in words.
+def describe(measurements: Measurements, schema: dict[str, Any] | None) -> dict[str, Any]:
+    """Return a description of an image.
 
     Args:
-        measures: what was measured of the image.
-        schema: the properties asked for; None asks for caption, alt_text and tags.
+        measurements: the measurements of the image.
+        schema: a JSON schema with the requested properties; None means caption, alt_text and tags.
     """
     known = {
-        "caption": measures.caption,
-        "alt_text": measures.caption,  # Short enough, and all there is to say.
-        "tags": list(measures.tags),
+        "caption": measurements.caption,
+        "alt_text": measurements.caption,  # The caption is short enough.
+        "tags": list(measurements.tags),
     }
     if schema is None:
         return known
@@ -172,7 +173,7 @@ def describe(measures: Measures, schema: dict[str, Any] | None) -> dict[str, Any
 
 
 def _any_value(known: dict[str, Any], declared: dict[str, Any]) -> Any:
-    """A value of the declared type for a property only the caller knows."""
+    """Return a value of the declared type for an unknown property."""
     if declared.get("enum"):
         return declared["enum"][0]
     values = {"array": known["tags"], "integer": 0, "number": 0, "boolean": False, "object": {}}
@@ -190,7 +191,7 @@ def _count_tokens(text: str) -> int:
 
 
 def main() -> None:
-    """Serve until ended."""
+    """Run the server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
     LoopbackServer(GeminiHandler, parser.parse_args().port).serve_forever()

@@ -1,4 +1,4 @@
-"""What can be said of an image without knowing what it shows: shape, colours, brightness."""
+"""Measure the shape, colours and brightness of an image."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -7,51 +7,51 @@ from PIL import Image, ImageStat
 
 _SAMPLE_PIXELS = (48, 48)
 _SQUARE_TOLERANCE = 0.05
-# A second or third colour is worth naming from this share of the pixels on.
+# A second or third colour is named if it has at least this share of the pixels.
 _NAMED_SHARE = 0.12
-_HUES = (  # Upper ends of the hues, in Pillow's degrees: 0 to 255 for the whole circle.
+_HUES = (  # Upper limits of the hues. In Pillow, 0 to 255 is the whole circle.
     (11, "red"), (28, "orange"), (46, "yellow"), (115, "green"), (138, "teal"),
     (178, "blue"), (200, "purple"), (238, "pink"), (256, "red"),
 )  # fmt: skip
 
 
 @dataclass(frozen=True)
-class Measures:
-    """The measures of one image, and sentences of them."""
+class Measurements:
+    """The measurements of one image, and texts about them."""
 
     orientation: str  # portrait, landscape or square
     brightness: str  # bright, dark or evenly lit
-    colours: tuple[str, ...]  # The most frequent first, three at most.
+    colours: tuple[str, ...]  # At most three, the most frequent first.
     above: str  # The most frequent colour of the upper half.
     below: str
 
     @property
     def caption(self) -> str:
-        """`A bright landscape image, mostly blue with green: blue above, green below.`"""
+        """A sentence such as `A dark landscape image, mostly blue with green.`."""
         first, *others = self.colours
         mostly = f"mostly {first} with {_list(others)}" if others else f"almost entirely {first}"
-        jobs = f": {self.above} above, {self.below} below" if self.above != self.below else ""
+        halves = f": {self.above} above, {self.below} below" if self.above != self.below else ""
         article = "An" if self.brightness[0] in "aeiou" else "A"
-        return f"{article} {self.brightness} {self.orientation} image, {mostly}{jobs}."
+        return f"{article} {self.brightness} {self.orientation} image, {mostly}{halves}."
 
     @property
     def tags(self) -> tuple[str, ...]:
-        """Single words, each once."""
+        """Unique single words."""
         brightness = () if " " in self.brightness else (self.brightness,)
         return (self.orientation, *brightness, *self.colours)
 
 
-def measure(image: Image.Image) -> Measures:
-    """Measure an image of any mode; what is transparent counts as white."""
+def measure(image: Image.Image) -> Measurements:
+    """Measure an image of any mode. Transparent pixels count as white."""
     rgba = image.convert("RGBA")
-    upright = Image.new("RGBA", rgba.size, "white")
-    upright.alpha_composite(rgba)
-    sample = upright.convert("RGB").resize(_SAMPLE_PIXELS, Image.Resampling.BOX)
+    opaque = Image.new("RGBA", rgba.size, "white")
+    opaque.alpha_composite(rgba)
+    sample = opaque.convert("RGB").resize(_SAMPLE_PIXELS, Image.Resampling.BOX)
 
     names = _colour_names(sample)
     counted = Counter(names).most_common(3)
-    job = len(names) // 2
-    return Measures(
+    half = len(names) // 2
+    return Measurements(
         orientation=_orientation(*image.size),
         brightness=_brightness(sample),
         colours=tuple(
@@ -59,8 +59,8 @@ def measure(image: Image.Image) -> Measures:
             for place, (name, count) in enumerate(counted)
             if place == 0 or count >= _NAMED_SHARE * len(names)
         ),
-        above=Counter(names[:job]).most_common(1)[0][0],
-        below=Counter(names[job:]).most_common(1)[0][0],
+        above=Counter(names[:half]).most_common(1)[0][0],
+        below=Counter(names[half:]).most_common(1)[0][0],
     )
 
 

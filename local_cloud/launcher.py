@@ -1,9 +1,9 @@
-"""Becomes another program that cannot outlive the supervisor.
+"""Run a program that ends with the supervisor.
 
-Run as a file: `python -I -S launcher.py <supervisor's pid> <program> <argument>…`, by the
-supervisor and as the leader of a process group. However the supervisor ends, kill -9 included, the
-program ends too, and whatever it started. It imports next to nothing, because it stands before the
-start of every process.
+The supervisor runs this file as the leader of a process group:
+`python -I -S launcher.py <pid of the supervisor> <program> <argument>…`. When the supervisor ends,
+even by SIGKILL, the program and its child processes end too. This file imports few modules, because
+it runs before the start of every process.
 """
 
 import contextlib
@@ -13,11 +13,11 @@ import sys
 import time
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
-_LOOK_SECONDS = 0.2
+_POLL_SECONDS = 0.2
 
 
 def main(supervisor_pid: int, command: list[str]) -> None:
-    """Tie this process to the supervisor, then become the command."""
+    """Tie this process to the supervisor, then replace it with the command."""
     program_pid = os.getpid()
     if os.fork() == 0:
         _watch(supervisor_pid, program_pid)
@@ -29,15 +29,15 @@ def main(supervisor_pid: int, command: list[str]) -> None:
 
 
 def _watch(supervisor_pid: int, program_pid: int) -> None:
-    """End the process group, this process included, once the supervisor or the program is gone.
+    """Kill the process group, with this process, when the supervisor or the program has ended.
 
-    Looking now and then works everywhere, and catches what the program leaves behind: the workers
-    of a web server whose master was killed would go on for seconds.
+    Polling works on every platform. It also ends child processes of the program: gunicorn workers
+    outlive a killed master by seconds.
     """
     for stream in (0, 1, 2):
         os.close(stream)
     while os.getppid() == program_pid and _is_alive(supervisor_pid):
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     with contextlib.suppress(OSError):
         os.killpg(0, signal.SIGKILL)
     os._exit(0)
@@ -52,7 +52,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill this process at once when the thread that started it ends."""
+    """Let the kernel kill this process when the thread that started it ends."""
     import ctypes
 
     ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,28 +1,28 @@
-"""Log files that cannot fill the disk."""
+"""Log files with a limited size."""
 
 import shutil
 from pathlib import Path
 from typing import BinaryIO
 
-_LONGEST_BYTES = 5_000_000
+_MAX_BYTES = 5_000_000
 
 
 class Log:
-    """One file to which programs append what they print; `trim` bounds it."""
+    """A file to which programs append their output; `trim` limits its size."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def open(self) -> BinaryIO:
-        """Open it for a program to append to."""
+        """Open the file for appending."""
         return self.path.open("ab")
 
     def size(self) -> int:
-        """Its length in bytes: a place to read on from, for `tail`."""
+        """Return the size in bytes, which `tail` accepts as a start."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def tail(self, since: int = 0, lines: int = 20) -> str:
-        """The last lines printed after a place given by `size`."""
+        """Return the last lines after a position that `size` returned."""
         if not self.path.exists():
             return ""
         with self.path.open("rb") as file:
@@ -31,11 +31,11 @@ class Log:
         return "\n".join(text.strip().splitlines()[-lines:])
 
     def trim(self) -> None:
-        """Keep what is too long as `<name>.log.1`, once, and begin anew.
+        """Move the content of a file that is too long to `<name>.log.1`.
 
-        Copied and cut rather than renamed: the programs keep the file open for appending.
+        The file is copied and truncated, not renamed, because programs keep it open for appending.
         """
-        if self.size() > _LONGEST_BYTES:
+        if self.size() > _MAX_BYTES:
             shutil.copyfile(self.path, self.path.with_suffix(self.path.suffix + ".1"))
             with self.path.open("r+b") as file:
                 file.truncate()

@@ -1,4 +1,4 @@
-"""A small HTTP server on loopback, for the services of this folder that speak JSON."""
+"""HTTP server on loopback for the JSON services of the local cloud."""
 
 import json
 import threading
@@ -10,7 +10,7 @@ LOOPBACK = "127.0.0.1"
 
 
 class LoopbackServer(ThreadingHTTPServer):
-    """Listens on a port of loopback (0: any free one) as soon as it is made."""
+    """Listens on a loopback port (0 means any free port)."""
 
     daemon_threads = True
 
@@ -18,48 +18,48 @@ class LoopbackServer(ThreadingHTTPServer):
         super().__init__((LOOPBACK, port), handler)
 
     def server_bind(self) -> None:
-        """Bind without asking the name service for this machine's name, which can take seconds."""
+        """Bind without the name lookup of the base class, which can take seconds."""
         TCPServer.server_bind(self)
         self.server_name, self.server_port = LOOPBACK, self.server_address[1]
 
     @property
     def address(self) -> str:
-        """`127.0.0.1:<port>`"""
+        """The address: `127.0.0.1:<port>`."""
         return f"{LOOPBACK}:{self.server_port}"
 
     def start(self) -> None:
-        """Serve in a thread of its own until `close`."""
-        # Half a second between looks at the stop flag would be half a second at every stop.
+        """Serve in a separate thread until `close`."""
+        # The default interval of 0.5 s would delay every stop by up to 0.5 s.
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop the server."""
         self.shutdown()
         self.server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing: a client that went away is no news here."""
+        """Do not log client disconnects."""
 
 
 class LoopbackHandler(BaseHTTPRequestHandler):
-    """Answers JSON, each response in one send and without Nagle's delay.
+    """Sends JSON responses, each in one packet and without Nagle's algorithm.
 
-    Headers and body in two sends meet the peer's delayed acknowledgement: 40 ms or more a request.
+    With two packets, the client's delayed acknowledgement would add at least 40 ms per request.
     """
 
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
-    wbufsize = -1  # Buffered: the base class flushes after each request.
+    wbufsize = -1  # Buffered. The base class flushes after each request.
 
     def read_body(self) -> bytes:
-        """The body of the request."""
+        """Read the body of the request."""
         return self.rfile.read(int(self.headers.get("Content-Length") or 0))
 
     def respond(self, status: int, body: Any, headers: dict[str, str] | None = None) -> None:
-        """Answer with JSON; bytes are taken to be JSON already."""
+        """Send a JSON response. A body of bytes is sent unchanged."""
         payload = body if isinstance(body, bytes) else json.dumps(body).encode()
         self.send_response(status)
-        # Nothing more: the runtime client takes other values for "not JSON".
+        # Without a charset, because the runtime client then does not recognise JSON.
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(payload)))
         for name, value in (headers or {}).items():
@@ -69,4 +69,4 @@ class LoopbackHandler(BaseHTTPRequestHandler):
             self.wfile.write(payload)
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Nothing: whoever asks knows what it got."""
+        """Do not log requests."""

@@ -1,4 +1,4 @@
-"""Starts, stops and restarts other programs."""
+"""Start, stop and restart other programs."""
 
 import os
 import signal
@@ -20,15 +20,14 @@ Process = subprocess.Popen[bytes]
 
 
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Log) -> Process:
-    """Start a Python program that dies with this one.
+    """Start a Python program that ends with this process.
 
-    Call it only from a thread that lives as long as the program should: on Linux the program is
-    tied to the thread that started it.
+    On Linux, the program also ends with the thread that calls this function.
 
     Args:
         command: arguments of the Python interpreter, such as `-m gunicorn`.
-        environment: all of its environment.
-        log: takes what it prints.
+        environment: the whole environment of the program.
+        log: the log of its output.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     with log.open() as output:
@@ -39,32 +38,32 @@ def spawn(command: Sequence[str], environment: Mapping[str, str], log: Log) -> P
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            # Ctrl-C reaches the whole foreground group: only the supervisor should hear it.
+            # Ctrl-C is sent to the foreground process group. Only the supervisor should receive it.
             start_new_session=True,
         )
 
 
 def stop(process: Process, grace_seconds: float = 0) -> None:
-    """End a program and whatever it started: by SIGTERM, then by SIGKILL."""
+    """Stop a program and its child processes with SIGTERM, then SIGKILL."""
     if grace_seconds and process.poll() is None:
         process.terminate()
         with suppress(subprocess.TimeoutExpired):
             process.wait(grace_seconds)
-    # Its group, not only itself: gunicorn killed leaves its workers for a second.
+    # Kill the process group, because gunicorn workers outlive a killed master by about a second.
     with suppress(ProcessLookupError, PermissionError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 def listens(port: int) -> bool:
-    """Whether a program listens on a port of loopback."""
+    """Return True if a program listens on a loopback port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def describe_exit(returncode: int) -> str:
-    """`was killed by SIGKILL`, or `ended with code 1`."""
+    """Return a text such as `was killed by SIGKILL` or `ended with code 1`."""
     if returncode >= 0:
         return f"ended with code {returncode}"
     try:
@@ -75,32 +74,32 @@ def describe_exit(returncode: int) -> str:
 
 @dataclass
 class Backoff:
-    """How long to wait before starting again what keeps ending: twice as long each time."""
+    """Delays between restarts, doubled after each failure."""
 
     first_seconds: float = 0.5
-    longest_seconds: float = 30.0
-    # Whoever ran this long has started well; its end is a new trouble.
+    max_seconds: float = 30.0
+    # After a run of this length, the delays begin with the first again.
     healthy_seconds: float = 30.0
     _next_seconds: float = field(default=0.0, init=False)
 
     def after(self, ran_seconds: float) -> float:
-        """Seconds to wait after a run of this length."""
+        """Return the seconds to wait after a run of this length."""
         if ran_seconds >= self.healthy_seconds:
             self._next_seconds = 0.0
         wait = self._next_seconds or self.first_seconds
-        self._next_seconds = min(2 * wait, self.longest_seconds)
+        self._next_seconds = min(2 * wait, self.max_seconds)
         return wait
 
 
 class Service:
-    """A program that should always run.
+    """A program that is restarted when it ends.
 
     Args:
-        name: how the console calls it.
+        name: its name on the console.
         command: arguments of the Python interpreter.
-        environment: all of its environment.
-        log: takes what it prints.
-        grace_seconds: how long it may take to end after SIGTERM.
+        environment: the whole environment of the program.
+        log: the log of its output.
+        grace_seconds: the time between SIGTERM and SIGKILL.
     """
 
     def __init__(
@@ -122,18 +121,18 @@ class Service:
         self._restart_at: float | None = None
 
     def start(self) -> None:
-        """Start it, from the thread that will stop it."""
+        """Start the program. Call this from the thread that will stop it."""
         self._process = spawn(self._command, self._environment, self.log)
         self._started_at = time.monotonic()
         self._restart_at = None
 
     @property
     def has_ended(self) -> bool:
-        """Whether it was started and is gone."""
+        """True if the program was started and has ended."""
         return self._process is not None and self._process.poll() is not None
 
     def keep_running(self) -> str | None:
-        """Start it again, in time, if it ended. Returns a line to print when it has just ended."""
+        """Restart the program after a delay if it ended. Return a message at its end."""
         if self._process is None or self._process.poll() is None:
             return None
         now = time.monotonic()
@@ -141,13 +140,13 @@ class Service:
             stop(self._process)
             wait = self._backoff.after(now - self._started_at)
             self._restart_at = now + wait
-            return f"{describe_exit(self._process.returncode)}; starting it again in {wait:g} s"
+            return f"{describe_exit(self._process.returncode)}; restarting in {wait:g} s"
         if now >= self._restart_at:
             self.start()
         return None
 
     def stop(self) -> None:
-        """End it for good."""
+        """Stop the program."""
         if self._process is not None:
             stop(self._process, self._grace_seconds)
             self._process = None

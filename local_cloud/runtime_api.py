@@ -1,4 +1,4 @@
-"""The Runtime API: how Lambda hands events to a process, and takes its answers.
+"""The Lambda Runtime API, which sends events to a process and receives its responses.
 
 https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 """
@@ -17,31 +17,31 @@ _INVOCATION = re.compile(rf"{_VERSION}/invocation/([^/]+)/(response|error)")
 
 @dataclass(frozen=True)
 class Invocation:
-    """One event on its way to a function."""
+    """One event for a function."""
 
     request_id: str
     event: Any
     function_arn: str
-    deadline_ms: int  # Since the epoch.
+    deadline_ms: int  # Unix time.
     trace_id: str
 
 
 @dataclass(frozen=True)
-class Started:
-    """The process has loaded its handler and asks for its first event."""
+class Ready:
+    """The process has loaded its handler and requests its first event."""
 
 
 @dataclass(frozen=True)
-class Answered:
-    """The handler returned."""
+class Response:
+    """The handler returned a result."""
 
     request_id: str
-    response: Any
+    body: Any
 
 
 @dataclass(frozen=True)
-class Failed:
-    """The handler raised, or, without a request id, could not be loaded."""
+class ErrorReport:
+    """The handler raised an exception, or could not be loaded (without a request id)."""
 
     request_id: str | None
     error_type: str
@@ -49,14 +49,14 @@ class Failed:
     stack_trace: tuple[str, ...]
 
 
-Report = Started | Answered | Failed
+Report = Ready | Response | ErrorReport
 
 
 class RuntimeAPI(LoopbackServer):
     """The Runtime API of one process.
 
-    Each process gets its own, because the open request of one that died would take the next event
-    with it.
+    Processes do not share a server, because the open request of a dead process would receive the
+    next event.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class RuntimeAPI(LoopbackServer):
         self.is_started = False
 
     def close(self) -> None:
-        """Stop serving, and let go of a request that waits for an event."""
+        """Stop the server and end a request that waits for an event."""
         self.invocations.put(None)
         super().close()
 
@@ -80,7 +80,7 @@ class _RuntimeAPIHandler(LoopbackHandler):
             return
         if not self.server.is_started:
             self.server.is_started = True
-            self.server.reports.put(Started())
+            self.server.reports.put(Ready())
         invocation = self.server.invocations.get()
         if invocation is None:
             self.close_connection = True
@@ -100,11 +100,11 @@ class _RuntimeAPIHandler(LoopbackHandler):
         body = self.read_body()
         invocation = _INVOCATION.fullmatch(self.path)
         if invocation is not None and invocation[2] == "response":
-            self.server.reports.put(Answered(invocation[1], _json(body)))
+            self.server.reports.put(Response(invocation[1], _json(body)))
         elif invocation is not None:
-            self.server.reports.put(_failed(invocation[1], _json(body)))
+            self.server.reports.put(_error_report(invocation[1], _json(body)))
         elif self.path == f"{_VERSION}/init/error":
-            self.server.reports.put(_failed(None, _json(body)))
+            self.server.reports.put(_error_report(None, _json(body)))
         else:
             self.respond(404, {"errorMessage": "no such path", "errorType": "InvalidPath"})
             return
@@ -118,9 +118,9 @@ def _json(body: bytes) -> Any:
         return body.decode(errors="replace")
 
 
-def _failed(request_id: str | None, error: Any) -> Failed:
+def _error_report(request_id: str | None, error: Any) -> ErrorReport:
     fields = error if isinstance(error, dict) else {"errorMessage": str(error)}
-    return Failed(
+    return ErrorReport(
         request_id,
         str(fields.get("errorType") or "Unknown"),
         str(fields.get("errorMessage") or ""),

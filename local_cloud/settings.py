@@ -1,6 +1,6 @@
-"""What a local run is told, and what it tells the programs it starts.
+"""Settings of a local run, and the environments of the programs it starts.
 
-Only this module reads the environment.
+Only this module reads environment variables.
 """
 
 import os
@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
@@ -23,29 +23,31 @@ EMULATOR_NOTICE = (
     "set GEMINI_API_KEY to use Gemini."
 )
 
-# What any program needs of the machine it runs on. A function gets nothing else from the shell.
+# Variables of the machine that every program needs. A function receives no others from the shell.
 _MACHINE_VARIABLES = (
     "PATH", "HOME", "USER", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR", "VIRTUAL_ENV",
     "LD_LIBRARY_PATH",
     "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
-# Only a deployed function has secrets in Secrets Manager.
+# Only the deployed system has secrets in Secrets Manager.
 _SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN", "FLASK_SECRET_ARN")
-# Whoever loads this machine with requests is its owner, so nobody is told to wait.
+# Rate limits are off by default, because all clients of a local run belong to its user.
 _LIMITS = ("UPLOADS_PER_MINUTE", "CHANGES_PER_MINUTE", "READS_PER_MINUTE")
 _DATABASE_PARTS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
 
 
 class SettingError(Exception):
-    """A variable has a value that cannot be used; the message says which and why."""
+    """A variable has an invalid value. The message names the variable and the reason."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A local run, told by the environment and by `.env`."""
+    """The settings of a local run, from the environment and `.env`."""
 
-    environment: Mapping[str, str] = field(repr=False)  # The environment over `.env`.
+    environment: Mapping[str, str] = field(
+        repr=False
+    )  # The environment takes precedence over `.env`.
     host: str
     port: int
     state_dir: Path
@@ -53,14 +55,14 @@ class Settings:
     retry_seconds: int
     function_timeout_seconds: int | None
     aws_port: int
-    emulator_port: int | None  # None: Gemini itself writes the captions.
+    emulator_port: int | None  # None means that captions come from Gemini.
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Self:
         """Read the environment and the `.env` of a folder (default: the working directory).
 
         Raises:
-            SettingError: a value cannot be used.
+            SettingError: a value is invalid.
         """
         folder = folder or Path.cwd()
         dot_env = {k: v for k, v in dotenv_values(folder / ".env").items() if v is not None}
@@ -82,38 +84,38 @@ class Settings:
 
     @property
     def image_bucket(self) -> str:
-        """The bucket of the originals."""
+        """The name of the bucket of originals."""
         return self.environment.get("S3_IMAGE_BUCKET") or "image-annotation-originals"
 
     @property
     def thumbnail_bucket(self) -> str:
-        """The bucket of the thumbnails."""
+        """The name of the bucket of thumbnails."""
         return self.environment.get("S3_THUMBNAIL_BUCKET") or "image-annotation-thumbnails"
 
     @property
     def url(self) -> str:
-        """Where a browser on this machine finds the application."""
+        """The URL of the application on this machine."""
         host = LOOPBACK if self.host in ("0.0.0.0", "::", "") else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
     def aws_url(self) -> str:
-        """Where the local AWS listens."""
+        """The URL of the local AWS."""
         return f"http://{LOOPBACK}:{self.aws_port}"
 
     @property
     def database(self) -> str:
-        """Where the database is, without a password."""
+        """The location of the database, without a password."""
         url = self._database_environment().get("DATABASE_URL")
         if url is None:
             return f"{self.environment.get('DB_NAME', '')} at {self.environment['DB_HOST']}"
         parts = urlsplit(url)
         if parts.scheme.startswith("sqlite"):
             return parts.path.removeprefix("/")
-        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2], query=""))
+        return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
     def web_environment(self, flask_secret_key: str) -> dict[str, str]:
-        """The whole environment of the web application."""
+        """Return the whole environment of the web application."""
         inherited = self._without_cloud(self.environment)
         for name in ("GEMINI_API_KEY", *_SECRET_ARNS, *_DATABASE_PARTS):
             inherited.pop(name, None)
@@ -131,12 +133,13 @@ class Settings:
         }
 
     def function_environment(self, function: Function) -> dict[str, str]:
-        """The whole environment of a function: what its template names, and the machine's own.
+        """Return the whole environment of a function.
 
-        A value is the environment's, else that of the local cloud, else the parameter's default.
+        It has the variables of the template and of the machine. A value comes from the environment,
+        else from the local cloud, else from the default of the template.
         """
         local = {**self._local_values(), **self._gemini_environment()}
-        told = {
+        declared = {
             name: self.environment.get(name) or local.get(name) or function.environment.get(name)
             for name in function.variables.difference(_SECRET_ARNS, _DATABASE_PARTS)
         }
@@ -145,29 +148,29 @@ class Settings:
             addresses |= self._gemini_environment()
         return {
             **self.machine_environment(),
-            **{name: value for name, value in told.items() if value is not None},
+            **{name: value for name, value in declared.items() if value is not None},
             **addresses,
             "PYTHONUNBUFFERED": "1",
         }
 
     def timeout_seconds(self, function: Function) -> int:
-        """How long a function may run: the template's time, or a shorter one that was asked for."""
+        """Return the time-out of the template, or the configured one if that is shorter."""
         return min(
             function.timeout_seconds, self.function_timeout_seconds or function.timeout_seconds
         )
 
     def machine_environment(self) -> dict[str, str]:
-        """What any program needs: the machine's own variables, and the way to the local AWS."""
+        """Return the variables of the machine and the address of the local AWS."""
         machine = {n: self.environment[n] for n in _MACHINE_VARIABLES if n in self.environment}
         return {**machine, **self._aws_environment()}
 
     def aws_server_environment(self, temporary_folder: Path) -> dict[str, str]:
-        """The whole environment of the local AWS."""
+        """Return the whole environment of the local AWS."""
         return {
             **self.machine_environment(),
-            # A page from elsewhere has no business here.
+            # Do not allow requests from pages of other sites.
             "MOTO_DISABLE_GLOBAL_CORS": "true",
-            # Larger objects wait in files rather than in memory.
+            # Keep larger objects in files instead of memory.
             "MOTO_S3_DEFAULT_KEY_BUFFER_SIZE": str(64 * 1024),
             "TMPDIR": str(temporary_folder),
         }
@@ -188,7 +191,8 @@ class Settings:
             "GEMINI_API_KEY": "local",
             "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.emulator_port}",
             "GEMINI_MODEL_NAME": EMULATOR_MODEL,
-            "CAPTION_LANGUAGE": "English",  # It knows no other, and others would be refused.
+            # The emulator writes English, and the function would reject it as another language.
+            "CAPTION_LANGUAGE": "English",
         }
 
     def _database_environment(self) -> dict[str, str]:
@@ -199,7 +203,7 @@ class Settings:
         return {"DATABASE_URL": f"sqlite:///{self.state_dir / 'images.sqlite3'}"}
 
     def _aws_environment(self) -> dict[str, str]:
-        """Keys and addresses that can only reach the local AWS, never a real account."""
+        """Return credentials and addresses that can reach only the local AWS."""
         no_proxy = self.environment.get("no_proxy") or self.environment.get("NO_PROXY") or ""
         no_proxy = ",".join(filter(None, [no_proxy, LOOPBACK, "localhost"]))
         return {
@@ -209,7 +213,7 @@ class Settings:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Files that could name another account or address.
+            # These files could contain another account or address.
             "AWS_CONFIG_FILE": os.devnull,
             "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
             "NO_PROXY": no_proxy,
@@ -221,15 +225,15 @@ class Settings:
         return {n: v for n, v in environment.items() if not n.startswith(("AWS_", "BOTO_"))}
 
 
-def become_local(settings: Settings) -> None:
-    """Have the AWS clients of this very process reach the local AWS only."""
+def use_local_aws(settings: Settings) -> None:
+    """Let the AWS clients of this process reach only the local AWS."""
     for name in [name for name in os.environ if name.startswith(("AWS_", "BOTO_"))]:
         del os.environ[name]
     os.environ.update(settings.machine_environment())
 
 
 def free_port() -> int:
-    """A port of loopback nobody listens on."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
@@ -237,9 +241,9 @@ def free_port() -> int:
 
 
 def _number(
-    environment: Mapping[str, str], name: str, default: int, least: int, greatest: int
+    environment: Mapping[str, str], name: str, default: int, minimum: int, maximum: int
 ) -> int:
     text = environment.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or not least <= int(text) <= greatest:
-        raise SettingError(f"{name} must be a number from {least} to {greatest}, not “{text}”.")
+    if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
+        raise SettingError(f"{name} must be a number from {minimum} to {maximum}, not “{text}”.")
     return int(text)

@@ -1,4 +1,4 @@
-"""The folder in which a local run keeps what outlives it."""
+"""The folder with the permanent data of local runs."""
 
 import fcntl
 import os
@@ -9,15 +9,15 @@ from local_cloud.logs import Log
 
 
 class StateFolderInUseError(Exception):
-    """Another local run works on the folder."""
+    """Another local run uses the folder."""
 
 
 class StateFolderUnusableError(Exception):
-    """Nothing can be written there; the message says why."""
+    """The folder is not writable. The message has the reason."""
 
 
 class StateFolder:
-    """Database, objects, logs and the key of the sessions; held by one local run at a time."""
+    """Database, objects, logs and session key. Only one local run can use it at a time."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -26,18 +26,21 @@ class StateFolder:
         self._lock: int | None = None
 
     def claim(self) -> None:
-        """Make the folder, and hold it until this program ends.
+        """Create the folder and lock it until this process ends.
 
         Raises:
-            StateFolderInUseError: another local run holds it.
-            StateFolderUnusableError: it cannot be made, or not be written to.
+            StateFolderInUseError: another local run uses it.
+            StateFolderUnusableError: it cannot be created or is not writable.
         """
         try:
             for folder in (self.path, self.path / "logs", self.temporary):
                 folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            reason = f"Cannot keep images and rows in {self.path}: {error.strerror}."
+            reason = (
+                f"Cannot write to {self.path}: {error.strerror}. Set LOCAL_STATE_DIR to a writable "
+                "folder."
+            )
             raise StateFolderUnusableError(reason) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -47,29 +50,29 @@ class StateFolder:
         self._lock = lock
 
     def release(self) -> None:
-        """Let another local run have it."""
+        """Release the lock."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
     def log(self, name: str) -> Log:
-        """The log of one part, such as `logs/web.log`."""
+        """Return the log of one program, such as `logs/web.log`."""
         return self._logs.setdefault(name, Log(self.path / "logs" / f"{name}.log"))
 
     def trim_logs(self) -> None:
-        """Bound the logs that were handed out."""
+        """Limit the size of all logs."""
         for log in list(self._logs.values()):
             log.trim()
 
     def flask_secret_key(self) -> str:
-        """The key that signs sessions: made once, then kept, so that a restart signs nobody out."""
+        """Return the key that signs cookies. It is created once, so cookies survive a restart."""
         path = self.path / "flask_secret_key"
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
             if key := path.read_text(encoding="ascii").strip():
                 return key
-            descriptor = os.open(path, os.O_WRONLY)  # Left empty by a crash.
+            descriptor = os.open(path, os.O_WRONLY)  # A crash left the file empty.
         key = secrets.token_hex(32)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(key)

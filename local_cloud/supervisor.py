@@ -1,7 +1,7 @@
-"""Starts everything in order, keeps it running, and stops all of it.
+"""Start all programs in order, restart them when they end, and stop them.
 
-AWS and the migration start side by side; the web application follows when both are ready, so that
-nobody can upload what no function would hear of.
+The local AWS and the migration start at the same time. The web application starts when both are
+ready, so that no upload loses its event.
 """
 
 import http.client
@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 
 from local_cloud import processes
@@ -17,11 +18,11 @@ from local_cloud.console import Console
 from local_cloud.event_queue import EventQueue
 from local_cloud.function_host import (
     CLAIM_MARGIN_SECONDS,
-    Clock,
     FunctionHost,
+    ProcessStarter,
     QueueReader,
     RetryPolicy,
-    Starter,
+    Scheduler,
     invoke_once,
 )
 from local_cloud.function_process import Failure, FunctionProcess, Outcome
@@ -34,30 +35,30 @@ from local_cloud.wiring import Queue, Wiring
 
 MIGRATE_FUNCTION = "MigrateFunction"
 
-# A queue hides a message this much longer than its function may run, so that nobody else gets it.
+# A queue hides a message this much longer than the time-out, so that it is not delivered twice.
 VISIBILITY_MARGIN_SECONDS = 30
 
 _START_SECONDS = 90
-_LOOK_SECONDS = 0.1
+_POLL_SECONDS = 0.1
 _TRIM_SECONDS = 10
 _GRACE_SECONDS = 4
 
 
 class StartError(Exception):
-    """Something did not start; the message is for the person who wanted it to."""
+    """A program did not start. The message has the reason."""
 
 
 class StoppedError(Exception):
-    """The person asked for an end before everything had started."""
+    """The user stopped the run before everything had started."""
 
 
 class Supervisor:
     """One local run, from start to end.
 
     Args:
-        settings: what was asked for.
-        folder: where its state is; already claimed.
-        console: what the person reads.
+        settings: the settings of the run.
+        folder: the claimed folder with its data.
+        console: the terminal output.
     """
 
     def __init__(self, settings: Settings, folder: StateFolder, console: Console) -> None:
@@ -72,9 +73,9 @@ class Supervisor:
             }
         )
         self._functions = self._template.functions
-        self._wiring = wiring_of(self._template, settings)
+        self._wiring = build_wiring(self._template, settings)
         self._host = FunctionHost(console)
-        self._clocks: list[Clock] = []
+        self._schedulers: list[Scheduler] = []
         self._aws = self._aws_service()
         self._web = Service(
             "web",
@@ -97,14 +98,14 @@ class Supervisor:
             self._platform.append(emulator)
 
     def request_stop(self) -> None:
-        """Have `run` end. May be called from a signal handler."""
+        """Let `run` end. A signal handler may call this."""
         self._stopping.set()
 
     def run(self) -> None:
-        """Start everything, keep it running until asked to stop, stop everything.
+        """Start all programs, run them until `request_stop`, then stop them.
 
         Raises:
-            StartError: something did not start; whatever had is stopped again.
+            StartError: a program did not start; the others are stopped.
         """
         try:
             self._start()
@@ -115,33 +116,36 @@ class Supervisor:
             self._stop()
 
     def _start(self) -> None:
-        migration = _InThread(self._migrate)
+        migration: Future[Outcome] = Future()
+        threading.Thread(target=self._migrate, args=(migration,), daemon=True).start()
         for service in self._platform:
             service.start()
         migration_seconds = _START_SECONDS + self._functions[MIGRATE_FUNCTION].timeout_seconds
-        self._wait_for(migration.is_done, "the migration", seconds=migration_seconds)
+        self._wait_for(migration.done, "the migration", seconds=migration_seconds)
         outcome = migration.result()
         if isinstance(outcome, Failure):
             reason = f"{outcome.error_type}: {outcome.error_message}"
-            raise StartError(f"The database could not be migrated: {reason}")
+            raise StartError(
+                f"The database could not be migrated: {reason}. Fix the cause and start again."
+            )
         self._wait_for(self._aws_listens, "the local AWS", self._aws)
 
         self._web.start()
         self._wait_for(self._web_answers, "the web application", self._web)
-        # Only now: on a small machine the functions' imports would keep a person waiting.
+        # Start the functions last, because their imports would delay the first page.
         self._start_functions()
-        self._start_clocks()
+        self._start_schedulers()
         self._print_welcome()
 
     def _keep_running(self) -> None:
         trimmed_at = time.monotonic()
-        while not self._stopping.wait(_LOOK_SECONDS):
+        while not self._stopping.wait(_POLL_SECONDS):
             for service in (self._web, *self._platform):
-                if news := service.keep_running():
-                    self._console.event(service.name, news, "bad")
+                if message := service.keep_running():
+                    self._console.print_event(service.name, message, "error")
                     if service is self._aws:
-                        for clock in self._clocks:
-                            clock.note_empty_queues()
+                        for scheduler in self._schedulers:
+                            scheduler.record_queue_loss()
             if time.monotonic() - trimmed_at > _TRIM_SECONDS:
                 self._folder.trim_logs()
                 trimmed_at = time.monotonic()
@@ -152,9 +156,12 @@ class Supervisor:
         for service in self._platform:
             service.stop()
 
-    def _migrate(self) -> Outcome:
-        process = self._function_process(self._functions[MIGRATE_FUNCTION])
-        return invoke_once(process, {"action": "migrate"})
+    def _migrate(self, migration: Future[Outcome]) -> None:
+        try:
+            process = self._function_process(self._functions[MIGRATE_FUNCTION])
+            migration.set_result(invoke_once(process, {"action": "migrate"}))
+        except BaseException as error:
+            migration.set_exception(error)
 
     def _start_functions(self) -> None:
         for logical_id, queue in self._wiring.queues.items():
@@ -162,22 +169,24 @@ class Supervisor:
             function = replace(function, timeout_seconds=self._settings.timeout_seconds(function))
             events = EventQueue(queue.name, self._settings.aws_url)
             policy = RetryPolicy(queue.max_attempts, self._settings.retry_seconds)
-            starter = Starter(function.name, self._console)
+            starter = ProcessStarter(function.name, self._console)
             for _ in range(self._settings.processes_per_function):
                 process = self._function_process(function)
                 self._host.start(QueueReader(process, events, policy, starter, self._console))
 
-    def _start_clocks(self) -> None:
+    def _start_schedulers(self) -> None:
         longest_claim_seconds = CLAIM_MARGIN_SECONDS + max(
             self._settings.timeout_seconds(self._functions[i]) for i in self._wiring.queues
         )
         for schedule in self._template.schedules():
             function = self._functions[schedule.function_id]
             process = self._function_process(function)
-            starter = Starter(function.name, self._console)
-            clock = Clock(process, schedule, REGION, longest_claim_seconds, starter, self._console)
-            self._clocks.append(clock)
-            self._host.start(clock)
+            starter = ProcessStarter(function.name, self._console)
+            scheduler = Scheduler(
+                process, schedule, REGION, longest_claim_seconds, starter, self._console
+            )
+            self._schedulers.append(scheduler)
+            self._host.start(scheduler)
 
     def _aws_service(self) -> Service:
         arguments = ["--port", str(self._settings.aws_port)]
@@ -196,28 +205,28 @@ class Supervisor:
     def _wait_for(
         self,
         is_ready: Callable[[], bool],
-        what: str,
+        name: str,
         service: Service | None = None,
         seconds: int = _START_SECONDS,
     ) -> None:
-        """Wait until something is ready.
+        """Wait until a program is ready.
 
         Raises:
-            StartError: it ended, or took too long.
-            StoppedError: the person does not want to wait.
+            StartError: the program ended or took too long.
+            StoppedError: the user stopped the run.
         """
         ends_at = time.monotonic() + seconds
         while not is_ready():
-            if self._stopping.wait(_LOOK_SECONDS / 2):
+            if self._stopping.wait(_POLL_SECONDS / 2):
                 raise StoppedError
             if service is not None and service.has_ended:
                 raise StartError(
-                    f"{what.capitalize()} did not start. The end of {service.log.path}:\n"
+                    f"{name.capitalize()} did not start. The end of {service.log.path}:\n"
                     f"{service.log.tail()}"
                 )
             if time.monotonic() > ends_at:
-                where = f" See {service.log.path}." if service is not None else ""
-                raise StartError(f"{what.capitalize()} did not start in {seconds} s.{where}")
+                hint = f" See {service.log.path}." if service is not None else " Start again."
+                raise StartError(f"{name.capitalize()} did not start in {seconds} s.{hint}")
 
     def _aws_listens(self) -> bool:
         return processes.listens(self._settings.aws_port)
@@ -240,24 +249,24 @@ class Supervisor:
             model = settings.function_environment(self._functions["AnnotationFunction"])
             captions = f"Gemini, {model['GEMINI_MODEL_NAME']}"
         queued = [self._functions[i].name for i in self._wiring.queues]
-        clocks = [
+        schedules = [
             f"{self._functions[s.function_id].name} every {s.every_seconds} s"
             for s in self._template.schedules()
         ]
         processes = f"{' and '.join(queued)} ({settings.processes_per_function} processes each)"
         self._console.print(
             f"\nThe Image Annotation System runs at {settings.url}\n\n"
-            f"  AWS        {settings.aws_url} (S3, EventBridge and SQS of this machine)\n"
+            f"  AWS        {settings.aws_url} (local S3, EventBridge and SQS)\n"
             f"  database   {settings.database}\n"
             f"  captions   {captions}\n"
-            f"  functions  {', '.join([processes, *clocks])}\n"
+            f"  functions  {', '.join([processes, *schedules])}\n"
             f"  state      {self._folder.path} (logs in logs/)\n\n"
-            "Ctrl-C stops all of it.\n"
+            "Press Ctrl-C to stop.\n"
         )
 
 
-def wiring_of(template: Template, settings: Settings) -> Wiring:
-    """What to make of AWS, so that events reach the functions as the template has it."""
+def build_wiring(template: Template, settings: Settings) -> Wiring:
+    """Return the buckets, queues and rules that the template needs."""
     queues = {}
     for logical_id in sorted({rule.function_id for rule in template.event_rules()}):
         function = template.functions[logical_id]
@@ -271,31 +280,5 @@ def wiring_of(template: Template, settings: Settings) -> Wiring:
     return Wiring(*buckets, queues, template.event_rules())
 
 
-class _InThread:
-    """A call that runs in a thread of its own."""
-
-    def __init__(self, call: Callable[[], Outcome]) -> None:
-        self._call = call
-        self._outcome: Outcome | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def is_done(self) -> bool:
-        return not self._thread.is_alive()
-
-    def result(self) -> Outcome:
-        if self._error is not None:
-            raise self._error
-        assert self._outcome is not None
-        return self._outcome
-
-    def _run(self) -> None:
-        try:
-            self._outcome = self._call()
-        except BaseException as error:
-            self._error = error
-
-
-# A proxy of the environment has no business between two programs of this machine.
+# Requests to this machine must not go through a proxy.
 _DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))

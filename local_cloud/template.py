@@ -1,8 +1,7 @@
-"""What the deployed system runs, read from the functions' own template.
+"""Read functions, event rules and schedules from the template of the functions' stack.
 
-The handlers, time-outs, memory, environment, event patterns and the schedule of a local run are
-those of `deployment/03-lambda-stack.yaml`, so that a mistake there shows on the developer's
-machine.
+A local run has the handlers, time-outs, memory limits, variables, event patterns and the schedule
+of `deployment/03-lambda-stack.yaml`, so that errors there appear on the developer's machine.
 """
 
 import re
@@ -20,29 +19,29 @@ _SECONDS = {"minute": 60, "hour": 3600, "day": 86400}
 
 
 class UnresolvedError(LookupError):
-    """A value of the template depends on what only a deployed stack has."""
+    """A value of the template is known only in a deployed stack."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function as the template describes it."""
+    """One function of the template."""
 
     logical_id: str
     handler: str  # package.module.function
     timeout_seconds: int
     memory_megabytes: int
-    environment: Mapping[str, str]  # What can be known without a deployed stack; see `variables`.
-    variables: frozenset[str]  # The names of all its variables.
+    environment: Mapping[str, str]  # Only the values that are known without a deployed stack.
+    variables: frozenset[str]  # The names of all variables.
 
     @property
     def name(self) -> str:
-        """`AnnotationFunction` is called `annotation` on the console and in the logs."""
+        """The short name for console and logs: `annotation` for `AnnotationFunction`."""
         return self.logical_id.removesuffix("Function").lower()
 
 
 @dataclass(frozen=True)
 class EventRule:
-    """Events that match the pattern wake the function."""
+    """A rule that invokes a function for matching events."""
 
     name: str
     event_pattern: Mapping[str, Any]
@@ -51,7 +50,7 @@ class EventRule:
 
 @dataclass(frozen=True)
 class Schedule:
-    """The function is woken every so many seconds."""
+    """A rule that invokes a function at a fixed interval."""
 
     name: str
     every_seconds: int
@@ -59,12 +58,12 @@ class Schedule:
 
 
 class Template:
-    """A CloudFormation template as a local run sees it: its parameters have their defaults.
+    """A CloudFormation template whose parameters have their defaults.
 
     Args:
-        document: the template, its short tags (`!Ref`, `!Sub`, …) as their long forms.
-        imports: what other stacks would export, as `ImageBucketName`, without the environment
-            that begins the exported name.
+        document: the template, with long forms instead of short tags (`!Ref`, `!Sub`, …).
+        imports: values that other stacks export. A name such as `ImageBucketName` has no
+            environment prefix.
     """
 
     def __init__(self, document: Mapping[str, Any], imports: Mapping[str, str]) -> None:
@@ -83,14 +82,14 @@ class Template:
 
     @cached_property
     def functions(self) -> dict[str, Function]:
-        """The functions by their logical id."""
+        """The functions by logical id."""
         return {
             logical_id: self._function(logical_id, properties)
             for logical_id, properties in self._properties("AWS::Lambda::Function")
         }
 
     def event_rules(self) -> list[EventRule]:
-        """The rules that match events, one for each of their targets."""
+        """Return the event rules, one per target."""
         return [
             EventRule(name, self.resolve(properties["EventPattern"]), _function_id(target))
             for name, properties in self._properties("AWS::Events::Rule")
@@ -99,7 +98,7 @@ class Template:
         ]
 
     def schedules(self) -> list[Schedule]:
-        """The rules that fire by the clock, one for each of their targets."""
+        """Return the scheduled rules, one per target."""
         return [
             Schedule(name, _every_seconds(properties["ScheduleExpression"]), _function_id(target))
             for name, properties in self._properties("AWS::Events::Rule")
@@ -108,10 +107,10 @@ class Template:
         ]
 
     def resolve(self, value: Any) -> Any:
-        """Replace references to parameters and to other stacks by their values.
+        """Replace references to parameters and other stacks with their values.
 
         Raises:
-            UnresolvedError: a part of it is known only to a deployed stack.
+            UnresolvedError: a part of the value is known only in a deployed stack.
         """
         match value:
             case {"Ref": name}:
@@ -173,13 +172,13 @@ def _function_id(target: Mapping[str, Any]) -> str:
 
 
 def _every_seconds(expression: str) -> int:
-    """`rate(1 minute)` is 60."""
+    """Return the seconds of a rate expression: 60 for `rate(1 minute)`."""
     found = re.fullmatch(r"rate\((\d+) (minute|hour|day)s?\)", expression)
     if found is None:
-        raise ValueError(f"a local run knows only rate(…) schedules, not {expression}")
+        raise ValueError(f"a local run supports only rate(…) schedules, not {expression}")
     return int(found[1]) * _SECONDS[found[2]]
 
 
 def _text(value: Any) -> str:
-    """An environment holds only text; a YAML boolean is CloudFormation's `true` or `false`."""
+    """Convert a value to the text of an environment variable; booleans become `true` or `false`."""
     return str(value).lower() if isinstance(value, bool) else str(value)

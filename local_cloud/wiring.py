@@ -1,4 +1,4 @@
-"""What the deployed stacks make of AWS, made on the local one: buckets, queues and rules."""
+"""Create the queues and rules of the deployed stacks in the local AWS."""
 
 import json
 from collections.abc import Mapping
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sqs import SQSClient
 
-# What functions gave up on, as Lambda's failure destination has it.
+# The queue of failed invocations, like the failure destination of Lambda.
 FAILED_INVOCATIONS = "failed-invocations"
 _FAILED_INVOCATIONS_RETENTION_SECONDS = 14 * 86400
 
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue of a function's events, in place of the one inside Lambda."""
+    """The queue of a function's events. It replaces the internal queue of Lambda."""
 
     name: str
     visibility_seconds: int
@@ -28,20 +28,20 @@ class Queue:
 
 @dataclass(frozen=True)
 class Wiring:
-    """The buckets, and the way of an event from a bucket into a queue."""
+    """The buckets, and the queues and rules that events of a bucket pass."""
 
     image_bucket: str
     thumbnail_bucket: str
-    queues: Mapping[str, Queue]  # By the logical id of the function.
+    queues: Mapping[str, Queue]  # By logical id of the function.
     rules: list[EventRule]
 
     def to_json(self) -> str:
-        """As text, for another process."""
+        """Return the wiring as JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Wiring":
-        """The opposite of `to_json`."""
+        """Create a wiring from the result of `to_json`."""
         fields: dict[str, Any] = json.loads(text)
         return cls(
             fields["image_bucket"],
@@ -52,9 +52,9 @@ class Wiring:
 
 
 def connect(wiring: Wiring, s3: "S3Client", sqs: "SQSClient", events: "EventBridgeClient") -> None:
-    """Make the queues and the rules, then let the originals' bucket tell of its objects.
+    """Create the queues and rules, then enable the events of the bucket of originals.
 
-    The buckets exist already. Events go to queues: to a function of its own Moto cannot deliver.
+    The buckets must exist. Events go to queues, because Moto cannot invoke these functions.
     """
     sqs.create_queue(
         QueueName=FAILED_INVOCATIONS,
@@ -72,7 +72,7 @@ def connect(wiring: Wiring, s3: "S3Client", sqs: "SQSClient", events: "EventBrid
 
 
 def _create_queue(sqs: "SQSClient", queue: Queue) -> str:
-    """Create a queue, and return its ARN."""
+    """Create a queue and return its ARN."""
     url = sqs.create_queue(
         QueueName=queue.name,
         Attributes={"VisibilityTimeout": str(queue.visibility_seconds)},

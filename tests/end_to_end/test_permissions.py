@@ -17,7 +17,7 @@ from local_cloud import processes
 from local_cloud.function_process import FunctionProcess, Success
 from local_cloud.logs import Log
 from local_cloud.settings import REGION, Settings
-from local_cloud.supervisor import wiring_of
+from local_cloud.supervisor import build_wiring
 from local_cloud.template import Template
 from tests.support import cloudformation, mysql_server
 from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
@@ -170,7 +170,7 @@ def local_aws(tmp_path_factory):
         }
     )
     arguments = ["--port", str(settings.aws_port), "--folder", str(folder)]
-    arguments += ["--wiring", wiring_of(template, settings).to_json()]
+    arguments += ["--wiring", build_wiring(template, settings).to_json()]
     process = processes.spawn(
         ["-m", "local_cloud.aws_server", *arguments],
         settings.aws_server_environment(folder),

@@ -53,7 +53,7 @@ def test_an_image_that_was_given_up_is_completed_once_its_trouble_is_mended(syst
     gemini.script += [error(500, "INTERNAL")] * 100
     (result,) = system.upload(("unlucky.jpg", make_jpeg()))
     failed = system.finished(result["id"])
-    wait_until(lambda: "given up after 3 attempts" in system.output, seconds=20)
+    wait_until(lambda: "failed after 3 attempts" in system.output, seconds=20)
 
     seen = redrive(system, "--dry-run")
     untouched = system.status(result["id"])

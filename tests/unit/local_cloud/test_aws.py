@@ -1,4 +1,4 @@
-"""The local AWS as its clients see it: a real process, over HTTP."""
+"""Send requests to the local AWS, which runs as a separate process."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 from local_cloud import processes
 from local_cloud.logs import Log
 from local_cloud.settings import Settings
-from local_cloud.supervisor import wiring_of
+from local_cloud.supervisor import build_wiring
 from local_cloud.template import Template
 from tests.support.local_system import wait_until
 
@@ -32,7 +32,7 @@ class LocalAWS:
                 "ThumbnailBucketName": self.settings.thumbnail_bucket,
             }
         )
-        self.wiring = wiring_of(template, self.settings)
+        self.wiring = build_wiring(template, self.settings)
         self.start()
 
     def start(self) -> None:
@@ -58,7 +58,7 @@ class LocalAWS:
         )
 
     def events(self, queue: str) -> list[dict]:
-        """The events that wait in a queue, taken from it."""
+        """Receive and delete all events of a queue."""
         sqs = self.client("sqs")
         url = sqs.get_queue_url(QueueName=queue)["QueueUrl"]
         found = []
@@ -88,7 +88,7 @@ def originals(aws):
     return aws.settings.image_bucket
 
 
-def test_an_acknowledged_object_survives_kill_9_without_a_second_event(aws, originals, s3):
+def test_a_stored_object_survives_sigkill_and_sends_no_second_event(aws, originals, s3):
     headers = {"ContentType": "image/jpeg", "CacheControl": "max-age=60", "Metadata": {"a": "b"}}
     s3.put_object(Bucket=originals, Key=KEY, Body=b"original", **headers)
 
@@ -101,7 +101,7 @@ def test_an_acknowledged_object_survives_kill_9_without_a_second_event(aws, orig
     assert aws.events("annotation") == []
 
 
-def test_objects_of_an_earlier_run_can_be_listed_copied_replaced_and_deleted(aws, originals, s3):
+def test_objects_of_a_previous_run_can_be_listed_copied_replaced_and_deleted(aws, originals, s3):
     keys = [f"originals/earlier-{number}.jpg" for number in range(4)]
     for key in keys:
         s3.put_object(Bucket=originals, Key=key, Body=b"earlier")
@@ -116,8 +116,8 @@ def test_objects_of_an_earlier_run_can_be_listed_copied_replaced_and_deleted(aws
     assert s3.get_object(Bucket=originals, Key=keys[1])["Body"].read() == b"later"
     listed = s3.list_objects_v2(Bucket=originals, Prefix="originals/earlier-")["Contents"]
     assert [found["Key"] for found in listed] == [keys[0], keys[1], keys[3]]
-    awake = [event["detail"]["object"]["key"] for event in aws.events("thumbnail")]
-    assert awake == ["originals/z.jpg", keys[1]]
+    keys_of_events = [event["detail"]["object"]["key"] for event in aws.events("thumbnail")]
+    assert keys_of_events == ["originals/z.jpg", keys[1]]
 
 
 def test_a_deleted_object_stays_deleted(aws, originals, s3):
@@ -131,7 +131,7 @@ def test_a_deleted_object_stays_deleted(aws, originals, s3):
     assert not [path for path in aws.folder.rglob("*") if path.stem in ("one", "two", "three")]
 
 
-def test_a_copied_and_a_multipart_object_are_kept_whole(aws, originals, s3):
+def test_copied_and_multipart_objects_are_stored_completely(aws, originals, s3):
     part_bytes = b"x" * 5 * 1024 * 1024
     upload = {"Bucket": originals, "Key": "originals/parts.png"}
     upload_id = s3.create_multipart_upload(**upload, ContentType="image/png")["UploadId"]
@@ -147,9 +147,9 @@ def test_a_copied_and_a_multipart_object_are_kept_whole(aws, originals, s3):
     s3.complete_multipart_upload(**upload, UploadId=upload_id, MultipartUpload={"Parts": parts})
     s3.copy_object(Bucket=originals, Key="originals/copy.png", CopySource=upload)
 
-    kept = aws.folder / "objects" / originals / "originals"
-    assert (kept / "parts.png").read_bytes() == part_bytes + b"end"
-    assert (kept / "copy.png").read_bytes() == part_bytes + b"end"
+    stored = aws.folder / "objects" / originals / "originals"
+    assert (stored / "parts.png").read_bytes() == part_bytes + b"end"
+    assert (stored / "copy.png").read_bytes() == part_bytes + b"end"
 
 
 def test_a_multipart_upload_sends_its_event_twice(aws, originals, s3):
@@ -169,7 +169,7 @@ def test_a_multipart_upload_sends_its_event_twice(aws, originals, s3):
 @pytest.mark.parametrize(
     "key", ["../outside.jpg", "originals/../../outside.jpg", "a//b", ".hidden"]
 )
-def test_a_key_that_is_no_plain_path_is_refused_and_writes_nothing(aws, originals, s3, key):
+def test_a_key_that_is_not_a_plain_path_is_rejected_and_writes_nothing(aws, originals, s3, key):
     before = sorted(aws.folder.parent.rglob("*"))
 
     with pytest.raises(ClientError, match="InvalidArgument"):
@@ -178,7 +178,7 @@ def test_a_key_that_is_no_plain_path_is_refused_and_writes_nothing(aws, original
     assert sorted(aws.folder.parent.rglob("*")) == before
 
 
-def test_an_original_wakes_both_functions(aws, originals, s3):
+def test_an_original_sends_an_event_to_both_functions(aws, originals, s3):
     s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
 
     for queue in ("annotation", "thumbnail"):
@@ -188,7 +188,7 @@ def test_an_original_wakes_both_functions(aws, originals, s3):
         assert event["detail"]["bucket"]["name"] == originals
 
 
-def test_a_thumbnail_wakes_nothing_in_either_bucket(aws, originals, s3):
+def test_a_thumbnail_sends_no_event_in_either_bucket(aws, originals, s3):
     s3.put_object(Bucket=aws.settings.thumbnail_bucket, Key="thumbnails/a.webp", Body=b"small")
     s3.put_object(Bucket=aws.settings.thumbnail_bucket, Key="originals/a.jpg", Body=b"small")
     s3.put_object(Bucket=originals, Key="thumbnails/a.webp", Body=b"small")
@@ -198,25 +198,25 @@ def test_a_thumbnail_wakes_nothing_in_either_bucket(aws, originals, s3):
 
 
 @pytest.mark.parametrize(
-    ("detail_type", "awake", "asleep"),
+    ("detail_type", "receiver", "other"),
     [
         ("Annotation Requested", "annotation", "thumbnail"),
         ("Thumbnail Requested", "thumbnail", "annotation"),
     ],
 )
-def test_a_retry_by_hand_wakes_only_the_function_it_names(
-    aws, originals, s3, detail_type, awake, asleep
+def test_a_retry_event_goes_only_to_the_function_of_its_job(
+    aws, originals, s3, detail_type, receiver, other
 ):
     detail = {"bucket": {"name": originals}, "object": {"key": KEY}}
     entry = {"Source": "image-annotation", "DetailType": detail_type, "Detail": json.dumps(detail)}
 
     aws.client("events").put_events(Entries=[entry])
 
-    assert [event["detail"] for event in aws.events(awake)] == [detail]
-    assert aws.events(asleep) == []
+    assert [event["detail"] for event in aws.events(receiver)] == [detail]
+    assert aws.events(other) == []
 
 
-def test_a_presigned_address_is_served_and_a_bare_one_refused(aws, originals, s3):
+def test_a_presigned_url_is_served_and_an_unsigned_one_is_rejected(aws, originals, s3):
     s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
     presigned = s3.generate_presigned_url("get_object", Params={"Bucket": originals, "Key": KEY})
 
@@ -228,7 +228,7 @@ def test_a_presigned_address_is_served_and_a_bare_one_refused(aws, originals, s3
     refused.value.close()
 
 
-def test_a_page_from_elsewhere_cannot_reset_the_local_cloud(aws, s3):
+def test_an_unsigned_request_cannot_reset_the_local_cloud(aws, s3):
     request = urllib.request.Request(f"{aws.settings.aws_url}/moto-api/reset", method="POST")
 
     with pytest.raises(urllib.error.HTTPError, match="403") as refused:

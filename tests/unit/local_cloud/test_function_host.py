@@ -1,4 +1,4 @@
-"""Functions in AWS's own runtime client, fed from queues: what Lambda promises about failures."""
+"""Run functions in the runtime client of Lambda and retry failures as Lambda does."""
 
 import io
 import json
@@ -19,11 +19,11 @@ from local_cloud import processes
 from local_cloud.console import Console
 from local_cloud.event_queue import Delivery
 from local_cloud.function_host import (
-    Clock,
     FunctionHost,
+    ProcessStarter,
     QueueReader,
     RetryPolicy,
-    Starter,
+    Scheduler,
     invoke_once,
 )
 from local_cloud.function_process import Failure, FunctionProcess, InitError
@@ -34,9 +34,9 @@ from tests.support.local_system import wait_until
 HANDLERS = """
 import json, os, signal, time
 
-def answer(event, context):
+def complete(event, context):
     print(json.dumps({"message": "a log line"}))
-    return {"outcome": "completed", "image_id": 1, "error": None, "said": event["say"]}
+    return {"outcome": "completed", "image_id": 1, "error": None, "text": event["text"]}
 
 def describe_invocation(event, context):
     return {
@@ -50,7 +50,7 @@ def describe_invocation(event, context):
         "secret": os.environ.get("A_SECRET_OF_THE_SHELL"),
     }
 
-def refuse(event, context):
+def fail(event, context):
     raise ValueError("not today")
 
 def hang(event, context):
@@ -71,14 +71,14 @@ def die_once(event, context):
         os.kill(os.getpid(), signal.SIGKILL)
     return {"outcome": "completed"}
 
-def fail_for_good(event, context):
+def fail_permanently(event, context):
     error = {"code": "not_an_image", "message": "This is not an image."}
     return {"outcome": "failed", "error": error}
 
 def skip(event, context):
     return {"outcome": "skipped"}
 
-def note(event, context):
+def record(event, context):
     with open(os.path.join(os.path.dirname(__file__), "seen"), "a") as seen:
         print(json.dumps(event), file=seen)
 """
@@ -105,17 +105,17 @@ def make_process(tmp_path):
         process.stop()
 
 
-def test_a_function_answers_and_its_log_lines_stay_in_its_file(make_process, tmp_path):
-    process = make_process("toys.answer")
+def test_a_function_returns_results_and_its_output_goes_to_its_log_file(make_process, tmp_path):
+    process = make_process("toys.complete")
     process.start()
 
-    outcomes = [process.invoke("1", {"say": "ä"}), process.invoke("2", {"say": "b"})]
+    outcomes = [process.invoke("1", {"text": "ä"}), process.invoke("2", {"text": "b"})]
 
-    assert [outcome.response["said"] for outcome in outcomes] == ["ä", "b"]
+    assert [outcome.response["text"] for outcome in outcomes] == ["ä", "b"]
     assert (tmp_path / "toy.log").read_text() == '{"message": "a log line"}\n' * 2
 
 
-def test_a_function_learns_what_lambda_would_tell_it_and_nothing_of_the_shell(
+def test_a_function_receives_the_context_of_lambda_and_no_variables_of_the_shell(
     make_process, monkeypatch
 ):
     monkeypatch.setenv("A_SECRET_OF_THE_SHELL", "secret")
@@ -131,19 +131,19 @@ def test_a_function_learns_what_lambda_would_tell_it_and_nothing_of_the_shell(
     assert response["secret"] is None
 
 
-def test_an_error_of_the_handler_leaves_its_process_alive(make_process):
-    process = make_process("toys.refuse")
+def test_the_process_survives_an_exception_of_the_handler(make_process):
+    process = make_process("toys.fail")
     process.start()
     pid = process.pid
 
     outcome = process.invoke("1", {})
 
-    assert outcome == Failure("ValueError", "not today", was_cut_off=False)
+    assert outcome == Failure("ValueError", "not today", was_killed=False)
     assert process.is_running
     assert process.pid == pid
 
 
-def test_a_function_that_hangs_is_killed_at_its_time_out(make_process):
+def test_a_function_is_killed_at_its_timeout(make_process):
     process = make_process("toys.hang", timeout_seconds=1)
     process.start()
 
@@ -153,7 +153,7 @@ def test_a_function_that_hangs_is_killed_at_its_time_out(make_process):
     assert not process.is_running
 
 
-def test_a_function_that_takes_too_much_memory_is_killed(make_process):
+def test_a_function_over_its_memory_limit_is_killed(make_process):
     process = make_process("toys.hoard")
     process.start()
 
@@ -164,7 +164,7 @@ def test_a_function_that_takes_too_much_memory_is_killed(make_process):
     assert not process.is_running
 
 
-def test_a_function_whose_process_dies_is_reported_and_can_start_afresh(make_process):
+def test_a_dead_process_is_reported_and_can_be_restarted(make_process):
     process = make_process("toys.die")
     process.start()
 
@@ -173,26 +173,26 @@ def test_a_function_whose_process_dies_is_reported_and_can_start_afresh(make_pro
 
     assert outcome.error_type == "Runtime.ExitError"
     assert outcome.error_message == "the function's process was killed by SIGKILL"
-    assert outcome.was_cut_off
+    assert outcome.was_killed
     assert process.is_running
 
 
-def test_a_handler_that_cannot_be_imported_says_why(make_process):
+def test_a_failed_import_reports_the_reason(make_process):
     with pytest.raises(InitError, match="No module named 'a_module_that_is_not_there'"):
         make_process("broken.handler").start()
 
 
-def test_a_handler_that_fails_at_import_shows_the_traceback(make_process):
+def test_an_exception_at_import_reports_the_traceback(make_process):
     with pytest.raises(InitError, match=r"(?s)RuntimeError: no.*faulty\.py.*line 2, in inner"):
         make_process("faulty.handler").start()
 
 
 @dataclass
 class FakeQueue:
-    """Delivers at once what should be delivered again after a pause."""
+    """A queue that redelivers events at once and records the requested delay."""
 
     waiting: queue.Queue = field(default_factory=queue.Queue)
-    pauses: list[int] = field(default_factory=list)
+    delays: list[int] = field(default_factory=list)
     deleted: threading.Event = field(default_factory=threading.Event)
     records: list[dict] = field(default_factory=list)
 
@@ -209,12 +209,12 @@ class FakeQueue:
     def delete(self, delivery: Delivery) -> None:
         self.deleted.set()
 
-    def deliver_again(self, delivery: Delivery, pause_seconds: int) -> None:
-        self.pauses.append(pause_seconds)
+    def redeliver(self, delivery: Delivery, delay_seconds: int) -> None:
+        self.delays.append(delay_seconds)
         again = Delivery(delivery.request_id, delivery.event, delivery.attempt + 1, "receipt")
         self.waiting.put(again)
 
-    def give_up(self, delivery: Delivery, record: dict) -> None:
+    def move_to_failed(self, delivery: Delivery, record: dict) -> None:
         self.records.append(record)
         self.deleted.set()
 
@@ -229,42 +229,44 @@ def host():
 
 
 def run_reader(host, process, event, seconds=8):
-    """Feed one event to a function until it is gone for good; what the queue saw."""
+    """Process one event until the queue deletes it, and return the queue."""
     console = Console(host.printed)
     fake_queue = FakeQueue()
-    reader = QueueReader(process, fake_queue, RetryPolicy(3, 5), Starter("toy", console), console)
+    reader = QueueReader(
+        process, fake_queue, RetryPolicy(3, 5), ProcessStarter("toy", console), console
+    )
     fake_queue.send(event)
     host.start(reader)
     assert fake_queue.deleted.wait(seconds), host.printed.getvalue()
     return fake_queue
 
 
-def test_each_image_is_one_line_on_the_console(host, make_process):
-    run_reader(host, make_process("toys.answer"), {"say": "hello"})
+def test_a_completed_event_prints_one_line(host, make_process):
+    run_reader(host, make_process("toys.complete"), {"text": "hello"})
 
     line = r"\d\d:\d\d:\d\d  toy         originals/01234567….jpg  completed  0\.\d\d s\n"
     assert re.fullmatch(line, host.printed.getvalue())
 
 
-def test_a_failure_the_function_recorded_is_told_with_its_reason(host, make_process):
-    run_reader(host, make_process("toys.fail_for_good"), {})
+def test_a_failure_recorded_by_the_function_is_printed_with_its_reason(host, make_process):
+    run_reader(host, make_process("toys.fail_permanently"), {})
 
     assert host.printed.getvalue().endswith("failed: This is not an image.\n")
 
 
-def test_an_event_with_nothing_to_do_is_not_told(host, make_process):
+def test_a_skipped_event_prints_nothing(host, make_process):
     run_reader(host, make_process("toys.skip"), {})
 
     assert host.printed.getvalue() == ""
 
 
-def test_a_failing_event_is_tried_three_times_after_growing_pauses(host, make_process):
-    fake_queue = run_reader(host, make_process("toys.refuse"), {})
+def test_a_failing_event_is_attempted_three_times_with_increasing_delays(host, make_process):
+    fake_queue = run_reader(host, make_process("toys.fail"), {})
 
-    assert fake_queue.pauses == [5, 10]
-    told = host.printed.getvalue()
-    assert "will be retried in 5 s: ValueError: not today" in told
-    assert "given up after 3 attempts: ValueError: not today" in told
+    assert fake_queue.delays == [5, 10]
+    printed = host.printed.getvalue()
+    assert "retry in 5 s: ValueError: not today" in printed
+    assert "failed after 3 attempts: ValueError: not today" in printed
     [record] = fake_queue.records
     assert record["requestPayload"]["detail"]["object"]["key"] == "originals/0123456789abcdef.jpg"
     assert record["requestContext"]["functionArn"].endswith(":function:ToyFunction:$LATEST")
@@ -272,14 +274,14 @@ def test_a_failing_event_is_tried_three_times_after_growing_pauses(host, make_pr
     assert record["responsePayload"] == {"errorType": "ValueError", "errorMessage": "not today"}
 
 
-def test_an_event_that_outlived_its_hosts_too_often_is_given_up_unseen(host, make_process):
+def test_an_event_over_the_attempt_limit_fails_without_another_attempt(host, make_process):
     console = Console(host.printed)
     fake_queue = FakeQueue()
     fake_queue.send({}, attempt=4)
-    process = make_process("toys.answer")
+    process = make_process("toys.complete")
 
     host.start(
-        QueueReader(process, fake_queue, RetryPolicy(3, 5), Starter("toy", console), console)
+        QueueReader(process, fake_queue, RetryPolicy(3, 5), ProcessStarter("toy", console), console)
     )
 
     assert fake_queue.deleted.wait(20), host.printed.getvalue()
@@ -289,28 +291,26 @@ def test_an_event_that_outlived_its_hosts_too_often_is_given_up_unseen(host, mak
 
 
 @pytest.mark.parametrize("detail", [None, {}, {"object": None}, {"object": {"key": ["k"]}}])
-def test_an_event_of_any_shape_is_tried_and_given_up(host, make_process, detail):
-    fake_queue = run_reader(host, make_process("toys.refuse"), {"detail": detail})
+def test_an_event_without_a_key_is_attempted_and_fails(host, make_process, detail):
+    fake_queue = run_reader(host, make_process("toys.fail"), {"detail": detail})
 
-    assert fake_queue.pauses == [5, 10]
-    assert "given up after 3 attempts: ValueError: not today" in host.printed.getvalue()
+    assert fake_queue.delays == [5, 10]
+    assert "failed after 3 attempts: ValueError: not today" in host.printed.getvalue()
 
 
-def test_after_a_crash_the_event_waits_for_its_claim_to_end_and_then_succeeds(
-    host, make_process, tmp_path
-):
+def test_a_retry_after_a_crash_waits_until_the_claim_has_expired(host, make_process, tmp_path):
     process = make_process("toys.die_once", timeout_seconds=20)
 
     fake_queue = run_reader(host, process, {"died": str(tmp_path / "died")})
 
-    [pause] = fake_queue.pauses
-    assert 20 + 5 < pause <= 20 + 7
+    [delay] = fake_queue.delays
+    assert 20 + 5 < delay <= 20 + 7
     assert "completed" in host.printed.getvalue()
 
 
-def test_a_process_that_dies_idle_is_replaced(host, make_process):
-    process = make_process("toys.answer")
-    fake_queue = run_reader(host, process, {"say": "first"})
+def test_a_process_that_ends_while_idle_is_restarted(host, make_process):
+    process = make_process("toys.complete")
+    fake_queue = run_reader(host, process, {"text": "first"})
 
     first_pid = process.pid
     os.kill(first_pid, signal.SIGKILL)
@@ -318,20 +318,22 @@ def test_a_process_that_dies_idle_is_replaced(host, make_process):
     while process.pid == first_pid and time.monotonic() < ends_at:
         time.sleep(0.01)
     fake_queue.deleted.clear()
-    fake_queue.send({"say": "second"})
+    fake_queue.send({"text": "second"})
 
     assert fake_queue.deleted.wait(5)
     assert "ended while idle" in host.printed.getvalue()
 
 
-def test_a_handler_that_cannot_load_is_told_once_and_not_tried_in_a_hot_loop(host, make_process):
+def test_a_broken_handler_is_reported_once_and_retried_with_delays(host, make_process):
     process = make_process("broken.handler")
     console = Console(host.printed)
     starts = []
     start = process.start
     process.start = lambda: (starts.append(time.monotonic()), start())
     host.start(
-        QueueReader(process, FakeQueue(), RetryPolicy(3, 5), Starter("toy", console), console)
+        QueueReader(
+            process, FakeQueue(), RetryPolicy(3, 5), ProcessStarter("toy", console), console
+        )
     )
 
     time.sleep(2.5)
@@ -340,7 +342,7 @@ def test_a_handler_that_cannot_load_is_told_once_and_not_tried_in_a_hot_loop(hos
     assert len(starts) <= 3
 
 
-def test_a_program_and_what_it_started_do_not_outlive_a_supervisor_killed_with_kill_9(tmp_path):
+def test_a_program_and_its_child_processes_end_when_the_supervisor_is_killed(tmp_path):
     program = "import subprocess; subprocess.run(['sleep', '60'])"
     supervisor = (
         "import os, sys, time\n"
@@ -363,44 +365,44 @@ def test_a_program_and_what_it_started_do_not_outlive_a_supervisor_killed_with_k
 
 
 @pytest.fixture
-def start_clock(host, make_process, tmp_path):
-    """Starts a clock, and returns it with a way to ask what its function was told so far."""
+def start_scheduler(host, make_process, tmp_path):
+    """Start a scheduler; return it and a function that returns the received `idle_seconds`."""
     seen = tmp_path / "seen"
     seen.touch()
 
     def start(*, every_seconds, longest_claim_seconds):
         console = Console(host.printed)
-        process = make_process("toys.note")
-        process.start()  # On a busy machine that takes longer than the times of these clocks.
-        clock = Clock(
+        process = make_process("toys.record")
+        process.start()  # On a busy machine, this takes longer than the intervals of these tests.
+        scheduler = Scheduler(
             process,
             Schedule("Sweep", every_seconds=every_seconds, function_id="toy"),
             "us-east-1",
             longest_claim_seconds,
-            Starter("toy", console),
+            ProcessStarter("toy", console),
             console,
         )
-        host.start(clock)
-        return clock, lambda: [
+        host.start(scheduler)
+        return scheduler, lambda: [
             json.loads(line).get("idle_seconds") for line in seen.read_text().splitlines()
         ]
 
     return start
 
 
-def test_a_schedule_says_for_a_while_that_the_queues_were_emptied(start_clock):
-    clock, noted = start_clock(every_seconds=1, longest_claim_seconds=2)
+def test_a_scheduled_event_has_idle_seconds_0_for_some_time_after_a_queue_loss(start_scheduler):
+    scheduler, received = start_scheduler(every_seconds=1, longest_claim_seconds=2)
 
-    wait_until(lambda: noted()[-1:] == [None], seconds=10)
-    assert set(noted()) == {0, None}
-    assert noted()[0] == 0
-    clock.note_empty_queues()
-    wait_until(lambda: noted()[-1:] == [0], seconds=5)
+    wait_until(lambda: received()[-1:] == [None], seconds=10)
+    assert set(received()) == {0, None}
+    assert received()[0] == 0
+    scheduler.record_queue_loss()
+    wait_until(lambda: received()[-1:] == [0], seconds=5)
 
 
-def test_a_schedule_does_not_wait_for_its_turn_when_the_claims_of_a_run_before_are_over(
-    start_clock,
+def test_a_scheduler_runs_early_when_the_claims_of_the_previous_run_expire(
+    start_scheduler,
 ):
-    _clock, noted = start_clock(every_seconds=600, longest_claim_seconds=2)
+    _scheduler, received = start_scheduler(every_seconds=600, longest_claim_seconds=2)
 
-    wait_until(lambda: noted() == [0, 0], seconds=20)
+    wait_until(lambda: received() == [0, 0], seconds=20)

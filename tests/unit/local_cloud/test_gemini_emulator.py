@@ -1,4 +1,4 @@
-"""The emulator, called by Google's own client."""
+"""Call the Gemini emulator with the client library of Google."""
 
 import io
 import json
@@ -43,7 +43,7 @@ def client(server, monkeypatch):
         yield client
 
 
-def ask(client, image, schema=Description, image_format="JPEG"):
+def describe(client, image, schema=Description, image_format="JPEG"):
     encoded = io.BytesIO()
     image.save(encoded, image_format)
     part = types.Part.from_bytes(data=encoded.getvalue(), mime_type=f"image/{image_format.lower()}")
@@ -61,8 +61,8 @@ def two_colours(above, below, size=(300, 200)):
     return image
 
 
-def test_a_caption_tells_shape_brightness_and_colours(client):
-    response = ask(client, two_colours((90, 160, 255), (60, 170, 60)))
+def test_a_caption_describes_shape_brightness_and_colours(client):
+    response = describe(client, two_colours((90, 160, 255), (60, 170, 60)))
 
     assert response.parsed == Description(
         caption="An evenly lit landscape image, mostly blue with green: blue above, green below.",
@@ -86,20 +86,20 @@ def test_a_caption_tells_shape_brightness_and_colours(client):
         ((200, 100), (255, 110, 190), "An evenly lit landscape image, almost entirely pink."),
     ],
 )
-def test_colours_are_called_what_people_call_them(client, size, colour, caption):
-    assert ask(client, Image.new("RGB", size, colour)).parsed.caption == caption
+def test_each_colour_has_its_common_name(client, size, colour, caption):
+    assert describe(client, Image.new("RGB", size, colour)).parsed.caption == caption
 
 
-def test_what_is_transparent_counts_as_white(client):
+def test_transparent_pixels_count_as_white(client):
     image = Image.new("RGBA", (200, 100), (0, 0, 0, 0))
 
-    response = ask(client, image, image_format="PNG")
+    response = describe(client, image, image_format="PNG")
 
     assert response.parsed.caption == "A bright landscape image, almost entirely white."
 
 
-def test_the_answer_carries_what_a_bill_would(client):
-    response = ask(client, Image.new("RGB", (60, 40), "red"))
+def test_the_response_has_token_counts_and_the_model_version(client):
+    response = describe(client, Image.new("RGB", (60, 40), "red"))
 
     usage = response.usage_metadata
     assert response.candidates[0].finish_reason == types.FinishReason.STOP
@@ -108,18 +108,18 @@ def test_the_answer_carries_what_a_bill_would(client):
     assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count
 
 
-def test_exactly_the_properties_of_the_schema_are_answered(client):
-    response = ask(client, Image.new("RGB", (60, 40), "red"), schema=Mood)
+def test_the_response_has_exactly_the_properties_of_the_schema(client):
+    response = describe(client, Image.new("RGB", (60, 40), "red"), schema=Mood)
 
     assert set(json.loads(response.text)) == {"mood", "score", "caption"}
     assert isinstance(response.parsed, Mood)
 
 
-def test_the_model_can_be_looked_up(client):
+def test_the_model_can_be_queried(client):
     assert client.models.get(model="local-emulator").name == "models/local-emulator"
 
 
-def test_bytes_that_are_no_image_are_refused_as_google_refuses_them(client):
+def test_bytes_that_are_not_an_image_give_the_error_of_google(client):
     part = types.Part.from_bytes(data=b"not an image", mime_type="image/jpeg")
 
     with pytest.raises(errors.ClientError) as refused:
@@ -139,7 +139,7 @@ def test_bytes_that_are_no_image_are_refused_as_google_refuses_them(client):
         ("/v3/models/m:generateContent", b"{}", "local", 404),
     ],
 )
-def test_a_bad_request_gets_an_error_in_googles_shape(server, path, body, key, status):
+def test_an_invalid_request_gets_an_error_in_the_format_of_google(server, path, body, key, status):
     request = urllib.request.Request(
         f"http://{server.address}{path}", data=body, headers={"x-goog-api-key": key}
     )

@@ -11,7 +11,7 @@ def annotation():
     return Template.read(IMPORTS).functions["AnnotationFunction"]
 
 
-def test_no_key_address_or_profile_of_a_real_account_reaches_a_program(tmp_path, annotation):
+def test_no_program_receives_credentials_or_addresses_of_a_real_account(tmp_path, annotation):
     real = {
         "AWS_PROFILE": "work",
         "AWS_SESSION_TOKEN": "token",
@@ -35,7 +35,7 @@ def test_no_key_address_or_profile_of_a_real_account_reaches_a_program(tmp_path,
         assert "127.0.0.1" in environment["NO_PROXY"].split(",")
 
 
-def test_a_function_gets_only_the_variables_its_template_names(tmp_path, annotation):
+def test_a_function_receives_only_the_variables_of_its_template(tmp_path, annotation):
     settings = Settings.read({"PATH": "/bin", "SOMETHING": "else", "LOG_LEVEL": "DEBUG"}, tmp_path)
 
     environment = settings.function_environment(annotation)
@@ -50,7 +50,9 @@ def test_a_function_gets_only_the_variables_its_template_names(tmp_path, annotat
     assert environment["DATABASE_URL"] == f"sqlite:///{tmp_path}/.local/images.sqlite3"
 
 
-def test_without_a_key_captions_come_from_the_emulator_and_the_pages_say_so(tmp_path, annotation):
+def test_without_a_key_captions_come_from_the_emulator_and_pages_have_a_notice(
+    tmp_path, annotation
+):
     settings = Settings.read(
         {"GEMINI_MODEL_NAME": "gemini-x", "CAPTION_LANGUAGE": "Japanese"}, tmp_path
     )
@@ -64,7 +66,7 @@ def test_without_a_key_captions_come_from_the_emulator_and_the_pages_say_so(tmp_
     assert "local emulator" in settings.web_environment("key")["SITE_NOTICE"]
 
 
-def test_with_a_key_captions_come_from_the_templates_model(tmp_path, annotation):
+def test_with_a_key_captions_come_from_the_model_of_the_template(tmp_path, annotation):
     settings = Settings.read({"GEMINI_API_KEY": "real-key"}, tmp_path)
 
     environment = settings.function_environment(annotation)
@@ -77,7 +79,7 @@ def test_with_a_key_captions_come_from_the_templates_model(tmp_path, annotation)
     assert "real-key" not in repr(settings)
 
 
-def test_the_environment_wins_over_the_env_file(tmp_path):
+def test_the_environment_takes_precedence_over_the_env_file(tmp_path):
     (tmp_path / ".env").write_text("PORT=8001\nHOST=127.0.0.2\n")
 
     settings = Settings.read({"PORT": "8002"}, tmp_path)
@@ -85,7 +87,7 @@ def test_the_environment_wins_over_the_env_file(tmp_path):
     assert (settings.host, settings.port) == ("127.0.0.2", 8002)
 
 
-def test_a_database_of_ones_own_is_used_and_shown_without_its_password(tmp_path, annotation):
+def test_a_given_database_is_used_and_displayed_without_its_password(tmp_path, annotation):
     url = "mysql+pymysql://me:secret@db.example:3306/images"
     settings = Settings.read({"DATABASE_URL": url}, tmp_path)
 
@@ -94,7 +96,7 @@ def test_a_database_of_ones_own_is_used_and_shown_without_its_password(tmp_path,
     assert settings.database == "mysql+pymysql://db.example:3306/images"
 
 
-def test_a_database_given_in_parts_is_passed_on_in_parts(tmp_path, annotation):
+def test_database_settings_in_parts_are_passed_on_in_parts(tmp_path, annotation):
     parts = {"DB_HOST": "db.example", "DB_USER": "me", "DB_PASSWORD": "secret", "DB_NAME": "images"}
     settings = Settings.read(parts, tmp_path)
 
@@ -104,6 +106,6 @@ def test_a_database_given_in_parts_is_passed_on_in_parts(tmp_path, annotation):
 
 
 @pytest.mark.parametrize("port", ["eight", "70000", "-1"])
-def test_a_port_that_is_none_is_refused_by_name(tmp_path, port):
+def test_an_invalid_port_is_rejected_by_name(tmp_path, port):
     with pytest.raises(SettingError, match="PORT must be a number from 0 to 65535"):
         Settings.read({"PORT": port}, tmp_path)

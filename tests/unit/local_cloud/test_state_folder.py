@@ -10,7 +10,7 @@ from local_cloud.state_folder import (
 )
 
 
-def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
+def test_only_one_run_can_claim_a_folder(tmp_path):
     first, second = StateFolder(tmp_path), StateFolder(tmp_path)
     first.claim()
 
@@ -22,14 +22,14 @@ def test_a_folder_is_held_by_one_run_at_a_time(tmp_path):
     second.release()
 
 
-def test_a_folder_that_cannot_be_made_is_told_in_one_sentence(tmp_path):
+def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(StateFolderUnusableError, match=r"^Cannot keep images and rows in .*\.$"):
+    with pytest.raises(StateFolderUnusableError, match=r"^Cannot write to .*\.$"):
         StateFolder(tmp_path / "file" / "state").claim()
 
 
-def test_the_key_of_the_sessions_is_made_once_and_is_private(tmp_path):
+def test_the_session_key_is_created_once_and_is_private(tmp_path):
     key = StateFolder(tmp_path).flask_secret_key()
 
     assert len(key) == 64
@@ -37,7 +37,7 @@ def test_the_key_of_the_sessions_is_made_once_and_is_private(tmp_path):
     assert stat.S_IMODE((tmp_path / "flask_secret_key").stat().st_mode) == 0o600
 
 
-def test_a_log_that_grew_too_long_begins_anew_while_programs_write_on(tmp_path):
+def test_a_long_log_is_truncated_while_a_program_writes_to_it(tmp_path):
     log = Log(tmp_path / "web.log")
 
     with log.open() as program:

@@ -10,7 +10,7 @@ def template():
     return Template.read(IMPORTS)
 
 
-def test_every_function_has_the_handler_time_and_memory_of_the_template(template):
+def test_functions_have_the_handler_timeout_and_memory_of_the_template(template):
     found = {
         name: (function.handler, function.timeout_seconds, function.memory_megabytes)
         for name, function in template.functions.items()
@@ -24,7 +24,7 @@ def test_every_function_has_the_handler_time_and_memory_of_the_template(template
     }
 
 
-def test_a_claim_of_a_pipeline_function_ends_before_lambda_tries_again(template):
+def test_a_claim_expires_before_the_first_retry_of_lambda(template):
     claim_margin_seconds = 5
 
     for rule in template.event_rules():
@@ -32,7 +32,7 @@ def test_a_claim_of_a_pipeline_function_ends_before_lambda_tries_again(template)
         assert function.timeout_seconds + claim_margin_seconds < 60
 
 
-def test_a_variable_that_only_a_deployed_stack_knows_is_named_but_has_no_value(template):
+def test_a_variable_with_an_unresolved_value_is_listed_without_a_value(template):
     annotation = template.functions["AnnotationFunction"]
 
     assert "DB_HOST" in annotation.variables
@@ -42,7 +42,7 @@ def test_a_variable_that_only_a_deployed_stack_knows_is_named_but_has_no_value(t
     assert annotation.environment["S3_IMAGE_BUCKET"] == "originals-here"
 
 
-def test_the_rules_match_the_originals_of_the_given_bucket(template):
+def test_the_rules_match_originals_in_the_imported_bucket(template):
     details = {rule.name: rule.event_pattern["detail"] for rule in template.event_rules()}
 
     expected = {
@@ -58,7 +58,7 @@ def test_the_sweep_runs_once_a_minute(template):
     assert (schedule.function_id, schedule.every_seconds) == ("SweepFunction", 60)
 
 
-def test_the_short_tags_of_cloudformation_are_resolved(tmp_path):
+def test_short_tags_of_cloudformation_are_resolved(tmp_path):
     path = tmp_path / "template.yaml"
     path.write_text(
         "Parameters: {Stage: {Default: prod}}\n"
@@ -87,7 +87,7 @@ def test_an_unknown_parameter_is_reported_by_name(template):
         template.resolve({"Ref": "AnnotationImageUri"})
 
 
-def test_what_another_stack_exports_is_found_by_its_name_or_reported_by_it(template):
+def test_an_import_resolves_to_the_given_value_or_is_reported_by_name(template):
     assert template.resolve(imported("ImageBucketName")) == "originals-here"
     with pytest.raises(UnresolvedError, match="DatabaseHost"):
         template.resolve(imported("DatabaseHost"))
