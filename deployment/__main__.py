@@ -166,8 +166,8 @@ def redrive(
     )
     remaining = result.received if dry_run else result.rejected + result.unreadable
     environment.console.print(
-        f"{result.sent} messages {'can be' if dry_run else 'were'} sent again. {remaining} stay in "
-        "their queue."
+        f"{'Can be sent' if dry_run else 'Sent'} again: {result.sent}. "
+        f"Remaining in the queues: {remaining}."
     )
     if result.rejected or result.unreadable:
         raise DeploymentError(

@@ -1,4 +1,4 @@
-"""What was given up on comes back: the local cloud, and the command that a deployed one gets."""
+"""Redrive failed invocations of the local cloud with the deployment command."""
 
 import os
 import re
@@ -29,7 +29,7 @@ def system(tmp_path, gemini):
 
 
 def redrive(system, *options):
-    """As README has it for one machine."""
+    """Run the command that deployment/README.md gives for the local cloud."""
     done = subprocess.run(
         [sys.executable, "-m", "deployment", "redrive", "--queue", "failed-invocations", *options],
         cwd=ROOT,
@@ -49,20 +49,20 @@ def redrive(system, *options):
     return done.stdout
 
 
-def test_an_image_that_was_given_up_is_completed_once_its_trouble_is_mended(system, gemini):
+def test_a_failed_image_is_completed_by_a_redrive_after_its_cause_is_fixed(system, gemini):
     gemini.script += [error(500, "INTERNAL")] * 100
     (result,) = system.upload(("unlucky.jpg", make_jpeg()))
     failed = system.finished(result["id"])
     wait_until(lambda: "failed after 3 attempts" in system.output, seconds=20)
 
-    seen = redrive(system, "--dry-run")
-    untouched = system.status(result["id"])
+    listed = redrive(system, "--dry-run")
+    after_dry_run = system.status(result["id"])
     gemini.script.clear()
-    asked = redrive(system)
+    sent = redrive(system)
     wait_until(lambda: system.status(result["id"])["status"] == "completed", seconds=20)
 
-    assert failed["annotation_status"] == untouched["annotation_status"] == "failed"
-    assert re.search(r"annotation of originals/\S+: RetriesExhausted after 3 attempts", seen)
-    assert "1 were asked for again; 0 stay." in asked
+    assert failed["annotation_status"] == after_dry_run["annotation_status"] == "failed"
+    assert re.search(r"annotation of originals/\S+: RetriesExhausted after 3 attempts", listed)
+    assert "Sent again: 1. Remaining in the queues: 0." in sent
     assert system.status(result["id"])["annotation"] == "A dog runs on a beach."
-    assert "0 were asked for again; 0 stay." in redrive(system)
+    assert "Sent again: 0. Remaining in the queues: 0." in redrive(system)
