@@ -20,7 +20,7 @@ from deployment.logs import show_logs
 from deployment.plan import show_plan
 from deployment.redrive import QUEUE_OUTPUTS, redrive_queues
 from deployment.settings import DeploymentSettings
-from deployment.stacks import FUNCTIONS, Templates
+from deployment.stacks import FUNCTIONS, read_templates
 from deployment.status import show_outputs, show_status
 from deployment.up import deploy_environment
 
@@ -216,7 +216,7 @@ def _open(name: str, region: str | None, *, quiet: bool = False) -> Environment:
         account = aws.account
         console.print(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
     stacks = CloudFormation(aws.cloudformation, console)
-    return Environment(name, aws, stacks, Templates.read(), console)
+    return Environment(name, aws, stacks, read_templates(), console)
 
 
 def _registry(environment: Environment) -> Registry:

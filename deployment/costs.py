@@ -13,7 +13,7 @@ from deployment.stacks import (
     ORDER,
     WEB,
     ParameterFile,
-    Templates,
+    read_templates,
 )
 
 PROFILES = ("lab", "default", "prod")
@@ -96,7 +96,7 @@ class Line:
 
 def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]:
     """Return the cost of a month without requests."""
-    templates = Templates.read()
+    templates = read_templates()
     parameters = ParameterFile.read(profile, templates).values
 
     def value(template: str, parameter: str) -> str:

@@ -114,10 +114,16 @@ class Builder:
         registry = reference.partition("/")[0]
         login = [tool, "login", "--username", user, "--password-stdin", registry]
         self._run(login, "sign in to the registry", password)
+
         self._console.print_step(image.name, f"building with {tool}")
-        self._run(_build_command(tool, image, reference), f"build the {image.name} image")
+        names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
+        # Lambda accepts only an image with one manifest for one platform, without attestations.
+        manifest = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
+        self._run([tool, "build", *names, *manifest, "."], f"build the {image.name} image")
+
         self._console.print_step(image.name, "pushing")
-        self._run(_push_command(tool, reference), f"push the {image.name} image")
+        destination = [f"docker://{reference}"] if tool == "buildah" else []
+        self._run([tool, "push", reference, *destination], f"push the {image.name} image")
 
     def _run(self, command: list[str], purpose: str, stdin: str = "") -> None:
         done = subprocess.run(
@@ -136,19 +142,6 @@ class Builder:
                 f"{command[0]} could not {purpose}. Its last output:\n{tail}\n"
                 "Fix the cause and run the same command again. Completed steps are not repeated."
             )
-
-
-def _build_command(tool: str, image: Image, reference: str) -> list[str]:
-    # Lambda accepts only an image with one manifest for one platform, without attestations.
-    manifest = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
-    names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
-    return [tool, "build", *names, *manifest, "."]
-
-
-def _push_command(tool: str, reference: str) -> list[str]:
-    if tool == "buildah":
-        return [tool, "push", reference, f"docker://{reference}"]
-    return [tool, "push", reference]
 
 
 def _working_tool() -> str:

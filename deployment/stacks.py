@@ -86,20 +86,12 @@ def stack_name(environment: str, template_name: str) -> str:
     return f"{environment}-{template_name}"
 
 
-@dataclass(frozen=True)
-class Templates:
-    """The five templates by name, in order."""
+Templates = Mapping[str, StackTemplate]
 
-    by_name: Mapping[str, StackTemplate]
 
-    @classmethod
-    def read(cls, folder: Path | None = None) -> Self:
-        """Read the templates of a folder (default: `deployment/`)."""
-        folder = folder or FOLDER
-        return cls({name: StackTemplate(folder / f"{name}.yaml") for name in ORDER})
-
-    def __getitem__(self, name: str) -> StackTemplate:
-        return self.by_name[name]
+def read_templates(folder: Path | None = None) -> Templates:
+    """Read the templates of a folder (default: `deployment/`) by name, in order."""
+    return {name: StackTemplate((folder or FOLDER) / f"{name}.yaml") for name in ORDER}
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,6 @@ from local_cloud.supervisor import StartError, Supervisor
 _MAX_PORT_WAIT_SECONDS = 2
 
 
-class PortTakenError(Exception):
-    """Another program uses the port."""
-
-
 def main() -> int:
     """Run the system until Ctrl-C and return the exit code."""
     try:
@@ -40,11 +36,6 @@ def main() -> int:
             f"Another run already uses {settings.state_dir}. Stop it or choose another folder: "
             f"make run LOCAL_STATE_DIR=.local-2 PORT={settings.port + 1}"
         )
-    except PortTakenError:
-        return _fail(
-            f"Another program uses port {settings.port}. Stop it or choose another port: "
-            f"make run PORT={settings.port + 1}"
-        )
     except (SettingError, StartError, StateFolderUnusableError) as error:
         return _fail(str(error))
     return 0
@@ -59,8 +50,7 @@ def _check_port(host: str, port: int) -> None:
     """Check that the web server can listen on the address.
 
     Raises:
-        PortTakenError: another program uses the port.
-        SettingError: this machine does not have the address.
+        SettingError: another program uses the port, or this machine does not have the address.
     """
     ends_at = time.monotonic() + _MAX_PORT_WAIT_SECONDS
     while True:
@@ -73,7 +63,10 @@ def _check_port(host: str, port: int) -> None:
                     f"Cannot listen on {host}:{port}: {error.strerror}. Change HOST or PORT."
                 ) from error
             if time.monotonic() > ends_at:
-                raise PortTakenError from error
+                raise SettingError(
+                    f"Another program uses port {port}. Stop it or choose another port: "
+                    f"make run PORT={port + 1}"
+                ) from error
         time.sleep(0.1)
 
 

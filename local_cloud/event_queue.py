@@ -42,7 +42,14 @@ class EventQueue:
     def __init__(self, name: str, endpoint_url: str) -> None:
         self._url = f"{endpoint_url}/{ACCOUNT_ID}/{name}"
         self._failed_url = f"{endpoint_url}/{ACCOUNT_ID}/{FAILED_INVOCATIONS}"
-        self._sqs = _sqs_client(endpoint_url)
+        # Imported late, because this is slow and the other programs can start in the meantime.
+        import boto3
+        from botocore.config import Config
+
+        config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
+        self._sqs: SQSClient = boto3.Session().client(
+            "sqs", endpoint_url=endpoint_url, config=config
+        )
         # Moto may deliver one message to two concurrent requests.
         self._receive_lock = threading.Lock()
 
@@ -93,12 +100,3 @@ class EventQueue:
             return getattr(self._sqs, action)(QueueUrl=url or self._url, **arguments)
         except (BotoCoreError, ClientError) as error:
             raise QueueUnavailableError(str(error)) from error
-
-
-def _sqs_client(endpoint_url: str) -> "SQSClient":
-    # Imported late, because this is slow and the other programs can start in the meantime.
-    import boto3
-    from botocore.config import Config
-
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
-    return boto3.Session().client("sqs", endpoint_url=endpoint_url, config=config)

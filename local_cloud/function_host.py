@@ -12,7 +12,7 @@ import traceback
 import uuid
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -96,37 +96,30 @@ class ProcessStarter:
                 stopping.wait(backoff.after(0))
 
 
+@dataclass(frozen=True)
 class QueueReader:
     """Runs one process of a function with the events of the function's queue."""
 
-    def __init__(
-        self,
-        process: FunctionProcess,
-        queue: EventQueue,
-        retry_policy: RetryPolicy,
-        starter: ProcessStarter,
-        console: Console,
-    ) -> None:
-        self.process = process
-        self._queue = queue
-        self._retry_policy = retry_policy
-        self._starter = starter
-        self._console = console
+    process: FunctionProcess
+    queue: EventQueue
+    retry_policy: RetryPolicy
+    starter: ProcessStarter
+    console: Console
 
     def run_once(self, stopping: threading.Event) -> None:
         """Wait for one event and process it."""
-        self._starter.keep_ready(self.process, stopping)
+        self.starter.keep_ready(self.process, stopping)
         try:
-            delivery = self._queue.receive()
+            delivery = self.queue.receive()
         except QueueUnavailableError:
             stopping.wait(_RECONNECT_SECONDS)
             return
         if delivery is not None and not stopping.is_set():
-            self._starter.keep_ready(self.process, stopping)
+            self.starter.keep_ready(self.process, stopping)
             self._handle(delivery)
 
     def _handle(self, delivery: Delivery) -> None:
-        if delivery.attempt > self._retry_policy.max_attempts:
+        if delivery.attempt > self.retry_policy.max_attempts:
             with suppress(QueueUnavailableError):
                 self._fail(delivery, _HOST_DIED, delivery.attempt - 1)
             return
@@ -137,26 +130,26 @@ class QueueReader:
         with suppress(QueueUnavailableError):
             if isinstance(outcome, Success):
                 self._print_result(delivery.event, outcome, seconds)
-                self._queue.delete(delivery)
+                self.queue.delete(delivery)
             else:
                 self._retry(delivery, outcome, seconds)
 
     def _retry(self, delivery: Delivery, failure: Failure, ran_seconds: float) -> None:
-        if delivery.attempt >= self._retry_policy.max_attempts:
+        if delivery.attempt >= self.retry_policy.max_attempts:
             self._fail(delivery, failure, delivery.attempt)
             return
-        delay = self._retry_policy.delay_seconds(
+        delay = self.retry_policy.delay_seconds(
             delivery.attempt, failure, ran_seconds, self.process.function.timeout_seconds
         )
         self._print(delivery.event, f"retry in {delay} s: {_reason(failure)}", "error")
-        self._queue.redeliver(delivery, delay)
+        self.queue.redeliver(delivery, delay)
 
     def _fail(self, delivery: Delivery, failure: Failure, attempts: int) -> None:
         self._print(
             delivery.event, f"failed after {attempts} attempts: {_reason(failure)}", "error"
         )
         record = failure_record(self.process.function, delivery, failure, attempts)
-        self._queue.move_to_failed(delivery, record)
+        self.queue.move_to_failed(delivery, record)
 
     def _print_result(self, event: Any, success: Success, seconds: float) -> None:
         """Print a result such as `{"outcome": "failed", "error": {"code": …, "message": …}}`."""
@@ -172,9 +165,10 @@ class QueueReader:
                 self._print(event, f"{outcome or 'completed'}  {seconds:.2f} s", "success")
 
     def _print(self, event: Any, text: str, style: str) -> None:
-        self._console.print_event(self.process.function.name, f"{_key_of(event):<24} {text}", style)
+        self.console.print_event(self.process.function.name, f"{_key_of(event):<24} {text}", style)
 
 
+@dataclass
 class Scheduler:
     """Runs a function on its schedule, the first time at the start.
 
@@ -183,45 +177,35 @@ class Scheduler:
     waiting jobs again: at once, and again when the longest claim of the previous run has expired.
     """
 
-    def __init__(
-        self,
-        process: FunctionProcess,
-        schedule: Schedule,
-        region: str,
-        longest_claim_seconds: int,
-        starter: ProcessStarter,
-        console: Console,
-    ) -> None:
-        self.process = process
-        self._longest_claim_seconds = longest_claim_seconds
-        self._queues_lost_at = time.monotonic()
-        self._schedule = schedule
-        self._region = region
-        self._starter = starter
-        self._console = console
+    process: FunctionProcess
+    schedule: Schedule
+    longest_claim_seconds: int
+    starter: ProcessStarter
+    console: Console
+    queues_lost_at: float = field(default_factory=time.monotonic)
 
     def record_queue_loss(self) -> None:
         """Record that the queues lost their events."""
-        self._queues_lost_at = time.monotonic()
+        self.queues_lost_at = time.monotonic()
 
     def run_once(self, stopping: threading.Event) -> None:
         """Invoke the function once and wait until the next scheduled time."""
-        self._starter.keep_ready(self.process, stopping)
+        self.starter.keep_ready(self.process, stopping)
         if self.process.is_running:
             event = self._event()
             outcome = self.process.invoke(event["id"], event)
             if isinstance(outcome, Failure):
                 name = self.process.function.name
-                self._console.print_event(name, f"failed: {_reason(outcome)}", "error")
+                self.console.print_event(name, f"failed: {_reason(outcome)}", "error")
         stopping.wait(self._wait_seconds())
 
     def _wait_seconds(self) -> float:
         """Return the seconds until the next run, or until the claims of the last run expire."""
-        left = self._queues_lost_at + self._longest_claim_seconds - time.monotonic()
-        return min(left if left > 0 else math.inf, self._schedule.every_seconds)
+        left = self.queues_lost_at + self.longest_claim_seconds - time.monotonic()
+        return min(left if left > 0 else math.inf, self.schedule.every_seconds)
 
     def _event(self) -> dict[str, Any]:
-        rule = f"arn:aws:events:{self._region}:{ACCOUNT_ID}:rule/{self._schedule.name}"
+        rule = f"arn:aws:events:{REGION}:{ACCOUNT_ID}:rule/{self.schedule.name}"
         return {
             "version": "0",
             "id": str(uuid.uuid4()),
@@ -229,15 +213,15 @@ class Scheduler:
             "source": "aws.events",
             "account": ACCOUNT_ID,
             "time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "region": self._region,
+            "region": REGION,
             "resources": [rule],
             "detail": {},
             **({"idle_seconds": 0} if self._events_were_lost() else {}),
         }
 
     def _events_were_lost(self) -> bool:
-        seconds = time.monotonic() - self._queues_lost_at
-        return seconds <= self._longest_claim_seconds + self._schedule.every_seconds
+        seconds = time.monotonic() - self.queues_lost_at
+        return seconds <= self.longest_claim_seconds + self.schedule.every_seconds
 
 
 class FunctionHost:

@@ -109,26 +109,23 @@ class FunctionProcess:
 
     def invoke(self, request_id: str, event: Any) -> Outcome:
         """Run the handler for one event, with the time-out and memory limit of the template."""
-        self.is_busy = True
-        try:
-            return self._invoke(request_id, event)
-        finally:
-            self.is_busy = False
-
-    def _invoke(self, request_id: str, event: Any) -> Outcome:
         assert self._api is not None, "call start first"
         timeout = self.function.timeout_seconds
         root = f"1-{int(time.time()):08x}-{secrets.token_hex(12)}"
-        self._api.invocations.put(
-            Invocation(
-                request_id,
-                event,
-                self._arn,
-                deadline_ms=int((time.time() + timeout) * 1000),
-                trace_id=f"Root={root};Parent={secrets.token_hex(8)};Sampled=0",
-            )
+        invocation = Invocation(
+            request_id,
+            event,
+            self._arn,
+            deadline_ms=int((time.time() + timeout) * 1000),
+            trace_id=f"Root={root};Parent={secrets.token_hex(8)};Sampled=0",
         )
-        match self._next_report(timeout):
+        self.is_busy = True
+        try:
+            self._api.invocations.put(invocation)
+            report = self._next_report(timeout)
+        finally:
+            self.is_busy = False
+        match report:
             case Response() as response:
                 return Success(response.body)
             case ErrorReport() as error:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from local_cloud.logs import Log
@@ -72,23 +71,17 @@ def describe_exit(returncode: int) -> str:
         return f"was killed by signal {-returncode}"
 
 
-@dataclass
 class Backoff:
-    """Delays between restarts, doubled after each failure."""
+    """Delays between restarts, doubled after each short run, at most 30 s."""
 
-    first_seconds: float = 0.5
-    max_seconds: float = 30.0
-    # After a run of this length, the delays begin with the first again.
-    healthy_seconds: float = 30.0
-    _next_seconds: float = field(default=0.0, init=False)
+    def __init__(self, first_seconds: float = 0.5) -> None:
+        self._first_seconds = self._next_seconds = first_seconds
 
     def after(self, ran_seconds: float) -> float:
         """Return the seconds to wait after a run of this length."""
-        if ran_seconds >= self.healthy_seconds:
-            self._next_seconds = 0.0
-        wait = self._next_seconds or self.first_seconds
-        self._next_seconds = min(2 * wait, self.max_seconds)
-        return wait
+        delay = self._first_seconds if ran_seconds >= 30 else self._next_seconds
+        self._next_seconds = min(2 * delay, 30)
+        return delay
 
 
 class Service:

@@ -12,7 +12,7 @@ from typing import Any
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
 
 _VERSION = "/2018-06-01/runtime"
-_INVOCATION = re.compile(rf"{_VERSION}/invocation/([^/]+)/(response|error)")
+_INVOCATION = re.compile(rf"{_VERSION}/invocation/[^/]+/(response|error)")
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,13 @@ class Ready:
 class Response:
     """The handler returned a result."""
 
-    request_id: str
     body: Any
 
 
 @dataclass(frozen=True)
 class ErrorReport:
-    """The handler raised an exception, or could not be loaded (without a request id)."""
+    """The handler raised an exception or could not be loaded."""
 
-    request_id: str | None
     error_type: str
     error_message: str
     stack_trace: tuple[str, ...]
@@ -99,12 +97,10 @@ class _RuntimeAPIHandler(LoopbackHandler):
     def do_POST(self) -> None:
         body = self.read_body()
         invocation = _INVOCATION.fullmatch(self.path)
-        if invocation is not None and invocation[2] == "response":
-            self.server.reports.put(Response(invocation[1], _json(body)))
-        elif invocation is not None:
-            self.server.reports.put(_error_report(invocation[1], _json(body)))
-        elif self.path == f"{_VERSION}/init/error":
-            self.server.reports.put(_error_report(None, _json(body)))
+        if invocation is not None and invocation[1] == "response":
+            self.server.reports.put(Response(_json(body)))
+        elif invocation is not None or self.path == f"{_VERSION}/init/error":
+            self.server.reports.put(_error_report(_json(body)))
         else:
             self.respond(404, {"errorMessage": "no such path", "errorType": "InvalidPath"})
             return
@@ -118,10 +114,9 @@ def _json(body: bytes) -> Any:
         return body.decode(errors="replace")
 
 
-def _error_report(request_id: str | None, error: Any) -> ErrorReport:
+def _error_report(error: Any) -> ErrorReport:
     fields = error if isinstance(error, dict) else {"errorMessage": str(error)}
     return ErrorReport(
-        request_id,
         str(fields.get("errorType") or "Unknown"),
         str(fields.get("errorMessage") or ""),
         tuple(fields.get("stackTrace") or ()),

@@ -116,9 +116,12 @@ class Settings:
 
     def web_environment(self, flask_secret_key: str) -> dict[str, str]:
         """Return the whole environment of the web application."""
-        inherited = self._without_cloud(self.environment)
-        for name in ("GEMINI_API_KEY", *_SECRET_ARNS, *_DATABASE_PARTS):
-            inherited.pop(name, None)
+        excluded = ("GEMINI_API_KEY", *_SECRET_ARNS, *_DATABASE_PARTS)
+        inherited = {
+            name: value
+            for name, value in self.environment.items()
+            if name not in excluded and not name.startswith(("AWS_", "BOTO_"))
+        }
         notice = EMULATOR_NOTICE if self.emulator_port else ""
         return {
             **inherited,
@@ -219,10 +222,6 @@ class Settings:
             "NO_PROXY": no_proxy,
             "no_proxy": no_proxy,
         }
-
-    @staticmethod
-    def _without_cloud(environment: Mapping[str, str]) -> dict[str, str]:
-        return {n: v for n, v in environment.items() if not n.startswith(("AWS_", "BOTO_"))}
 
 
 def use_local_aws(settings: Settings) -> None:

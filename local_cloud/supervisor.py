@@ -182,9 +182,7 @@ class Supervisor:
             function = self._functions[schedule.function_id]
             process = self._function_process(function)
             starter = ProcessStarter(function.name, self._console)
-            scheduler = Scheduler(
-                process, schedule, REGION, longest_claim_seconds, starter, self._console
-            )
+            scheduler = Scheduler(process, schedule, longest_claim_seconds, starter, self._console)
             self._schedulers.append(scheduler)
             self._host.start(scheduler)
 

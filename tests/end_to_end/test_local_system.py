@@ -255,7 +255,7 @@ def test_a_taken_port_is_one_clear_sentence(tmp_path):
         )
 
     assert refused.returncode == 1
-    assert f"Port {port} is taken" in refused.stdout + refused.stderr
+    assert f"Another program uses port {port}" in refused.stdout + refused.stderr
     assert "Traceback" not in refused.stderr
 
 

@@ -9,7 +9,7 @@ from deployment import costs, down, errors
 from deployment.__main__ import cli
 from deployment.images import IMAGES
 from deployment.redrive import QUEUE_OUTPUTS
-from deployment.stacks import ORDER, Templates
+from deployment.stacks import ORDER, read_templates
 
 README = (Path(__file__).parents[3] / "deployment" / "README.md").read_text()
 NAME = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]*)+)`")
@@ -17,7 +17,7 @@ NAME = re.compile(r"`([A-Z][a-z]+(?:[A-Z][a-z]*)+)`")
 
 @pytest.fixture(scope="module")
 def templates():
-    return Templates.read()
+    return read_templates()
 
 
 @pytest.fixture(scope="module")

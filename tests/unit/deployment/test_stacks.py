@@ -6,7 +6,7 @@ import pytest
 
 from deployment.aws import Account
 from deployment.errors import UsageError
-from deployment.stacks import APPLICATION, ORDER, PROFILES, ParameterFile, Templates
+from deployment.stacks import APPLICATION, ORDER, PROFILES, ParameterFile, read_templates
 
 ACCOUNT = Account("111122223333", "aws-cn", "cn-north-1")
 TEMPLATE = {
@@ -25,7 +25,7 @@ TEMPLATE = {
 def templates(tmp_path):
     for name in ORDER:
         (tmp_path / f"{name}.yaml").write_text(json.dumps(TEMPLATE))
-    return Templates.read(tmp_path)
+    return read_templates(tmp_path)
 
 
 @pytest.fixture
@@ -90,7 +90,7 @@ def test_an_unknown_profile_lists_the_known_ones(templates):
 
 @pytest.mark.parametrize("profile", ["lab", "default", "prod"])
 def test_every_profile_sets_all_required_parameters(profile):
-    templates = Templates.read()
+    templates = read_templates()
     parameter_file = ParameterFile.read(profile, templates)
     given = dict.fromkeys(["AnnotationImageUri", "ThumbnailImageUri", "WebImageUri"], "image")
 
@@ -102,13 +102,13 @@ def test_every_profile_sets_all_required_parameters(profile):
 
 @pytest.mark.parametrize("name", ORDER)
 def test_every_template_body_is_within_the_limit_of_cloudformation(name):
-    assert len(Templates.read()[name].body.encode()) <= 51_200
+    assert len(read_templates()[name].body.encode()) <= 51_200
 
 
 def test_a_template_over_the_limit_is_sent_without_comments(tmp_path):
     path = tmp_path / f"{APPLICATION}.yaml"
     path.write_text(f"# {'x' * 60_000}\nResources: {{Topic: {{Type: !Ref Kind}}}}\n")
 
-    body = Templates.read(tmp_path)[APPLICATION].body
+    body = read_templates(tmp_path)[APPLICATION].body
 
     assert json.loads(body) == {"Resources": {"Topic": {"Type": {"Ref": "Kind"}}}}

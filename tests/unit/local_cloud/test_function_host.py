@@ -377,7 +377,6 @@ def start_scheduler(host, make_process, tmp_path):
         scheduler = Scheduler(
             process,
             Schedule("Sweep", every_seconds=every_seconds, function_id="toy"),
-            "us-east-1",
             longest_claim_seconds,
             ProcessStarter("toy", console),
             console,
