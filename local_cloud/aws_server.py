@@ -18,6 +18,12 @@ from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
+import boto3
+from moto.moto_server.werkzeug_app import (
+    DomainDispatcherApplication,
+    MotoRequestHandler,
+    create_backend_app,
+)
 from werkzeug.serving import make_server
 from werkzeug.test import EnvironBuilder, run_wsgi_app
 
@@ -222,7 +228,6 @@ def _respond(start_response: "StartResponse", status: str, code: str) -> list[by
 
 def serve(app: "WSGIApplication", port: int) -> "BaseWSGIServer":
     """Listen on a loopback port (0 means any free port) with the request handler of Moto."""
-    from moto.moto_server.werkzeug_app import MotoRequestHandler
 
     class Handler(MotoRequestHandler):
         disable_nagle_algorithm = True
@@ -240,10 +245,6 @@ def main() -> None:
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _allow_many_files()
-    # Imported here, so that importing this module stays fast.
-    import boto3
-    from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-
     wiring: Wiring = arguments.wiring
     aws = MirroredAWS(
         DomainDispatcherApplication(create_backend_app),

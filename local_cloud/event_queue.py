@@ -30,7 +30,7 @@ class Delivery:
 
 
 class EventQueue:
-    """Receives events, each for one caller, and settles them.
+    """Receives events, each for one caller, and deletes or redelivers them.
 
     Every method raises QueueUnavailableError.
 
