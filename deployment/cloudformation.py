@@ -117,10 +117,9 @@ class CloudFormation:
     def resources(self, name: str) -> Iterator[tuple[str, str, str]]:
         """Yield the logical id, type and physical id of each resource of a stack."""
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=name)
-        for page in pages:
-            for resource in page["StackResourceSummaries"]:
-                if physical_id := resource.get("PhysicalResourceId"):
-                    yield resource["LogicalResourceId"], resource["ResourceType"], physical_id
+        for resource in pages.search("StackResourceSummaries[]"):
+            if physical_id := resource.get("PhysicalResourceId"):
+                yield resource["LogicalResourceId"], resource["ResourceType"], physical_id
 
     def deploy(self, desired: DesiredStack) -> Stack:
         """Create or update a stack and wait for it.
@@ -266,13 +265,12 @@ class CloudFormation:
         """Return the unseen events of the newest operation, oldest first."""
         fresh: list[StackEventTypeDef] = []
         pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack_id)
-        for page in pages:
-            for event in page["StackEvents"]:  # Newest first.
-                if event["EventId"] in seen:
-                    return fresh[::-1]
-                fresh.append(event)
-                if _begins_an_operation(event):
-                    return fresh[::-1]
+        for event in pages.search("StackEvents[]"):  # Newest first.
+            if event["EventId"] in seen:
+                break
+            fresh.append(event)
+            if _begins_an_operation(event):
+                break
         return fresh[::-1]
 
     def _latest_event(self, stack: Stack | None) -> set[str]:

@@ -78,9 +78,8 @@ def _new_lines(
         pages = client.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=start_ms
         )
-        for page in pages:
-            for event in page["events"]:
-                if event["eventId"] not in seen:
-                    seen.add(event["eventId"])
-                    lines.append((event["timestamp"], part, event["message"].rstrip()))
+        for event in pages.search("events[]"):
+            if event["eventId"] not in seen:
+                seen.add(event["eventId"])
+                lines.append((event["timestamp"], part, event["message"].rstrip()))
     return lines
