@@ -4,10 +4,13 @@ import json
 import threading
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import func, make_url, select, text
+from sqlalchemy.exc import DBAPIError
 
 from database.errors import DatabaseUnavailableError, QueryTooSlowError
+from database.images import add_image
 from database.migrations import migrate
+from database.models import Image
 from database.session import (
     POOL_SIZE,
     create_database_engine,
@@ -16,6 +19,7 @@ from database.session import (
 )
 from database.settings import DatabaseSettings
 from tests.support import mysql_server
+from tests.support.image_rows import add, new_image
 
 
 def test_mysql_connections_are_in_utc_in_utf8mb4_and_encrypted(mysql_url, make_engine):
@@ -263,3 +267,27 @@ def test_a_connection_that_the_server_ended_while_idle_is_replaced(mysql_factory
 def test_connections_are_encrypted(mysql_factory):
     with session_scope(mysql_factory) as session:
         assert session.execute(text("SHOW STATUS LIKE 'Ssl_cipher'")).one()[1]
+
+
+def test_a_transaction_that_raises_leaves_no_row(session_factory):
+    with pytest.raises(ZeroDivisionError), session_scope(session_factory) as session:
+        add_image(session, new_image())
+        raise ZeroDivisionError
+
+    with session_scope(session_factory) as session:
+        assert session.scalar(select(func.count()).select_from(Image)) == 0
+
+
+def test_a_mistake_of_ours_is_not_a_database_that_is_away(session_factory):
+    add(session_factory)
+
+    for mistake in ("UPDATE images SET annotation_status = 'done'", "SELECT nothing FROM images"):
+        with pytest.raises(DBAPIError), session_scope(session_factory) as session:
+            session.execute(text(mistake))
+
+
+def test_a_database_that_is_away_is_one_error(make_engine, unused_tcp_port):
+    factory = create_session_factory(make_engine(f"mysql://a:b@127.0.0.1:{unused_tcp_port}/x"))
+
+    with pytest.raises(DatabaseUnavailableError), session_scope(factory) as session:
+        session.execute(text("SELECT 1"))

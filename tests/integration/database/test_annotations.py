@@ -1,0 +1,176 @@
+"""Annotations: record, edit, restore and reuse, on SQLite and on a real MySQL server."""
+
+from dataclasses import replace
+
+from sqlalchemy import text
+
+from database.annotations import (
+    GeneratedAnnotation,
+    Tokens,
+    record_annotation,
+    record_tokens,
+    restore_annotation,
+)
+from database.images import get_image
+from database.jobs import reset_for_retry
+from database.models import AnnotationSource, Job, Status
+from database.session import session_scope
+from tests.support.image_rows import (
+    CAPTION,
+    add,
+    captioned,
+    claim,
+    edit,
+    find,
+    fingerprinted,
+    read,
+    record,
+)
+
+
+def test_an_annotation_completes_its_half_once(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+
+    assert record(session_factory, record_annotation, held, CAPTION)
+    assert not record(session_factory, record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert image.annotation == image.generated_annotation == "A dog on a beach."
+    assert image.alt_text == image.generated_alt_text == "Dog on beach"
+    assert image.tags == image.generated_tags == ["dog", "beach"]
+    assert image.annotation_source is AnnotationSource.MODEL
+    assert image.annotation_model == "gemini-x"
+    assert image.status is Status.PENDING
+    assert image.updated_at > image.uploaded_at
+    assert claim(session_factory, key) is None
+
+
+def test_a_persons_words_survive_a_late_model(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    with session_scope(session_factory) as session:
+        image = get_image(session, image_id)
+        image.annotation, image.tags = "Our Rex!", ["rex"]
+        image.annotation_source = AnnotationSource.HUMAN
+
+    record(session_factory, record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.tags) == ("Our Rex!", ["rex"])
+    assert image.annotation_source is AnnotationSource.HUMAN
+    assert image.generated_annotation == "A dog on a beach."
+    assert image.annotation_status is Status.COMPLETED
+
+
+def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session_factory):
+    image_id, key = add(session_factory)
+    held = claim(session_factory, key)
+    edit(session_factory, image_id, alt_text="Rex")
+
+    record(session_factory, record_annotation, held, CAPTION)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == (
+        "A dog on a beach.",
+        "Rex",
+        ["dog", "beach"],
+    )
+    assert image.annotation_source is AnnotationSource.HUMAN
+
+
+def test_an_edit_changes_what_it_names_and_keeps_the_models_words(session_factory):
+    image_id, _ = captioned(session_factory)
+
+    edit(session_factory, image_id, annotation="Our Rex!", tags=None)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == ("Our Rex!", "Dog on beach", None)
+    assert image.annotation_source is AnnotationSource.HUMAN
+    assert (image.generated_annotation, image.generated_alt_text, image.generated_tags) == (
+        "A dog on a beach.",
+        "Dog on beach",
+        ["dog", "beach"],
+    )
+
+
+def test_the_models_words_can_be_put_back_all_three(session_factory):
+    image_id, _ = captioned(session_factory)
+    edit(session_factory, image_id, annotation="Rex", alt_text=None, tags=["rex"])
+
+    assert record(session_factory, restore_annotation, image_id)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.alt_text, image.tags) == (
+        "A dog on a beach.",
+        "Dog on beach",
+        ["dog", "beach"],
+    )
+    assert image.annotation_source is AnnotationSource.MODEL
+
+
+def test_so_can_those_of_rows_from_before_all_three_were_kept(session_factory):
+    image_id, _ = captioned(session_factory)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET generated_alt_text = NULL, generated_tags = NULL"))
+    edit(session_factory, image_id, annotation="Rex", alt_text="Rex", tags=["rex"])
+    edit(session_factory, image_id, tags=["rex", "again"])
+
+    record(session_factory, restore_annotation, image_id)
+
+    image = read(session_factory, image_id)
+    assert (image.alt_text, image.tags) == ("Dog on beach", ["dog", "beach"])
+
+
+def test_without_a_models_words_there_is_nothing_to_put_back(session_factory):
+    image_id, _ = add(session_factory)
+    edit(session_factory, image_id, annotation="Rex")
+
+    assert not record(session_factory, restore_annotation, image_id)
+    assert read(session_factory, image_id).annotation == "Rex"
+
+
+def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(session_factory):
+    image_id, key = captioned(session_factory)
+    edit(session_factory, image_id, annotation="Rex", tags=None)
+    assert record(
+        session_factory,
+        reset_for_retry,
+        image_id,
+        Job.ANNOTATION,
+        even_completed=True,
+    )
+    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+
+    record(session_factory, record_annotation, claim(session_factory, key), again)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.tags) == ("Rex", None)
+    assert (image.generated_annotation, image.generated_tags) == ("Another.", ["new"])
+    assert image.annotation_model == "gemini-y"
+
+
+def test_the_models_words_are_found_by_where_they_came_from(session_factory):
+    image_id, key = fingerprinted(session_factory, "f" * 64)
+    edit(session_factory, image_id, annotation="Rex!", alt_text=None, tags=["rex"])
+
+    assert find(session_factory, "f" * 64) == CAPTION
+    assert find(session_factory, "F" * 64) is None
+
+    record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
+    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+    held = claim(session_factory, key)
+    assert held.has_annotation
+    record(session_factory, record_annotation, held, replace(again, fingerprint="e" * 64))
+    assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (None, again)
+
+
+def test_what_questions_took_adds_up(session_factory):
+    image_id, _ = add(session_factory)
+    assert read(session_factory, image_id).input_tokens is None
+
+    for tokens in (Tokens(0, 0), Tokens(300, 40), Tokens(300, 5)):
+        record(session_factory, record_tokens, image_id, tokens)
+
+    image = read(session_factory, image_id)
+    assert (image.input_tokens, image.output_tokens) == (600, 45)

@@ -1,0 +1,107 @@
+"""Images: add, read, and find duplicates and failed ones, on SQLite and on a real MySQL server."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
+
+from database.annotations import GeneratedAnnotation, record_annotation
+from database.errors import ImageNotFoundError
+from database.images import Duplicate, get_image, list_failed, list_images_by_id
+from database.jobs import record_failure, record_thumbnail, record_upload_failed
+from database.models import Job, Status
+from database.session import session_scope
+from tests.support.image_rows import CAPTION, add, claim, failed, read, record, same_bytes
+
+
+def test_a_new_image_is_pending_in_both_halves_and_dated_in_utc(session_factory):
+    before = datetime.now(UTC) - timedelta(seconds=2)
+
+    image_id, _ = add(session_factory)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation_status, image.thumbnail_status) == (Status.PENDING, Status.PENDING)
+    assert image.status is Status.PENDING
+    assert image.filename == "beach 🏖.jpg"
+    assert before < image.uploaded_at < datetime.now(UTC) + timedelta(seconds=2)
+    assert image.uploaded_at.tzinfo is UTC
+
+
+def test_an_unknown_id_is_not_found(session_factory):
+    with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
+        get_image(session, 12345)
+
+
+def test_unknown_ids_are_left_out_of_a_list(session_factory):
+    ids = [add(session_factory)[0] for _ in range(3)]
+
+    with session_scope(session_factory) as session:
+        found = list_images_by_id(session, {ids[0], ids[2], 99999})
+
+    assert [image.id for image in found] == [ids[2], ids[0]]
+
+
+def test_the_same_bytes_are_found_only_for_the_same_owner(session_factory):
+    image_id, key = add(session_factory)
+    add(session_factory)
+
+    assert same_bytes(session_factory) == Duplicate(image_id, key, is_stored=False)
+    assert same_bytes(session_factory, sha256="b" * 64) is None
+    assert same_bytes(session_factory, owner_id="them") is None
+    assert same_bytes(session_factory, owner_id="ME") is None
+    assert same_bytes(session_factory, owner_id="mé") is None
+
+
+def test_an_original_that_a_function_has_read_is_known_to_be_stored(session_factory):
+    _, key = add(session_factory)
+    held = claim(session_factory, key)
+
+    record(session_factory, record_annotation, held, CAPTION)
+
+    assert same_bytes(session_factory).is_stored
+
+
+def test_an_owners_failures_are_listed_newest_first(session_factory):
+    first, _ = failed(session_factory)
+    second, _ = failed(session_factory, Job.THUMBNAIL)
+    failed(session_factory, owner_id="somebody else")
+    add(session_factory)
+    never_stored, _ = add(session_factory)
+    record(session_factory, record_upload_failed, never_stored, "Away.")
+
+    with session_scope(session_factory) as session:
+        listed = list_failed(session, owner_id="me", limit=10)
+        newest = list_failed(session, owner_id="me", limit=1)
+
+    assert [image.id for image in listed] == [second, first]
+    assert [image.id for image in newest] == [second]
+
+
+def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_factory):
+    image_id, key = add(session_factory)
+    annotation = claim(session_factory, key)
+    thumbnail = claim(session_factory, key, Job.THUMBNAIL)
+
+    record(session_factory, record_failure, annotation, code="c", message="m")
+    assert read(session_factory, image_id).status is Status.PENDING
+
+    record(session_factory, record_thumbnail, thumbnail, "#000000")
+    assert read(session_factory, image_id).status is Status.FAILED
+
+
+def test_the_longest_texts_that_are_accepted_fit(session_factory):
+    image_id, key = add(session_factory, filename="f" * 255)
+    held = claim(session_factory, key)
+    longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128)
+
+    assert record(session_factory, record_annotation, held, longest)
+
+    assert read(session_factory, image_id).annotation == "é" * 2000
+
+
+def test_an_unknown_status_is_refused_by_the_database(session_factory):
+    add(session_factory)
+
+    with session_factory() as session, pytest.raises(DBAPIError, match=r"(?i)check constraint"):
+        session.execute(text("UPDATE images SET annotation_status = 'done'"))
