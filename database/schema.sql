@@ -1,6 +1,6 @@
--- What the migrations give on MySQL 8.4. Made from a real server by
+-- The schema after all migrations, as MySQL 8.4 shows it. Do not edit it. After a change of the
+-- models and a new migration, write it again (the same test compares it with a real server):
 --   python -m pytest tests/integration/database/test_schema.py --write-schema
--- and held to it by the same test; change the models and add a migration, then make it again.
 
 CREATE TABLE `annotation_fingerprints` (
   `image_id` bigint NOT NULL,

@@ -23,6 +23,7 @@ CAPTION = GeneratedAnnotation(
 
 
 def new_image(**overrides):
+    """Build an image of the owner "me" that is not in the database yet."""
     values = {
         "filename": "beach 🏖.jpg",
         "original_key": f"originals/{uuid.uuid4()}.jpg",
@@ -37,6 +38,7 @@ def new_image(**overrides):
 
 
 def add(session_factory, **overrides):
+    """Add an image and return its id and its original's key."""
     new = new_image(**overrides)
     with session_scope(session_factory) as session:
         return add_image(session, new), new.original_key
@@ -53,16 +55,17 @@ def claim(session_factory, key, job=Job.ANNOTATION, lease_seconds=30, max_attemp
 
 
 def record(session_factory, function, *arguments, **keywords):
+    """Call a function of the database package in a transaction."""
     with session_scope(session_factory) as session:
         return function(session, *arguments, **keywords)
 
 
-def same_bytes(session_factory, **question):
+def find_same_bytes(session_factory, **query):
     with session_scope(session_factory) as session:
-        return find_duplicate(session, **{"owner_id": "me", "sha256": "a" * 64, **question})
+        return find_duplicate(session, **{"owner_id": "me", "sha256": "a" * 64, **query})
 
 
-def captioned(session_factory, caption=CAPTION):
+def add_captioned(session_factory, caption=CAPTION):
     image_id, key = add(session_factory)
     record(session_factory, record_annotation, claim(session_factory, key), caption)
     return image_id, key
@@ -72,7 +75,7 @@ def edit(session_factory, image_id, **changes):
     record(session_factory, edit_annotation, image_id, changes)
 
 
-def failed(session_factory, job=Job.ANNOTATION, code="model_busy", **overrides):
+def add_failed(session_factory, job=Job.ANNOTATION, code="model_busy", **overrides):
     image_id, key = add(session_factory, **overrides)
     for _ in range(2):
         record(
@@ -82,15 +85,15 @@ def failed(session_factory, job=Job.ANNOTATION, code="model_busy", **overrides):
             code=code,
             message="m",
         )
-    held = claim(session_factory, key, job)
-    record(session_factory, record_failure, held, code=code, message="m")
+    claimed = claim(session_factory, key, job)
+    record(session_factory, record_failure, claimed, code=code, message="m")
     return image_id, key
 
 
-def completed(session_factory):
-    image_id, key = captioned(session_factory)
-    held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, record_thumbnail, held, "#000000")
+def add_completed(session_factory):
+    image_id, key = add_captioned(session_factory)
+    claimed = claim(session_factory, key, Job.THUMBNAIL)
+    record(session_factory, record_thumbnail, claimed, "#000000")
     return image_id, key
 
 
@@ -99,8 +102,8 @@ def find(session_factory, fingerprint):
         return find_generated(session, fingerprint)
 
 
-def fingerprinted(session_factory, fingerprint, caption=CAPTION):
+def add_with_fingerprint(session_factory, fingerprint, caption=CAPTION):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
-    record(session_factory, record_annotation, held, replace(caption, fingerprint=fingerprint))
+    claimed = claim(session_factory, key)
+    record(session_factory, record_annotation, claimed, replace(caption, fingerprint=fingerprint))
     return image_id, key

@@ -5,6 +5,6 @@ from database.session import create_session_factory
 
 @pytest.fixture(params=["sqlite", "mysql"])
 def session_factory(request, make_engine):
-    """Sessions on a migrated database of each kind."""
+    """Create sessions on a migrated database, SQLite and then MySQL."""
     url = request.getfixturevalue(f"migrated_{request.param}_url")
     return create_session_factory(make_engine(url))

@@ -1,4 +1,4 @@
-"""Annotations: record, edit, restore and reuse, on SQLite and on a real MySQL server."""
+"""Recording, editing, restoring and reusing annotations, on SQLite and on a real MySQL server."""
 
 from dataclasses import replace
 
@@ -18,22 +18,22 @@ from database.session import session_scope
 from tests.support.image_rows import (
     CAPTION,
     add,
-    captioned,
+    add_captioned,
+    add_with_fingerprint,
     claim,
     edit,
     find,
-    fingerprinted,
     read,
     record,
 )
 
 
-def test_an_annotation_completes_its_half_once(session_factory):
+def test_recording_an_annotation_completes_the_annotation_job_once(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
 
-    assert record(session_factory, record_annotation, held, CAPTION)
-    assert not record(session_factory, record_annotation, held, CAPTION)
+    assert record(session_factory, record_annotation, claimed, CAPTION)
+    assert not record(session_factory, record_annotation, claimed, CAPTION)
 
     image = read(session_factory, image_id)
     assert image.annotation == image.generated_annotation == "A dog on a beach."
@@ -46,15 +46,15 @@ def test_an_annotation_completes_its_half_once(session_factory):
     assert claim(session_factory, key) is None
 
 
-def test_a_persons_words_survive_a_late_model(session_factory):
+def test_text_by_a_person_survives_a_late_annotation_by_the_model(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
     with session_scope(session_factory) as session:
         image = get_image(session, image_id)
         image.annotation, image.tags = "Our Rex!", ["rex"]
         image.annotation_source = AnnotationSource.HUMAN
 
-    record(session_factory, record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, claimed, CAPTION)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == ("Our Rex!", ["rex"])
@@ -63,12 +63,12 @@ def test_a_persons_words_survive_a_late_model(session_factory):
     assert image.annotation_status is Status.COMPLETED
 
 
-def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session_factory):
+def test_the_first_annotation_by_the_model_fills_fields_that_a_person_left_empty(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
     edit(session_factory, image_id, alt_text="Rex")
 
-    record(session_factory, record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, claimed, CAPTION)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.alt_text, image.tags) == (
@@ -79,8 +79,8 @@ def test_the_model_fills_what_a_person_left_empty_before_its_first_words(session
     assert image.annotation_source is AnnotationSource.HUMAN
 
 
-def test_an_edit_changes_what_it_names_and_keeps_the_models_words(session_factory):
-    image_id, _ = captioned(session_factory)
+def test_an_edit_changes_only_the_named_fields_and_keeps_the_generated_text(session_factory):
+    image_id, _ = add_captioned(session_factory)
 
     edit(session_factory, image_id, annotation="Our Rex!", tags=None)
 
@@ -94,8 +94,8 @@ def test_an_edit_changes_what_it_names_and_keeps_the_models_words(session_factor
     )
 
 
-def test_the_models_words_can_be_put_back_all_three(session_factory):
-    image_id, _ = captioned(session_factory)
+def test_restoring_sets_caption_alt_text_and_tags_to_the_generated_ones(session_factory):
+    image_id, _ = add_captioned(session_factory)
     edit(session_factory, image_id, annotation="Rex", alt_text=None, tags=["rex"])
 
     assert record(session_factory, restore_annotation, image_id)
@@ -109,8 +109,10 @@ def test_the_models_words_can_be_put_back_all_three(session_factory):
     assert image.annotation_source is AnnotationSource.MODEL
 
 
-def test_so_can_those_of_rows_from_before_all_three_were_kept(session_factory):
-    image_id, _ = captioned(session_factory)
+def test_restoring_works_for_rows_from_before_generated_alt_text_and_tags_were_stored(
+    session_factory,
+):
+    image_id, _ = add_captioned(session_factory)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET generated_alt_text = NULL, generated_tags = NULL"))
     edit(session_factory, image_id, annotation="Rex", alt_text="Rex", tags=["rex"])
@@ -122,7 +124,7 @@ def test_so_can_those_of_rows_from_before_all_three_were_kept(session_factory):
     assert (image.alt_text, image.tags) == ("Dog on beach", ["dog", "beach"])
 
 
-def test_without_a_models_words_there_is_nothing_to_put_back(session_factory):
+def test_restoring_without_a_generated_annotation_changes_nothing(session_factory):
     image_id, _ = add(session_factory)
     edit(session_factory, image_id, annotation="Rex")
 
@@ -130,8 +132,8 @@ def test_without_a_models_words_there_is_nothing_to_put_back(session_factory):
     assert read(session_factory, image_id).annotation == "Rex"
 
 
-def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(session_factory):
-    image_id, key = captioned(session_factory)
+def test_a_new_caption_does_not_overwrite_text_that_a_person_wrote_or_cleared(session_factory):
+    image_id, key = add_captioned(session_factory)
     edit(session_factory, image_id, annotation="Rex", tags=None)
     assert record(
         session_factory,
@@ -140,9 +142,9 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
         Job.ANNOTATION,
         even_completed=True,
     )
-    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+    second_caption = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
 
-    record(session_factory, record_annotation, claim(session_factory, key), again)
+    record(session_factory, record_annotation, claim(session_factory, key), second_caption)
 
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == ("Rex", None)
@@ -150,22 +152,27 @@ def test_a_new_caption_leaves_a_persons_words_alone_even_those_they_cleared(sess
     assert image.annotation_model == "gemini-y"
 
 
-def test_the_models_words_are_found_by_where_they_came_from(session_factory):
-    image_id, key = fingerprinted(session_factory, "f" * 64)
+def test_a_generated_annotation_is_found_by_its_fingerprint(session_factory):
+    image_id, key = add_with_fingerprint(session_factory, "f" * 64)
     edit(session_factory, image_id, annotation="Rex!", alt_text=None, tags=["rex"])
 
     assert find(session_factory, "f" * 64) == CAPTION
     assert find(session_factory, "F" * 64) is None
 
     record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
-    again = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
-    held = claim(session_factory, key)
-    assert held.has_annotation
-    record(session_factory, record_annotation, held, replace(again, fingerprint="e" * 64))
-    assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (None, again)
+    second_caption = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+    claimed = claim(session_factory, key)
+    assert claimed.has_annotation
+    record(
+        session_factory, record_annotation, claimed, replace(second_caption, fingerprint="e" * 64)
+    )
+    assert (find(session_factory, "f" * 64), find(session_factory, "e" * 64)) == (
+        None,
+        second_caption,
+    )
 
 
-def test_what_questions_took_adds_up(session_factory):
+def test_tokens_of_several_requests_are_added(session_factory):
     image_id, _ = add(session_factory)
     assert read(session_factory, image_id).input_tokens is None
 

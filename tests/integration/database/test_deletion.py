@@ -13,19 +13,19 @@ from database.models import Job
 from database.session import session_scope
 from tests.support.image_rows import (
     add,
+    add_completed,
+    add_failed,
+    add_with_fingerprint,
     claim,
-    completed,
-    failed,
     find,
-    fingerprinted,
     read,
     record,
 )
 
 
-def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
-    image_id, _ = completed(session_factory)
-    failed_id, failed_key = failed(session_factory, sha256="b" * 64)
+def test_an_image_being_deleted_is_hidden_from_every_query(session_factory):
+    image_id, _ = add_completed(session_factory)
+    failed_id, failed_key = add_failed(session_factory, sha256="b" * 64)
     for each in (image_id, failed_id):
         record(session_factory, mark_deleting, each)
     with session_scope(session_factory) as session:
@@ -43,14 +43,14 @@ def test_an_image_being_deleted_is_hidden_from_every_question(session_factory):
         assert not reset_for_retry(session, failed_id, Job.ANNOTATION)
         for job in Job:
             assert fail_overdue_jobs(session, job, deadline_seconds=60) == []
-        for question in (get_image, mark_deleting):
+        for query in (get_image, mark_deleting):
             with pytest.raises(ImageNotFoundError):
-                question(session, image_id)
+                query(session, image_id)
     assert claim(session_factory, failed_key, Job.THUMBNAIL) is None
 
 
-def test_a_deleted_image_whose_work_was_over_goes_at_once(session_factory):
-    image_id, key = completed(session_factory)
+def test_the_row_of_a_deleted_image_is_removed_at_once_when_its_jobs_are_done(session_factory):
+    image_id, key = add_completed(session_factory)
 
     objects = record(session_factory, mark_deleting, image_id)
 
@@ -63,17 +63,17 @@ def test_a_deleted_image_whose_work_was_over_goes_at_once(session_factory):
         claim(session_factory, key)
 
 
-def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropped(
+def test_the_row_of_a_deleted_image_with_a_claimed_job_stays_hidden_until_it_has_settled(
     session_factory,
 ):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key, Job.THUMBNAIL)
+    claimed = claim(session_factory, key, Job.THUMBNAIL)
     record(session_factory, mark_deleting, image_id)
 
     assert not record(session_factory, remove_deleted, image_id)
     with session_scope(session_factory) as session:
         assert list_deleting(session, limit=9) == []
-    record(session_factory, record_thumbnail, held, "#000000")
+    record(session_factory, record_thumbnail, claimed, "#000000")
     with session_scope(session_factory) as session:
         assert list_images(session, limit=9) == []
         session.execute(text("UPDATE images SET deleting_at = '2020-01-01 00:00:00'"))
@@ -81,17 +81,17 @@ def test_one_whose_work_was_under_way_outlives_the_claim_and_its_result_is_dropp
     assert record(session_factory, remove_deleted, image_id)
 
 
-def test_only_what_is_being_deleted_is_removed(session_factory):
-    image_id, _ = completed(session_factory)
+def test_an_image_that_is_not_being_deleted_is_not_removed(session_factory):
+    image_id, _ = add_completed(session_factory)
 
     assert not record(session_factory, remove_deleted, image_id)
     assert read(session_factory, image_id)
 
 
-def test_the_words_of_a_deleted_image_are_not_found_and_leave_nothing(session_factory):
-    image_id, key = fingerprinted(session_factory, "f" * 64)
-    held = claim(session_factory, key, Job.THUMBNAIL)
-    record(session_factory, record_thumbnail, held, "#000000")
+def test_the_fingerprint_of_a_deleted_image_is_not_found_and_is_removed(session_factory):
+    image_id, key = add_with_fingerprint(session_factory, "f" * 64)
+    claimed = claim(session_factory, key, Job.THUMBNAIL)
+    record(session_factory, record_thumbnail, claimed, "#000000")
 
     record(session_factory, mark_deleting, image_id)
     assert find(session_factory, "f" * 64) is None

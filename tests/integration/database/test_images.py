@@ -1,4 +1,4 @@
-"""Images: add, read, and find duplicates and failed ones, on SQLite and on a real MySQL server."""
+"""Adding, reading and finding images, on SQLite and on a real MySQL server."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -12,10 +12,10 @@ from database.images import Duplicate, get_image, list_failed, list_images_by_id
 from database.jobs import record_failure, record_thumbnail, record_upload_failed
 from database.models import Job, Status
 from database.session import session_scope
-from tests.support.image_rows import CAPTION, add, claim, failed, read, record, same_bytes
+from tests.support.image_rows import CAPTION, add, add_failed, claim, find_same_bytes, read, record
 
 
-def test_a_new_image_is_pending_in_both_halves_and_dated_in_utc(session_factory):
+def test_both_jobs_of_a_new_image_are_pending_and_its_times_are_in_utc(session_factory):
     before = datetime.now(UTC) - timedelta(seconds=2)
 
     image_id, _ = add(session_factory)
@@ -28,12 +28,12 @@ def test_a_new_image_is_pending_in_both_halves_and_dated_in_utc(session_factory)
     assert image.uploaded_at.tzinfo is UTC
 
 
-def test_an_unknown_id_is_not_found(session_factory):
+def test_an_unknown_id_raises_image_not_found(session_factory):
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
         get_image(session, 12345)
 
 
-def test_unknown_ids_are_left_out_of_a_list(session_factory):
+def test_listing_by_id_leaves_out_unknown_ids(session_factory):
     ids = [add(session_factory)[0] for _ in range(3)]
 
     with session_scope(session_factory) as session:
@@ -42,30 +42,30 @@ def test_unknown_ids_are_left_out_of_a_list(session_factory):
     assert [image.id for image in found] == [ids[2], ids[0]]
 
 
-def test_the_same_bytes_are_found_only_for_the_same_owner(session_factory):
+def test_a_duplicate_is_found_only_for_the_same_owner(session_factory):
     image_id, key = add(session_factory)
     add(session_factory)
 
-    assert same_bytes(session_factory) == Duplicate(image_id, key, is_stored=False)
-    assert same_bytes(session_factory, sha256="b" * 64) is None
-    assert same_bytes(session_factory, owner_id="them") is None
-    assert same_bytes(session_factory, owner_id="ME") is None
-    assert same_bytes(session_factory, owner_id="mé") is None
+    assert find_same_bytes(session_factory) == Duplicate(image_id, key, is_stored=False)
+    assert find_same_bytes(session_factory, sha256="b" * 64) is None
+    assert find_same_bytes(session_factory, owner_id="them") is None
+    assert find_same_bytes(session_factory, owner_id="ME") is None
+    assert find_same_bytes(session_factory, owner_id="mé") is None
 
 
-def test_an_original_that_a_function_has_read_is_known_to_be_stored(session_factory):
+def test_a_duplicate_counts_as_stored_after_a_function_has_read_its_original(session_factory):
     _, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
 
-    record(session_factory, record_annotation, held, CAPTION)
+    record(session_factory, record_annotation, claimed, CAPTION)
 
-    assert same_bytes(session_factory).is_stored
+    assert find_same_bytes(session_factory).is_stored
 
 
 def test_an_owners_failures_are_listed_newest_first(session_factory):
-    first, _ = failed(session_factory)
-    second, _ = failed(session_factory, Job.THUMBNAIL)
-    failed(session_factory, owner_id="somebody else")
+    first, _ = add_failed(session_factory)
+    second, _ = add_failed(session_factory, Job.THUMBNAIL)
+    add_failed(session_factory, owner_id="somebody else")
     add(session_factory)
     never_stored, _ = add(session_factory)
     record(session_factory, record_upload_failed, never_stored, "Away.")
@@ -78,7 +78,7 @@ def test_an_owners_failures_are_listed_newest_first(session_factory):
     assert [image.id for image in newest] == [second]
 
 
-def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_factory):
+def test_an_image_is_failed_when_one_job_failed_and_none_is_pending(session_factory):
     image_id, key = add(session_factory)
     annotation = claim(session_factory, key)
     thumbnail = claim(session_factory, key, Job.THUMBNAIL)
@@ -90,17 +90,17 @@ def test_an_image_is_failed_when_a_half_failed_and_none_is_pending(session_facto
     assert read(session_factory, image_id).status is Status.FAILED
 
 
-def test_the_longest_texts_that_are_accepted_fit(session_factory):
+def test_the_longest_accepted_texts_fit_into_the_columns(session_factory):
     image_id, key = add(session_factory, filename="f" * 255)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
     longest = GeneratedAnnotation("é" * 2000, "é" * 1000, ["é" * 100] * 30, "m" * 128)
 
-    assert record(session_factory, record_annotation, held, longest)
+    assert record(session_factory, record_annotation, claimed, longest)
 
     assert read(session_factory, image_id).annotation == "é" * 2000
 
 
-def test_an_unknown_status_is_refused_by_the_database(session_factory):
+def test_the_database_rejects_an_unknown_status(session_factory):
     add(session_factory)
 
     with session_factory() as session, pytest.raises(DBAPIError, match=r"(?i)check constraint"):

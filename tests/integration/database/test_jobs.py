@@ -1,4 +1,4 @@
-"""Jobs: claim, complete, fail, postpone, retry, redrive and requeue, on SQLite and MySQL."""
+"""Jobs from claim to result, and retries of them, on SQLite and on a real MySQL server."""
 
 import threading
 import time
@@ -28,17 +28,17 @@ from database.session import session_scope
 from tests.support.image_rows import (
     CAPTION,
     add,
-    captioned,
+    add_captioned,
+    add_completed,
+    add_failed,
     claim,
-    completed,
-    failed,
+    find_same_bytes,
     read,
     record,
-    same_bytes,
 )
 
 
-def test_an_upload_that_failed_is_failed_in_both_halves_and_may_be_sent_again(session_factory):
+def test_a_failed_upload_fails_both_jobs_and_is_not_a_duplicate(session_factory):
     image_id, _ = add(session_factory)
 
     assert record(session_factory, record_upload_failed, image_id, "Away.")
@@ -46,13 +46,13 @@ def test_an_upload_that_failed_is_failed_in_both_halves_and_may_be_sent_again(se
     image = read(session_factory, image_id)
     assert image.status is Status.FAILED
     assert image.annotation_error_code == image.thumbnail_error_code == "upload_failed"
-    assert same_bytes(session_factory) is None
+    assert find_same_bytes(session_factory) is None
 
 
-def test_an_upload_that_a_function_already_works_on_has_not_failed(session_factory):
+def test_an_upload_does_not_fail_when_a_function_has_read_the_original(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
-    record(session_factory, record_annotation, held, CAPTION)
+    claimed = claim(session_factory, key)
+    record(session_factory, record_annotation, claimed, CAPTION)
 
     assert not record(session_factory, record_upload_failed, image_id, "Away.")
 
@@ -61,18 +61,18 @@ def test_an_upload_that_a_function_already_works_on_has_not_failed(session_facto
     assert image.thumbnail_status is Status.PENDING
 
 
-def test_an_upload_that_a_function_put_off_has_not_failed(session_factory):
+def test_an_upload_does_not_fail_when_a_function_has_postponed_its_job(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
     busy = {"code": "model_busy", "message": "Busy.", "seconds": 60}
-    record(session_factory, record_postponement, held, **busy)
+    record(session_factory, record_postponement, claimed, **busy)
 
     assert not record(session_factory, record_upload_failed, image_id, "Away.")
 
     assert read(session_factory, image_id).status is Status.PENDING
 
 
-def test_a_claim_is_given_once(session_factory):
+def test_a_job_can_be_claimed_only_once(session_factory):
     image_id, key = add(session_factory)
 
     first, second = claim(session_factory, key), claim(session_factory, key)
@@ -82,14 +82,14 @@ def test_a_claim_is_given_once(session_factory):
     assert read(session_factory, image_id).annotation_attempts == 1
 
 
-def test_the_halves_are_claimed_independently(session_factory):
+def test_the_two_jobs_of_an_image_are_claimed_independently(session_factory):
     _, key = add(session_factory)
 
     assert claim(session_factory, key, Job.ANNOTATION) is not None
     assert claim(session_factory, key, Job.THUMBNAIL) is not None
 
 
-def test_of_many_simultaneous_claims_one_wins(session_factory):
+def test_one_of_many_simultaneous_claims_succeeds(session_factory):
     keys = [add(session_factory)[1] for _ in range(5)]
     won = Counter()
     start = threading.Barrier(8)
@@ -109,27 +109,27 @@ def test_of_many_simultaneous_claims_one_wins(session_factory):
     assert won == dict.fromkeys(keys, 1)
 
 
-def test_a_claim_that_ran_out_can_be_taken_over_and_its_late_result_is_dropped(session_factory):
+def test_an_expired_claim_can_be_replaced_and_its_late_result_is_dropped(session_factory):
     image_id, key = add(session_factory)
-    dead = claim(session_factory, key, lease_seconds=0)
+    expired = claim(session_factory, key, lease_seconds=0)
     time.sleep(0.02)
 
-    alive = claim(session_factory, key)
+    newer = claim(session_factory, key)
 
-    assert alive.attempt == 2
-    assert not record(session_factory, record_failure, dead, code="late", message="Late.")
-    assert record(session_factory, record_annotation, alive, CAPTION)
+    assert newer.attempt == 2
+    assert not record(session_factory, record_failure, expired, code="late", message="Late.")
+    assert record(session_factory, record_annotation, newer, CAPTION)
     assert read(session_factory, image_id).annotation_status is Status.COMPLETED
 
 
-def test_an_event_without_a_row_raises_so_that_it_is_delivered_again(session_factory):
+def test_claiming_a_job_without_a_row_raises_image_not_found(session_factory):
     with pytest.raises(ImageNotFoundError):
         claim(session_factory, "originals/00000000-0000-0000-0000-000000000000.jpg")
 
 
 @pytest.mark.parametrize("job", list(Job))
-def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, job):
-    image_id, key = failed(session_factory, job)
+def test_a_retry_resets_a_failed_job(session_factory, job):
+    image_id, key = add_failed(session_factory, job)
     with session_scope(session_factory) as session:
         session.execute(text(f"UPDATE images SET {job}_requested_at = '2020-01-01 00:00:00'"))
 
@@ -144,14 +144,14 @@ def test_what_failed_can_be_asked_for_again_and_is_as_new(session_factory, job):
     assert claim(session_factory, key, job).attempt == 1
 
 
-def test_what_is_completed_is_asked_for_again_only_when_meant(session_factory):
-    image_id, _ = captioned(session_factory)
+def test_a_completed_job_is_reset_only_with_even_completed(session_factory):
+    image_id, _ = add_captioned(session_factory)
 
     assert not record(session_factory, reset_for_retry, image_id, Job.ANNOTATION)
     assert record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
 
 
-def test_what_was_never_stored_is_not_asked_for_again(session_factory):
+def test_a_job_whose_original_was_never_stored_cannot_be_retried(session_factory):
     image_id, _ = add(session_factory)
     record(session_factory, record_upload_failed, image_id, "Away.")
 
@@ -159,11 +159,11 @@ def test_what_was_never_stored_is_not_asked_for_again(session_factory):
         assert not record(session_factory, reset_for_retry, image_id, job)
 
 
-def test_a_thumbnail_completes_its_half(session_factory):
+def test_recording_a_thumbnail_completes_the_thumbnail_job(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key, Job.THUMBNAIL)
+    claimed = claim(session_factory, key, Job.THUMBNAIL)
 
-    assert record(session_factory, record_thumbnail, held, "#0a0b0c")
+    assert record(session_factory, record_thumbnail, claimed, "#0a0b0c")
 
     image = read(session_factory, image_id)
     assert image.thumbnail_key == key.replace("originals/", "thumbnails/").replace(".jpg", ".webp")
@@ -171,14 +171,14 @@ def test_a_thumbnail_completes_its_half(session_factory):
     assert image.thumbnail_status is Status.COMPLETED
 
 
-def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(session_factory):
+def test_a_transient_failure_is_recorded_and_the_job_can_be_claimed_at_once(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
 
     record(
         session_factory,
         record_transient_failure,
-        held,
+        claimed,
         code="model_busy",
         message="Busy.",
     )
@@ -188,7 +188,7 @@ def test_a_setback_is_written_down_and_the_next_attempt_may_begin_at_once(sessio
     assert claim(session_factory, key).attempt == 2
 
 
-def put_off(session_factory, key, seconds):
+def postpone(session_factory, key, seconds):
     record(
         session_factory,
         record_postponement,
@@ -199,10 +199,10 @@ def put_off(session_factory, key, seconds):
     )
 
 
-def test_a_half_that_is_put_off_waits_its_time_and_its_attempt_does_not_count(session_factory):
+def test_a_postponed_job_cannot_be_claimed_before_its_time_and_no_attempt_counts(session_factory):
     image_id, key = add(session_factory)
 
-    put_off(session_factory, key, seconds=60)
+    postpone(session_factory, key, seconds=60)
 
     image = read(session_factory, image_id)
     assert (image.annotation_status, image.annotation_error_code) == (Status.PENDING, "model_busy")
@@ -213,27 +213,27 @@ def test_a_half_that_is_put_off_waits_its_time_and_its_attempt_does_not_count(se
     assert claim(session_factory, key).attempt == 1
 
 
-def test_whoever_lost_a_claim_can_put_nothing_off(session_factory):
+def test_a_lost_claim_cannot_postpone_the_job(session_factory):
     _, key = add(session_factory)
-    dead = claim(session_factory, key, lease_seconds=0)
+    expired = claim(session_factory, key, lease_seconds=0)
     time.sleep(0.02)
     claim(session_factory, key)
 
     assert not record(
         session_factory,
         record_postponement,
-        dead,
+        expired,
         code="model_busy",
         message="Busy.",
         seconds=60,
     )
 
 
-def test_what_was_put_off_is_taken_once_when_its_time_has_come(session_factory):
+def test_a_postponed_job_is_requeued_once_when_its_time_has_come(session_factory):
     _, key = add(session_factory)
     _, later_key = add(session_factory)
-    put_off(session_factory, key, seconds=0)
-    put_off(session_factory, later_key, seconds=60)
+    postpone(session_factory, key, seconds=0)
+    postpone(session_factory, later_key, seconds=60)
     time.sleep(0.02)
 
     first = record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
@@ -242,24 +242,24 @@ def test_what_was_put_off_is_taken_once_when_its_time_has_come(session_factory):
     assert (first, second) == ([(Job.ANNOTATION, key)], [])
 
 
-def test_a_claim_made_while_the_sweep_looks_is_left_alone(session_factory, mocker):
+def test_requeueing_keeps_a_claim_that_was_made_after_the_rows_were_read(session_factory, mocker):
     image_id, key = add(session_factory)
-    put_off(session_factory, key, seconds=0)
+    postpone(session_factory, key, seconds=0)
     time.sleep(0.02)
-    held = []
-    really_update = jobs.update_images
+    claimed = []
+    original_update = jobs.update_images
 
     def update_after_a_claim(session, *conditions, values):
-        if not held:
-            mocker.patch.object(jobs, "update_images", really_update)
-            held.append(claim(session_factory, key))
-        return really_update(session, *conditions, values=values)
+        if not claimed:
+            mocker.patch.object(jobs, "update_images", original_update)
+            claimed.append(claim(session_factory, key))
+        return original_update(session, *conditions, values=values)
 
     mocker.patch.object(jobs, "update_images", update_after_a_claim)
     record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
 
-    assert read(session_factory, image_id).annotation_claimed_until == held[0].claimed_until
-    assert record(session_factory, record_annotation, held[0], CAPTION)
+    assert read(session_factory, image_id).annotation_claimed_until == claimed[0].claimed_until
+    assert record(session_factory, record_annotation, claimed[0], CAPTION)
 
 
 def redrive(session_factory, key, job=Job.ANNOTATION):
@@ -268,8 +268,8 @@ def redrive(session_factory, key, job=Job.ANNOTATION):
 
 @pytest.mark.parametrize("job", list(Job))
 @pytest.mark.parametrize("code", sorted(REDRIVABLE_CODES))
-def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, job, code):
-    image_id, key = failed(session_factory, job, code)
+def test_a_redrive_resets_a_transient_failure_once(session_factory, job, code):
+    image_id, key = add_failed(session_factory, job, code)
 
     assert redrive(session_factory, key, job)
     assert not redrive(session_factory, key, job)
@@ -282,39 +282,41 @@ def test_what_failed_for_a_passing_reason_is_taken_back_once(session_factory, jo
 
 
 @pytest.mark.parametrize("code", ["blocked_by_safety", "caption_rejected", "invalid_image"])
-def test_what_failed_for_good_is_not_taken_back(session_factory, code):
-    _, key = failed(session_factory, code=code)
+def test_a_redrive_does_not_reset_a_permanent_failure(session_factory, code):
+    _, key = add_failed(session_factory, code=code)
 
     assert not redrive(session_factory, key)
 
 
-def test_nothing_else_is_taken_back_but_what_died_at_every_attempt(session_factory):
-    _, done_key = completed(session_factory)
+def test_a_redrive_resets_a_job_whose_attempts_all_expired_and_no_other_pending_job(
+    session_factory,
+):
+    _, done_key = add_completed(session_factory)
     _, waiting_key = add(session_factory)
     never_stored, never_stored_key = add(session_factory)
     record(session_factory, record_upload_failed, never_stored, "Away.")
-    _, dead_key = add(session_factory)
+    _, expired_key = add(session_factory)
     for _ in range(3):
-        claim(session_factory, dead_key, lease_seconds=0)
+        claim(session_factory, expired_key, lease_seconds=0)
         time.sleep(0.02)
 
-    keys = (done_key, waiting_key, never_stored_key, dead_key)
+    keys = (done_key, waiting_key, never_stored_key, expired_key)
     assert [redrive(session_factory, key) for key in keys] == [False, False, False, True]
 
 
-def test_a_claim_carries_the_hash_of_the_original(session_factory):
+def test_a_claim_has_the_hash_of_the_original(session_factory):
     _, key = add(session_factory, sha256="c" * 64)
 
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
 
-    assert (held.sha256, held.has_annotation) == ("c" * 64, False)
+    assert (claimed.sha256, claimed.has_annotation) == ("c" * 64, False)
 
 
-def test_a_failure_is_final_and_says_why(session_factory):
+def test_a_recorded_failure_is_final_and_keeps_its_message(session_factory):
     image_id, key = add(session_factory)
-    held = claim(session_factory, key)
+    claimed = claim(session_factory, key)
 
-    record(session_factory, record_failure, held, code="c" * 10, message="m" * 9000)
+    record(session_factory, record_failure, claimed, code="c" * 10, message="m" * 9000)
 
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.FAILED
@@ -322,7 +324,7 @@ def test_a_failure_is_final_and_says_why(session_factory):
     assert claim(session_factory, key) is None
 
 
-def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
+def test_a_job_without_a_result_fails_after_the_maximum_of_attempts(session_factory):
     image_id, key = add(session_factory)
     for _ in range(3):
         assert claim(session_factory, key, lease_seconds=0) is not None
@@ -338,7 +340,7 @@ def test_work_that_was_begun_too_often_without_a_result_fails(session_factory):
     assert "3 times" in image.annotation_error_message
 
 
-def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session_factory):
+def test_a_job_past_its_deadline_fails_unless_it_is_claimed(session_factory):
     overdue_id, _ = add(session_factory)
     claimed_id, claimed_key = add(session_factory)
     done_id, done_key = add(session_factory)
@@ -348,19 +350,19 @@ def test_what_is_past_its_deadline_is_failed_unless_somebody_works_on_it(session
         session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
     fresh_id, _ = add(session_factory)
 
-    failed = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
+    overdue = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
 
-    assert [(job.image_id, job.code) for job in failed] == [(overdue_id, "timed_out")]
+    assert [(job.image_id, job.code) for job in overdue] == [(overdue_id, "timed_out")]
     assert read(session_factory, overdue_id).annotation_error_code == "timed_out"
     for image_id in (claimed_id, fresh_id):
         assert read(session_factory, image_id).annotation_status is Status.PENDING
     assert read(session_factory, done_id).annotation_status is Status.COMPLETED
 
 
-def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_factory):
+def test_idle_pending_jobs_are_requeued_once_per_idle_time(session_factory):
     _, idle_key = add(session_factory)
-    _, half_claimed_key = add(session_factory)
-    claim(session_factory, half_claimed_key, Job.ANNOTATION)
+    _, partly_claimed_key = add(session_factory)
+    claim(session_factory, partly_claimed_key, Job.ANNOTATION)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
     add(session_factory)
@@ -371,12 +373,12 @@ def test_what_waits_without_a_sign_of_life_is_taken_once_in_a_while(session_fact
     assert first == [
         (Job.ANNOTATION, idle_key),
         (Job.THUMBNAIL, idle_key),
-        (Job.THUMBNAIL, half_claimed_key),
+        (Job.THUMBNAIL, partly_claimed_key),
     ]
     assert second == []
 
 
-def test_asking_again_can_begin_a_new_deadline(session_factory):
+def test_requeueing_can_restart_the_deadline(session_factory):
     image_id, key = add(session_factory)
     with session_scope(session_factory) as session:
         session.execute(

@@ -12,7 +12,7 @@ from database.session import create_session_factory, session_scope
 from tests.support.image_rows import add
 
 
-def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
+def test_pages_are_ordered_from_newest_to_oldest_without_gaps(session_factory):
     ids = [add(session_factory)[0] for _ in range(5)]
 
     with session_scope(session_factory) as session:
@@ -22,7 +22,7 @@ def test_pages_run_from_the_newest_to_the_oldest_without_gaps(session_factory):
     assert [image.id for image in [*first, *second]] == ids[::-1]
 
 
-def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker):
+def test_a_search_that_takes_too_long_raises_query_too_slow(make_engine, mysql_url, mocker):
     engine = make_engine(mysql_url)
     migrate(engine)
     factory = create_session_factory(engine)
@@ -30,9 +30,9 @@ def test_a_search_that_takes_too_long_is_given_up(make_engine, mysql_url, mocker
     words = ImageFilter(text="dog on a beach")
     status = ImageFilter(status=Status.COMPLETED)
 
-    # Whoever has the table to itself keeps every question waiting, on any machine.
-    with create_engine(mysql_url, poolclass=NullPool).connect() as busy:
-        busy.exec_driver_sql("LOCK TABLES images WRITE")
+    # Every query waits for this lock, however fast the machine is.
+    with create_engine(mysql_url, poolclass=NullPool).connect() as locking:
+        locking.exec_driver_sql("LOCK TABLES images WRITE")
         for where in (words, status):
             with pytest.raises(QueryTooSlowError), session_scope(factory) as session:
                 count_images(session, at_most=9, where=where)

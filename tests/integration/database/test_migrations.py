@@ -1,4 +1,7 @@
-"""Expand first, contract a release later: the schema serves the version that is being replaced."""
+"""Migrations must keep the schema usable for the version that is being replaced.
+
+Columns are added in one release and removed in a later one.
+"""
 
 from pathlib import Path
 
@@ -29,10 +32,10 @@ def migrate_to(engine, revision):
         command.upgrade(CONFIG, revision)
 
 
-def test_the_version_before_the_newest_migration_still_writes_and_reads(database_url, make_engine):
+def test_code_from_before_the_newest_migration_can_still_write_and_read(database_url, make_engine):
     engine = make_engine(database_url)
     migrate_to(engine, EARLIER[-1])
-    # What the older version knows of the table, and nothing of what comes now.
+    # Reflect the older schema, so that the statements below do not know the newest columns.
     images = Table("images", MetaData(), autoload_with=engine)
     older = {
         column.name: f"{column.name[:20]}"
@@ -63,7 +66,7 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
 
     assert claimed == 1
     assert row.annotation == "By the older version."
-    # And the newer version goes on with what the older one wrote.
+    # The newer version continues with the row that the older one wrote.
     with session_scope(create_session_factory(engine)) as session:
         (image,) = list_images(session, limit=2)
         claim = claim_job(
@@ -75,7 +78,7 @@ def test_the_version_before_the_newest_migration_still_writes_and_reads(database
 
 
 @pytest.mark.parametrize("revision", EARLIER)
-def test_a_migration_keeps_what_is_there(database_url, make_engine, revision):
+def test_a_migration_removes_no_column(database_url, make_engine, revision):
     engine = make_engine(database_url)
     migrate_to(engine, revision)
     tables = MetaData()
@@ -86,5 +89,5 @@ def test_a_migration_keeps_what_is_there(database_url, make_engine, revision):
 
     after = MetaData()
     after.reflect(engine, only=["images"])
-    # A column that the version still running reads may go only in the release after it.
+    # The version that is still running reads these columns. Only a later release may remove them.
     assert before <= {column.name for column in after.tables["images"].columns}

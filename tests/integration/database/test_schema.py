@@ -1,4 +1,4 @@
-"""The schema that the migrations give, held against the models and against schema.sql."""
+"""Compare the migrated schema with the models and with schema.sql."""
 
 import re
 from pathlib import Path
@@ -12,9 +12,9 @@ from database.models import Base
 
 SCHEMA_SQL = Path(__file__).parents[3] / "database" / "schema.sql"
 HEADER = """\
--- What the migrations give on MySQL 8.4. Made from a real server by
+-- The schema after all migrations, as MySQL 8.4 shows it. Do not edit it. After a change of the
+-- models and a new migration, write it again (the same test compares it with a real server):
 --   python -m pytest tests/integration/database/test_schema.py --write-schema
--- and held to it by the same test; change the models and add a migration, then make it again.
 
 """
 
@@ -28,7 +28,7 @@ def test_migrating_twice_changes_nothing(database_url, make_engine):
     assert set(inspect(engine).get_table_names()) >= {"alembic_version", "images"}
 
 
-def test_a_database_that_a_later_version_has_migrated_is_left_as_it_is(database_url, make_engine):
+def test_a_database_with_a_newer_schema_is_left_unchanged(database_url, make_engine):
     engine = make_engine(database_url)
     migrate(engine)
     with engine.begin() as connection:
@@ -40,26 +40,26 @@ def test_a_database_that_a_later_version_has_migrated_is_left_as_it_is(database_
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
 
 
-def test_the_migrations_give_what_the_models_describe(database_url, make_engine):
+def test_the_migrated_schema_agrees_with_the_models(database_url, make_engine):
     engine = make_engine(database_url)
     migrate(engine)
 
     with engine.connect() as connection:
         context = MigrationContext.configure(
             connection,
-            opts={"compare_type": True, "include_object": _is_described_by_the_models},
+            opts={"compare_type": True, "include_object": _is_in_the_models},
         )
         differences = compare_metadata(context, Base.metadata)
 
     assert differences == []
 
 
-def _is_described_by_the_models(_object, name, _kind, _reflected, _compare_to):
-    # How words are indexed is each database's own affair; only its migration knows.
+def _is_in_the_models(_object, name, _kind, _reflected, _compare_to):
+    # The models do not describe the full-text indexes, because each database needs its own.
     return not name.startswith(("search_", "images_search"))
 
 
-def test_schema_sql_is_what_the_migrations_give(mysql_url, make_engine, request):
+def test_schema_sql_agrees_with_the_migrated_schema(mysql_url, make_engine, request):
     engine = make_engine(mysql_url)
     migrate(engine)
     with engine.connect() as connection:

@@ -1,4 +1,4 @@
-"""What a search finds, on SQLite and on a real MySQL server alike."""
+"""Search results and counts, on SQLite and on a real MySQL server."""
 
 import json
 import uuid
@@ -88,7 +88,7 @@ def count(session_factory, at_most=1001, **where):
 
 @pytest.fixture
 def gallery(session_factory):
-    """A few images by name; returns a search that answers with names, newest first."""
+    """Add a few images and return a search function that returns their names, newest first."""
     ids = {
         "harbour": add(session_factory, filename="IMG_1234 harbour.jpg"),
         "dog": add(
@@ -109,14 +109,14 @@ def gallery(session_factory):
     ]
 
 
-QUESTIONS = {
-    "dog": ["hotdog", "dog"],  # The last word may be a beginning: doggy.
+EXPECTED = {
+    "dog": ["hotdog", "dog"],  # The last word may be a prefix, here of "doggy".
     "dog beach": ["dog"],
     "beach dog": ["dog"],
     "dog zebra": [],
     "do": ["hotdog", "dog"],
     "dog caf": ["dog"],
-    "do beach": [],  # Only the last may.
+    "do beach": [],  # Only the last word may be a prefix.
     "DOG": ["hotdog", "dog"],
     "cafe": ["dog"],
     "CAFÉ": ["dog"],
@@ -128,7 +128,7 @@ QUESTIONS = {
     "ete": ["accent"],
     "he said": ["accent"],
     "hi it's": ["accent"],
-    "the is at": ["dog"],  # Words that full-text parsers leave out.
+    "the is at": ["dog"],  # MySQL's full-text parser would ignore these stop words.
     "3d": ["dog"],
     "a b": ["dog"],
     "犬": ["japanese"],
@@ -145,8 +145,8 @@ QUESTIONS = {
 }
 
 
-def test_a_search_finds_the_same_on_both_databases(gallery):
-    assert {question: gallery(question) for question in QUESTIONS} == QUESTIONS
+def test_both_databases_find_the_same_images(gallery):
+    assert {query: gallery(query) for query in EXPECTED} == EXPECTED
 
 
 TAGS = {
@@ -168,24 +168,24 @@ TAGS = {
 }
 
 
-def test_a_tag_is_found_whole_and_in_any_case(gallery):
+def test_a_tag_matches_as_a_whole_and_in_any_case(gallery):
     assert {tag: gallery(tag=tag) for tag in TAGS} == TAGS
 
 
-def test_no_question_is_an_error(gallery, session_factory):
+def test_no_search_text_causes_an_error(gallery, session_factory):
     for hostile in HOSTILE:
         for where in ({"text": hostile}, {"tag": hostile}, {"text": hostile, "tag": hostile}):
             assert len(find(session_factory, **where)) <= 7
             assert count(session_factory, **where) <= 7
 
 
-def test_words_a_tag_and_a_status_narrow_together(gallery):
+def test_words_tag_and_status_must_all_match(gallery):
     assert gallery("cafe", tag="dog", status=Status.PENDING) == ["dog"]
     assert gallery("cafe", tag="dog", status=Status.FAILED) == []
     assert gallery("zebra", tag="dog") == []
 
 
-def test_a_status_finds_what_the_row_itself_says(session_factory):
+def test_the_status_filter_agrees_with_the_status_of_the_row(session_factory):
     for annotation in Status:
         for thumbnail in Status:
             add(session_factory, annotation_status=annotation, thumbnail_status=thumbnail)
@@ -198,7 +198,7 @@ def test_a_status_finds_what_the_row_itself_says(session_factory):
         assert count(session_factory, status=status) == len(expected) > 0
 
 
-def test_pages_of_what_was_found_run_on_without_gaps(session_factory):
+def test_pages_of_search_results_have_no_gaps(session_factory):
     ids = [add(session_factory, annotation=f"dog {n % 2}", tags=["dog"]) for n in range(9)]
 
     first = find(session_factory, "dog 1", limit=2)
@@ -210,7 +210,7 @@ def test_pages_of_what_was_found_run_on_without_gaps(session_factory):
 
 @pytest.fixture
 def many(database_url, make_engine):
-    """Thousands of images, whose words are as rare as they say; and their number."""
+    """Add 3,000 images. The number in a word, such as `r83`, says how many images share it."""
     engine = make_engine(database_url)
     migrate(engine)
     session_factory = create_session_factory(engine)
@@ -233,7 +233,7 @@ def many(database_url, make_engine):
                         f"{job}_status": Status.PENDING if number % 5 else Status.FAILED
                         for job in Job
                     },
-                    # A value for each, so that the driver makes one statement of them all.
+                    # Every row has the same columns, so that the driver sends one statement.
                     **dict.fromkeys(("annotation_requested_at", "thumbnail_requested_at"), NOW),
                     **dict.fromkeys(("uploaded_at", "updated_at"), NOW),
                     "deleting_at": None if number % 7 else NOW,
@@ -244,7 +244,7 @@ def many(database_url, make_engine):
     return session_factory
 
 
-MANY_QUESTIONS = [
+MANY_QUERIES = [
     ({"text": "e1"}, lambda n: True),
     ({"text": "d2"}, lambda n: n % 2 == 0),
     ({"text": "o10 them"}, lambda n: n % 20 == 0),
@@ -259,12 +259,12 @@ MANY_QUESTIONS = [
 ]
 
 
-@pytest.mark.parametrize("read_at_once", [5, 200])
-def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
-    mocker.patch.object(full_text, "FIRST_ROWS", read_at_once)
+@pytest.mark.parametrize("first_rows", [5, 200])
+def test_rare_and_common_words_find_the_right_images(many, mocker, first_rows):
+    mocker.patch.object(full_text, "FIRST_ROWS", first_rows)
 
-    for where, is_found in MANY_QUESTIONS:
-        expected = [n for n in range(3000, 0, -1) if n % 7 and is_found(n)]
+    for where, is_match in MANY_QUERIES:
+        expected = [n for n in range(3000, 0, -1) if n % 7 and is_match(n)]
         found = find(many, limit=10, **where)
         while found and (page := find(many, limit=400, before_id=found[-1], **where)):
             found += page
@@ -273,7 +273,7 @@ def test_rare_words_and_common_ones_are_found_alike(many, mocker, read_at_once):
 
 
 @pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
-def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker):
+def test_mysql_reads_rows_for_common_words_and_the_index_for_rare_ones(many, mocker):
     mocker.patch.object(full_text, "FIRST_ROWS", 5)
     indexed = mocker.spy(full_text, "_in_index")
 
@@ -282,10 +282,10 @@ def test_on_mysql_words_are_found_by_reading_and_by_the_index(many, mocker):
     find(many, "s1009 jpg", limit=10)
 
     ((words,),) = [call.args for call in indexed.call_args_list]
-    assert [word.text for word in words] == ["s1009"]  # Half of all rows would have the other.
+    assert [word.text for word in words] == ["s1009"]  # "jpg" is in every row.
 
 
-def test_what_takes_long_to_count_is_not_counted(many, mocker, database_url):
+def test_a_count_that_would_take_long_is_none(many, mocker, database_url):
     mocker.patch.object(full_text, "MAX_COUNTED", 100)
 
     is_sqlite = database_url.startswith("sqlite")
@@ -295,7 +295,7 @@ def test_what_takes_long_to_count_is_not_counted(many, mocker, database_url):
 
 
 @pytest.mark.parametrize("session_factory", ["mysql"], indirect=True)
-def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker):
+def test_mysql_treats_a_letter_and_its_two_letter_spelling_as_equal(session_factory, mocker):
     streets = [
         add(session_factory, annotation=words) for words in ("Große Straße", "grosse Strasse")
     ]
@@ -311,7 +311,7 @@ def test_one_letter_for_two_makes_no_difference_to_mysql(session_factory, mocker
     assert read == indexed == [streets[::-1]] * 2 + [egypts[::-1]] * 2
 
 
-def test_counting_ends_where_it_is_told_to(session_factory):
+def test_counting_stops_at_the_given_maximum(session_factory):
     for _ in range(5):
         add(session_factory, annotation="dog")
 
@@ -321,7 +321,7 @@ def test_counting_ends_where_it_is_told_to(session_factory):
     assert count(session_factory, text="cat") == 0
 
 
-def test_the_index_follows_every_change(session_factory):
+def test_the_index_is_updated_by_edits_and_deletions(session_factory):
     image_id = add(session_factory, annotation="lighthouse", tags=["犬"])
 
     with session_scope(session_factory) as session:
@@ -334,7 +334,7 @@ def test_the_index_follows_every_change(session_factory):
     assert find(session_factory, "windmill") == []
 
 
-def test_rows_from_before_the_index_are_in_it(database_url, make_engine, mocker):
+def test_rows_that_are_older_than_the_index_are_found(database_url, make_engine, mocker):
     engine = make_engine(database_url)
     mocker.patch("database.migrations.command.upgrade", _upgrade_to("0001"))
     migrate(engine)

@@ -1,4 +1,4 @@
-"""What each kind of connection is set to, on real servers."""
+"""Connections, transactions and translated errors, on SQLite and on a real MySQL server."""
 
 import json
 import threading
@@ -33,7 +33,7 @@ def test_mysql_connections_are_in_utc_in_utf8mb4_and_encrypted(mysql_url, make_e
     assert cipher
 
 
-def test_sqlite_connections_write_ahead_and_wait_for_one_another(sqlite_url, make_engine):
+def test_sqlite_connections_use_write_ahead_logging_and_a_busy_timeout(sqlite_url, make_engine):
     with make_engine(sqlite_url).connect() as connection:
         pragmas = [
             connection.scalar(text(f"PRAGMA {name}"))
@@ -45,7 +45,7 @@ def test_sqlite_connections_write_ahead_and_wait_for_one_another(sqlite_url, mak
 
 @pytest.fixture
 def own_server(tmp_path):
-    """A server of its own, to change what is for all of its users."""
+    """Start a MySQL server for one test, so that the test may change global settings."""
     if not mysql_server.mysql_is_available() or mysql_server.find_mysqld() is None:
         pytest.skip(mysql_server.MYSQL_MISSING)
     with mysql_server.own_mysql(tmp_path) as server:
@@ -91,20 +91,20 @@ def test_a_rotated_password_is_read_again_when_the_server_refuses_the_old_one(ow
         engine.dispose()
 
 
-def test_a_full_pool_is_the_same_error_as_a_database_that_is_away(mysql_url, make_engine):
+def test_an_exhausted_pool_raises_database_unavailable(mysql_url, make_engine):
     engine = make_engine(mysql_url)
-    engine.pool._timeout = 0.1  # the wait itself is not what is tested
+    engine.pool._timeout = 0.1  # The length of the wait is not tested.
     factory = create_session_factory(engine)
-    held = [engine.connect() for _ in range(POOL_SIZE)]
+    connections = [engine.connect() for _ in range(POOL_SIZE)]
 
     with pytest.raises(DatabaseUnavailableError), session_scope(factory) as session:
         session.execute(text("SELECT 1"))
 
-    for connection in held:
+    for connection in connections:
         connection.close()
 
 
-def test_migrations_that_start_together_run_one_after_the_other(mysql_url, make_engine):
+def test_migrations_that_start_together_all_succeed(mysql_url, make_engine):
     errors = []
 
     def run():
@@ -135,22 +135,22 @@ def lock(session, row):
     session.execute(text(f"UPDATE t SET n = n + 1 WHERE id = {row}"))
 
 
-def unavailable_code(caught):
-    """MySQL's number of what was met."""
+def mysql_error_number(caught):
+    """Return MySQL's error number."""
     return caught.value.__cause__.orig.args[0]
 
 
-def test_of_two_that_deadlock_one_is_told_to_try_again_and_the_other_succeeds(mysql_factory):
-    both_hold_one, met = threading.Barrier(2), []
+def test_of_two_deadlocked_transactions_one_raises_and_the_other_succeeds(mysql_factory):
+    both_locked, error_numbers = threading.Barrier(2), []
 
     def cross(first, second):
         try:
             with session_scope(mysql_factory) as session:
                 lock(session, first)
-                both_hold_one.wait(10)
+                both_locked.wait(10)
                 lock(session, second)
         except DatabaseUnavailableError as error:
-            met.append(error.__cause__.orig.args[0])
+            error_numbers.append(error.__cause__.orig.args[0])
 
     threads = [threading.Thread(target=cross, args=order) for order in ((1, 2), (2, 1))]
     for thread in threads:
@@ -158,12 +158,12 @@ def test_of_two_that_deadlock_one_is_told_to_try_again_and_the_other_succeeds(my
     for thread in threads:
         thread.join()
 
-    assert met == [1213]
+    assert error_numbers == [1213]
     with session_scope(mysql_factory) as session:
         assert session.execute(text("SELECT n FROM t")).scalars().all() == [1, 1]
 
 
-def test_who_waits_too_long_for_a_lock_is_told_to_try_again(mysql_factory):
+def test_a_lock_wait_timeout_raises_database_unavailable(mysql_factory):
     with session_scope(mysql_factory) as holder:
         lock(holder, 1)
         with (
@@ -173,7 +173,7 @@ def test_who_waits_too_long_for_a_lock_is_told_to_try_again(mysql_factory):
             session.execute(text("SET SESSION innodb_lock_wait_timeout = 1"))
             lock(session, 1)
 
-    assert unavailable_code(caught) == 1205
+    assert mysql_error_number(caught) == 1205
 
 
 def kill(session_factory, what, connection_id):
@@ -181,7 +181,7 @@ def kill(session_factory, what, connection_id):
         session.execute(text(f"KILL {what} {connection_id}"))
 
 
-def test_a_connection_killed_in_a_transaction_leaves_nothing_and_the_next_one_works(mysql_factory):
+def test_a_transaction_on_a_killed_connection_is_rolled_back_and_the_next_one_works(mysql_factory):
     with pytest.raises(DatabaseUnavailableError), session_scope(mysql_factory) as session:
         lock(session, 1)
         kill(mysql_factory, "CONNECTION", session.scalar(text("SELECT CONNECTION_ID()")))
@@ -191,7 +191,7 @@ def test_a_connection_killed_in_a_transaction_leaves_nothing_and_the_next_one_wo
         assert session.execute(text("SELECT n FROM t")).scalars().all() == [0, 0]
 
 
-def test_a_question_that_is_killed_may_be_asked_again(mysql_factory):
+def test_a_killed_query_raises_database_unavailable(mysql_factory):
     with session_scope(mysql_factory) as session:
         victim = session.scalar(text("SELECT CONNECTION_ID()"))
         killer = threading.Timer(0.5, kill, (mysql_factory, "QUERY", victim))
@@ -207,20 +207,20 @@ def test_a_question_that_is_killed_may_be_asked_again(mysql_factory):
             finally:
                 killer.join()
 
-    assert unavailable_code(caught) == 1317
+    assert mysql_error_number(caught) == 1317
 
 
-def test_a_full_table_is_a_server_to_be_mended_not_a_defect_of_ours(mysql_factory):
+def test_a_full_table_raises_database_unavailable(mysql_factory):
     with pytest.raises(DatabaseUnavailableError) as caught, session_scope(mysql_factory) as session:
         session.execute(text("SET SESSION max_heap_table_size = 16384"))
         session.execute(text("CREATE TEMPORARY TABLE full_one (c CHAR(255)) ENGINE = MEMORY"))
         for _ in range(100):
             session.execute(text("INSERT INTO full_one VALUES ('x')"))
 
-    assert unavailable_code(caught) == 1114
+    assert mysql_error_number(caught) == 1114
 
 
-def test_a_question_that_takes_longer_than_it_may_has_an_error_of_its_own(mysql_factory):
+def test_a_query_over_its_time_limit_raises_query_too_slow(mysql_factory):
     with pytest.raises(QueryTooSlowError), session_scope(mysql_factory) as session:
         session.execute(
             text(
@@ -230,7 +230,7 @@ def test_a_question_that_takes_longer_than_it_may_has_an_error_of_its_own(mysql_
         )
 
 
-def test_a_server_that_became_read_only_is_one_that_is_away(own_server, make_engine):
+def test_a_read_only_server_raises_database_unavailable(own_server, make_engine):
     own_server.execute_as_root("CREATE DATABASE test_failover")
     engine = make_engine(
         make_url(own_server.url).set(database="test_failover").render_as_string(hide_password=False)
@@ -242,14 +242,14 @@ def test_a_server_that_became_read_only_is_one_that_is_away(own_server, make_eng
 
     with pytest.raises(DatabaseUnavailableError) as caught, session_scope(factory) as session:
         session.execute(text("INSERT INTO t VALUES (1)"))
-    assert unavailable_code(caught) in (1290, 1836)
+    assert mysql_error_number(caught) in (1290, 1836)
 
     own_server.execute_as_root("SET GLOBAL read_only = OFF")
     with session_scope(factory) as session:
         session.execute(text("INSERT INTO t VALUES (1)"))
 
 
-def test_a_connection_that_the_server_ended_while_idle_is_replaced(mysql_factory):
+def test_idle_connections_that_the_server_closed_are_replaced(mysql_factory):
     with session_scope(mysql_factory) as session:
         thread_id = session.scalar(text("SELECT CONNECTION_ID()"))
     with mysql_factory.kw["bind"].connect() as first, mysql_factory.kw["bind"].connect() as second:
@@ -269,7 +269,7 @@ def test_connections_are_encrypted(mysql_factory):
         assert session.execute(text("SHOW STATUS LIKE 'Ssl_cipher'")).one()[1]
 
 
-def test_a_transaction_that_raises_leaves_no_row(session_factory):
+def test_a_transaction_that_raises_is_rolled_back(session_factory):
     with pytest.raises(ZeroDivisionError), session_scope(session_factory) as session:
         add_image(session, new_image())
         raise ZeroDivisionError
@@ -278,15 +278,15 @@ def test_a_transaction_that_raises_leaves_no_row(session_factory):
         assert session.scalar(select(func.count()).select_from(Image)) == 0
 
 
-def test_a_mistake_of_ours_is_not_a_database_that_is_away(session_factory):
+def test_an_invalid_statement_is_not_reported_as_database_unavailable(session_factory):
     add(session_factory)
 
-    for mistake in ("UPDATE images SET annotation_status = 'done'", "SELECT nothing FROM images"):
+    for statement in ("UPDATE images SET annotation_status = 'done'", "SELECT nothing FROM images"):
         with pytest.raises(DBAPIError), session_scope(session_factory) as session:
-            session.execute(text(mistake))
+            session.execute(text(statement))
 
 
-def test_a_database_that_is_away_is_one_error(make_engine, unused_tcp_port):
+def test_an_unreachable_database_raises_database_unavailable(make_engine, unused_tcp_port):
     factory = create_session_factory(make_engine(f"mysql://a:b@127.0.0.1:{unused_tcp_port}/x"))
 
     with pytest.raises(DatabaseUnavailableError), session_scope(factory) as session:

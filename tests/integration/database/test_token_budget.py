@@ -1,4 +1,4 @@
-"""The day's budget, on SQLite and on a real MySQL server."""
+"""The daily token budget, on SQLite and on a real MySQL server."""
 
 import threading
 from datetime import UTC, datetime, timedelta
@@ -26,7 +26,7 @@ def spent(session_factory):
         return [int(row[0]) for row in session.execute(text("SELECT tokens FROM daily_tokens"))]
 
 
-def test_what_is_set_aside_counts_for_today_in_utc(session_factory):
+def test_a_reservation_counts_for_today_in_utc(session_factory):
     before = datetime.now(UTC).date()
 
     reservation = reserve(session_factory)
@@ -35,18 +35,18 @@ def test_what_is_set_aside_counts_for_today_in_utc(session_factory):
     assert (reservation.tokens, spent(session_factory)) == (100, [100])
 
 
-def test_what_is_not_left_is_not_given(session_factory):
+def test_a_reservation_over_the_remaining_budget_is_refused(session_factory):
     assert reserve(session_factory, BUDGET) is not None
     assert reserve(session_factory, 1) is None
     assert reserve(session_factory, 1, budget=BUDGET + 1) is not None
 
 
-def test_more_than_a_whole_day_is_never_given(session_factory):
+def test_a_reservation_over_the_whole_budget_is_refused(session_factory):
     assert reserve(session_factory, BUDGET + 1) is None
     assert spent(session_factory) == [0]
 
 
-def test_what_was_spent_takes_the_place_of_what_was_set_aside(session_factory):
+def test_settling_replaces_the_reserved_tokens_by_the_used_ones(session_factory):
     reservations = [reserve(session_factory) for _ in range(3)]
 
     settle(session_factory, reservations[0], 30)
@@ -56,7 +56,7 @@ def test_what_was_spent_takes_the_place_of_what_was_set_aside(session_factory):
     assert spent(session_factory) == [180]
 
 
-def test_another_day_begins_with_nothing_spent(session_factory):
+def test_a_new_day_starts_with_the_whole_budget(session_factory):
     reserve(session_factory, BUDGET)
     with session_scope(session_factory) as session:
         session.execute(text("UPDATE daily_tokens SET day = '2020-01-01'"))
@@ -65,7 +65,7 @@ def test_another_day_begins_with_nothing_spent(session_factory):
     assert spent(session_factory) == [BUDGET, BUDGET]
 
 
-def test_functions_that_begin_a_day_together_never_exceed_its_budget(session_factory):
+def test_concurrent_first_reservations_of_a_day_never_exceed_the_budget(session_factory):
     granted, errors, start = [], [], threading.Barrier(8)
 
     def run():
