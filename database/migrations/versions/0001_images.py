@@ -21,7 +21,7 @@ def _exact_text(length: int) -> sa.String:
     )
 
 
-def _half(name: str) -> list[sa.Column[Any]]:
+def _job_columns(name: str) -> list[sa.Column[Any]]:
     return [
         sa.Column(f"{name}_status", sa.String(16), nullable=False),
         sa.Column(f"{name}_error_code", sa.String(64)),
@@ -59,8 +59,8 @@ def upgrade() -> None:
         sa.Column("annotation_model", sa.String(128)),
         sa.Column("input_tokens", sa.Integer),
         sa.Column("output_tokens", sa.Integer),
-        *_half("annotation"),
-        *_half("thumbnail"),
+        *_job_columns("annotation"),
+        *_job_columns("thumbnail"),
         sa.Column("uploaded_at", _TIME, nullable=False),
         sa.Column("updated_at", _TIME, nullable=False),
         _one_of("annotation_source", "model", "human"),
@@ -72,17 +72,15 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("images_owner_sha256", "images", ["owner_id", "sha256"])
-    for half in ("annotation", "thumbnail"):
-        op.create_index(
-            f"images_{half}_waiting", "images", [f"{half}_status", f"{half}_requested_at"]
-        )
+    for job in ("annotation", "thumbnail"):
+        op.create_index(f"images_{job}_waiting", "images", [f"{job}_status", f"{job}_requested_at"])
     if op.get_bind().dialect.name == "mysql":
         _add_full_text_index()
 
 
 def _add_full_text_index() -> None:
-    # MySQL indexes no JSON column, so what a person would search is gathered in a stored one that
-    # the server itself keeps true.
+    # MySQL cannot index a JSON column for full-text search. So the searchable text is copied to a
+    # stored generated column, which the server keeps up to date.
     op.execute(
         "ALTER TABLE images ADD COLUMN search_text MEDIUMTEXT GENERATED ALWAYS AS "
         "(CONCAT_WS(' ', filename, annotation, alt_text, CAST(tags AS CHAR))) STORED"

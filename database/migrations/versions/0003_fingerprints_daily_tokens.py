@@ -1,7 +1,7 @@
-"""Where generated words came from, and what a day's captions took.
+"""Add the fingerprints of generated annotations and the tokens used in a day.
 
-Only adds tables: the version still running does not know them, and nothing waits while they are
-made. A column of `images` would have copied that table, and writes with it would have waited.
+The migration adds tables only. The previous version does not use them, and no query waits for them.
+A new column of `images` would copy that table, and writes would wait until the copy is finished.
 """
 
 from typing import Any

@@ -1,10 +1,10 @@
-"""Lists by status and, on the embedded database, by the beginnings of words, at any size.
+"""Keep lists by status and, on SQLite, searches for prefixes fast in large tables.
 
-An index that knows which images are being deleted takes the place of the one on the status alone.
-MySQL makes it beside the writes that go on, and no version asks for an index by its name.
+An index on the status and on `deleting_at` replaces the one on the status alone. MySQL builds it
+while writes continue. No version names an index in a query, so replacing one is safe.
 
-SQLite keeps a list of each beginning of up to eight letters; without, it would gather all words
-that begin so, and all images that have them, before it names the first.
+SQLite's full-text table gets an index of prefixes of up to eight letters. Without it, a search for
+a prefix would read all words with this prefix, and all of their images, before the first result.
 """
 
 from alembic import op
@@ -18,17 +18,17 @@ depends_on = None
 def upgrade() -> None:
     connection = op.get_bind()
     if connection.dialect.name == "mysql":
-        # One statement: all of it or, after a crash, nothing.
+        # One statement, so that a crash leaves either both changes or none.
         connection.exec_driver_sql(
             "ALTER TABLE images ADD INDEX images_status_visible (overall_status, deleting_at),"
             " DROP INDEX images_overall_status"
         )
         return
-    # Run again after a crash, each of these begins where it was.
+    # Each statement can run again after a crash in the middle of this migration.
     columns = ["overall_status", "deleting_at"]
     op.create_index("images_status_visible", "images", columns, if_not_exists=True)
     op.drop_index("images_overall_status", "images", if_exists=True)
-    # Under its old name, by which the triggers know it.
+    # The new table has the old name, because the triggers use it.
     connection.exec_driver_sql("DROP TABLE IF EXISTS images_search")
     connection.exec_driver_sql(
         "CREATE VIRTUAL TABLE images_search USING fts5(search_text,"
