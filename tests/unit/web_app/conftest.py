@@ -1,4 +1,4 @@
-"""What the tests of the web application share: rows in any state, forms as browsers send them."""
+"""Fixtures of the web application's tests: rows in any state, and forms as browsers send them."""
 
 import re
 import secrets
@@ -15,7 +15,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
 
 @pytest.fixture
 def add_row(session_factory):
-    """Adds a row with the given columns and returns its id."""
+    """Return a function that adds a row with the given columns and returns its id."""
 
     def add(**columns):
         row = {
@@ -38,28 +38,29 @@ def add_row(session_factory):
 
 
 @pytest.fixture
-def away_session_factory(tmp_path, make_engine):
-    """Sessions on a database that does not answer."""
+def unavailable_session_factory(tmp_path, make_engine):
+    """Create sessions on a database that is unavailable."""
     return create_session_factory(make_engine(f"sqlite:///{tmp_path}/absent/images.sqlite3"))
 
 
 @pytest.fixture
-def away_client(settings, object_store, event_bus, away_session_factory):
-    """A browser at an application whose database is away."""
+def client_without_database(settings, object_store, event_bus, unavailable_session_factory):
+    """Create a client of an application whose database is unavailable."""
     app = create_app(
         settings,
         object_store=object_store,
         event_bus=event_bus,
-        session_factory=away_session_factory,
+        session_factory=unavailable_session_factory,
     )
     return app.test_client()
 
 
 def encode_form(files, field="image"):
-    """A multipart body as browsers write it, and its content type.
+    """Build a multipart body as browsers write it, and return it with its content type.
 
     Args:
         files: pairs of file name, as text or as raw bytes, and content.
+        field: the name of the form field.
     """
     boundary = b"----WebKitFormBoundary7MA4YWxkTrZu0gW"
     parts = []
@@ -80,7 +81,7 @@ def encode_form(files, field="image"):
 
 
 def csrf_headers(client):
-    """What a script of our pages sends along: the page's token, when there is a cookie."""
+    """Return the header that the application's scripts send: the page's token, if there is one."""
     if not client._cookies:
         return {}
     page = client.get("/").get_data(as_text=True)
@@ -89,7 +90,7 @@ def csrf_headers(client):
 
 @pytest.fixture
 def send(client):
-    """Uploads pairs of file name and content, by default as a program that wants JSON."""
+    """Return a function that uploads pairs of file name and content and accepts JSON."""
 
     def send_files(*files, field="image", accept="application/json", by=client, **options):
         body, content_type = encode_form(files, field)
@@ -101,7 +102,7 @@ def send(client):
 
 @pytest.fixture
 def send_page(send):
-    """Uploads as a browser without scripts does."""
+    """Return a function that uploads like a browser without JavaScript."""
 
     def send_files(*files, **options):
         return send(*files, accept=BROWSER, **options)

@@ -1,4 +1,4 @@
-"""Under which names the application answers, and that it leads nowhere else."""
+"""Requests for allowed hosts only, and redirects to paths of this application only."""
 
 import re
 
@@ -12,7 +12,7 @@ JSON = {"Accept": "application/json"}
 
 @pytest.fixture
 def make_client(settings, object_store, event_bus, session_factory):
-    """Makes browsers at an application that answers to the given names."""
+    """Return a function that creates a client of an application with changed settings."""
 
     def make(**changes):
         app = create_app(
@@ -27,7 +27,7 @@ def make_client(settings, object_store, event_bus, session_factory):
 
 
 @pytest.mark.parametrize(
-    ("host", "is_ours"),
+    ("host", "is_allowed"),
     [
         ("images.example.org", True),
         ("images.example.org:8443", True),
@@ -43,37 +43,37 @@ def make_client(settings, object_store, event_bus, session_factory):
         ("203.0.113.7", False),
     ],
 )
-def test_only_a_name_that_is_listed_is_answered_to(make_client, host, is_ours):
+def test_only_requests_for_an_allowed_host_are_answered(make_client, host, is_allowed):
     client = make_client(allowed_hosts=("images.example.org", ".example.net"))
 
-    answers = [client.get(path, headers={"Host": host, **JSON}) for path in ("/", "/nowhere")]
+    responses = [client.get(path, headers={"Host": host, **JSON}) for path in ("/", "/nowhere")]
 
-    if is_ours:
-        assert [answer.status_code for answer in answers] == [200, 404]
+    if is_allowed:
+        assert [response.status_code for response in responses] == [200, 404]
         return
-    for answer in answers:
-        assert (answer.status_code, answer.json["code"]) == (400, "host_not_allowed")
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert answer.json["error"].endswith(".")
-        assert not host or host not in answer.get_data(as_text=True)
+    for response in responses:
+        assert (response.status_code, response.json["code"]) == (400, "host_not_allowed")
+        assert response.headers["Cache-Control"] == "no-store"
+        assert response.json["error"].endswith(".")
+        assert not host or host not in response.get_data(as_text=True)
 
 
-def test_a_person_is_told_so_on_a_page(make_client):
-    answer = make_client(allowed_hosts=("images.example.org",)).get("/gallery")
+def test_a_host_that_is_not_allowed_gets_an_error_page_in_a_browser(make_client):
+    response = make_client(allowed_hosts=("images.example.org",)).get("/gallery")
 
-    page = answer.get_data(as_text=True)
-    assert (answer.status_code, answer.mimetype) == (400, "text/html")
+    page = response.get_data(as_text=True)
+    assert (response.status_code, response.mimetype) == (400, "text/html")
     assert "does not use this host name" in page
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
-def test_a_load_balancer_may_ask_an_address_after_its_health(make_client, path):
+def test_health_checks_are_answered_for_any_host(make_client, path):
     client = make_client(allowed_hosts=("images.example.org",))
 
     assert client.get(path, headers={"Host": "10.0.3.17:8000"}).status_code == 200
 
 
-def test_without_a_list_any_name_is_answered_to(make_client):
+def test_without_allowed_hosts_every_host_is_answered(make_client):
     assert make_client().get("/", headers={"Host": "anything.test"}).status_code == 200
 
 
@@ -93,8 +93,8 @@ def test_without_a_list_any_name_is_answered_to(make_client):
         "/gallery/",
     ],
 )
-def test_no_redirect_leads_to_a_host_that_a_request_names(client, add_row, path):
-    answer = client.get(
+def test_no_redirect_leads_to_a_host_from_the_request(client, add_row, path):
+    response = client.get(
         "/",
         environ_overrides={"PATH_INFO": path.format(id=add_row())},
         headers={
@@ -105,7 +105,7 @@ def test_no_redirect_leads_to_a_host_that_a_request_names(client, add_row, path)
         },
     )
 
-    location = answer.headers.get("Location", "/")
+    location = response.headers.get("Location", "/")
     assert re.match(r"https://images\.test/|/(?![/\\])", location)
     assert "//evil.com" not in location
 
@@ -114,10 +114,12 @@ def test_no_redirect_leads_to_a_host_that_a_request_names(client, add_row, path)
     "path",
     ["/images/{id}/edit", "/images/{id}/restore", "/images/{id}/retry", "/images/{id}/delete"],
 )
-def test_what_comes_of_a_form_leads_to_a_path_of_ours(client, settings, add_row, path):
+def test_the_redirect_after_a_form_leads_to_a_path_of_this_application(
+    client, settings, add_row, path
+):
     owners = Owners(settings.flask_secret_key.get_secret_value())
 
-    answer = client.post(
+    response = client.post(
         path.format(id=add_row(owner_id="me")) + "?next=https://evil.com",
         data={"next": "https://evil.com", "annotation": "Sea."},
         headers={
@@ -127,5 +129,5 @@ def test_what_comes_of_a_form_leads_to_a_path_of_ours(client, settings, add_row,
         },
     )
 
-    assert answer.status_code == 303
-    assert re.fullmatch(r"/(gallery|images/\d+)", answer.headers["Location"])
+    assert response.status_code == 303
+    assert re.fullmatch(r"/(gallery|images/\d+)", response.headers["Location"])

@@ -1,4 +1,4 @@
-"""The polled status: its exact shape in every state, one image or many at a time."""
+"""The status of one image or of many: its JSON in every state."""
 
 import re
 from datetime import UTC, datetime
@@ -10,7 +10,7 @@ from database.models import AnnotationSource, Status
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 
 
-def test_a_pending_image_has_every_field_and_nothing_invented(client, add_row):
+def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
     image_id = add_row(original_key="originals/o.jpg")
 
     response = client.get(f"/api/image_status/{image_id}")
@@ -74,7 +74,7 @@ def test_a_completed_image_has_its_results(client, add_row):
     assert (body["annotation_error"], body["thumbnail_error"]) == (None, None)
 
 
-def test_a_failed_half_says_why_and_a_pending_one_what_its_last_attempt_met(client, add_row):
+def test_a_failed_job_has_its_error_and_a_pending_job_has_that_of_its_last_attempt(client, add_row):
     image_id = add_row(
         annotation_status=Status.PENDING,
         annotation_error_code="rate_limited",
@@ -102,7 +102,7 @@ def test_a_failed_half_says_why_and_a_pending_one_what_its_last_attempt_met(clie
 
 
 @pytest.mark.parametrize(
-    ("annotation", "thumbnail", "whole"),
+    ("annotation", "thumbnail", "overall"),
     [
         ("pending", "pending", "pending"),
         ("pending", "completed", "pending"),
@@ -113,15 +113,15 @@ def test_a_failed_half_says_why_and_a_pending_one_what_its_last_attempt_met(clie
         ("completed", "completed", "completed"),
     ],
 )
-def test_the_whole_is_failed_only_when_nothing_is_pending(
-    client, add_row, annotation, thumbnail, whole
+def test_an_image_is_failed_only_when_no_job_is_pending(
+    client, add_row, annotation, thumbnail, overall
 ):
     image_id = add_row(annotation_status=Status(annotation), thumbnail_status=Status(thumbnail))
 
-    assert client.get(f"/api/image_status/{image_id}").json["status"] == whole
+    assert client.get(f"/api/image_status/{image_id}").json["status"] == overall
 
 
-def test_times_are_in_utc_and_have_microseconds_even_when_those_are_zero(client, add_row):
+def test_times_are_in_utc_and_always_have_microseconds(client, add_row):
     image_id = add_row(uploaded_at=datetime(2030, 1, 2, 3, 4, 5, tzinfo=UTC))
 
     body = client.get(f"/api/image_status/{image_id}").json
@@ -133,14 +133,14 @@ def test_times_are_in_utc_and_have_microseconds_even_when_those_are_zero(client,
     "image_id",
     ["12345", "0", "abc", "-1", "1.5", "1e3", "²", "١", "%20", "1%00", "9" * 19, "x" * 999],
 )
-def test_what_names_no_image_is_not_found(client, image_id):
+def test_an_id_of_no_image_is_not_found(client, image_id):
     response = client.get(f"/api/image_status/{image_id}", headers={"Accept": "text/html"})
 
     assert response.status_code == 404
     assert response.json == {"error": "Image not found", "code": "image_not_found"}
 
 
-def test_many_images_are_listed_newest_first_without_the_unknown(client, add_row):
+def test_the_status_of_many_images_is_listed_newest_first_without_unknown_ids(client, add_row):
     ids = [add_row() for _ in range(3)]
 
     response = client.get(f"/api/image_status?ids={ids[0]},99999,{ids[2]},{ids[0]}")
@@ -151,11 +151,11 @@ def test_many_images_are_listed_newest_first_without_the_unknown(client, add_row
     assert response.json["images"][0] == client.get(f"/api/image_status/{ids[2]}").json
 
 
-def test_no_known_id_is_an_empty_list(client):
+def test_unknown_ids_give_an_empty_list(client):
     assert client.get("/api/image_status?ids=1").json == {"images": []}
 
 
-def test_100_ids_can_be_asked_for_at_once(client, add_row):
+def test_100_ids_are_allowed_in_one_request(client, add_row):
     ids = [add_row() for _ in range(100)]
 
     response = client.get(f"/api/image_status?ids={','.join(map(str, ids))}")
@@ -173,7 +173,7 @@ def test_101_ids_are_too_many(client):
 @pytest.mark.parametrize(
     "query", ["", "?ids=", "?ids=1,", "?ids=a", "?ids=1;2", "?ids=-1", "?id=1"]
 )
-def test_ids_that_make_no_sense_are_refused_with_an_example(client, query):
+def test_invalid_ids_are_refused_with_an_example(client, query):
     response = client.get(f"/api/image_status{query}")
 
     assert (response.status_code, response.json["code"]) == (400, "invalid_ids")
@@ -181,8 +181,8 @@ def test_ids_that_make_no_sense_are_refused_with_an_example(client, query):
 
 
 @pytest.mark.parametrize("path", ["/api/image_status/1", "/api/image_status?ids=1"])
-def test_without_a_database_the_status_asks_for_patience(away_client, path):
-    response = away_client.get(path)
+def test_without_a_database_the_status_is_503_with_retry_after(client_without_database, path):
+    response = client_without_database.get(path)
 
     assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
     assert "Try again" in response.json["error"]

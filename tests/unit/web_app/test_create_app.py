@@ -1,4 +1,4 @@
-"""Joining the parts, and that nothing happens before somebody asks for it."""
+"""Creation of the application, and imports without side effects."""
 
 import pkgutil
 import socket
@@ -28,7 +28,7 @@ def test_every_module_can_be_imported_without_settings_and_without_a_network():
     names = [
         module.name
         for module in pkgutil.walk_packages(web_app.__path__, "web_app.")
-        # wsgi is the entry point; gunicorn reads its own file.
+        # `wsgi` builds the application at import, and gunicorn reads its configuration file.
         if module.name not in ("web_app.wsgi", "web_app.gunicorn.conf")
     ]
 
@@ -44,7 +44,7 @@ def test_every_module_can_be_imported_without_settings_and_without_a_network():
     assert (imported.returncode, imported.stderr) == (0, "")
 
 
-def test_it_is_built_from_what_it_is_given_and_connects_to_nothing(
+def test_create_app_uses_the_given_services_and_does_not_connect(
     settings, object_store, event_bus, session_factory, monkeypatch
 ):
     def refuse(*arguments):
@@ -72,7 +72,7 @@ def test_one_request_may_hold_five_of_the_largest_files(app, settings):
     assert 5 * settings.max_upload_bytes < limit_bytes < 6 * settings.max_upload_bytes
 
 
-def test_what_signs_cookies_may_come_from_the_store_of_secrets_and_is_read_once(
+def test_the_secret_key_can_come_from_secrets_manager_and_is_read_once(
     settings, object_store, event_bus, session_factory, mocker
 ):
     fetch = mocker.patch("web_app.app.fetch_secret", return_value="a key out of the store")
@@ -89,7 +89,7 @@ def test_what_signs_cookies_may_come_from_the_store_of_secrets_and_is_read_once(
 
 
 @pytest.mark.parametrize("secret", ["", "too-short"])
-def test_a_secret_that_is_too_short_stops_the_start_and_is_not_repeated(
+def test_a_secret_key_that_is_too_short_prevents_the_start_and_is_not_repeated(
     settings, object_store, event_bus, session_factory, mocker, secret
 ):
     mocker.patch("web_app.app.fetch_secret", return_value=secret)
@@ -107,7 +107,9 @@ def test_a_secret_that_is_too_short_stops_the_start_and_is_not_repeated(
     assert not secret or secret not in str(error.value)
 
 
-def test_two_applications_share_nothing(settings, object_store, event_bus, session_factory):
+def test_two_applications_have_separate_services(
+    settings, object_store, event_bus, session_factory
+):
     first, second = (
         create_app(
             settings,

@@ -1,4 +1,4 @@
-"""Parsing of the cursor that leads to the next page of images."""
+"""Parsing of the cursor of the next page of images."""
 
 import pytest
 from hypothesis import given
@@ -9,12 +9,12 @@ from web_app.routes.request import MAX_IMAGE_ID, parse_cursor
 
 
 @given(st.integers(1, MAX_IMAGE_ID))
-def test_a_cursor_leads_back_to_its_image(last_id):
+def test_a_cursor_is_parsed_to_its_image_id(last_id):
     assert parse_cursor(str(last_id)) == last_id
 
 
 @given(st.text(max_size=30))
-def test_any_other_text_is_refused(text):
+def test_text_that_is_no_image_id_is_refused(text):
     try:
         last_id = parse_cursor(text)
     except BadRequestError as error:
@@ -24,6 +24,6 @@ def test_any_other_text_is_refused(text):
 
 
 @pytest.mark.parametrize("text", ["0", "-1", "01", "1 ", "1\n", "٣", str(MAX_IMAGE_ID + 1), "MjQ"])
-def test_a_number_that_no_page_ends_with_is_refused(text):
+def test_a_number_in_another_form_or_range_is_refused(text):
     with pytest.raises(BadRequestError):
         parse_cursor(text)

@@ -1,4 +1,4 @@
-"""One shape for every error, and nothing of the inside in it."""
+"""Error responses have one shape and reveal no internal details."""
 
 import pytest
 from flask import abort
@@ -12,7 +12,7 @@ SECRET = "mysql://app:hunter2@db.internal/images"
 
 @pytest.fixture
 def failing_client(app):
-    """A browser at an application with addresses that fail."""
+    """Create a client of an application with routes that fail."""
 
     @app.get("/fails")
     def fail():
@@ -29,9 +29,7 @@ def failing_client(app):
     return app.test_client()
 
 
-def test_an_unexpected_error_is_logged_and_shows_a_program_nothing_of_the_inside(
-    failing_client, caplog
-):
+def test_an_unexpected_error_is_logged_and_the_json_response_has_no_details(failing_client, caplog):
     response = failing_client.get("/fails", headers=JSON)
 
     assert response.status_code == 500
@@ -42,7 +40,7 @@ def test_an_unexpected_error_is_logged_and_shows_a_program_nothing_of_the_inside
     assert SECRET in caplog.text
 
 
-def test_an_unexpected_error_shows_a_person_a_page_with_a_way_on(failing_client):
+def test_an_unexpected_error_gives_a_browser_a_page_without_details(failing_client):
     response = failing_client.get("/fails", headers=PAGE)
 
     text = response.get_data(as_text=True)
@@ -77,14 +75,14 @@ def test_every_http_error_has_a_sentence_and_a_stable_code(failing_client, statu
 
 
 @pytest.mark.parametrize("headers", [JSON, PAGE])
-def test_a_refused_method_names_those_that_are_allowed(client, headers):
+def test_a_method_that_is_not_allowed_gives_the_allow_header(client, headers):
     response = client.get("/upload", headers=headers)
 
     assert response.status_code == 405
     assert set(response.headers["Allow"].split(", ")) == {"POST", "OPTIONS"}
 
 
-def test_the_api_answers_in_json_whatever_is_accepted(client):
+def test_the_api_responds_in_json_whatever_the_accept_header(client):
     response = client.get("/api/nowhere", headers=PAGE)
 
     assert response.status_code == 404
@@ -105,14 +103,14 @@ def test_the_api_answers_in_json_whatever_is_accepted(client):
         ("GET", "/fails"),
     ],
 )
-def test_no_error_may_be_cached(failing_client, method, path):
+def test_error_responses_are_not_stored_by_caches(failing_client, method, path):
     response = failing_client.open(path, method=method)
 
     assert response.status_code >= 400
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_neither_may_what_comes_of_a_form(client, send_page):
+def test_the_redirect_after_a_form_is_not_stored_by_caches(client, send_page):
     response = send_page(("a.jpg", b"text"))
 
     assert response.status_code == 303
@@ -120,11 +118,11 @@ def test_neither_may_what_comes_of_a_form(client, send_page):
 
 
 @pytest.mark.parametrize("path", ["/", "/gallery", "/health"])
-def test_pages_are_for_one_persons_cache_and_asked_for_again(client, path):
+def test_pages_are_stored_by_private_caches_only_and_revalidated(client, path):
     assert client.get(path).headers["Cache-Control"] == "private, no-cache"
 
 
-def test_a_search_that_took_too_long_says_what_to_do(failing_client):
+def test_a_search_that_took_too_long_gets_an_error_with_advice(failing_client):
     response = failing_client.get("/searches-too-long", headers=JSON)
 
     assert (response.status_code, response.json["code"]) == (503, "search_too_slow")

@@ -1,4 +1,4 @@
-"""Requests to the functions, held against AWS's own description of the call."""
+"""Events to the functions, checked against botocore's description of the call."""
 
 import json
 
@@ -28,7 +28,7 @@ def entry(detail_type, key=KEY):
     }
 
 
-def test_each_half_is_asked_for_in_the_words_its_rule_matches(client):
+def test_the_events_of_both_jobs_have_the_fields_that_the_rules_match(client):
     with Stubber(client) as stub:
         entries = [entry("Annotation Requested"), entry("Thumbnail Requested")]
         stub.add_response(
@@ -42,7 +42,7 @@ def test_each_half_is_asked_for_in_the_words_its_rule_matches(client):
         stub.assert_no_pending_responses()
 
 
-def test_many_are_asked_for_ten_at_a_time(client):
+def test_events_are_sent_in_batches_of_ten(client):
     with Stubber(client) as stub:
         for count in (10, 10, 5):
             entries = [entry("Annotation Requested")] * count
@@ -55,7 +55,7 @@ def test_many_are_asked_for_ten_at_a_time(client):
         stub.assert_no_pending_responses()
 
 
-def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
+def test_a_refused_event_or_an_unavailable_bus_is_logged_and_not_raised(client, caplog):
     with Stubber(client) as stub:
         stub.add_response("put_events", {"FailedEntryCount": 1})
         stub.add_client_error("put_events", "ThrottlingException")
@@ -68,6 +68,6 @@ def test_a_bus_that_refuses_or_is_away_is_logged_and_no_error(client, caplog):
     assert "the sweep will request" in caplog.text
 
 
-def test_nothing_to_ask_for_asks_nothing(client):
+def test_without_jobs_no_event_is_sent(client):
     with Stubber(client):
         EventBus("the-bus", image_bucket="images", client=client).request([])

@@ -1,5 +1,7 @@
-"""Whom the limits count as one client. That no header is believed which no proxy of ours wrote:
-tests/integration/test_web_app.py."""
+"""The address or network that the limits count as one client.
+
+tests/integration/test_web_app.py tests that only headers of trusted proxies are used.
+"""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What every answer carries, and how static files and long answers travel."""
+"""Response headers, static files and compression."""
 
 import re
 
@@ -16,7 +16,7 @@ POLICY = (
 
 
 @pytest.mark.parametrize("path", ["/", "/gallery", "/images/{id}", "/api/docs", "/nowhere"])
-def test_a_page_may_run_and_load_only_what_is_ours(client, add_row, path):
+def test_pages_allow_scripts_and_content_from_this_application_only(client, add_row, path):
     response = client.get(path.format(id=add_row()))
 
     page = response.get_data(as_text=True)
@@ -25,14 +25,14 @@ def test_a_page_may_run_and_load_only_what_is_ours(client, add_row, path):
 
 
 @pytest.mark.parametrize("path", ["/", "/api/images", "/health", "/static/app.css", "/nowhere"])
-def test_no_answer_is_guessed_at_or_told_to_other_sites(client, path):
+def test_every_response_disables_type_sniffing_and_cross_site_referrers(client, path):
     with client.get(path) as response:
         assert response.headers["X-Content-Type-Options"] == "nosniff"
         assert response.headers["Referrer-Policy"] == "same-origin"
 
 
 @pytest.mark.parametrize("path", ["/", "/api/images", "/health", "/nowhere"])
-def test_who_came_by_https_is_told_to_stay_and_nobody_else(client, path):
+def test_strict_transport_security_is_sent_over_https_only(client, path):
     secure = client.get(path, base_url="https://images.test")
     plain = client.get(path)
 
@@ -41,7 +41,7 @@ def test_who_came_by_https_is_told_to_stay_and_nobody_else(client, path):
 
 
 @pytest.mark.parametrize(("scheme", "is_secure"), [("https", True), ("http", False)])
-def test_every_cookie_is_closed_to_scripts_and_other_sites_and_over_https_to_http(
+def test_every_cookie_is_httponly_and_samesite_and_over_https_secure(
     client, send, scheme, is_secure
 ):
     response = send(("a.jpg", make_jpeg()), base_url=f"{scheme}://images.test", accept="text/html")
@@ -59,7 +59,7 @@ def asset(client, name="app.css"):
     return re.search(rf'"(/static/[0-9a-f]{{16}}/{name})"', page)[1]
 
 
-def test_a_hashed_file_is_kept_for_a_year(client):
+def test_a_static_file_under_its_hash_is_cached_for_a_year(client):
     with client.get(asset(client), headers={"Accept-Encoding": "br"}) as response:
         assert response.status_code == 200
         assert response.headers["Cache-Control"] == "max-age=31536000, public, immutable"
@@ -71,7 +71,7 @@ def test_a_hashed_file_is_kept_for_a_year(client):
 
 
 @pytest.mark.parametrize("path", ["/static/app.css", "/static/0123456789abcdef/app.css"])
-def test_under_any_other_address_a_file_is_asked_for_again(client, path):
+def test_a_static_file_under_another_path_is_revalidated(client, path):
     with client.get(path) as response:
         assert response.status_code == 200
         assert response.headers["Cache-Control"] == "no-cache"
@@ -80,11 +80,11 @@ def test_under_any_other_address_a_file_is_asked_for_again(client, path):
 @pytest.mark.parametrize(
     "path", ["/static/../settings.py", "/static/%2e%2e/settings.py", "/static/x/../../wsgi.py"]
 )
-def test_only_the_folder_is_served(client, path):
+def test_files_outside_the_static_folder_are_not_served(client, path):
     assert client.get(path).status_code == 404
 
 
-def test_any_change_in_the_folder_is_another_hash(tmp_path):
+def test_every_change_in_the_folder_changes_its_hash(tmp_path):
     hashes = set()
     for name, content in (("a.js", "1"), ("a.js", "2"), ("b.js", "2"), ("modules/a.js", "1")):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -96,7 +96,7 @@ def test_any_change_in_the_folder_is_another_hash(tmp_path):
 
 
 @pytest.mark.parametrize("encoding", ["br", "gzip", "zstd"])
-def test_long_answers_are_compressed_and_short_ones_are_not(client, add_row, encoding):
+def test_long_responses_are_compressed_and_short_ones_are_not(client, add_row, encoding):
     for _ in range(5):
         add_row()
 
@@ -106,7 +106,7 @@ def test_long_answers_are_compressed_and_short_ones_are_not(client, add_row, enc
         assert "Accept-Encoding" in response.vary
 
 
-def test_a_compressed_answer_is_recognised_too(client, add_row):
+def test_a_compressed_response_can_be_revalidated(client, add_row):
     for _ in range(5):
         add_row()
     headers = {"Accept-Encoding": "gzip"}

@@ -1,17 +1,17 @@
-"""Liveness says that the process serves; readiness says what it waits for."""
+"""Liveness and readiness. Liveness needs only the process; readiness checks dependencies."""
 
 from web_app.app import create_app
 
 
-def test_a_process_that_serves_is_alive_whatever_is_away(away_client, object_store):
+def test_liveness_does_not_depend_on_other_services(client_without_database, object_store):
     object_store.is_away = True
 
-    response = away_client.get("/health")
+    response = client_without_database.get("/health")
 
     assert (response.status_code, response.json) == (200, {"status": "ok"})
 
 
-def test_with_everything_there_it_is_ready(client):
+def test_readiness_is_ok_when_all_dependencies_are_available(client):
     response = client.get("/health/ready")
 
     assert response.status_code == 200
@@ -21,8 +21,8 @@ def test_with_everything_there_it_is_ready(client):
     }
 
 
-def test_a_database_that_is_away_is_named(away_client):
-    response = away_client.get("/health/ready")
+def test_readiness_names_an_unavailable_database(client_without_database):
+    response = client_without_database.get("/health/ready")
 
     assert response.status_code == 503
     assert response.json["dependencies"] == {
@@ -35,7 +35,7 @@ def test_a_database_that_is_away_is_named(away_client):
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_storage_that_is_away_is_named(client, object_store):
+def test_readiness_names_unavailable_buckets(client, object_store):
     object_store.is_away = True
 
     response = client.get("/health/ready")
@@ -49,13 +49,15 @@ def test_a_storage_that_is_away_is_named(client, object_store):
     assert response.json["error"] == "Not ready: image bucket and thumbnail bucket unavailable."
 
 
-def test_all_are_named_when_all_are_away(settings, object_store, event_bus, away_session_factory):
+def test_readiness_names_all_unavailable_dependencies(
+    settings, object_store, event_bus, unavailable_session_factory
+):
     object_store.is_away = True
     app = create_app(
         settings,
         object_store=object_store,
         event_bus=event_bus,
-        session_factory=away_session_factory,
+        session_factory=unavailable_session_factory,
     )
 
     response = app.test_client().get("/health/ready")

@@ -1,4 +1,4 @@
-"""The list of images: for programs, and as the gallery."""
+"""The list of images: in the JSON API and on the gallery page."""
 
 import re
 
@@ -15,7 +15,7 @@ def ids(response):
     return [image["id"] for image in response.json["images"]]
 
 
-def test_a_list_has_pages_and_counts_on_the_first(client, add_row):
+def test_a_list_has_pages_and_the_first_page_has_the_count(client, add_row):
     added = [add_row() for _ in range(5)]
 
     first = client.get("/api/images?limit=2").json
@@ -29,7 +29,7 @@ def test_a_list_has_pages_and_counts_on_the_first(client, add_row):
     assert first["images"][0] == client.get(f"/api/images/{added[-1]}").json
 
 
-def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
+def test_counting_stops_at_the_maximum_count(client, add_row, mocker):
     mocker.patch("web_app.services.listing.MAX_COUNT", 3)
     for _ in range(5):
         add_row()
@@ -37,7 +37,7 @@ def test_more_than_a_thousand_are_not_counted_on(client, add_row, mocker):
     assert client.get("/api/images?limit=1").json["count"] == 3
 
 
-def test_a_list_is_narrowed_by_words_tag_and_status(client, add_row):
+def test_a_list_can_be_filtered_by_words_tag_and_status(client, add_row):
     dog = add_row(annotation="A dog", tags=["Beach"], **DONE)
     cat = add_row(annotation="A cat", tags=["Beach"])
 
@@ -64,7 +64,7 @@ def test_a_list_is_narrowed_by_words_tag_and_status(client, add_row):
         ("cursor=", 400, "invalid_cursor"),
     ],
 )
-def test_a_list_that_makes_no_sense_is_refused_with_the_reason(client, query, status, code):
+def test_an_invalid_parameter_is_refused_with_the_reason(client, query, status, code):
     response = client.get(f"/api/images?{query}")
 
     assert (response.status_code, response.json["code"]) == (status, code)
@@ -72,14 +72,14 @@ def test_a_list_that_makes_no_sense_is_refused_with_the_reason(client, query, st
 
 
 @pytest.mark.parametrize("hostile", ['"', "\0", "*", "%F0%9F%8F%96", "%ED%A0%80", "x" * 10_000])
-def test_a_hostile_question_is_answered(client, add_row, hostile):
+def test_a_hostile_search_is_answered(client, add_row, hostile):
     add_row()
 
     for path in ("/api/images", "/gallery"):
         assert client.get(f"{path}?q={hostile}&tag={hostile}").status_code == 200
 
 
-def test_the_gallery_searches_and_keeps_the_question_on_its_next_page(client, add_row):
+def test_the_next_page_of_a_search_keeps_the_filters(client, add_row):
     dogs = [add_row(annotation="A dog", tags=["Beach & sea"], **DONE) for _ in range(25)]
     add_row(annotation="A cat")
 
@@ -90,21 +90,21 @@ def test_the_gallery_searches_and_keeps_the_question_on_its_next_page(client, ad
     assert "25 images" in " ".join(page.texts)
 
 
-def test_the_gallery_treats_empty_fields_as_none_and_refuses_an_unknown_status(client, add_row):
+def test_the_gallery_ignores_empty_filters_and_refuses_an_unknown_status(client, add_row):
     image_id = add_row()
 
     assert Page(client.get("/gallery?q=&tag=&status=&cursor=")).image_ids == [image_id]
     assert client.get("/gallery?status=done").status_code == 400
 
 
-def test_a_question_is_shown_as_text(client):
+def test_the_search_text_is_escaped_on_the_page(client):
     text = client.get('/gallery?q="><script>alert(1)</script>').get_data(as_text=True)
 
     assert "<script>" not in text
     assert "&lt;script&gt;" in text
 
 
-def test_one_card_can_be_fetched_alone(client, add_row):
+def test_the_card_of_one_image_can_be_fetched(client, add_row):
     image_id = add_row(annotation="A dog")
 
     card = client.get(f"/images/{image_id}/card").get_data(as_text=True)
@@ -117,27 +117,32 @@ def test_one_card_can_be_fetched_alone(client, add_row):
     assert client.get("/images/999/card").status_code == 404
 
 
-# What has not changed is not sent again
+# Revalidation of unchanged responses
 
-TAGGED = ["/api/image_status/{id}", "/api/image_status?ids={id}", "/api/images", "/gallery"]
+PATHS_WITH_ETAG = [
+    "/api/image_status/{id}",
+    "/api/image_status?ids={id}",
+    "/api/images",
+    "/gallery",
+]
 
 
-@pytest.mark.parametrize("path", [*TAGGED, "/api/images/{id}"])
-def test_what_the_asker_has_is_not_sent_again(client, add_row, path):
+@pytest.mark.parametrize("path", [*PATHS_WITH_ETAG, "/api/images/{id}"])
+def test_an_unchanged_response_is_revalidated_with_304(client, add_row, path):
     path = path.format(id=add_row())
     first = client.get(path)
 
-    again = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
+    revalidated = client.get(path, headers={"If-None-Match": first.headers["ETag"]})
 
     assert first.status_code == 200
-    assert (again.status_code, again.data) == (304, b"")
-    assert again.headers["ETag"] == first.headers["ETag"]
-    assert again.headers["Cache-Control"] == "private, no-cache"
-    assert {"Cookie", "Authorization"} <= set(again.vary)
+    assert (revalidated.status_code, revalidated.data) == (304, b"")
+    assert revalidated.headers["ETag"] == first.headers["ETag"]
+    assert revalidated.headers["Cache-Control"] == "private, no-cache"
+    assert {"Cookie", "Authorization"} <= set(revalidated.vary)
 
 
-@pytest.mark.parametrize("path", TAGGED)
-def test_what_has_changed_is_sent(client, add_row, session_factory, path):
+@pytest.mark.parametrize("path", PATHS_WITH_ETAG)
+def test_a_changed_response_is_sent_again(client, add_row, session_factory, path):
     image_id = add_row()
     etag = client.get(path.format(id=image_id)).headers["ETag"]
 
@@ -149,14 +154,14 @@ def test_what_has_changed_is_sent(client, add_row, session_factory, path):
     assert "Rex" in response.get_data(as_text=True)
 
 
-def test_a_gallery_of_another_owner_or_session_is_another_page(app, client, add_row):
+def test_a_gallery_page_of_another_session_has_another_etag(app, client, add_row):
     add_row()
     etag = client.get("/gallery").headers["ETag"]
 
     assert app.test_client().get("/gallery", headers={"If-None-Match": etag}).status_code == 200
 
 
-def test_messages_are_shown_even_to_a_browser_that_has_the_page(client, send_page):
+def test_pending_messages_are_shown_although_the_page_is_unchanged(client, send_page):
     etag = client.get("/gallery").headers["ETag"]
     send_page(("a.jpg", b"text"))
 
@@ -166,11 +171,11 @@ def test_messages_are_shown_even_to_a_browser_that_has_the_page(client, send_pag
     assert "messages__item" in response.get_data(as_text=True)
 
 
-def test_errors_have_no_tag(client):
+def test_errors_have_no_etag(client):
     assert "ETag" not in client.get("/api/images/1").headers
 
 
-def test_what_is_too_common_to_count_is_shown_without_a_count(client, add_row, mocker):
+def test_results_that_are_too_many_to_count_are_shown_without_a_count(client, add_row, mocker):
     for _ in range(3):
         add_row(annotation="A dog")
     mocker.patch("database.full_text.count", return_value=None)

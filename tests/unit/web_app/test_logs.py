@@ -1,4 +1,4 @@
-"""Logs are one line of JSON for each record, whatever is in it."""
+"""Each log record is one line of JSON, whatever text it contains."""
 
 import json
 import logging
@@ -11,7 +11,7 @@ from web_app.logs import configure_logging
 
 @pytest.fixture
 def logger():
-    """A logger, on a root that is put back afterwards."""
+    """Return a logger, and restore the root logger's handlers and level afterwards."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield logging.getLogger("web_app.test")
@@ -44,7 +44,7 @@ def test_a_record_is_one_line_with_its_extra_fields(logger, capsys):
         "\ud800",
     ],
 )
-def test_nothing_starts_a_line_of_its_own_or_speaks_to_a_terminal(logger, capsys, hostile):
+def test_hostile_text_cannot_start_a_log_line_or_send_terminal_codes(logger, capsys, hostile):
     configure_logging("info")
 
     logger.info("rejected %s", hostile, extra={"upload_filename": hostile})
@@ -66,7 +66,7 @@ def test_a_traceback_stays_on_the_line_of_its_record(logger, capsys):
     assert "second" in json.loads(line)["exc_info"]
 
 
-def test_what_is_below_the_level_is_not_written(logger, capsys):
+def test_records_below_the_log_level_are_not_written(logger, capsys):
     configure_logging("WARNING")
 
     logger.info("nothing")

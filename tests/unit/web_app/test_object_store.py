@@ -1,4 +1,4 @@
-"""Presigned URLs, recomputed by hand: a moto server would accept any signature."""
+"""Presigned URLs and the S3 client. Signatures are computed here, because moto accepts any."""
 
 import base64
 import hashlib
@@ -34,7 +34,7 @@ HOSTILE_NAMES = [
 
 
 def sign(url, secret_key, method="GET"):
-    """The signature that S3 would compute for a presigned request.
+    """Compute the signature that S3 expects for a presigned request.
 
     https://docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
     """
@@ -72,7 +72,7 @@ def query_of(url):
 
 @pytest.fixture
 def make_store(monkeypatch):
-    """Makes a store as the application does, in an environment of its own."""
+    """Return a function that creates a store as the application does, in a clean environment."""
 
     def make(region="eu-west-1", **environment):
         for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_SESSION_TOKEN"):
@@ -97,7 +97,7 @@ def make_store(monkeypatch):
 
 
 @pytest.mark.parametrize("region", ["us-east-1", "eu-west-1"])
-def test_a_link_is_signed_for_the_regional_endpoint_in_virtual_hosted_style(make_store, region):
+def test_a_link_is_signed_for_the_regional_virtual_hosted_endpoint(make_store, region):
     url = make_store(region).presigned_original_url(
         KEY, content_type="image/jpeg", filename="a.jpg"
     )
@@ -111,14 +111,14 @@ def test_a_link_is_signed_for_the_regional_endpoint_in_virtual_hosted_style(make
 
 
 @pytest.mark.parametrize("endpoint", ["http://127.0.0.1:5000", "http://10.1.2.3"])
-def test_an_endpoint_that_is_an_address_is_spoken_to_in_path_style(make_store, endpoint):
+def test_a_link_to_an_endpoint_with_an_ip_address_has_path_style(make_store, endpoint):
     url = make_store(AWS_ENDPOINT_URL=endpoint).presigned_thumbnail_url("thumbnails/t.webp")
 
     assert url.startswith(f"{endpoint}/the-thumbnails/thumbnails/t.webp?")
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
 
 
-def test_a_link_lives_as_long_as_the_settings_say_and_has_half_of_that_left(make_store):
+def test_a_link_has_the_configured_lifetime_and_at_least_half_of_it_is_left(make_store):
     query = query_of(make_store().presigned_thumbnail_url("thumbnails/t.webp"))
 
     signed_at = datetime.strptime(query["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
@@ -127,7 +127,7 @@ def test_a_link_lives_as_long_as_the_settings_say_and_has_half_of_that_left(make
     assert timedelta(seconds=61) <= left <= timedelta(seconds=123)
 
 
-def test_a_link_stays_the_same_within_a_window_and_changes_in_the_next(make_store):
+def test_a_link_stays_the_same_within_a_signing_window_and_changes_in_the_next(make_store):
     store = make_store()
     window_begins = 61 * 1_000_000
 
@@ -141,7 +141,7 @@ def test_a_link_stays_the_same_within_a_window_and_changes_in_the_next(make_stor
     assert windows[0] == windows[1] == windows[2] != windows[3]
 
 
-def test_new_credentials_sign_at_once(make_store):
+def test_new_credentials_are_used_at_once(make_store):
     store = make_store()
     old_link, old_window = (
         store.presigned_thumbnail_url("thumbnails/t.webp"),
@@ -154,7 +154,7 @@ def test_new_credentials_sign_at_once(make_store):
     assert store.signing_window() != old_window
 
 
-def test_without_credentials_a_link_is_refused_as_the_storage_would(make_store):
+def test_without_credentials_a_link_raises_storage_unavailable(make_store):
     store = make_store()
     store._credentials = None
 
@@ -162,7 +162,7 @@ def test_without_credentials_a_link_is_refused_as_the_storage_would(make_store):
         store.presigned_thumbnail_url("thumbnails/t.webp")
 
 
-def test_the_links_origins_are_told(make_store):
+def test_the_origins_of_links_are_known(make_store):
     assert make_store("eu-west-1").origins == (
         "https://the-images.s3.eu-west-1.amazonaws.com",
         "https://the-thumbnails.s3.eu-west-1.amazonaws.com",
@@ -172,7 +172,7 @@ def test_the_links_origins_are_told(make_store):
     )
 
 
-def test_a_link_says_as_what_a_browser_must_take_the_bytes(make_store):
+def test_a_link_sets_the_content_type_and_disposition_of_the_response(make_store):
     store = make_store()
 
     original = store.presigned_original_url(KEY, content_type="image/heic", filename="a.heic")
@@ -185,9 +185,7 @@ def test_a_link_says_as_what_a_browser_must_take_the_bytes(make_store):
 
 
 @pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/pdf", ""])
-def test_what_is_no_image_is_linked_as_a_file_to_keep_whatever_its_row_says(
-    make_store, content_type
-):
+def test_a_link_with_a_type_that_is_no_image_is_a_download(make_store, content_type):
     store = make_store()
 
     for url in (
@@ -199,7 +197,7 @@ def test_what_is_no_image_is_linked_as_a_file_to_keep_whatever_its_row_says(
 
 
 @pytest.mark.parametrize("filename", HOSTILE_NAMES)
-def test_a_file_name_adds_nothing_to_a_links_headers(make_store, filename):
+def test_a_file_name_cannot_add_to_the_headers_of_a_link(make_store, filename):
     url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename=filename)
 
     disposition = query_of(url)["response-content-disposition"]
@@ -207,7 +205,7 @@ def test_a_file_name_adds_nothing_to_a_links_headers(make_store, filename):
     assert unquote(disposition.partition("UTF-8''")[2]) == filename
 
 
-def test_a_link_fetches_from_its_own_bucket_and_does_nothing_else(make_store):
+def test_a_link_is_valid_only_for_get_and_its_own_bucket(make_store):
     store = make_store()
     links = {
         "the-images": store.presigned_original_url(
@@ -226,7 +224,7 @@ def test_a_link_fetches_from_its_own_bucket_and_does_nothing_else(make_store):
 
 
 @pytest.mark.parametrize("key", ["../../other/secret", "originals/a b?x=1&y#z", "ö/é"])
-def test_no_key_leads_out_of_its_bucket_or_adds_to_the_question(make_store, key):
+def test_a_key_cannot_lead_out_of_its_bucket_or_add_query_parameters(make_store, key):
     url = make_store().presigned_original_url(key, content_type="image/jpeg", filename="a.jpg")
 
     parts = urlsplit(url)
@@ -239,29 +237,29 @@ def test_no_key_leads_out_of_its_bucket_or_adds_to_the_question(make_store, key)
     }
 
 
-def test_what_a_link_says_cannot_be_changed_without_breaking_its_signature(make_store):
+def test_changing_a_parameter_of_a_link_breaks_its_signature(make_store):
     url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename="a.jpg")
 
-    for said, wanted in (("image%2Fjpeg", "text%2Fhtml"), ("inline", "attachment")):
-        changed = url.replace(said, wanted)
+    for original, changed_to in (("image%2Fjpeg", "text%2Fhtml"), ("inline", "attachment")):
+        changed = url.replace(original, changed_to)
         assert changed != url
         assert query_of(changed)["X-Amz-Signature"] != sign(changed, SECRET_KEY)
 
 
-def test_temporary_credentials_send_their_token_along_and_sign_it(make_store):
+def test_links_of_temporary_credentials_have_a_signed_session_token(make_store):
     url = make_store(AWS_SESSION_TOKEN="a/token+of=a role").presigned_thumbnail_url("t.webp")
 
     assert query_of(url)["X-Amz-Security-Token"] == "a/token+of=a role"
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
 
 
-def test_no_link_holds_the_secret(make_store):
+def test_no_link_has_the_secret_key(make_store):
     url = make_store().presigned_original_url(KEY, content_type="image/jpeg", filename="a.jpg")
 
     assert SECRET_KEY not in unquote(url)
 
 
-def test_waiting_for_s3_is_bounded_and_every_thread_has_a_connection(make_store):
+def test_the_s3_client_has_time_outs_and_a_connection_for_every_thread(make_store):
     config = make_store()._client.meta.config
 
     assert config.connect_timeout <= 5
@@ -270,7 +268,7 @@ def test_waiting_for_s3_is_bounded_and_every_thread_has_a_connection(make_store)
     assert config.max_pool_connections >= 16  # `threads` in gunicorn.conf.py
 
 
-def test_a_link_to_keep_a_file_names_it_as_its_owner_did_and_is_signed(make_store):
+def test_a_download_link_has_the_original_file_name_and_is_signed(make_store):
     url = make_store().presigned_download_url(
         KEY, content_type="image/jpeg", filename='Übung "1" 🏖.jpg'
     )
@@ -281,7 +279,7 @@ def test_a_link_to_keep_a_file_names_it_as_its_owner_did_and_is_signed(make_stor
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
 
 
-def test_an_upload_is_signed_by_its_digest_and_not_read_for_its_signature(make_store):
+def test_an_upload_is_signed_with_its_digest_and_an_unsigned_payload(make_store):
     store, sent = make_store(), []
 
     def answer(request, **_):

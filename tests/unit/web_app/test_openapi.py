@@ -1,11 +1,14 @@
-"""The document is complete. That it is true: tests/integration/test_openapi.py."""
+"""The OpenAPI document is complete.
+
+tests/integration/test_openapi.py tests that responses agree with it.
+"""
 
 import re
 
 import pytest
 
-OURS = ("/api/", "/upload", "/health")
-NOT_OURS = {("GET", "/api/openapi.json"), ("GET", "/api/docs")}
+API_PREFIXES = ("/api/", "/upload", "/health")
+UNDOCUMENTED = {("GET", "/api/openapi.json"), ("GET", "/api/docs")}
 
 
 @pytest.fixture
@@ -26,15 +29,15 @@ def test_every_route_for_programs_is_in_the_document(app, document):
     routes = {
         (method, re.sub(r"<(?:\w+:)?(\w+)>", "{\\1}", rule.rule))
         for rule in app.url_map.iter_rules()
-        if rule.rule.startswith(OURS)
+        if rule.rule.startswith(API_PREFIXES)
         for method in rule.methods - {"HEAD", "OPTIONS"}
     }
 
     assert document["openapi"] == "3.1.0"
-    assert set(operations(document)) == routes - NOT_OURS
+    assert set(operations(document)) == routes - UNDOCUMENTED
 
 
-def test_every_operation_has_a_name_a_summary_and_says_how_it_fails(document):
+def test_every_operation_has_an_id_a_summary_and_its_error_responses(document):
     names = [operation["operationId"] for operation in operations(document).values()]
     assert len(set(names)) == len(names)
     for (method, path), operation in operations(document).items():
@@ -65,7 +68,7 @@ def test_all_errors_have_one_shape(document):
         assert {"error", "code"} <= set(document["components"]["schemas"][name]["required"])
 
 
-def test_the_page_names_every_operation(client, document):
+def test_the_api_page_names_every_operation(client, document):
     page = client.get("/api/docs").get_data(as_text=True)
 
     for _method, path in operations(document):

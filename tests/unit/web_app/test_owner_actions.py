@@ -1,4 +1,4 @@
-"""What owners do to their images, as programs and by forms, and what nobody else can."""
+"""Changes to images by their owners, through the JSON API and through forms."""
 
 import json
 
@@ -33,14 +33,14 @@ FAILED = {
 
 @pytest.fixture
 def owner(app, send, read_rows):
-    """A program that owns something: its headers, and its id."""
+    """Upload an image as a program, and return the program's headers and owner id."""
     token = send(("mine.jpg", JPEG), by=app.test_client(use_cookies=False)).json["owner_token"]
     return {"Authorization": f"Bearer {token}"}, read_rows()[0].owner_id
 
 
 @pytest.fixture
 def program(app, owner):
-    """Sends a request as the owner."""
+    """Return a function that sends a request as the owner."""
     client = app.test_client(use_cookies=False)
     return lambda method, path, **options: client.open(
         path, method=method, headers={**owner[0], **options.pop("headers", {})}, **options
@@ -49,14 +49,14 @@ def program(app, owner):
 
 @pytest.fixture
 def add_mine(add_row, owner):
-    """Adds an image of the owner's."""
+    """Return a function that adds an image of the owner."""
     return lambda **columns: add_row(owner_id=owner[1], **columns)
 
 
 # Editing
 
 
-def test_an_edit_answers_with_the_image_as_it_is_now(program, add_mine):
+def test_an_edit_returns_the_changed_image(program, add_mine):
     image_id = add_mine(**CAPTIONED)
 
     response = program(
@@ -72,7 +72,7 @@ def test_an_edit_answers_with_the_image_as_it_is_now(program, add_mine):
 
 
 @pytest.mark.parametrize("empty", [None, "", " \n\t ", "\u202e\0"])
-def test_empty_clears(program, add_mine, empty):
+def test_an_empty_value_clears_its_field(program, add_mine, empty):
     image_id = add_mine(**CAPTIONED)
 
     edit = {"annotation": empty, "alt_text": empty, "tags": [empty] if empty else empty or None}
@@ -81,7 +81,7 @@ def test_empty_clears(program, add_mine, empty):
     assert (body["annotation"], body["alt_text"], body["tags"]) == (None, None, [])
 
 
-def test_control_and_direction_characters_and_line_breaks_do_not_reach_the_row(program, add_mine):
+def test_control_characters_and_line_breaks_are_not_stored(program, add_mine):
     image_id = add_mine(**CAPTIONED)
 
     edit = {"annotation": " a\0b\r\nc\u202e\ud800\u2028d\x1b ", "tags": ["x\ny"]}
@@ -110,7 +110,7 @@ def test_control_and_direction_characters_and_line_breaks_do_not_reach_the_row(p
         "text",
     ],
 )
-def test_an_edit_that_cannot_be_taken_says_why_and_changes_nothing(program, add_mine, edit):
+def test_an_invalid_edit_is_refused_with_the_reason_and_changes_nothing(program, add_mine, edit):
     image_id = add_mine(**CAPTIONED)
     before = program("GET", f"/api/images/{image_id}").json
 
@@ -136,13 +136,13 @@ def test_an_edit_that_cannot_be_taken_says_why_and_changes_nothing(program, add_
         (b"{}", "text/plain", 415, "unsupported_media_type"),
     ],
 )
-def test_a_body_that_is_no_json_is_told_so(program, add_mine, body, content_type, status, code):
+def test_a_body_that_is_not_json_is_refused(program, add_mine, body, content_type, status, code):
     response = program("PATCH", f"/api/images/{add_mine()}", data=body, content_type=content_type)
 
     assert (response.status_code, response.json["code"]) == (status, code)
 
 
-def test_the_models_words_come_back_all_three(program, add_mine):
+def test_a_restore_brings_back_the_generated_caption_alt_text_and_tags(program, add_mine):
     image_id = add_mine(**CAPTIONED)
     program(
         "PATCH", f"/api/images/{image_id}", json={"annotation": "x", "alt_text": "", "tags": []}
@@ -154,16 +154,16 @@ def test_the_models_words_come_back_all_three(program, add_mine):
     assert body["annotation_source"] == "model"
 
 
-def test_what_the_model_never_said_cannot_come_back(program, add_mine):
+def test_an_image_without_a_generated_annotation_cannot_be_restored(program, add_mine):
     response = program("PATCH", f"/api/images/{add_mine()}", json={"restore": True})
 
     assert (response.status_code, response.json["code"]) == (409, "nothing_to_restore")
 
 
-# Trying again
+# Retries
 
 
-def test_a_retry_resets_what_failed_and_asks_for_it(program, add_mine, event_bus):
+def test_a_retry_resets_the_failed_job_and_requests_it(program, add_mine, event_bus):
     image_id = add_mine(original_key=KEY, **FAILED)
 
     response = program("POST", f"/api/images/{image_id}/retry")
@@ -177,7 +177,7 @@ def test_a_retry_resets_what_failed_and_asks_for_it(program, add_mine, event_bus
     assert program("POST", f"/api/images/{image_id}/retry").status_code == 409
 
 
-def test_both_halves_that_failed_are_asked_for(program, add_mine, event_bus):
+def test_a_retry_requests_both_jobs_when_both_failed(program, add_mine, event_bus):
     image_id = add_mine(original_key=KEY, **FAILED, thumbnail_status=Status.FAILED)
 
     program("POST", f"/api/images/{image_id}/retry")
@@ -185,14 +185,14 @@ def test_both_halves_that_failed_are_asked_for(program, add_mine, event_bus):
     assert event_bus.requested == [(Job.ANNOTATION, KEY), (Job.THUMBNAIL, KEY)]
 
 
-def test_when_nothing_failed_there_is_nothing_to_retry(program, add_mine, event_bus):
+def test_a_retry_is_refused_when_no_job_failed(program, add_mine, event_bus):
     response = program("POST", f"/api/images/{add_mine(**CAPTIONED)}/retry")
 
     assert (response.status_code, response.json["code"]) == (409, "nothing_to_retry")
     assert event_bus.requested == []
 
 
-def test_what_was_never_stored_is_to_be_sent_again_instead(program, add_mine):
+def test_a_retry_is_refused_when_the_original_was_never_stored(program, add_mine):
     jobs = {f"{job}_status": Status.FAILED for job in Job}
     image_id = add_mine(**jobs, annotation_error_code="upload_failed")
 
@@ -202,12 +202,12 @@ def test_what_was_never_stored_is_to_be_sent_again_instead(program, add_mine):
     assert "Upload the file again" in response.json["error"]
 
 
-def test_another_caption_can_be_asked_for_and_the_words_stay_meanwhile(
+def test_a_regenerated_caption_is_requested_and_the_old_text_stays_meanwhile(
     program, add_mine, event_bus
 ):
     image_id = add_mine(original_key=KEY, **CAPTIONED)
 
-    for _ in range(2):  # The second finds it under way.
+    for _ in range(2):  # The second request finds the job pending and sends no event.
         response = program("POST", f"/api/images/{image_id}/retry", json={"regenerate": True})
         assert response.status_code == 202
 
@@ -219,7 +219,7 @@ def test_another_caption_can_be_asked_for_and_the_words_stay_meanwhile(
     assert event_bus.requested == [(Job.ANNOTATION, KEY)]
 
 
-def test_all_of_ones_own_failures_are_tried_again(program, add_mine, add_row, event_bus):
+def test_retry_all_retries_only_the_owners_failed_images(program, add_mine, add_row, event_bus):
     first, second = add_mine(**FAILED), add_mine(thumbnail_status=Status.FAILED)
     add_row(**FAILED)
     add_mine(**CAPTIONED)
@@ -235,7 +235,9 @@ def test_all_of_ones_own_failures_are_tried_again(program, add_mine, add_row, ev
 # Deleting
 
 
-def test_a_deleted_image_is_gone_with_its_objects(program, add_mine, object_store, read_rows, send):
+def test_deleting_a_finished_image_removes_its_row_and_objects(
+    program, add_mine, object_store, read_rows, send
+):
     image_id = add_mine(**CAPTIONED, original_key=KEY)
     object_store.objects[KEY] = object_store.objects[KEY.replace("originals", "thumbnails")] = None
     object_store.objects["thumbnails/01234567-89ab-cdef-0123-456789abcdef.webp"] = None
@@ -250,7 +252,7 @@ def test_a_deleted_image_is_gone_with_its_objects(program, add_mine, object_stor
         assert program(method, f"/api/images/{image_id}{path}").status_code == 404
 
 
-def test_a_delete_without_the_storage_hides_the_image_and_leaves_the_rest_to_the_sweep(
+def test_an_image_deleted_while_storage_is_unavailable_is_hidden_for_the_sweep(
     program, add_mine, object_store, read_rows
 ):
     image_id = add_mine(**CAPTIONED)
@@ -264,9 +266,7 @@ def test_a_delete_without_the_storage_hides_the_image_and_leaves_the_rest_to_the
     assert image_id not in [image["id"] for image in program("GET", "/api/images").json["images"]]
 
 
-def test_a_pending_image_is_hidden_at_once_and_outlives_whoever_works_on_it(
-    program, add_mine, read_rows
-):
+def test_a_deleted_pending_image_is_hidden_at_once_and_its_row_stays(program, add_mine, read_rows):
     image_id = add_mine()
 
     assert program("DELETE", f"/api/images/{image_id}").status_code == 204
@@ -275,7 +275,7 @@ def test_a_pending_image_is_hidden_at_once_and_outlives_whoever_works_on_it(
     assert image_id in [row.id for row in read_rows()]
 
 
-def test_what_was_deleted_may_be_uploaded_anew(app, program, owner, send):
+def test_a_deleted_file_can_be_uploaded_again(app, program, owner, send):
     by = app.test_client(use_cookies=False)
     [first] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
     program("DELETE", f"/api/images/{first['id']}")
@@ -285,7 +285,7 @@ def test_what_was_deleted_may_be_uploaded_anew(app, program, owner, send):
     assert (first["outcome"], again["outcome"]) == ("duplicate", "accepted")
 
 
-# Whose image it is
+# Ownership
 
 CHANGES = [
     ("PATCH", "/api/images/{id}"),
@@ -299,7 +299,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_nobody_changes_somebody_elses_image(
+def test_only_the_owner_can_change_an_image(
     app, program, add_row, read_rows, event_bus, method, path
 ):
     image_id = add_row(**{**CAPTIONED, **FAILED})
@@ -321,24 +321,24 @@ def test_nobody_changes_somebody_elses_image(
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES)
-def test_an_image_that_does_not_exist_cannot_be_changed(program, method, path):
+def test_changing_an_unknown_image_is_not_found(program, method, path):
     body = {"json": {}} if method == "PATCH" else {}
 
     assert program(method, path.format(id=999), **body).status_code == 404
 
 
-def test_nobody_in_particular_has_no_failures_to_retry(app):
+def test_retry_all_without_an_owner_is_refused(app):
     response = app.test_client().post("/api/images/retry")
 
     assert (response.status_code, response.json["code"]) == (403, "not_owner")
 
 
-# Forms without scripts, and the token they carry
+# Forms without JavaScript, and their CSRF token
 
 
 @pytest.fixture
 def browser(client, send):
-    """A browser whose owner has uploaded an image; sends forms with the page's token."""
+    """Upload an image as a browser, and return a function that sends forms with a CSRF token."""
     send(("mine.jpg", JPEG))
 
     def post(path, **fields):
@@ -350,7 +350,7 @@ def browser(client, send):
 
 @pytest.fixture
 def my_image(browser, read_rows, session_factory):
-    """The id of the browser's image, captioned."""
+    """Add a caption to the browser's image and return its id."""
     [row] = read_rows()
     with session_scope(session_factory) as session:
         image = get_image(session, row.id)
@@ -379,7 +379,7 @@ def test_a_form_edits_restores_retries_and_deletes(client, browser, my_image, ev
     assert client.get(page).status_code == 404
 
 
-def test_a_form_that_cannot_be_taken_leads_back_with_the_reason(client, browser, my_image):
+def test_an_invalid_form_redirects_to_a_page_with_the_reason(client, browser, my_image):
     response = browser(f"/images/{my_image}/edit", annotation="x" * 2001)
 
     assert response.status_code == 303
@@ -391,7 +391,7 @@ def test_a_form_that_cannot_be_taken_leads_back_with_the_reason(client, browser,
 @pytest.mark.parametrize(
     ("method", "path"), [*CHANGES, ("POST", "/api/images/retry"), ("POST", "/upload")]
 )
-def test_a_cookie_without_the_pages_token_changes_nothing(
+def test_a_cookie_without_a_valid_csrf_token_changes_nothing(
     client, my_image, read_rows, method, path, token
 ):
     headers = {"Accept": "application/json"} | ({"X-CSRFToken": token} if token else {})
@@ -403,7 +403,7 @@ def test_a_cookie_without_the_pages_token_changes_nothing(
     assert read_rows()[0].deleting_at is None
 
 
-def test_a_token_of_another_session_is_refused(app, client, my_image):
+def test_a_csrf_token_of_another_session_is_refused(app, client, my_image):
     other = app.test_client()
     other.get("/")
 
@@ -412,13 +412,13 @@ def test_a_token_of_another_session_is_refused(app, client, my_image):
     assert response.json["code"] == "csrf_failed"
 
 
-def test_a_script_sends_the_token_in_a_header(client, my_image):
+def test_the_csrf_token_is_accepted_in_a_header(client, my_image):
     response = client.delete(f"/api/images/{my_image}", headers=csrf_headers(client))
 
     assert response.status_code == 204
 
 
-def test_a_program_with_a_cookie_jar_needs_no_token_beside_its_own(app, client, my_image):
+def test_a_bearer_token_needs_no_csrf_token_although_a_cookie_is_sent(app, client, my_image):
     token = client.get_cookie("owner").value
 
     response = client.delete(
@@ -428,10 +428,10 @@ def test_a_program_with_a_cookie_jar_needs_no_token_beside_its_own(app, client, 
     assert response.status_code == 204
 
 
-# What is shown of owners
+# What responses reveal about owners
 
 
-def test_an_image_says_whether_it_is_the_askers_own(app, program, add_mine, add_row):
+def test_is_mine_is_true_only_for_the_owner(app, program, add_mine, add_row):
     mine, theirs = add_mine(), add_row()
 
     listed = program("GET", "/api/images").json["images"]

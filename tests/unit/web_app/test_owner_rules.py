@@ -1,4 +1,7 @@
-"""Whoever adds a route that changes something adds it here too, or these tests fail."""
+"""Every route that changes something can be used by the owner only.
+
+Add each new route of this kind to one of the two lists below, or these tests fail.
+"""
 
 import itertools
 
@@ -10,7 +13,7 @@ from tests.unit.web_app.conftest import BROWSER, csrf_headers
 from web_app.middleware.owners import Owner, Owners
 
 SAFE = {"GET", "HEAD", "OPTIONS"}
-# Routes that change one image, with a body that would.
+# Routes that change one image, each with a valid body.
 CHANGES_AN_IMAGE = {
     ("PATCH", "/api/images/{image_id}"): {"json": {"annotation": "Mine now."}},
     ("DELETE", "/api/images/{image_id}"): {},
@@ -20,8 +23,8 @@ CHANGES_AN_IMAGE = {
     ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
     ("POST", "/images/{image_id}/delete"): {"data": {}},
 }
-# Routes that change only what belongs to whoever asks.
-CHANGES_ONES_OWN = {("POST", "/upload"), ("POST", "/api/images/retry")}
+# Routes that change only images of the owner who sends the request.
+CHANGES_OWN_IMAGES = {("POST", "/upload"), ("POST", "/api/images/retry")}
 
 
 def changing_routes(app):
@@ -32,11 +35,11 @@ def changing_routes(app):
     }
 
 
-def test_every_route_that_changes_something_is_tried_here(app):
-    assert changing_routes(app) == set(CHANGES_AN_IMAGE) | CHANGES_ONES_OWN
+def test_every_route_that_changes_something_is_listed_here(app):
+    assert changing_routes(app) == set(CHANGES_AN_IMAGE) | CHANGES_OWN_IMAGES
 
 
-def test_no_route_changes_anything_when_asked_to_read(app, client, add_row, read_rows):
+def test_get_requests_change_nothing(app, client, add_row, read_rows):
     image_id = add_row(owner_id="me", **CAPTIONED)
     before = [snapshot(row) for row in read_rows()]
     bearer = {"Authorization": f"Bearer {token(app, 'me')}"}
@@ -70,7 +73,7 @@ def token(app, owner_id):
 
 @pytest.fixture
 def strangers(app):
-    """Browsers and programs that are not the owner, and the headers they send."""
+    """Create browsers and programs that are not the owner, with the headers that they send."""
 
     def with_cookie(value):
         client = app.test_client()
@@ -78,18 +81,18 @@ def strangers(app):
             client.set_cookie("owner", value)
         return client
 
-    somebody = token(app, "somebody else")
+    other_owner = token(app, "somebody else")
     forged = Owners("another key than the right one").token(Owner("me", is_new=False))
     return {
         "nobody": (with_cookie(None), {}),
-        "another cookie": (with_cookie(somebody), {}),
+        "another cookie": (with_cookie(other_owner), {}),
         "a forged cookie": (with_cookie(forged), {}),
         "an unsigned cookie": (with_cookie("me"), {}),
-        "another bearer": (with_cookie(None), {"Authorization": f"Bearer {somebody}"}),
+        "another bearer": (with_cookie(None), {"Authorization": f"Bearer {other_owner}"}),
         "a forged bearer": (with_cookie(None), {"Authorization": f"Bearer {forged}"}),
         "another bearer beside the owner's cookie": (
             with_cookie(token(app, "me")),
-            {"Authorization": f"Bearer {somebody}"},
+            {"Authorization": f"Bearer {other_owner}"},
         ),
     }
 
@@ -107,7 +110,7 @@ STRANGERS = [
 
 @pytest.mark.parametrize("stranger", STRANGERS)
 @pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
-def test_a_stranger_changes_nothing_with_the_pages_token_or_without(
+def test_a_stranger_changes_nothing_with_or_without_a_csrf_token(
     strangers, add_row, read_rows, event_bus, method, path, stranger
 ):
     image_id = add_row(owner_id="me", **CAPTIONED)
@@ -129,13 +132,13 @@ def test_a_stranger_changes_nothing_with_the_pages_token_or_without(
 
 
 def page_token(browser):
-    """The token of a page that was shown to somebody without a cookie."""
+    """Return the CSRF token of a page that was shown to a browser without a cookie."""
     browser.get("/")
     return csrf_headers(browser)
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
-def test_the_owners_own_cookie_changes_nothing_without_the_pages_token(
+def test_the_owners_cookie_changes_nothing_without_a_csrf_token(
     app, add_row, read_rows, event_bus, method, path
 ):
     image_id = add_row(owner_id="me", **CAPTIONED)
@@ -153,8 +156,8 @@ def test_the_owners_own_cookie_changes_nothing_without_the_pages_token(
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
-def test_the_owner_may(app, client, add_row, read_rows, event_bus, method, path):
-    """Else the tests above would prove nothing."""
+def test_the_owner_can_make_every_change(app, client, add_row, read_rows, event_bus, method, path):
+    """Prove that the requests of the tests above are valid ones."""
     image_id = add_row(owner_id="me", **CAPTIONED)
     before = [snapshot(row) for row in read_rows()]
 
@@ -169,9 +172,7 @@ def test_the_owner_may(app, client, add_row, read_rows, event_bus, method, path)
     assert [snapshot(row) for row in read_rows()] != before
 
 
-def test_retrying_all_of_ones_own_leaves_everybody_elses_alone(
-    strangers, add_row, read_rows, event_bus
-):
+def test_retry_all_by_strangers_changes_nothing(strangers, add_row, read_rows, event_bus):
     add_row(owner_id="me", **CAPTIONED)
     before = [snapshot(row) for row in read_rows()]
 
@@ -182,11 +183,11 @@ def test_retrying_all_of_ones_own_leaves_everybody_elses_alone(
     assert event_bus.requested == []
 
 
-def test_no_route_takes_a_key_of_an_object(app):
-    """Ids lead to rows, rows to keys: whoever asks cannot name an object."""
+def test_no_route_accepts_an_object_key(app):
+    """Clients name images by id only. The keys come from the rows."""
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
 
-    assert arguments == {"image_id", "filename"}  # The latter of static files.
+    assert arguments == {"image_id", "filename"}  # `filename` belongs to static files.
 
 
 @pytest.mark.parametrize(
@@ -199,7 +200,7 @@ def test_no_route_takes_a_key_of_an_object(app):
         {"annotation": "A dog.", "sha256": "0" * 64},
     ],
 )
-def test_an_edit_names_words_and_nothing_else_of_a_row(app, client, add_row, read_rows, body):
+def test_an_edit_cannot_name_other_columns(app, client, add_row, read_rows, body):
     image_id = add_row(owner_id="me")
     before = [snapshot(row) for row in read_rows()]
 
@@ -213,7 +214,7 @@ def test_an_edit_names_words_and_nothing_else_of_a_row(app, client, add_row, rea
     assert [snapshot(row) for row in read_rows()] == before
 
 
-def test_a_key_cannot_be_guessed_from_an_id_or_another_key():
+def test_object_keys_cannot_be_guessed():
     keys = {object_keys.new_original_key("jpg") for _ in range(1000)}
 
     assert len(keys) == 1000

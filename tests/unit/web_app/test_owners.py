@@ -1,4 +1,4 @@
-"""Who is asking: the signed id in a cookie or a bearer token."""
+"""Identification of owners by a signed id in a cookie or a bearer token."""
 
 import pytest
 from flask import Request
@@ -18,7 +18,7 @@ def request(cookie=None, authorization=None):
     return Request(EnvironBuilder(headers=headers).get_environ())
 
 
-def test_a_token_leads_back_to_its_owner_as_a_cookie_and_as_a_bearer_token():
+def test_a_token_identifies_its_owner_in_a_cookie_and_as_a_bearer_token():
     token = OWNERS.token(OWNER)
 
     assert OWNERS.identify(request(cookie=token)) == OWNER
@@ -34,7 +34,7 @@ def test_a_token_needs_no_quoting_in_headers():
     }
 
 
-def test_whoever_names_nobody_is_somebody_new():
+def test_a_request_without_a_token_gets_a_new_random_owner():
     first, second = OWNERS.identify(request()), OWNERS.identify(request())
 
     assert first.is_new
@@ -54,7 +54,7 @@ def test_whoever_names_nobody_is_somebody_new():
         lambda token: Owners("another key than the right one").token(OWNER),
     ],
 )
-def test_a_tampered_cookie_makes_somebody_new_and_a_tampered_bearer_token_is_refused(tamper):
+def test_a_tampered_cookie_gives_a_new_owner_and_a_tampered_bearer_token_is_refused(tamper):
     token = tamper(OWNERS.token(OWNER))
 
     assert OWNERS.identify(request(cookie=token)).is_new
@@ -62,7 +62,7 @@ def test_a_tampered_cookie_makes_somebody_new_and_a_tampered_bearer_token_is_ref
         OWNERS.identify(request(authorization=f"Bearer {token}"))
 
 
-def test_a_bearer_token_counts_before_a_cookie():
+def test_a_bearer_token_takes_precedence_over_a_cookie():
     other = Owner("another", is_new=False)
 
     owner = OWNERS.identify(request(OWNERS.token(other), f"Bearer {OWNERS.token(OWNER)}"))
@@ -70,13 +70,13 @@ def test_a_bearer_token_counts_before_a_cookie():
     assert owner == OWNER
 
 
-def test_another_kind_of_authorization_is_none_of_ours():
+def test_other_authorization_schemes_are_ignored():
     token = OWNERS.token(OWNER)
 
     assert OWNERS.identify(request(token, "Basic dXNlcjpwYXNz")) == OWNER
 
 
-def test_a_signed_value_of_another_kind_names_nobody():
+def test_a_signed_value_that_is_no_owner_id_gives_a_new_owner():
     token = OWNERS._serializer.dumps({"id": "id-of-somebody"})
 
     assert OWNERS.identify(request(cookie=token)).is_new

@@ -192,8 +192,8 @@ def test_an_unavailable_storage_is_reported_in_the_response_and_in_the_row(clien
     assert (status["original_url"], status["thumbnail_url"]) == (None, None)
 
 
-def test_an_unavailable_database_is_reported(away_client, send):
-    response = send(("beach.jpg", JPEG), by=away_client)
+def test_an_unavailable_database_is_reported(client_without_database, send):
+    response = send(("beach.jpg", JPEG), by=client_without_database)
 
     assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
     assert is_instruction(response.json["error"])
@@ -775,23 +775,27 @@ def test_without_a_site_notice_there_is_no_element_for_it(client):
 
 
 @pytest.mark.parametrize("path", ["/gallery", "/images/1"])
-def test_a_page_that_needs_the_database_asks_to_try_again(away_client, path):
-    response = away_client.get(path)
+def test_a_page_that_needs_the_database_asks_to_try_again(client_without_database, path):
+    response = client_without_database.get(path)
 
     assert (response.status_code, response.mimetype) == (503, "text/html")
     assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
     assert "Try again in a moment" in response.get_data(as_text=True)
 
 
-def test_the_upload_page_needs_no_database(away_client):
-    assert away_client.get("/").status_code == 200
+def test_the_upload_page_needs_no_database(client_without_database):
+    assert client_without_database.get("/").status_code == 200
 
 
-def test_a_message_of_a_failed_upload_is_shown_without_a_database(away_client, send_page):
-    response = send_page(("beach.jpg", JPEG), by=away_client)
+def test_a_message_of_a_failed_upload_is_shown_without_a_database(
+    client_without_database, send_page
+):
+    response = send_page(("beach.jpg", JPEG), by=client_without_database)
 
     assert response.status_code == 303
-    assert [outcome for outcome, _ in messages(away_client.get("/gallery"))] == ["rejected"]
+    assert [outcome for outcome, _ in messages(client_without_database.get("/gallery"))] == [
+        "rejected"
+    ]
 
 
 # Assumptions of these tests

@@ -1,3 +1,5 @@
+"""Cost of a caption, from the tokens that it used."""
+
 import pytest
 
 from web_app.services.pricing import cost_usd
@@ -13,5 +15,5 @@ from web_app.services.pricing import cost_usd
         ("gemini-3.5-flash-lite", (None, 40), None),
     ],
 )
-def test_a_caption_costs_what_its_tokens_cost_or_nobody_knows(model, tokens, cost):
+def test_the_cost_is_computed_from_tokens_or_is_none_if_unknown(model, tokens, cost):
     assert cost_usd(model, *tokens) == cost

@@ -1,4 +1,4 @@
-"""How much one client may ask for, and how it is told to wait."""
+"""Rate limits for each client."""
 
 import io
 
@@ -10,13 +10,13 @@ from web_app.app import create_app
 from web_app.services.uploads import MAX_FILES
 
 JSON = {"Accept": "application/json"}
-# What the upload page asks at most: it polls each second while things move, and 3 files travel.
+# The upload page polls at most once a second, while images are pending.
 POLLS_PER_MINUTE = 60
 
 
 @pytest.fixture
 def make_app(settings, object_store, event_bus, session_factory):
-    """Make an application with its own limits."""
+    """Return a function that creates an application with the given limits."""
 
     def make(**limits):
         return create_app(
@@ -29,27 +29,27 @@ def make_app(settings, object_store, event_bus, session_factory):
     return make
 
 
-def asked_from(address, **headers):
+def headers_from(address, **headers):
     return {**JSON, "X-Forwarded-For": address, **headers}
 
 
-def refused(response):
+def is_refused(response):
     return response.status_code == 429
 
 
-def test_a_client_beyond_its_limit_is_told_how_long_to_wait(make_app):
+def test_a_request_over_the_limit_gets_429_with_retry_after(make_app):
     client = make_app(reads_per_minute=3).test_client()
 
-    responses = [client.get("/api/images", headers=asked_from("203.0.113.1")) for _ in range(4)]
+    responses = [client.get("/api/images", headers=headers_from("203.0.113.1")) for _ in range(4)]
 
-    assert [refused(response) for response in responses] == [False, False, False, True]
+    assert [is_refused(response) for response in responses] == [False, False, False, True]
     assert responses[-1].json["code"] == "rate_limited"
     assert responses[-1].json["error"].startswith("Too many requests. Wait ")
     assert 1 <= int(responses[-1].headers["Retry-After"]) <= 60
     assert responses[-1].headers["Cache-Control"] == "no-store"
 
 
-def test_a_person_is_told_so_on_a_page(make_app):
+def test_a_browser_over_the_limit_gets_an_error_page(make_app):
     client = make_app(reads_per_minute=1).test_client()
 
     client.get("/gallery")
@@ -59,54 +59,54 @@ def test_a_person_is_told_so_on_a_page(make_app):
     assert "Too many requests. Wait" in response.get_data(as_text=True)
 
 
-def test_after_the_wait_it_goes_on(make_app, mocker):
+def test_after_the_wait_requests_are_answered_again(make_app, mocker):
     client = make_app(reads_per_minute=60).test_client()
     clock = mocker.patch("time.time", return_value=1_800_000_000.0)
     responses = [client.get("/api/images", headers=JSON) for _ in range(61)]
 
     clock.return_value += int(responses[-1].headers["Retry-After"])
 
-    assert [refused(response) for response in responses] == [False] * 60 + [True]
-    assert not refused(client.get("/api/images", headers=JSON))
+    assert [is_refused(response) for response in responses] == [False] * 60 + [True]
+    assert not is_refused(client.get("/api/images", headers=JSON))
 
 
-def test_each_client_has_a_limit_of_its_own_and_an_ipv6_network_is_one(make_app):
+def test_each_client_has_its_own_limit_and_an_ipv6_network_is_one_client(make_app):
     client = make_app(reads_per_minute=1).test_client()
 
-    def ask(address):
-        return refused(client.get("/api/images", headers=asked_from(address)))
+    def is_limited(address):
+        return is_refused(client.get("/api/images", headers=headers_from(address)))
 
-    assert not ask("203.0.113.1")
-    assert not ask("203.0.113.2")
-    assert ask("203.0.113.1")
-    assert not ask("2001:db8::1")
-    assert ask("2001:db8::ffff:1")
-    assert not ask("2001:db8:0:1::1")
+    assert not is_limited("203.0.113.1")
+    assert not is_limited("203.0.113.2")
+    assert is_limited("203.0.113.1")
+    assert not is_limited("2001:db8::1")
+    assert is_limited("2001:db8::ffff:1")
+    assert not is_limited("2001:db8:0:1::1")
 
 
-def test_neither_a_made_up_header_nor_a_new_cookie_makes_another_client(make_app):
+def test_neither_a_forged_header_nor_a_new_cookie_avoids_the_limit(make_app):
     app = make_app(reads_per_minute=1)
 
-    answers = [
+    responses = [
         app.test_client().get(
             "/api/images",
-            headers=asked_from(f"10.0.0.{number}, 203.0.113.1", **{"X-Real-IP": f"{number}"}),
+            headers=headers_from(f"10.0.0.{number}, 203.0.113.1", **{"X-Real-IP": f"{number}"}),
         )
         for number in range(3)
     ]
 
-    assert [refused(answer) for answer in answers] == [False, True, True]
+    assert [is_refused(response) for response in responses] == [False, True, True]
 
 
-def test_without_a_proxy_of_ours_no_header_makes_another_client(make_app):
+def test_without_a_trusted_proxy_forwarded_headers_are_ignored(make_app):
     client = make_app(reads_per_minute=1, trusted_proxy_count=0).test_client()
 
-    answers = [
-        client.get("/api/images", headers=asked_from(address))
+    responses = [
+        client.get("/api/images", headers=headers_from(address))
         for address in ("203.0.113.1", "203.0.113.2")
     ]
 
-    assert [refused(answer) for answer in answers] == [False, True]
+    assert [is_refused(response) for response in responses] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -119,31 +119,31 @@ def test_without_a_proxy_of_ours_no_header_makes_another_client(make_app):
         (4, "127.0.0.1"),
     ],
 )
-def test_exactly_as_many_proxies_are_believed_as_there_are(make_app, count, client):
+def test_the_client_address_is_taken_from_the_trusted_number_of_proxies(make_app, count, client):
     app = make_app(trusted_proxy_count=count)
     seen = []
     app.before_request(lambda: seen.append(request.remote_addr))
 
-    app.test_client().get("/health", headers=asked_from("203.0.113.1, 203.0.113.2, 203.0.113.3"))
+    app.test_client().get("/health", headers=headers_from("203.0.113.1, 203.0.113.2, 203.0.113.3"))
 
     assert seen == [client]
 
 
-def test_uploads_changes_and_reads_are_counted_apart(make_app):
+def test_uploads_changes_and_reads_have_separate_limits(make_app):
     client = make_app(uploads_per_minute=1, changes_per_minute=1, reads_per_minute=1).test_client()
 
-    def ask_all():
+    def request_each():
         return [
-            refused(client.post("/upload", headers=JSON)),
-            refused(client.delete("/api/images/1", headers=JSON)),
-            refused(client.get("/api/images", headers=JSON)),
+            is_refused(client.post("/upload", headers=JSON)),
+            is_refused(client.delete("/api/images/1", headers=JSON)),
+            is_refused(client.get("/api/images", headers=JSON)),
         ]
 
-    assert ask_all() == [False, False, False]
-    assert ask_all() == [True, True, True]
+    assert request_each() == [False, False, False]
+    assert request_each() == [True, True, True]
 
 
-def test_what_is_nowhere_counts_as_read(make_app):
+def test_requests_for_unknown_paths_count_as_reads(make_app):
     client = make_app(reads_per_minute=1).test_client()
 
     assert [client.get("/nowhere", headers=JSON).status_code for _ in range(2)] == [404, 429]
@@ -156,13 +156,13 @@ def test_health_is_never_limited(make_app, path):
     assert {client.get(path).status_code for _ in range(5)} == {200}
 
 
-def test_zero_is_no_limit(make_app):
+def test_a_limit_of_zero_means_no_limit(make_app):
     client = make_app(reads_per_minute=0, changes_per_minute=1, uploads_per_minute=0).test_client()
 
-    assert not any(refused(client.get("/api/docs")) for _ in range(20))
+    assert not any(is_refused(client.get("/api/docs")) for _ in range(20))
 
 
-def test_nothing_is_read_of_an_upload_beyond_the_limit(make_app, object_store):
+def test_the_body_of_an_upload_over_the_limit_is_not_read(make_app, object_store):
     client = make_app(uploads_per_minute=1).test_client()
     body, content_type = encode_form([("a.jpg", b"text")])
     client.post("/upload", data=body, content_type=content_type, headers=JSON)
@@ -184,8 +184,8 @@ def test_nothing_is_read_of_an_upload_beyond_the_limit(make_app, object_store):
     assert (response.status_code, response.json["code"]) == (429, "rate_limited")
 
 
-def test_by_default_a_page_with_a_hundred_files_is_far_from_every_limit(settings):
+def test_the_default_limits_allow_five_times_an_upload_of_100_files(settings):
     assert settings.uploads_per_minute >= 10 * MAX_FILES
-    # Each card is fetched anew when its image changes, which it does twice or thrice.
+    # The page fetches the card of each image after each change, two or three times.
     assert settings.reads_per_minute >= 5 * (POLLS_PER_MINUTE + 3 * MAX_FILES)
     assert settings.changes_per_minute >= 5 * MAX_FILES

@@ -1,4 +1,4 @@
-"""What the application stands on is asked after at once, and for no longer than is bearable."""
+"""The checks of the readiness endpoint run in parallel and have a deadline."""
 
 import threading
 import time
@@ -10,19 +10,19 @@ from web_app.services.readiness import Readiness
 
 @pytest.fixture
 def hanging():
-    """A check that hangs until the test ends, and how often it was begun."""
-    released, begun = threading.Event(), []
+    """Create a check that hangs until the test ends and records its starts."""
+    released, started = threading.Event(), []
 
     def check():
-        begun.append(threading.get_ident())
+        started.append(threading.get_ident())
         released.wait(30)
 
-    check.begun = begun
+    check.started = started
     yield check
     released.set()
 
 
-def test_one_that_hangs_is_named_in_bounded_time_and_the_others_are_told(hanging):
+def test_a_hanging_check_is_reported_as_unavailable_after_the_deadline(hanging):
     readiness = Readiness({"database": hanging, "bucket": lambda: None}, deadline_seconds=0.2)
 
     started = time.monotonic()
@@ -32,26 +32,26 @@ def test_one_that_hangs_is_named_in_bounded_time_and_the_others_are_told(hanging
     assert 0.2 <= time.monotonic() - started < 2
 
 
-def test_however_many_ask_one_that_hangs_is_asked_once(hanging):
+def test_concurrent_requests_share_one_hanging_check(hanging):
     readiness = Readiness({"database": hanging}, deadline_seconds=0.1)
-    askers = [threading.Thread(target=readiness.states) for _ in range(20)]
+    threads = [threading.Thread(target=readiness.states) for _ in range(20)]
 
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
-    assert len(hanging.begun) == 1
+    assert len(hanging.started) == 1
 
 
-def test_they_are_asked_at_the_same_time():
+def test_all_checks_run_at_the_same_time():
     together = threading.Barrier(3, timeout=5)
     readiness = Readiness(dict.fromkeys("abc", together.wait), deadline_seconds=5)
 
     assert readiness.states() == {"a": "ok", "b": "ok", "c": "ok"}
 
 
-def test_whatever_goes_wrong_is_logged_with_the_name_and_not_told(caplog):
+def test_the_error_of_a_check_is_logged_and_not_returned(caplog):
     def check():
         raise RuntimeError("mysql://app:hunter2@db")
 
@@ -61,11 +61,11 @@ def test_whatever_goes_wrong_is_logged_with_the_name_and_not_told(caplog):
     assert caplog.records[0].dependency == "database"
 
 
-def test_what_comes_back_is_there_again():
-    answers = iter([RuntimeError, None])
+def test_a_dependency_that_recovers_is_reported_as_ok():
+    outcomes = iter([RuntimeError, None])
 
     def check():
-        if error := next(answers):
+        if error := next(outcomes):
             raise error
 
     readiness = Readiness({"bucket": check}, deadline_seconds=5)

@@ -1,4 +1,4 @@
-"""How requests are read: ids, and files that do not outlive them."""
+"""Parsing of image ids, and the lifetime and size of uploaded files."""
 
 import errno
 import io
@@ -29,12 +29,12 @@ from web_app.routes.request import parse_image_id
         ("²", None),
     ],
 )
-def test_an_id_is_digits_and_no_more_than_a_database_holds(text, image_id):
+def test_an_image_id_has_1_to_18_ascii_digits(text, image_id):
     assert parse_image_id(text) == image_id
 
 
 @pytest.mark.parametrize("end", [b"\r\n--x--\r\n", b""], ids=["a whole form", "a form cut short"])
-def test_files_are_closed_when_their_request_ends(app, end):
+def test_uploaded_files_are_closed_when_their_request_ends(app, end):
     begun = []
 
     @app.after_request
@@ -60,40 +60,40 @@ FORM = {
 }
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
-def test_a_full_disk_asks_for_patience_says_so_in_the_log_and_takes_nothing_in(
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full exists on Linux only")
+def test_an_upload_to_a_full_disk_gets_503_is_logged_and_adds_no_row(
     client, read_rows, monkeypatch, caplog
 ):
-    """The kernel itself answers each write to this device with ENOSPC."""
+    """Write to /dev/full, where the kernel fails each write with ENOSPC."""
 
     def open_full_file(*_, **__):
         return Path("/dev/full").open("w+b", buffering=0)
 
     monkeypatch.setattr(tempfile, "TemporaryFile", open_full_file)
 
-    answer = client.post(
+    response = client.post(
         "/upload", data=HEAD + factories.make_jpeg() + bytes(300_000) + b"\r\n--x--\r\n", **FORM
     )
 
-    assert (answer.status_code, answer.json["code"]) == (503, "upload_interrupted")
-    assert answer.json["error"].endswith("Try again in a moment.")
-    assert answer.headers["Retry-After"]
+    assert (response.status_code, response.json["code"]) == (503, "upload_interrupted")
+    assert response.json["error"].endswith("Try again in a moment.")
+    assert response.headers["Retry-After"]
     assert read_rows() == []
     [record] = [record for record in caplog.records if record.message == "could not store a form"]
     assert record.exc_info[1].errno == errno.ENOSPC
 
 
-def test_what_is_sent_at_once_is_bounded_also_where_its_length_is_not_told(app, read_rows):
+def test_a_request_without_content_length_is_bounded(app, read_rows):
     app.config["MAX_CONTENT_LENGTH"] = 3 * 1024**2
     part = HEAD + bytes(1024**2) + b"\r\n"
 
-    answer = app.test_client().post(
+    response = app.test_client().post(
         "/upload",
         input_stream=io.BytesIO(part * 4 + b"--x--\r\n"),
         environ_overrides={"wsgi.input_terminated": True, "CONTENT_LENGTH": ""},
         **FORM,
     )
 
-    assert (answer.status_code, answer.json["code"]) == (413, "request_too_large")
-    assert answer.json["error"].endswith("Send fewer or smaller files.")
+    assert (response.status_code, response.json["code"]) == (413, "request_too_large")
+    assert response.json["error"].endswith("Send fewer or smaller files.")
     assert read_rows() == []

@@ -1,4 +1,4 @@
-"""What must be set, and that no secret is ever repeated."""
+"""Settings: required and optional variables, and errors without secret values."""
 
 import pytest
 from pydantic import ValidationError
@@ -39,7 +39,7 @@ OPTIONAL = (
 
 @pytest.fixture
 def read_settings(monkeypatch):
-    """Reads settings from an environment of exactly the required variables and these."""
+    """Return a function that reads settings from the required variables and the given changes."""
 
     def read(**changes):
         for name in OPTIONAL:
@@ -63,14 +63,14 @@ def test_the_required_variables_are_enough(read_settings):
     assert settings.site_notice is None
 
 
-def test_the_secret_may_be_named_instead(read_settings):
+def test_the_secret_key_can_be_given_as_an_arn(read_settings):
     settings = read_settings(FLASK_SECRET_KEY=None, FLASK_SECRET_ARN="arn:aws:secretsmanager:x")
 
     assert settings.flask_secret_key is None
     assert settings.flask_secret_arn == "arn:aws:secretsmanager:x"
 
 
-def test_without_a_secret_nothing_starts_and_both_ways_are_named(read_settings):
+def test_without_a_secret_key_the_error_names_both_variables(read_settings):
     with pytest.raises(ValidationError, match="set FLASK_SECRET_KEY, or FLASK_SECRET_ARN"):
         read_settings(FLASK_SECRET_KEY=None)
 
@@ -83,7 +83,7 @@ def test_without_a_secret_nothing_starts_and_both_ways_are_named(read_settings):
         (" Images.example.org, .example.net ,", ("images.example.org", ".example.net")),
     ],
 )
-def test_hosts_are_listed_with_commas(read_settings, text, hosts):
+def test_allowed_hosts_are_separated_by_commas(read_settings, text, hosts):
     changes = {} if text is None else {"ALLOWED_HOSTS": text}
 
     assert read_settings(**changes).allowed_hosts == hosts
@@ -103,7 +103,7 @@ ARN = "arn:{}:elasticloadbalancing:{}:123456789012:loadbalancer/app/site/50dc6c4
         (ARN.format("aws-us-gov", "us-gov-west-1"), "https://keys.test/a/", "https://keys.test/a"),
     ],
 )
-def test_the_load_balancers_keys_are_in_its_region_or_where_it_is_said(
+def test_public_keys_are_read_from_the_region_of_the_load_balancer_or_the_given_url(
     read_settings, arn, url, keys_url
 ):
     changes = {} if url is None else {"SIGN_IN_PUBLIC_KEYS_URL": url}
@@ -125,21 +125,21 @@ def test_the_load_balancers_keys_are_in_its_region_or_where_it_is_said(
         {"UPLOADS_PER_MINUTE": "many"},
     ],
 )
-def test_a_setting_of_the_front_door_that_makes_no_sense_is_named(read_settings, changes):
+def test_an_invalid_setting_for_sign_in_proxies_or_limits_is_named(read_settings, changes):
     with pytest.raises(ValidationError, match=next(iter(changes))):
         read_settings(**changes)
 
 
 @pytest.mark.parametrize("name", ["FLASK_SECRET_KEY", "S3_IMAGE_BUCKET", "S3_THUMBNAIL_BUCKET"])
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_missing_variable_stops_the_start_and_is_named(read_settings, name, value):
+def test_a_missing_variable_raises_an_error_that_names_it(read_settings, name, value):
     with pytest.raises(ValidationError) as error:
         read_settings(**{name: value})
 
     assert name in str(error.value).upper()
 
 
-def test_a_missing_database_stops_the_start_and_names_both_ways(read_settings):
+def test_without_a_database_the_error_names_both_ways_to_set_it(read_settings):
     with pytest.raises(ValidationError, match="DATABASE_URL, or DB_HOST and DB_USER"):
         read_settings(DATABASE_URL=None)
 
@@ -154,7 +154,9 @@ def test_a_missing_database_stops_the_start_and_names_both_ways(read_settings):
         ("DB_PORT", "70000"),
     ],
 )
-def test_a_value_that_makes_no_sense_is_named_and_never_repeated(read_settings, name, value):
+def test_the_error_of_an_invalid_value_names_the_variable_but_not_the_value(
+    read_settings, name, value
+):
     with pytest.raises(ValidationError) as error:
         read_settings(**{name: value})
 
@@ -170,14 +172,14 @@ def test_no_secret_is_shown_when_settings_are_printed(read_settings):
     assert SECRET not in f"{settings!r} {settings} {settings.model_dump()}"
 
 
-def test_database_url_counts_before_the_single_variables(read_settings):
+def test_database_url_takes_precedence_over_the_single_variables(read_settings):
     settings = read_settings(DB_HOST="elsewhere", DB_USER="me")
 
     assert settings.sqlalchemy_url().host == "db"
     assert settings.sqlalchemy_url().drivername == "mysql+pymysql"
 
 
-def test_the_single_variables_make_an_address_too(read_settings):
+def test_the_single_variables_make_a_database_url(read_settings):
     settings = read_settings(
         DATABASE_URL=None, DB_HOST="db", DB_USER="me", DB_PASSWORD="p@ss/w:rd", DB_NAME="images"
     )
@@ -188,7 +190,7 @@ def test_the_single_variables_make_an_address_too(read_settings):
 
 
 @pytest.mark.parametrize("url", [SECRET, f"mysql://app:{SECRET}@db:port/images", f"x://{SECRET}"])
-def test_an_address_that_is_none_is_refused_without_repeating_it(read_settings, url):
+def test_an_invalid_database_url_is_refused_without_repeating_it(read_settings, url):
     with pytest.raises(ValidationError) as error:
         read_settings(DATABASE_URL=url)
 

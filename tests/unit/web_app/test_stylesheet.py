@@ -1,4 +1,4 @@
-"""The stylesheet: how it is joined and served, and that its names agree with the pages."""
+"""The stylesheet: it is served as one file, and its class names agree with the pages."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Taking in files: what is checked, what is stored in which order, what each failure says."""
+"""Uploads: validation, the order of row and object, and the results of failures."""
 
 import contextlib
 import hashlib
@@ -36,7 +36,7 @@ def bounded(content, max_bytes=10_000_000):
 
 @pytest.fixture
 def upload():
-    """Makes uploads, and closes their files at the end as a request does."""
+    """Return a function that makes uploads; their files are closed after the test."""
     with contextlib.ExitStack() as files:
 
         def make(content=JPEG, filename="beach.jpg"):
@@ -50,14 +50,14 @@ def distinct_jpeg(number):
 
 
 @pytest.fixture
-def desk(session_factory, object_store):
+def upload_service(session_factory, object_store):
     return UploadService(
         session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
     )
 
 
 class BreakableSessionFactory:
-    """Real sessions until `is_away`; from then on no connection comes about."""
+    """Real sessions until `is_away` is set. Then every transaction fails to connect."""
 
     def __init__(self, session_factory):
         self._session_factory = session_factory
@@ -74,11 +74,11 @@ class BreakableSessionFactory:
         yield
 
 
-# Files as they arrive
+# Files while they are received
 
 
 @pytest.mark.parametrize("size", [0, 1, SPOOL_BYTES, SPOOL_BYTES + 1, 3 * SPOOL_BYTES])
-def test_a_file_is_counted_and_hashed_while_it_arrives(size):
+def test_a_file_is_measured_and_hashed_while_it_is_written(size):
     content = bytes(range(256)) * (size // 256) + b"x" * (size % 256)
 
     with bounded(content) as file:
@@ -90,7 +90,7 @@ def test_a_file_is_counted_and_hashed_while_it_arrives(size):
     assert file.sha256 == hashlib.sha256(content).digest()
 
 
-def test_a_file_over_the_limit_is_counted_to_its_end_but_not_kept():
+def test_a_file_over_the_limit_is_measured_to_its_end_but_not_kept():
     with bounded(bytes(1_000_000), max_bytes=100_000) as file:
         file.seek(0)
         kept = file.read()
@@ -130,7 +130,7 @@ def test_a_file_of_exactly_the_limit_is_not_too_large():
         ("Фото на пляже.jpg", "Фото на пляже.jpg"),
     ],
 )
-def test_a_file_name_is_kept_as_harmless_text(sent, kept):
+def test_a_file_name_becomes_harmless_text(sent, kept):
     assert clean_filename(sent) == kept
 
 
@@ -141,14 +141,14 @@ def test_a_long_file_name_is_cut_and_keeps_its_extension():
     assert name.endswith("🏖.jpeg")
 
 
-def test_what_only_looks_like_an_extension_is_cut_too():
+def test_a_very_long_extension_is_cut():
     name = clean_filename("a." + "b" * 300)
 
     assert name == "a." + "b" * 253
 
 
 @given(st.text(st.characters(codec=None), max_size=400))
-def test_every_file_name_becomes_text_that_any_database_and_page_can_hold(sent):
+def test_every_file_name_becomes_short_text_without_control_characters(sent):
     name = clean_filename(sent)
 
     assert 0 < len(name) <= MAX_FILENAME_CHARACTERS
@@ -164,7 +164,7 @@ def test_every_file_name_becomes_text_that_any_database_and_page_can_hold(sent):
         pytest.param("e\u200b\u0301.jpg", id="a letter kept from its accent"),
     ],
 )
-def test_a_clean_file_name_stays_as_it_is(sent):
+def test_cleaning_a_clean_file_name_changes_nothing(sent):
     name = clean_filename(sent)
 
     assert clean_filename(name) == name
@@ -173,10 +173,10 @@ def test_a_clean_file_name_stays_as_it_is(sent):
 # Accepting
 
 
-def test_an_accepted_image_has_a_pending_row_and_an_object_of_the_same_bytes(
-    desk, object_store, read_rows, upload
+def test_an_accepted_image_has_a_pending_row_and_an_object_with_its_bytes(
+    upload_service, object_store, read_rows, upload
 ):
-    [result] = desk.accept_all([upload(filename="My beach 🏖.JPEG")], owner_id="me")
+    [result] = upload_service.accept_all([upload(filename="My beach 🏖.JPEG")], owner_id="me")
 
     [row] = read_rows()
     assert (result.outcome, result.image_id, result.error) == ("accepted", row.id, None)
@@ -189,11 +189,11 @@ def test_an_accepted_image_has_a_pending_row_and_an_object_of_the_same_bytes(
 
 
 @pytest.mark.parametrize("format_name", factories.FORMAT_NAMES)
-def test_every_format_is_stored_under_its_own_extension_and_type(
-    desk, object_store, read_rows, format_name, upload
+def test_every_format_is_stored_with_its_own_extension_and_content_type(
+    upload_service, object_store, read_rows, format_name, upload
 ):
-    # The name lies on purpose: the bytes decide.
-    [result] = desk.accept_all(
+    # The file name has another extension, to show that only the bytes decide.
+    [result] = upload_service.accept_all(
         [upload(factories.make_encoded(format_name), "x.exe")], owner_id="me"
     )
 
@@ -204,44 +204,48 @@ def test_every_format_is_stored_under_its_own_extension_and_type(
     assert object_store.objects[row.original_key].content_type == f"image/{format_name.lower()}"
 
 
-def test_a_phone_photo_held_sideways_has_its_upright_size_in_the_row(desk, read_rows, upload):
-    desk.accept_all([upload(factories.make_jpeg((30, 40), orientation=6))], owner_id="me")
+def test_the_row_has_the_size_of_a_rotated_photo_as_it_is_shown(upload_service, read_rows, upload):
+    upload_service.accept_all([upload(factories.make_jpeg((30, 40), orientation=6))], owner_id="me")
 
     assert [(row.width, row.height) for row in read_rows()] == [(30, 40)]
 
 
-def test_the_row_is_committed_before_the_object_is_put(desk, object_store, read_rows, upload):
+def test_the_row_is_committed_before_the_object_is_put(
+    upload_service, object_store, read_rows, upload
+):
     seen = []
     object_store.before_put = lambda key, body: seen.extend(
         (row.original_key == key, row.status) for row in read_rows()
     )
 
-    desk.accept_all([upload()], owner_id="me")
+    upload_service.accept_all([upload()], owner_id="me")
 
     assert seen == [(True, Status.PENDING)]
 
 
-def test_the_same_bytes_from_the_same_owner_lead_to_the_first_image(desk, object_store, upload):
-    [first] = desk.accept_all([upload(filename="a.jpg")], owner_id="me")
+def test_the_same_bytes_from_the_same_owner_are_a_duplicate_of_the_first_image(
+    upload_service, object_store, upload
+):
+    [first] = upload_service.accept_all([upload(filename="a.jpg")], owner_id="me")
 
-    [again] = desk.accept_all([upload(filename="b.jpg")], owner_id="me")
+    [second] = upload_service.accept_all([upload(filename="b.jpg")], owner_id="me")
 
-    assert (again.outcome, again.image_id) == ("duplicate", first.image_id)
-    assert again.filename == "b.jpg"
+    assert (second.outcome, second.image_id) == ("duplicate", first.image_id)
+    assert second.filename == "b.jpg"
     assert len(object_store.objects) == 1
 
 
-def test_the_same_bytes_twice_in_one_upload_are_stored_once(desk, object_store, upload):
-    first, second = desk.accept_all([upload(), upload()], owner_id="me")
+def test_the_same_bytes_twice_in_one_upload_are_stored_once(upload_service, object_store, upload):
+    first, second = upload_service.accept_all([upload(), upload()], owner_id="me")
 
     assert (first.outcome, second.outcome) == ("accepted", "duplicate")
     assert second.image_id == first.image_id
     assert len(object_store.objects) == 1
 
 
-def test_the_same_bytes_from_another_owner_are_another_image(desk, object_store, upload):
-    [mine] = desk.accept_all([upload()], owner_id="me")
-    [theirs] = desk.accept_all([upload()], owner_id="them")
+def test_the_same_bytes_from_another_owner_are_another_image(upload_service, object_store, upload):
+    [mine] = upload_service.accept_all([upload()], owner_id="me")
+    [theirs] = upload_service.accept_all([upload()], owner_id="them")
 
     assert theirs.outcome == "accepted"
     assert theirs.image_id != mine.image_id
@@ -251,8 +255,10 @@ def test_the_same_bytes_from_another_owner_are_another_image(desk, object_store,
 # Refusing
 
 
-def test_results_come_in_the_order_sent_and_one_files_trouble_leaves_the_others_alone(desk, upload):
-    results = desk.accept_all(
+def test_results_keep_the_order_of_the_files_and_a_rejected_file_does_not_affect_the_others(
+    upload_service, upload
+):
+    results = upload_service.accept_all(
         [
             upload(distinct_jpeg(1), "1.jpg"),
             upload(b"plain text", "2.jpg"),
@@ -272,8 +278,8 @@ def test_results_come_in_the_order_sent_and_one_files_trouble_leaves_the_others_
     ]
 
 
-def test_of_101_files_the_last_is_told_that_it_was_one_too_many(desk, read_rows, upload):
-    results = desk.accept_all(
+def test_the_last_of_101_files_is_rejected_as_one_too_many(upload_service, read_rows, upload):
+    results = upload_service.accept_all(
         (upload(distinct_jpeg(number)) for number in range(101)), owner_id="me"
     )
 
@@ -282,29 +288,31 @@ def test_of_101_files_the_last_is_told_that_it_was_one_too_many(desk, read_rows,
     assert len(read_rows()) == 100
 
 
-def test_a_file_over_the_limit_is_told_its_size_and_the_limit(desk, upload):
-    [result] = desk.accept_all([upload(JPEG + bytes(10_000_000))], owner_id="me")
+def test_the_error_of_a_file_over_the_limit_states_the_limit(upload_service, upload):
+    [result] = upload_service.accept_all([upload(JPEG + bytes(10_000_000))], owner_id="me")
 
     assert (result.error.code, result.error.http_status) == ("too_large", 413)
     assert "9.5 MB" in str(result.error)
 
 
-def test_a_rejected_file_leaves_neither_a_row_nor_an_object(desk, object_store, read_rows, upload):
-    desk.accept_all([upload(b"text"), upload(factories.truncated(JPEG))], owner_id="me")
+def test_a_rejected_file_leaves_neither_a_row_nor_an_object(
+    upload_service, object_store, read_rows, upload
+):
+    upload_service.accept_all([upload(b"text"), upload(factories.truncated(JPEG))], owner_id="me")
 
     assert read_rows() == []
     assert object_store.objects == {}
 
 
-# When a part is away
+# Outages
 
 
-def test_an_image_that_could_not_be_stored_is_failed_in_both_halves_and_its_sender_told(
-    desk, object_store, read_rows, upload
+def test_when_storing_fails_both_jobs_fail_and_the_result_is_rejected(
+    upload_service, object_store, read_rows, upload
 ):
     object_store.is_away = True
 
-    [result] = desk.accept_all([upload()], owner_id="me")
+    [result] = upload_service.accept_all([upload()], owner_id="me")
 
     [row] = read_rows()
     assert (result.outcome, result.error.code, result.error.http_status) == (
@@ -318,30 +326,34 @@ def test_an_image_that_could_not_be_stored_is_failed_in_both_halves_and_its_send
     assert row.annotation_error_message == row.thumbnail_error_message == str(result.error)
 
 
-def test_an_image_that_could_not_be_stored_can_be_sent_again(desk, object_store, upload):
+def test_an_image_that_could_not_be_stored_can_be_uploaded_again(
+    upload_service, object_store, upload
+):
     object_store.is_away = True
-    desk.accept_all([upload()], owner_id="me")
+    upload_service.accept_all([upload()], owner_id="me")
     object_store.is_away = False
 
-    [again] = desk.accept_all([upload()], owner_id="me")
+    [second] = upload_service.accept_all([upload()], owner_id="me")
 
-    assert again.outcome == "accepted"
+    assert second.outcome == "accepted"
 
 
-def test_an_outage_is_waited_for_twice_and_told_to_the_rest_at_once(
-    desk, object_store, read_rows, upload
+def test_after_two_server_errors_the_remaining_files_are_rejected_at_once(
+    upload_service, object_store, read_rows, upload
 ):
     tried = []
     object_store.before_put = lambda key, body: tried.append(key)
     object_store.is_away = True
 
-    results = desk.accept_all([upload(distinct_jpeg(number)) for number in range(5)], owner_id="me")
+    results = upload_service.accept_all(
+        [upload(distinct_jpeg(number)) for number in range(5)], owner_id="me"
+    )
 
     assert [result.error.code for result in results] == ["upload_failed"] * 5
     assert len(tried) == len(read_rows()) == 2
 
 
-def test_a_put_that_fails_harms_only_its_own_file(desk, object_store, upload):
+def test_a_failed_put_rejects_only_its_own_file(upload_service, object_store, upload):
     contents = [distinct_jpeg(number) for number in range(3)]
 
     def refuse_the_second(key, body):
@@ -350,20 +362,23 @@ def test_a_put_that_fails_harms_only_its_own_file(desk, object_store, upload):
 
     object_store.before_put = refuse_the_second
 
-    results = desk.accept_all([upload(content) for content in contents], owner_id="me")
+    results = upload_service.accept_all([upload(content) for content in contents], owner_id="me")
 
     assert [result.outcome for result in results] == ["accepted", "rejected", "accepted"]
     assert {stored.body for stored in object_store.objects.values()} == {contents[0], contents[2]}
 
 
-def test_without_a_database_nothing_is_stored_and_the_sender_is_told(
-    desk, object_store, away_session_factory, upload
+def test_without_a_database_nothing_is_stored_and_the_result_is_rejected(
+    upload_service, object_store, unavailable_session_factory, upload
 ):
-    desk = UploadService(
-        away_session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+    upload_service = UploadService(
+        unavailable_session_factory,
+        object_store,
+        max_upload_bytes=10_000_000,
+        max_image_pixels=1_000_000,
     )
 
-    results = desk.accept_all([upload(), upload(b"text")], owner_id="me")
+    results = upload_service.accept_all([upload(), upload(b"text")], owner_id="me")
 
     assert [(result.error.code, result.error.http_status) for result in results] == [
         ("database_unavailable", 503),
@@ -373,70 +388,70 @@ def test_without_a_database_nothing_is_stored_and_the_sender_is_told(
     assert object_store.objects == {}
 
 
-def test_a_database_that_goes_away_after_the_row_still_lets_the_sender_know(
+def test_an_outage_after_the_row_was_added_still_gives_a_rejected_result(
     session_factory, object_store, read_rows, upload
 ):
-    breakable = BreakableSessionFactory(session_factory)
-    desk = UploadService(
-        breakable, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+    failing_sessions = BreakableSessionFactory(session_factory)
+    upload_service = UploadService(
+        failing_sessions, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
     )
 
-    def lose_everything(key, body):
-        breakable.is_away = object_store.is_away = True
+    def make_all_unavailable(key, body):
+        failing_sessions.is_away = object_store.is_away = True
 
-    object_store.before_put = lose_everything
+    object_store.before_put = make_all_unavailable
 
-    [result] = desk.accept_all([upload()], owner_id="me")
+    [result] = upload_service.accept_all([upload()], owner_id="me")
 
     assert result.error.code == "upload_failed"
-    # The sweep fails it at its deadline.
+    # The sweep marks the image as failed after its deadline.
     assert [row.status for row in read_rows()] == [Status.PENDING]
 
 
-def test_a_double_of_an_image_whose_original_never_arrived_is_taken_in_anew(
-    desk, object_store, read_rows, upload
+def test_a_duplicate_of_an_image_that_was_never_stored_is_accepted(
+    upload_service, object_store, read_rows, upload
 ):
-    desk.accept_all([upload()], owner_id="me")
+    upload_service.accept_all([upload()], owner_id="me")
     object_store.objects.clear()  # As if the process had died between the row and the put.
 
-    [again] = desk.accept_all([upload()], owner_id="me")
+    [second] = upload_service.accept_all([upload()], owner_id="me")
 
-    assert again.outcome == "accepted"
+    assert second.outcome == "accepted"
     assert len(object_store.objects) == 1
     assert len(read_rows()) == 2
 
 
-def test_a_put_whose_answer_was_lost_is_accepted_when_a_function_already_works_on_it(
-    desk, object_store, session_factory, read_rows, upload
+def test_a_failed_put_is_accepted_when_a_function_has_claimed_a_job(
+    upload_service, object_store, session_factory, read_rows, upload
 ):
-    def event_overtakes_the_answer(key, body):
+    def claim_before_the_response(key, body):
         with session_scope(session_factory) as session:
             claim_job(session, Job.ANNOTATION, key, lease_seconds=30, max_attempts=3)
         raise StorageUnavailableError
 
-    object_store.before_put = event_overtakes_the_answer
+    object_store.before_put = claim_before_the_response
 
-    [result] = desk.accept_all([upload()], owner_id="me")
+    [result] = upload_service.accept_all([upload()], owner_id="me")
 
     [row] = read_rows()
     assert result.outcome == "accepted"
     assert row.annotation_status is Status.PENDING
 
 
-def test_trouble_that_nobody_foresaw_harms_only_its_own_file(desk, object_store, upload):
+def test_an_unexpected_error_rejects_only_its_own_file(upload_service, object_store, upload):
     def break_the_first(key, body):
         if body == distinct_jpeg(0):
             raise ZeroDivisionError
 
     object_store.before_put = break_the_first
 
-    results = desk.accept_all([upload(distinct_jpeg(n)) for n in range(2)], owner_id="me")
+    results = upload_service.accept_all([upload(distinct_jpeg(n)) for n in range(2)], owner_id="me")
 
     assert [result.outcome for result in results] == ["rejected", "accepted"]
     assert results[0].error.code == "upload_failed"
 
 
-def test_nothing_of_a_file_over_the_limit_is_kept():
+def test_no_bytes_of_a_file_over_the_limit_are_kept():
     with BoundedFile(10) as file:
         for _ in range(3):
             file.write(b"12345")
