@@ -1,4 +1,4 @@
-"""The application over HTTP against its own OpenAPI document: all it allows, all it forbids."""
+"""Valid and invalid requests from the OpenAPI document, against the application over HTTP."""
 
 import subprocess
 import sys
@@ -11,8 +11,8 @@ from database.models import Image, Status
 from database.session import session_scope
 from web_app.middleware.owners import Owner, Owners
 
-# What an image is, no JSON schema can say: a file may be refused for what is in it. And images to
-# change that are there.
+# A JSON schema cannot describe an image, so a generated file may be refused. Changes need the ids
+# of images that exist.
 CONFIG = """
 [[operations]]
 include-name = "POST /upload"
@@ -31,7 +31,7 @@ TIMEOUT_SECONDS = 120
 
 @pytest.fixture
 def session_factory(session_factory):
-    """A database with images of every status, some of them the asker's own."""
+    """Add images of every status, some of them owned by the client."""
     with session_scope(session_factory) as session:
         for number in range(40):
             status = list(Status)[number % 3]
@@ -45,7 +45,7 @@ def session_factory(session_factory):
                     width=1,
                     height=1,
                     sha256=f"{number:064}",
-                    owner_id="somebody else" if number % 5 == 4 else "me",
+                    owner_id="another owner" if number % 5 == 4 else "me",
                     annotation_status=status,
                     annotation_error_code="model_busy" if status is Status.FAILED else None,
                     annotation_error_message="Busy." if status is Status.FAILED else None,
@@ -58,11 +58,11 @@ def session_factory(session_factory):
     return session_factory
 
 
-def test_every_answer_is_as_the_document_says(live_url, settings, tmp_path):
+def test_every_response_agrees_with_the_openapi_document(live_url, settings, tmp_path):
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     token = Owners(settings.flask_secret_key.get_secret_value()).token(Owner("me", is_new=False))
 
-    asked = subprocess.run(
+    finished = subprocess.run(
         [
             Path(sys.executable).with_name("schemathesis"),
             "run",
@@ -81,5 +81,5 @@ def test_every_answer_is_as_the_document_says(live_url, settings, tmp_path):
         check=False,
     )
 
-    assert asked.returncode == 0, asked.stdout[-6000:] + asked.stderr[-2000:]
-    assert "Tested: 11" in asked.stdout
+    assert finished.returncode == 0, finished.stdout[-6000:] + finished.stderr[-2000:]
+    assert "Tested: 11" in finished.stdout

@@ -1,4 +1,4 @@
-"""Sign-in at the load balancer, with real keys, and a real server that gives them out."""
+"""Sign-in at the load balancer, with real keys and a real server of public keys."""
 
 import base64
 import hashlib
@@ -28,21 +28,21 @@ JSON = {"Accept": "application/json"}
 
 
 class KeyServer:
-    """Gives out public keys by name, as AWS does.
+    """A server of public keys, like the one of AWS.
 
     Attributes:
-        keys: name → PEM.
-        status: what it answers instead, when it is not None.
-        asked: how often each path was asked for.
+        keys: maps key ids to PEM.
+        status: the status of each response; None means 200, or 404 for an unknown key id.
+        requests: counts the requests for each path.
     """
 
     def __init__(self):
-        self.keys, self.status, self.asked = {}, None, Counter()
+        self.keys, self.status, self.requests = {}, None, Counter()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self):
-                outer.asked[self.path] += 1
+                outer.requests[self.path] += 1
                 pem = outer.keys.get(self.path.removeprefix("/keys/"))
                 self.send_response(outer.status or (200 if pem else 404))
                 self.end_headers()
@@ -86,13 +86,13 @@ PRIVATE_KEY = ec.generate_private_key(ec.SECP256R1())
 
 @pytest.fixture
 def key_id(key_server):
-    """The name under which the load balancer's key is given out."""
+    """Publish the load balancer's key and return its key id."""
     return key_server.add(PRIVATE_KEY)
 
 
 @pytest.fixture
 def app(settings, key_server, object_store, event_bus, session_factory):
-    """The application behind a load balancer at which people sign in."""
+    """Create the application behind a load balancer with sign-in."""
     return create_app(
         settings.model_copy(
             update={
@@ -119,7 +119,7 @@ def sign_es256(data, private_key=PRIVATE_KEY):
 
 @pytest.fixture
 def make_token(key_id):
-    """Makes what the load balancer sends, byte by byte as it does: with padding."""
+    """Return a function that builds tokens like those of the load balancer: Base64 with padding."""
 
     def make(sub="mary", *, sign=sign_es256, padded=True, claims=(), **header):
         header = {
@@ -147,7 +147,7 @@ def signed_in(token):
 
 
 def upload(client, token, **headers):
-    """Uploads as a page of ours does: with its token."""
+    """Upload like a page of the application, with its CSRF token."""
     page = client.get("/", headers={"x-amzn-oidc-data": token}).get_data(as_text=True)
     csrf_token = re.search(r'name="csrf-token" content="([^"]+)"', page)[1]
     body, content_type = encode_form([("beach.jpg", factories.make_jpeg())])
@@ -161,16 +161,14 @@ def upload(client, token, **headers):
 
 @pytest.mark.parametrize("padded", [True, False])
 @pytest.mark.parametrize("sub", ["mary", "mary1", "mary12"])
-def test_whoever_the_load_balancer_has_signed_is_let_in(app, make_token, sub, padded):
+def test_a_valid_token_of_the_load_balancer_is_accepted(app, make_token, sub, padded):
     token = make_token(sub, padded=padded)
 
     assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 200
     assert ("=" in token) <= padded
 
 
-def test_the_same_person_is_the_same_owner_from_any_browser_and_nobody_else_is(
-    app, make_token, session_factory
-):
+def test_a_signed_in_user_is_the_same_owner_in_every_browser(app, make_token, session_factory):
     sent = upload(app.test_client(), make_token("mary")).json
     [result] = sent["results"]
     url = f"/api/images/{result['id']}"
@@ -185,7 +183,9 @@ def test_the_same_person_is_the_same_owner_from_any_browser_and_nobody_else_is(
     assert not is_mine(other_issuer)
 
 
-def test_neither_cookie_nor_bearer_token_names_the_owner_any_more(app, make_token, settings):
+def test_with_sign_in_cookies_and_bearer_tokens_do_not_identify_the_owner(
+    app, make_token, settings
+):
     client = app.test_client()
     sent = upload(client, make_token("mary"))
     [result] = sent.json["results"]
@@ -200,14 +200,14 @@ def test_neither_cookie_nor_bearer_token_names_the_owner_any_more(app, make_toke
     stranger.set_cookie("owner", stolen)
     for headers in ({}, {"Authorization": f"Bearer {stolen}"}):
         assert stranger.get("/api/images", headers={**JSON, **headers}).status_code == 401
-        answer = stranger.get(
+        response = stranger.get(
             f"/api/images/{result['id']}",
             headers={**signed_in(make_token("john")), **headers},
         )
-        assert answer.json["is_mine"] is False
+        assert response.json["is_mine"] is False
 
 
-def test_an_owner_id_fits_and_no_random_one_is_like_it(app, make_token):
+def test_the_owner_id_of_a_signed_in_user_is_a_prefixed_hash(app, make_token):
     sign_in = app.extensions["image_annotation"].sign_in
 
     owner_id = sign_in.owner_id(make_token("x" * 2000))
@@ -219,18 +219,18 @@ def test_an_owner_id_fits_and_no_random_one_is_like_it(app, make_token):
     ("method", "path"),
     [("POST", "/upload"), ("DELETE", "/api/images/1"), ("POST", "/api/images/retry")],
 )
-def test_a_page_of_somebody_elses_cannot_use_the_sign_in(app, make_token, method, path):
-    """The browser adds the load balancer's cookie to whatever makes it ask."""
-    answer = app.test_client().open(
+def test_a_request_from_another_site_cannot_use_the_sign_in(app, make_token, method, path):
+    """The browser adds the load balancer's cookie to requests from any site."""
+    response = app.test_client().open(
         path,
         method=method,
         headers={**signed_in(make_token()), "Authorization": "Bearer made-up"},
     )
 
-    assert (answer.status_code, answer.json["code"]) == (400, "csrf_failed")
+    assert (response.status_code, response.json["code"]) == (400, "csrf_failed")
 
 
-# What is refused
+# Refused tokens
 
 PUBLIC_PEM = PRIVATE_KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 FORGERIES = {
@@ -251,7 +251,7 @@ FORGERIES = {
     "expires in words": {"exp": "tomorrow"},
     "no issuer": {"iss": ...},
     "two issuers": {"claims": {"iss": "https://other.example"}},
-    "nobody": {"claims": {"sub": ...}},
+    "no user": {"claims": {"sub": ...}},
     "an empty name": {"claims": {"sub": ""}},
     "a name that is a number": {"claims": {"sub": 7}},
     "payload expired": {"claims": {"exp": int(time.time()) - 3600}},
@@ -268,105 +268,109 @@ FORGERIES = {
 
 
 @pytest.mark.parametrize("name", FORGERIES)
-def test_a_forgery_is_refused_with_a_sentence(app, make_token, name):
-    answer = app.test_client().get("/api/images", headers=signed_in(make_token(**FORGERIES[name])))
+def test_a_forged_token_is_refused(app, make_token, name):
+    response = app.test_client().get(
+        "/api/images", headers=signed_in(make_token(**FORGERIES[name]))
+    )
 
-    assert (answer.status_code, answer.json["code"]) == (401, "not_signed_in")
-    assert answer.json["error"].endswith(".")
-    assert answer.headers["Cache-Control"] == "no-store"
+    assert (response.status_code, response.json["code"]) == (401, "not_signed_in")
+    assert response.json["error"].endswith(".")
+    assert response.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize("token", ["", "x", "a.b.c", "..", "é.€.ü", "=" * 5000, "e30=.e30=.e30="])
-def test_what_is_no_token_is_refused_like_none(app, token):
+def test_a_malformed_token_is_refused(app, token):
     assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 401
 
 
 @pytest.mark.parametrize(
     "name", ["a path for a key", "a host for a key", "an address for a key", "a uuid in braces"]
 )
-def test_the_name_of_a_key_cannot_steer_where_it_is_fetched(app, make_token, key_server, name):
+def test_a_key_id_that_is_not_a_uuid_causes_no_request(app, make_token, key_server, name):
     app.test_client().get("/api/images", headers=signed_in(make_token(**FORGERIES[name])))
 
-    assert not key_server.asked
+    assert not key_server.requests
 
 
-def test_nothing_is_fetched_for_what_another_load_balancer_signed(app, make_token, key_server):
+def test_a_token_of_another_load_balancer_causes_no_request_for_its_key(
+    app, make_token, key_server
+):
     token = make_token(signer=ARN.replace("site", "evil"))
 
     app.test_client().get("/api/images", headers=signed_in(token))
 
-    assert not key_server.asked
+    assert not key_server.requests
 
 
-def test_a_tampered_name_is_refused(app, make_token):
+def test_a_token_with_a_tampered_user_is_refused(app, make_token):
     header, _payload, signature = make_token("mary").split(".")
     payload = encode({"sub": "john", "iss": ISSUER})
 
-    answer = app.test_client().get(
+    response = app.test_client().get(
         "/api/images", headers=signed_in(f"{header}.{payload}.{signature}")
     )
 
-    assert answer.status_code == 401
+    assert response.status_code == 401
 
 
 @pytest.mark.parametrize(
     "path", ["/", "/gallery", "/images/1", "/api/images", "/api/openapi.json", "/nowhere"]
 )
-def test_whoever_has_not_signed_in_sees_nothing(app, path):
+def test_without_sign_in_every_page_is_refused(app, path):
     assert app.test_client().get(path).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/health/ready"])
-def test_a_load_balancer_asks_after_health_without_signing_in(app, path):
+def test_health_checks_need_no_sign_in(app, path):
     assert app.test_client().get(path).status_code == 200
 
 
-def test_a_person_is_told_so_on_a_page(app):
-    answer = app.test_client().get("/gallery", headers={"Accept": "text/html"})
+def test_a_browser_without_sign_in_gets_an_error_page(app):
+    response = app.test_client().get("/gallery", headers={"Accept": "text/html"})
 
-    assert answer.mimetype == "text/html"
-    assert "You are not signed in" in answer.get_data(as_text=True)
+    assert response.mimetype == "text/html"
+    assert "You are not signed in" in response.get_data(as_text=True)
 
 
-# The keys
+# Public keys
 
 
 def test_a_key_is_fetched_once(app, make_token, key_server, key_id):
     for name in ("mary", "john", "mary"):
         app.test_client().get("/api/images", headers=signed_in(make_token(name)))
 
-    assert key_server.asked == {f"/keys/{key_id}": 1}
+    assert key_server.requests == {f"/keys/{key_id}": 1}
 
 
 def test_a_new_key_is_fetched_when_it_is_used(app, make_token, key_server):
     new_key = ec.generate_private_key(ec.SECP256R1())
     app.test_client().get("/api/images", headers=signed_in(make_token()))
 
-    answer = app.test_client().get(
+    response = app.test_client().get(
         "/api/images",
         headers=signed_in(
             make_token(kid=key_server.add(new_key), sign=lambda data: sign_es256(data, new_key))
         ),
     )
 
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("status", [500, 503, 301])
-def test_a_key_server_that_fails_is_no_fault_of_whoever_asks(app, make_token, key_server, status):
+def test_a_failing_key_server_gives_503_with_retry_after(app, make_token, key_server, status):
     key_server.status = status
 
-    answer = app.test_client().get("/api/images", headers=signed_in(make_token()))
+    response = app.test_client().get("/api/images", headers=signed_in(make_token()))
 
-    assert (answer.status_code, answer.json["code"]) == (503, "sign_in_unavailable")
-    assert answer.headers["Retry-After"]
+    assert (response.status_code, response.json["code"]) == (503, "sign_in_unavailable")
+    assert response.headers["Retry-After"]
 
 
-def test_a_key_server_that_is_away_lets_nobody_new_in_and_those_it_knows_go_on(
+def test_without_a_key_server_tokens_with_a_known_key_are_still_accepted(
     app, make_token, key_server
 ):
-    known = make_token()
-    app.test_client().get("/api/images", headers=signed_in(known))
+    known_token = make_token()
+    app.test_client().get("/api/images", headers=signed_in(known_token))
     key_server.stop()
 
     with_known = app.test_client().get("/api/images", headers=signed_in(make_token("john")))
@@ -377,17 +381,17 @@ def test_a_key_server_that_is_away_lets_nobody_new_in_and_those_it_knows_go_on(
     assert (with_known.status_code, with_new.status_code) == (200, 503)
 
 
-def test_a_key_of_another_kind_is_trouble_of_ours(app, make_token, key_server):
+def test_a_public_key_of_another_type_gives_503(app, make_token, key_server):
     rsa_key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
 
-    answer = app.test_client().get(
+    response = app.test_client().get(
         "/api/images", headers=signed_in(make_token(kid=key_server.add(rsa_key)))
     )
 
-    assert answer.status_code == 503
+    assert response.status_code == 503
 
 
-def test_whoever_signed_in_is_limited_wherever_they_ask_from(
+def test_a_signed_in_user_has_one_limit_for_all_addresses(
     settings, key_server, object_store, event_bus, session_factory, make_token
 ):
     app = create_app(

@@ -1,4 +1,4 @@
-"""The web application as it is deployed: gunicorn, a database of each kind, S3 over HTTP."""
+"""The web application under gunicorn, with SQLite or MySQL, and with S3 over HTTP."""
 
 import hashlib
 import http.client
@@ -48,27 +48,27 @@ MEBIBYTE = 1024 * 1024
 
 @dataclass
 class RunningWebApp:
-    """A gunicorn that serves the application, and doors in front of what it needs."""
+    """A gunicorn that serves the application, and gates that cut it off from its services."""
 
     url: str
     process: psutil.Process
     log: Path
     session_factory: Any
     s3_gate: Any
-    database_gate: Any  # None where the database is a file.
+    database_gate: Any  # None if the database is a file.
 
     def row(self, image_id):
         with session_scope(self.session_factory) as session:
             return get_image(session, image_id)
 
-    def wait_until(self, is_so, timeout_seconds=START_TIMEOUT_SECONDS):
+    def wait_until(self, condition, timeout_seconds=START_TIMEOUT_SECONDS):
         deadline = time.monotonic() + timeout_seconds
-        while not is_so():
+        while not condition():
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             assert self.process.is_running(), self.log.read_text()[-3000:]
             time.sleep(0.02)
 
-    def answers(self, path="/health/ready"):
+    def responds(self, path="/health/ready"):
         try:
             return requests.get(self.url + path, timeout=10).ok
         except (requests.ConnectionError, requests.Timeout):
@@ -76,18 +76,18 @@ class RunningWebApp:
 
     @contextmanager
     def away(self, gate):
-        """Shut a door for the length of a block, and wait until all is well again."""
+        """Shut a gate during a block, then wait until the application is ready again."""
         gate.shut()
         try:
             yield
         finally:
             gate.open()
-            self.wait_until(self.answers)
+            self.wait_until(self.responds)
 
 
 @contextmanager
-def _serve(database_url, s3_url, aws, folder, arguments, environment):
-    """A gunicorn that answers; ended when the block ends."""
+def serve(database_url, s3_url, aws, folder, arguments, environment):
+    """Start gunicorn, and kill it when the block ends."""
     port = free_port()
     log = folder / "web_app.log"
     with log.open("wb") as output:
@@ -114,11 +114,11 @@ def _serve(database_url, s3_url, aws, folder, arguments, environment):
     try:
         yield f"http://127.0.0.1:{port}", psutil.Process(process.pid), log
     finally:
-        _stop(process)
+        kill_process_group(process)
 
 
 @contextmanager
-def _running(
+def run_web_app(
     database_url, aws, make_gate, folder, *, with_database_gate, arguments=(), **environment
 ):
     engine = create_database_engine(DatabaseSettings(database_url=database_url))
@@ -128,46 +128,46 @@ def _running(
     if with_database_gate:
         database_gate, database_url = make_gate(database_url)
     try:
-        served = _serve(database_url, s3_url, aws, folder, arguments, environment)
+        served = serve(database_url, s3_url, aws, folder, arguments, environment)
         with served as (url, process, log):
             sessions = create_session_factory(engine)
             web_app = RunningWebApp(url, process, log, sessions, s3_gate, database_gate)
-            web_app.wait_until(web_app.answers)
+            web_app.wait_until(web_app.responds)
             yield web_app
     finally:
         engine.dispose()
 
 
-def _stop(process):
-    # What its workers hold at the end is nobody's: no orderly end, which waits for keep-alive.
+def kill_process_group(process):
+    # A graceful stop would wait for keep-alive connections, and no open request matters here.
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
 
 @pytest.fixture(scope="session")
 def sqlite_web_app(aws, make_gate, tmp_path_factory):
-    """The application on the embedded database."""
+    """Run the application on SQLite."""
     folder = tmp_path_factory.mktemp("web_app")
     url = f"sqlite:///{folder / 'images.sqlite3'}"
-    with _running(url, aws, make_gate, folder, with_database_gate=False) as web_app:
+    with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
         yield web_app
 
 
 @pytest.fixture(scope="session")
 def mysql_web_app(aws, make_gate, tmp_path_factory, mysql_server_url):
-    """The application on a MySQL server that can be taken away."""
+    """Run the application on a MySQL server behind a gate."""
     folder = tmp_path_factory.mktemp("web_app")
     with (
         mysql_server.fresh_database(mysql_server_url) as url,
-        _running(url, aws, make_gate, folder, with_database_gate=True) as web_app,
+        run_web_app(url, aws, make_gate, folder, with_database_gate=True) as web_app,
     ):
         yield web_app
 
 
 @pytest.fixture
 def guarded_web_app(aws, make_gate, tmp_path):
-    """The application as it stands behind a load balancer; one process, so that it counts alone."""
-    with _running(
+    """Run the application behind a proxy, with one worker, because each worker counts alone."""
+    with run_web_app(
         f"sqlite:///{tmp_path / 'images.sqlite3'}",
         aws,
         make_gate,
@@ -185,13 +185,13 @@ def guarded_web_app(aws, make_gate, tmp_path):
 
 @pytest.fixture(params=["sqlite", "mysql"])
 def web_app(request):
-    """The application on each kind of database."""
+    """Run the application on SQLite and then on MySQL."""
     return request.getfixturevalue(f"{request.param}_web_app")
 
 
 @pytest.fixture
 def browser():
-    """A client of its own, with a cookie jar: nobody's images but its own."""
+    """Create a client with its own cookie jar, which is therefore its own owner."""
     with requests.Session() as session:
         yield session
 
@@ -200,12 +200,12 @@ _jpeg_numbers = iter(range(1_000_000))
 
 
 def new_jpeg():
-    """A JPEG that nothing here has sent before."""
+    """Make a JPEG that no test has sent before."""
     return factories.make_jpeg(comment=str(next(_jpeg_numbers)).encode())
 
 
 def csrf_headers(web_app, browser):
-    """What a script of our pages sends along."""
+    """Return the header that the application's scripts send."""
     if "owner" not in browser.cookies:
         return {}
     page = browser.get(web_app.url, timeout=10).text
@@ -222,7 +222,7 @@ def send(web_app, browser, *files, **options):
     )
 
 
-# The river, from the browser to S3
+# Uploads, from the browser to S3
 
 
 def test_an_upload_reaches_the_row_and_s3_byte_for_byte(web_app, browser, aws):
@@ -247,7 +247,7 @@ def test_an_upload_reaches_the_row_and_s3_byte_for_byte(web_app, browser, aws):
     assert row.sha256 == hashlib.sha256(content).hexdigest()
 
 
-def test_the_link_to_an_original_fetches_its_bytes_under_its_type(web_app, browser):
+def test_the_link_to_an_original_returns_its_bytes_and_content_type(web_app, browser):
     content = factories.make_encoded("WebP") + str(next(_jpeg_numbers)).encode()
     [result] = send(web_app, browser, ("photo.jpg", content)).json()["results"]
     status = browser.get(web_app.url + result["status_url"], timeout=10).json()
@@ -259,7 +259,7 @@ def test_the_link_to_an_original_fetches_its_bytes_under_its_type(web_app, brows
     assert "X-Amz-Signature" in status["original_url"]
 
 
-def test_a_thumbnail_that_a_function_stored_is_linked_and_fetched(web_app, browser, aws):
+def test_a_stored_thumbnail_has_a_link_that_works(web_app, browser, aws):
     [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
     key = f"thumbnails/{result['id']}.webp"
     thumbnail = factories.make_encoded("WebP")
@@ -276,7 +276,9 @@ def test_a_thumbnail_that_a_function_stored_is_linked_and_fetched(web_app, brows
     assert fetched.headers["Content-Type"] == "image/webp"
 
 
-def test_an_upload_shows_in_the_gallery_and_times_are_utc_with_microseconds(web_app, browser):
+def test_an_upload_appears_in_the_gallery_and_its_times_are_in_utc_with_microseconds(
+    web_app, browser
+):
     name = f"{next(_jpeg_numbers)} <script>'🏖\".jpg"
     [result] = send(web_app, browser, (name, new_jpeg())).json()["results"]
 
@@ -291,7 +293,7 @@ def test_an_upload_shows_in_the_gallery_and_times_are_utc_with_microseconds(web_
     assert abs(time.time() - web_app.row(result["id"]).uploaded_at.timestamp()) < 60
 
 
-def test_a_walk_through_60_images_meets_each_once(web_app, browser):
+def test_following_the_next_links_shows_each_of_60_images_once(web_app, browser):
     files = [(f"{number}.jpg", new_jpeg()) for number in range(60)]
     results = send(web_app, browser, *files).json()["results"]
     sent = [str(result["id"]) for result in results]
@@ -308,7 +310,7 @@ def test_a_walk_through_60_images_meets_each_once(web_app, browser):
     assert seen[:60] == sent[::-1]
 
 
-def test_mixed_files_are_answered_in_the_order_sent(web_app, browser):
+def test_results_of_mixed_files_keep_the_order_of_the_files(web_app, browser):
     good = new_jpeg()
 
     response = send(
@@ -341,7 +343,7 @@ def test_mixed_files_are_answered_in_the_order_sent(web_app, browser):
     ]
 
 
-def test_many_uploads_at_once_are_all_accepted(web_app, aws):
+def test_many_concurrent_uploads_are_all_accepted(web_app, aws):
     contents = [new_jpeg() for _ in range(40)]
 
     def send_one(content):
@@ -359,7 +361,7 @@ def test_many_uploads_at_once_are_all_accepted(web_app, aws):
     ]
 
 
-def test_a_form_without_scripts_leads_to_the_gallery_and_its_messages(web_app, browser):
+def test_a_form_without_javascript_redirects_to_the_gallery_with_messages(web_app, browser):
     response = browser.post(
         f"{web_app.url}/upload",
         files=[("image", ("good.jpg", new_jpeg())), ("image", ("bad.jpg", b"text"))],
@@ -377,7 +379,7 @@ def test_a_form_without_scripts_leads_to_the_gallery_and_its_messages(web_app, b
 # Owners
 
 
-def test_owners_are_kept_apart_and_recognised_by_cookie_and_by_token(web_app, browser):
+def test_owners_are_separate_and_identified_by_cookie_and_by_token(web_app, browser):
     content = new_jpeg()
     first = send(web_app, browser, ("a.jpg", content))
     bearer = {"Authorization": f"Bearer {first.json()['owner_token']}"}
@@ -395,7 +397,7 @@ def test_owners_are_kept_apart_and_recognised_by_cookie_and_by_token(web_app, br
     assert by_stranger.json()["results"][0]["outcome"] == "accepted"
 
 
-def test_an_invalid_token_is_refused_without_breaking_the_connection(sqlite_web_app, browser):
+def test_an_invalid_token_is_refused_and_the_connection_stays_usable(sqlite_web_app, browser):
     response = send(
         sqlite_web_app,
         browser,
@@ -407,11 +409,11 @@ def test_an_invalid_token_is_refused_without_breaking_the_connection(sqlite_web_
     assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
 
 
-# The front door
+# Proxies, hosts, limits and logs
 
 
 def from_load_balancer(**headers):
-    """What an application load balancer adds to a request, and what a client may have made up."""
+    """Return the headers of a request through a load balancer, with changes by the client."""
     return {
         "Host": "images.test",
         "X-Forwarded-For": "203.0.113.1",
@@ -420,13 +422,13 @@ def from_load_balancer(**headers):
     }
 
 
-def is_told_https(response):
+def is_treated_as_https(response):
     cookies = response.headers["Set-Cookie"].lower()
     assert ("; secure" in cookies) == ("Strict-Transport-Security" in response.headers)
     return "; secure" in cookies
 
 
-def test_a_proxy_is_believed_that_a_client_came_by_https_when_there_is_one(
+def test_x_forwarded_proto_is_used_only_behind_a_trusted_proxy(
     guarded_web_app, sqlite_web_app, browser
 ):
     behind_proxy = send(
@@ -445,11 +447,11 @@ def test_a_proxy_is_believed_that_a_client_came_by_https_when_there_is_one(
         )
     ]
 
-    assert is_told_https(behind_proxy)
-    assert not any(is_told_https(response) for response in (by_http, *without_proxy))
+    assert is_treated_as_https(behind_proxy)
+    assert not any(is_treated_as_https(response) for response in (by_http, *without_proxy))
 
 
-def test_what_a_client_puts_into_x_forwarded_for_does_not_make_it_another(guarded_web_app):
+def test_a_client_cannot_avoid_its_limit_with_a_forged_x_forwarded_for(guarded_web_app):
     def ask(forwarded_for, **headers):
         return requests.get(
             f"{guarded_web_app.url}/api/images",
@@ -457,18 +459,18 @@ def test_what_a_client_puts_into_x_forwarded_for_does_not_make_it_another(guarde
             timeout=10,
         ).status_code
 
-    spoofed = [
+    status_codes = [
         ask("203.0.113.1"),
         ask("198.51.100.1, 203.0.113.1"),
         ask("127.0.0.1, 10.0.0.1,203.0.113.1", **{"X-Real-IP": "10.0.0.2"}),
         ask("::1, unknown, 203.0.113.1", Forwarded="for=10.0.0.3", X_Forwarded_For="1"),
     ]
 
-    assert spoofed == [200, 200, 200, 429]
+    assert status_codes == [200, 200, 200, 429]
     assert ask("203.0.113.1, 203.0.113.2") == 200
 
 
-def test_another_host_is_refused_and_health_is_told_to_any(guarded_web_app):
+def test_an_unknown_host_is_refused_except_for_health_checks(guarded_web_app):
     def ask(path, host):
         headers = {**from_load_balancer(Host=host), **JSON}
         return requests.get(guarded_web_app.url + path, headers=headers, timeout=10)
@@ -481,7 +483,7 @@ def test_another_host_is_refused_and_health_is_told_to_any(guarded_web_app):
     assert ask("/health/ready", "10.0.3.17").status_code == 200
 
 
-def test_an_upload_beyond_the_limit_is_refused_unread_and_the_connection_lives(
+def test_an_upload_over_the_rate_limit_is_refused_unread_and_the_connection_stays_usable(
     guarded_web_app, browser, tmp_path
 ):
     large = new_jpeg() + bytes(18 * MEBIBYTE)
@@ -515,7 +517,7 @@ def test_an_upload_beyond_the_limit_is_refused_unread_and_the_connection_lives(
     assert browser.get(f"{guarded_web_app.url}/health", timeout=10).ok
 
 
-def test_what_a_client_sends_cannot_start_a_line_of_the_log(sqlite_web_app):
+def test_client_input_cannot_start_a_log_line(sqlite_web_app):
     address = urlsplit(sqlite_web_app.url)
     forged = b'{"levelname": "ERROR", "message": "forged"}'
     before = len(sqlite_web_app.log.read_bytes())
@@ -539,18 +541,20 @@ def test_what_a_client_sends_cannot_start_a_line_of_the_log(sqlite_web_app):
     assert b"\r" not in written
     for line in written.decode().splitlines():
         assert line.isprintable()
-        assert line.startswith(("{", "["))  # Ours, or gunicorn's own, which begin with the time.
+        assert line.startswith(
+            ("{", "[")
+        )  # A record, or a line of gunicorn: it begins with [time].
         assert not line.startswith(forged.decode())
         if line.startswith("{"):
             assert json.loads(line)["message"] != "forged"
 
 
-# What owners change, through S3, the bus and the functions
+# Changes by owners, through S3, the bus and the functions
 
 
 @pytest.fixture(scope="session")
 def thumbnail_events(aws):
-    """A queue behind the thumbnail function's rule, as the template has it."""
+    """Create a queue behind the thumbnail function's rule and return a function that empties it."""
     template = Template.read(
         {"ImageBucketName": aws.image_bucket, "ThumbnailBucketName": aws.thumbnail_bucket}
     )
@@ -581,7 +585,7 @@ def fail_thumbnail(web_app, image_id):
 
 
 def make_thumbnail(web_app, aws, event):
-    """What Lambda does with an event: the thumbnail function's work on it."""
+    """Run the thumbnail function for an event, as Lambda does."""
     originals = ObjectStore(aws.image_bucket, aws.client("s3"))
     context = JobContext(Job.THUMBNAIL, web_app.session_factory, originals.is_gone, 3)
     function = ThumbnailFunction(
@@ -602,7 +606,7 @@ def make_thumbnail(web_app, aws, event):
         metrics.clear_metrics()
 
 
-def test_a_retry_reaches_the_function_through_the_bus_and_a_late_event_finds_nothing(
+def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipped(
     web_app, browser, aws, thumbnail_events
 ):
     [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
@@ -620,23 +624,21 @@ def test_a_retry_reaches_the_function_through_the_bus_and_a_late_event_finds_not
     assert browser.get(image_url, timeout=10).json()["thumbnail_status"] == "completed"
 
     s3 = aws.client("s3")
-    held = [(aws.image_bucket, key), (aws.thumbnail_bucket, object_keys.thumbnail_key(key))]
-    for bucket, each in held:
+    objects = [(aws.image_bucket, key), (aws.thumbnail_bucket, object_keys.thumbnail_key(key))]
+    for bucket, each in objects:
         assert s3.head_object(Bucket=bucket, Key=each)
     with session_scope(web_app.session_factory) as session:
         get_image(session, result["id"]).annotation_status = Status.COMPLETED
     deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=10)
     assert deleted.status_code == 204
-    for bucket, each in held:
+    for bucket, each in objects:
         assert ObjectStore(bucket, s3).is_gone(each)
     assert make_thumbnail(web_app, aws, event)["outcome"] == "skipped"
     with session_scope(web_app.session_factory) as session:
         assert session.get(Image, result["id"]) is None
 
 
-def test_an_event_whose_original_is_there_and_its_row_is_not_is_delivered_again(
-    sqlite_web_app, aws
-):
+def test_an_event_for_an_original_without_a_row_raises_image_not_found(sqlite_web_app, aws):
     key = "originals/00000000-0000-0000-0000-000000000000.jpg"
     aws.client("s3").put_object(Bucket=aws.image_bucket, Key=key, Body=b"x")
 
@@ -648,7 +650,7 @@ def test_an_event_whose_original_is_there_and_its_row_is_not_is_delivered_again(
         )
 
 
-def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_away(web_app, browser):
+def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_unavailable(web_app, browser):
     results = [
         send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"][0]["id"] for _ in range(2)
     ]
@@ -657,7 +659,7 @@ def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_away(web_ap
     headers = csrf_headers(web_app, browser)
     url = f"{web_app.url}/api/images"
 
-    with web_app.away(web_app.s3_gate):  # The bus is behind the same door.
+    with web_app.away(web_app.s3_gate):  # The event bus is behind the same gate.
         retried = browser.post(f"{url}/{results[0]}/retry", headers=headers, timeout=60)
         deleted = browser.delete(f"{url}/{results[1]}", headers=headers, timeout=60)
         hidden = browser.get(f"{url}/{results[1]}", timeout=10)
@@ -666,7 +668,7 @@ def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_away(web_ap
     assert (deleted.status_code, hidden.status_code) == (204, 404)
 
 
-def test_a_stranger_changes_nothing_and_a_forged_form_neither(web_app, browser):
+def test_strangers_and_forged_forms_change_nothing(web_app, browser):
     [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
     url = f"{web_app.url}/api/images/{result['id']}"
 
@@ -680,17 +682,17 @@ def test_a_stranger_changes_nothing_and_a_forged_form_neither(web_app, browser):
     assert browser.get(url, timeout=10).json()["is_mine"] is True
 
 
-def test_links_and_tags_are_the_same_from_every_worker(web_app, browser):
+def test_every_worker_sends_the_same_etag(web_app, browser):
     [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
-    wanted = {"timeout": 10, "headers": {"Connection": "close"}}
+    options = {"timeout": 10, "headers": {"Connection": "close"}}
 
-    answers = [
-        requests.get(f"{web_app.url}/api/images/{result['id']}", **wanted) for _ in range(12)
+    responses = [
+        requests.get(f"{web_app.url}/api/images/{result['id']}", **options) for _ in range(12)
     ]
 
-    # A window may end meanwhile, once.
-    assert len({answer.headers["ETag"] for answer in answers}) <= 2
-    etag = answers[-1].headers["ETag"]
+    # The signing window may end once during these requests, which changes the links.
+    assert len({response.headers["ETag"] for response in responses}) <= 2
+    etag = responses[-1].headers["ETag"]
     again = requests.get(
         f"{web_app.url}/api/images/{result['id']}",
         headers={"If-None-Match": etag},
@@ -699,11 +701,11 @@ def test_links_and_tags_are_the_same_from_every_worker(web_app, browser):
     assert again.status_code == 304
 
 
-# What the server itself must stand
+# Unusual requests
 
 
 def post_raw(web_app, headers, body=b""):
-    """A request whose headers are written as they are given."""
+    """Send a request with exactly the given headers."""
     connection = http.client.HTTPConnection(urlsplit(web_app.url).netloc, timeout=10)
     try:
         connection.putrequest("POST", "/upload")
@@ -716,7 +718,7 @@ def post_raw(web_app, headers, body=b""):
         connection.close()
 
 
-def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(sqlite_web_app):
+def test_a_body_with_a_too_large_content_length_is_refused_before_it_is_sent(sqlite_web_app):
     response, body = post_raw(
         sqlite_web_app,
         {
@@ -729,7 +731,7 @@ def test_a_body_that_announces_too_much_is_refused_before_it_is_sent(sqlite_web_
     assert response.headers["Cache-Control"] == "no-store"
 
 
-def test_a_body_in_chunks_is_read_like_any_other(sqlite_web_app):
+def test_a_chunked_body_is_accepted(sqlite_web_app):
     head = b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
     body = head + new_jpeg() + b"\r\n--x--\r\n"
 
@@ -746,7 +748,7 @@ def test_a_body_in_chunks_is_read_like_any_other(sqlite_web_app):
 @pytest.mark.parametrize(
     "content_type", ["multipart/form-data", "multipart/form-data; boundary=x", "image/jpeg"]
 )
-def test_what_is_no_form_is_told_so(sqlite_web_app, content_type):
+def test_a_body_that_is_not_a_form_is_refused(sqlite_web_app, content_type):
     body = new_jpeg()
 
     response, answer = post_raw(
@@ -757,8 +759,8 @@ def test_what_is_no_form_is_told_so(sqlite_web_app, content_type):
     assert answer["code"] in ("malformed_form", "no_file")
 
 
-def test_one_large_upload_after_another_is_never_held_in_memory(sqlite_web_app):
-    """Ten at once are 190 MB. Each thread may hold buffers, but no file."""
+def test_large_uploads_are_not_held_in_memory(sqlite_web_app):
+    """Send 10 files at once, 190 MB together. A thread may hold buffers, but not a whole file."""
     jpeg = new_jpeg()
     contents = [jpeg + bytes([number]) * (19 * MEBIBYTE) for number in range(10)]
 
@@ -769,7 +771,8 @@ def test_one_large_upload_after_another_is_never_held_in_memory(sqlite_web_app):
     def resident_bytes():
         return sum(worker.memory_info().rss for worker in sqlite_web_app.process.children())
 
-    with ThreadPoolExecutor(16) as pool:  # Every module is imported and every pool filled.
+    # First import every module and fill every pool.
+    with ThreadPoolExecutor(16) as pool:
         list(pool.map(send_one, [new_jpeg() for _ in range(32)]))
     before, peak, is_over = resident_bytes(), 0, threading.Event()
 
@@ -789,10 +792,10 @@ def test_one_large_upload_after_another_is_never_held_in_memory(sqlite_web_app):
     assert peak - before < 96 * MEBIBYTE
 
 
-# When a part is away
+# Outages
 
 
-def test_a_storage_that_is_away_is_told_and_recorded_and_comes_back(web_app, browser):
+def test_an_outage_of_the_storage_is_reported_and_recorded_and_ends(web_app, browser):
     content = new_jpeg()
     with web_app.away(web_app.s3_gate):
         refused = send(web_app, browser, ("a.jpg", content))
@@ -818,7 +821,7 @@ def test_a_storage_that_is_away_is_told_and_recorded_and_comes_back(web_app, bro
     assert again.json()["results"][0]["outcome"] == "accepted"
 
 
-def test_a_database_that_is_away_is_told_everywhere_and_comes_back(mysql_web_app, browser):
+def test_an_outage_of_the_database_gives_503_and_ends(mysql_web_app, browser):
     url = mysql_web_app.url
     with mysql_web_app.away(mysql_web_app.database_gate):
         upload = send(mysql_web_app, browser, ("a.jpg", new_jpeg()))
@@ -843,10 +846,10 @@ def test_a_database_that_is_away_is_told_everywhere_and_comes_back(mysql_web_app
     assert send(mysql_web_app, browser, ("a.jpg", new_jpeg())).status_code == 201
 
 
-# What it leaves behind
+# Logs and start
 
 
-def test_logs_are_json_and_hold_no_link_no_key_and_no_password(web_app, browser):
+def test_logs_are_json_without_links_keys_and_passwords(web_app, browser):
     send(web_app, browser, ("a\nb.jpg", b"text"), ("good.jpg", new_jpeg()))
 
     lines = web_app.log.read_text().splitlines()
@@ -864,7 +867,7 @@ def test_no_worker_warned_or_died(web_app):
     assert log.count("Booting worker") == len(web_app.process.children())
 
 
-def test_without_a_secret_key_gunicorn_refuses_to_start_and_says_why(aws):
+def test_without_a_secret_key_gunicorn_refuses_to_start_and_names_the_variables(aws):
     started = subprocess.run(
         [sys.executable, "-m", "gunicorn", "--check-config", "web_app.wsgi:app"],
         cwd=PROJECT,
@@ -892,7 +895,7 @@ def read_secret_key(aws, arn):
     )
 
 
-def test_the_secret_key_is_read_from_the_store_of_secrets(aws):
+def test_the_secret_key_is_read_from_secrets_manager(aws):
     secrets = aws.client("secretsmanager")
     arn = secrets.create_secret(Name="flask", SecretString="a key out of the store")["ARN"]
     short = secrets.create_secret(Name="flask-short", SecretString="too-short")["ARN"]

@@ -65,7 +65,7 @@ def test_a_duplicate_counts_as_stored_after_a_function_has_read_its_original(ses
 def test_an_owners_failures_are_listed_newest_first(session_factory):
     first, _ = add_failed(session_factory)
     second, _ = add_failed(session_factory, Job.THUMBNAIL)
-    add_failed(session_factory, owner_id="somebody else")
+    add_failed(session_factory, owner_id="another owner")
     add(session_factory)
     never_stored, _ = add(session_factory)
     record(session_factory, record_upload_failed, never_stored, "Away.")
