@@ -1,3 +1,5 @@
+"""Parsing of events that request jobs."""
+
 import json
 from pathlib import Path
 
@@ -15,7 +17,7 @@ KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
 @pytest.mark.parametrize(
     "name", ["s3_object_created", "annotation_requested", "moto_object_created"]
 )
-def test_every_shape_of_event_names_the_same_original(name):
+def test_every_kind_of_event_is_parsed_to_the_same_original(name):
     event = json.loads((EVENTS / f"{name}.json").read_text())
 
     assert OriginalReady.from_event(event) == OriginalReady("image-annotation-originals", KEY)
@@ -37,12 +39,12 @@ def test_every_shape_of_event_names_the_same_original(name):
         {"detail": {"bucket": {"name": "b"}, "object": {"key": KEY + "\n"}}},
     ],
 )
-def test_an_event_that_names_no_original_of_ours_is_refused(event):
+def test_an_event_without_a_valid_original_is_rejected(event):
     with pytest.raises(InvalidEventError):
         OriginalReady.from_event(event)
 
 
-def test_only_an_event_of_our_own_can_be_a_redrive():
+def test_only_an_event_of_this_system_can_be_a_redrive():
     event = json.loads((EVENTS / "annotation_requested.json").read_text())
     assert not OriginalReady.from_event(event).is_redrive
 
@@ -53,11 +55,11 @@ def test_only_an_event_of_our_own_can_be_a_redrive():
     assert not OriginalReady.from_event(event).is_redrive
 
 
-_SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(KEY)
-_WORDS = st.sampled_from(["detail", "bucket", "object", "name", "key"]) | st.text(max_size=5)
+_SCALAR_VALUES = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.just(KEY)
+_FIELD_NAMES = st.sampled_from(["detail", "bucket", "object", "name", "key"]) | st.text(max_size=5)
 _JSON = st.recursive(
-    _SCALARS,
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_WORDS, inner, max_size=4),
+    _SCALAR_VALUES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_FIELD_NAMES, inner, max_size=4),
     max_leaves=20,
 )
 
@@ -76,7 +78,7 @@ _JSON = st.recursive(
         }
     )
 )
-def test_whatever_json_comes_it_names_an_original_of_ours_or_is_refused(event):
+def test_any_json_is_parsed_to_a_valid_original_or_rejected(event):
     try:
         original = OriginalReady.from_event(event)
     except InvalidEventError:

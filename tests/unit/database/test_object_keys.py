@@ -1,4 +1,4 @@
-"""Keys come from a UUID; nothing else passes for one."""
+"""Object keys: new ones are built from a UUID, and any other text is rejected."""
 
 import re
 import string
@@ -14,7 +14,7 @@ KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
 
 
 @given(st.text(string.ascii_lowercase + string.digits, min_size=2, max_size=5))
-def test_every_new_key_has_a_thumbnail_key_and_needs_no_encoding(extension):
+def test_new_keys_and_their_thumbnail_keys_need_no_url_encoding(extension):
     key = new_original_key(extension)
 
     for each in (key, thumbnail_key(key)):
@@ -22,7 +22,7 @@ def test_every_new_key_has_a_thumbnail_key_and_needs_no_encoding(extension):
 
 
 @given(st.text() | st.text().map(lambda text: KEY + text) | st.text().map(lambda text: text + KEY))
-def test_text_that_is_no_key_of_ours_is_refused(text):
+def test_text_that_is_not_an_original_key_is_rejected(text):
     if re.fullmatch(r"originals/[0-9a-f-]{36}\.[a-z0-9]{2,5}", text):
         return
     with pytest.raises(InvalidObjectKeyError):
@@ -30,7 +30,7 @@ def test_text_that_is_no_key_of_ours_is_refused(text):
 
 
 @given(st.data())
-def test_a_key_with_one_character_changed_stays_a_key_or_is_refused(data):
+def test_a_key_with_one_changed_character_is_still_a_valid_key_or_is_rejected(data):
     position = data.draw(st.integers(0, len(KEY) - 1))
     changed = KEY[:position] + data.draw(st.characters()) + KEY[position + 1 :]
 

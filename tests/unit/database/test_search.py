@@ -1,4 +1,7 @@
-"""A question, as words. What the databases make of them: tests/integration/database."""
+"""Search texts are parsed to words and written as full-text queries.
+
+tests/integration/database/test_search.py tests the results in both databases.
+"""
 
 import re
 import sqlite3
@@ -11,7 +14,7 @@ from database.search import MAX_WORDS, mysql_patterns, mysql_query, parse_words,
 
 
 @pytest.mark.parametrize(
-    ("question", "mysql", "sqlite"),
+    ("search_text", "mysql", "sqlite"),
     [
         ("Dog beach", "+zzDog +zzbeach*", '"Dog" "beach" *'),
         ("IMG_1234.jp", "+zzIMG +zz1234 +zzjp*", '"IMG" "1234" "jp" *'),
@@ -23,14 +26,14 @@ from database.search import MAX_WORDS, mysql_patterns, mysql_query, parse_words,
         ("🏖 \0\ud800 …", "", ""),
     ],
 )
-def test_a_question_becomes_words_that_must_all_be_there(question, mysql, sqlite):
-    words = parse_words(question)
+def test_a_search_text_becomes_a_query_for_all_of_its_words(search_text, mysql, sqlite):
+    words = parse_words(search_text)
 
     assert mysql_query(words) == mysql
     assert sqlite_query(words) == sqlite
 
 
-def test_a_tag_is_meant_as_it_stands():
+def test_a_whole_tag_becomes_a_query_without_prefixes():
     assert mysql_query(parse_words("sea gull", is_whole=True)) == "+zzsea +zzgull"
 
 
@@ -43,22 +46,22 @@ def test_a_tag_is_meant_as_it_stands():
         ("æon", ["% zzaeon %", "% zzæon %"]),
     ],
 )
-def test_a_word_is_found_in_the_text_itself(word, patterns):
+def test_a_whole_word_has_a_like_pattern_for_each_spelling(word, patterns):
     assert [mysql_patterns(word) for word in parse_words(word, is_whole=True)] == [patterns]
 
 
-def test_the_beginning_of_a_word_is_found_in_the_text_itself():
+def test_a_prefix_has_a_like_pattern_for_each_spelling():
     assert mysql_patterns(parse_words("dog")[0]) == ["% zzdog%"]
     assert mysql_patterns(parse_words("gros")[0]) == ["% zzgros%", "% zzgroß%"]
 
 
-def test_however_many_ways_there_are_to_spell_a_word_few_are_tried():
+def test_the_number_of_spellings_of_a_word_is_limited():
     assert len(mysql_patterns(parse_words("ss" * 30)[0])) == 8
 
 
 @given(st.text(max_size=800))
-def test_no_question_is_too_long_or_escapes_its_quotes(question):
-    words = parse_words(question)
+def test_words_of_any_text_are_bounded_and_contain_no_operators(search_text):
+    words = parse_words(search_text)
 
     assert len(words) <= MAX_WORDS
     for word in words:
@@ -67,8 +70,8 @@ def test_no_question_is_too_long_or_escapes_its_quotes(question):
 
 
 @given(st.text(max_size=80) | st.text('"*+-():^~<>@ aA1é浜\u0301\0', max_size=40))
-def test_no_question_means_anything_but_its_words_to_either_database(question):
-    words = parse_words(question)
+def test_queries_of_any_text_contain_only_words(search_text):
+    words = parse_words(search_text)
 
     terms = re.findall(r'\+"[^"]*"|\S+', mysql_query(words))
     assert all(re.fullmatch(r'\+(zz[^\W_]+\*?|"zz[^\W_]( zz[^\W_])*")', term) for term in terms)
