@@ -26,7 +26,7 @@ def add_row(session_factory):
             "width": 40,
             "height": 30,
             "sha256": secrets.token_hex(32),
-            "owner_id": "somebody",
+            "owner_id": "another owner",
         }
         with session_scope(session_factory) as session:
             image = Image(**{**row, **columns})

@@ -81,10 +81,10 @@ def strangers(app):
             client.set_cookie("owner", value)
         return client
 
-    other_owner = token(app, "somebody else")
+    other_owner = token(app, "another owner")
     forged = Owners("another key than the right one").token(Owner("me", is_new=False))
     return {
-        "nobody": (with_cookie(None), {}),
+        "no token": (with_cookie(None), {}),
         "another cookie": (with_cookie(other_owner), {}),
         "a forged cookie": (with_cookie(forged), {}),
         "an unsigned cookie": (with_cookie("me"), {}),
@@ -98,7 +98,7 @@ def strangers(app):
 
 
 STRANGERS = [
-    "nobody",
+    "no token",
     "another cookie",
     "a forged cookie",
     "an unsigned cookie",

@@ -8,7 +8,7 @@ from web_app.errors import InvalidOwnerTokenError
 from web_app.middleware.owners import Owner, Owners
 
 OWNERS = Owners("a key that only the tests know")
-OWNER = Owner("id-of-somebody", is_new=False)
+OWNER = Owner("the-owner-id", is_new=False)
 
 
 def request(cookie=None, authorization=None):
@@ -77,6 +77,6 @@ def test_other_authorization_schemes_are_ignored():
 
 
 def test_a_signed_value_that_is_no_owner_id_gives_a_new_owner():
-    token = OWNERS._serializer.dumps({"id": "id-of-somebody"})
+    token = OWNERS._serializer.dumps({"id": "the-owner-id"})
 
     assert OWNERS.identify(request(cookie=token)).is_new
