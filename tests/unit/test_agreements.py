@@ -33,7 +33,7 @@ def test_every_dependency_is_pinned_exactly():
 @pytest.mark.parametrize(
     "folder", ["web_app", "lambda_functions/annotation", "lambda_functions/thumbnail"]
 )
-def test_the_pins_of_an_image_are_those_of_the_project(folder):
+def test_the_requirements_of_an_image_have_the_versions_of_the_project(folder):
     every = requirements(ROOT / "requirements.txt")
 
     for name, requirement in requirements(ROOT / folder / "requirements.txt").items():
@@ -53,7 +53,7 @@ def test_a_lease_ends_before_lambda_delivers_a_failed_event_again(template, func
 
 
 @pytest.mark.parametrize("job", list(Job))
-def test_the_rules_match_the_keys_and_events_the_code_uses(template, job):
+def test_the_event_rules_match_the_keys_and_events_of_the_code(template, job):
     patterns = {rule.function_id: rule.event_pattern for rule in template.event_rules()}
 
     assert patterns[f"{job.title()}Function"] == {
@@ -66,7 +66,7 @@ def test_the_rules_match_the_keys_and_events_the_code_uses(template, job):
     }
 
 
-def test_the_migration_and_the_search_split_the_same_scripts():
+def test_the_migration_and_the_search_have_the_same_unspaced_scripts():
     migration = (ROOT / "database/migrations/versions/0002_search_edits_deletes.py").read_text()
     ranges = re.findall(r"x\{([0-9A-F]+)\}-[\\]+x\{([0-9A-F]+)\}", migration)
 

@@ -1,4 +1,4 @@
-"""Who may know whom: the imports of every module, walked."""
+"""Rules for the imports of every module."""
 
 import ast
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 
-# What each part may import of the project, and of what the world offers.
-OURS = {
+# The packages of this project that each package may import, and the libraries that it may not.
+ALLOWED_PACKAGES = {
     "database": {"database"},
     "imaging": {"imaging"},
     "web_app": {"web_app", "database", "imaging"},
@@ -26,14 +26,14 @@ FORBIDDEN = {
     "local_cloud": set(),
     "load_tester": {"flask", "sqlalchemy"},
 }
-PARTS = set(OURS)
+PACKAGES = set(ALLOWED_PACKAGES)
 
 
 def modules() -> list[Path]:
     found: list[Path] = []
-    for part in sorted(PARTS):
-        single = ROOT / f"{part}.py"
-        found += [single] if single.exists() else sorted((ROOT / part).rglob("*.py"))
+    for package in sorted(PACKAGES):
+        single = ROOT / f"{package}.py"
+        found += [single] if single.exists() else sorted((ROOT / package).rglob("*.py"))
     return found
 
 
@@ -42,7 +42,7 @@ def imported_modules(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: a relative import hides where it points"
+            assert node.level == 0, f"{path}: replace the relative import by an absolute one"
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
@@ -51,16 +51,16 @@ def imported_packages(path):
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
+def test_a_package_imports_only_allowed_packages(path):
+    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
     imported = set(imported_packages(path))
 
-    assert imported & PARTS <= OURS[part]
-    assert not imported & FORBIDDEN[part]
+    assert imported & PACKAGES <= ALLOWED_PACKAGES[package]
+    assert not imported & FORBIDDEN[package]
 
 
 @pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_settings_read_the_environment(path):
+def test_only_settings_modules_read_the_environment(path):
     if path.name in ("settings.py", "load_tester.py"):
         return
 
@@ -81,8 +81,8 @@ def test_only_the_secret_store_of_the_database_package_calls_aws():
     assert callers == {"secret_store.py"}
 
 
-# Each room of the web application, and which of its rooms it may import. `app` joins them all.
-ROOMS = {
+# The folders of the web application, and the folders that each may import. `app.py` may import all.
+ALLOWED_FOLDERS = {
     "routes": {"routes", "middleware", "services", "adapters"},
     "middleware": {"middleware", "adapters"},
     "services": {"services", "adapters"},
@@ -91,19 +91,23 @@ ROOMS = {
 
 
 def web_app_modules():
-    return [path for room in ROOMS for path in sorted((ROOT / "web_app" / room).glob("*.py"))]
+    return [
+        path
+        for folder in ALLOWED_FOLDERS
+        for path in sorted((ROOT / "web_app" / folder).glob("*.py"))
+    ]
 
 
 @pytest.mark.parametrize("path", web_app_modules(), ids=lambda path: "/".join(path.parts[-2:]))
-def test_rooms_of_the_web_application_import_one_way(path):
-    room = path.parent.name
-    rooms = {
+def test_folders_of_the_web_application_import_only_allowed_folders(path):
+    folder = path.parent.name
+    folders = {
         module.split(".")[1]
         for module in imported_modules(path)
-        if module.startswith("web_app.") and module.split(".")[1] in ROOMS
+        if module.startswith("web_app.") and module.split(".")[1] in ALLOWED_FOLDERS
     }
 
-    assert rooms <= ROOMS[room]
+    assert folders <= ALLOWED_FOLDERS[folder]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +122,7 @@ def test_services_and_adapters_do_not_import_flask(path):
     assert "web_app.dependencies" not in modules
 
 
-def test_pure_parts_of_the_functions_import_neither_aws_nor_the_database():
+def test_pure_modules_of_the_functions_import_neither_aws_nor_the_database():
     for name in ("thumbnail/thumbnail.py", "annotation/model_input.py"):
         imported = set(imported_packages(ROOT / "lambda_functions" / name))
         assert not imported & {"boto3", "botocore", "database", "sqlalchemy"}

@@ -8,7 +8,7 @@ import pytest
 
 from deployment.image_layer import AWS_SERVICES, finish
 from local_cloud.template import Template
-from tests.unit.test_architecture import OURS
+from tests.unit.test_architecture import ALLOWED_PACKAGES
 
 ROOT = Path(__file__).parents[3]
 DOCKERFILES = {
@@ -32,7 +32,7 @@ def test_an_image_contains_only_code_that_its_package_may_import(dockerfile):
     part = dockerfile.relative_to(ROOT).parts[0]
     code = [source for source, to in copied(dockerfile) if to.startswith("/build/code/")]
 
-    assert {source.split("/")[0] for source in code} <= OURS[part]
+    assert {source.split("/")[0] for source in code} <= ALLOWED_PACKAGES[part]
     # Each folder keeps its name, so that imports work.
     for source, to in copied(dockerfile):
         if source in code:
