@@ -1,15 +1,15 @@
-"""gallery_growth: a page and a search among a million images, against the same among a thousand.
+"""gallery_growth: compare a page and a search among a million images with those among a thousand.
 
-What is timed is what the gallery asks of the database when nothing of the page is known yet (the
-count that it shows, which images, and their rows), on a real MySQL server and on SQLite, as the
-migrations leave them. Captions are made of words that are as frequent as words are: the first of
-the vocabulary is in most captions, most are in few. MySQL has the memory of the deployment's
-default database, and is otherwise the tests' own server.
+The benchmark times the database queries of a gallery page (the count, the ids and the rows) on a
+real MySQL server and on SQLite, with the schema of the migrations. The frequency of words in
+captions follows Zipf's law: the first words of the vocabulary are in most captions, most words are
+in few. MySQL has the buffer pool of the deployment's default database; its other options are those
+of the tests.
 
-The galleries take minutes to make and 5 GB. They are kept where the tests keep their real parts
-(`TEST_PARTS_DIR`, or ~/.cache/image-annotation) until the schema or the rows are others.
+The galleries need 5 GB and take minutes to build. They are kept in the folder of the tests' MySQL
+(`TEST_PARTS_DIR`, or ~/.cache/image-annotation) until the schema or the rows change.
 
-`python -m benchmarks.gallery_growth` prints every question instead of the worst.
+`python -m benchmarks.gallery_growth` prints the figures of every query instead of the worst ones.
 """
 
 import hashlib
@@ -45,17 +45,17 @@ FEW, MANY = 1_000, 1_000_000
 PAGE_SIZE = 24
 PAIRS = 25
 
-# Of a db.t4g.small's 2 GB, RDS gives about this much to the buffer pool.
+# RDS gives the buffer pool about this much of the 2 GB of a db.t4g.small.
 SERVER_OPTIONS = ("--innodb-buffer-pool-size=1G",)
-# While the rows are made. None of it changes how they are stored or read.
-MAKING_OPTIONS = (
+# These make it faster to add the rows. They do not change how rows are stored or read.
+FILL_OPTIONS = (
     *SERVER_OPTIONS,
     "--local-infile=ON",
     "--innodb-redo-log-capacity=1G",
     "--innodb-sort-buffer-size=64M",
 )
 
-# The commonest words of captions, the commonest first. Words of syllables follow.
+# The most frequent words of captions, in this order. Words made of syllables follow.
 COMMON_WORDS = """
 a the of on with in and is to sitting standing at man woman white black next wooden blue dog red
 green people table street beach holding two water field large small person front grass background
@@ -66,22 +66,22 @@ bowl coffee children playing
 CONSONANTS = "b d f g k l m n p r s t v z br st tr pl"
 VOCABULARY_SIZE = 30_000
 RARE_WORD = "quokka"
-RARE_COUNT = 30  # So many captions have it, of a thousand and of a million.
+RARE_COUNT = 30  # The number of captions with the rare word in each gallery.
 FAILED_EVERY = 20
 
 
 @dataclass(frozen=True)
-class Question:
-    """What somebody asks of the gallery."""
+class GalleryQuery:
+    """A page of the gallery or of a search."""
 
     name: str
     goal: Goal
     where: ImageFilter = ALL
-    page: int = 1  # Of the larger gallery. The smaller shows its last full page in its place.
-    one_in: int = 1  # So many rows is one of those that are listed.
+    page: int = 1  # If the smaller gallery has fewer pages, its last full page is measured.
+    one_in: int = 1  # One in this many rows is listed.
 
     def before_id(self, rows: int) -> int | None:
-        """The cursor of the page, among rows with the ids from 1 on."""
+        """Return the cursor of the page in a gallery of this many rows, whose ids begin at 1."""
         pages_before = min(self.page, rows // self.one_in // PAGE_SIZE) - 1
         return rows - pages_before * PAGE_SIZE * self.one_in + 1 if pages_before else None
 
@@ -89,37 +89,38 @@ class Question:
 PAGE_GOAL, SEARCH_GOAL = at_most(1.15), at_most(2.0)
 FAILED = ImageFilter(status=Status.FAILED)
 PAGES = (
-    Question("first page", PAGE_GOAL),
-    Question("page 1,000", PAGE_GOAL, page=1_000),
+    GalleryQuery("first page", PAGE_GOAL),
+    GalleryQuery("page 1,000", PAGE_GOAL, page=1_000),
 )
-# Of a thousand images fifty have failed. The count goes on to a thousand where there are so many.
+# 50 of a thousand images have failed. The count stops at a thousand.
 FILTERED = (
-    Question("first page of the failed", PAGE_GOAL, FAILED, one_in=FAILED_EVERY),
-    Question("page 1,000 of the failed", PAGE_GOAL, FAILED, page=1_000, one_in=FAILED_EVERY),
+    GalleryQuery("first page of the failed", PAGE_GOAL, FAILED, one_in=FAILED_EVERY),
+    GalleryQuery("page 1,000 of the failed", PAGE_GOAL, FAILED, page=1_000, one_in=FAILED_EVERY),
 )
 SEARCHES = (
-    Question("a rare word", SEARCH_GOAL, ImageFilter(text=RARE_WORD)),
-    Question("a rare and a common word", SEARCH_GOAL, ImageFilter(text=f"{RARE_WORD} jpg")),
-    Question("two common words", SEARCH_GOAL, ImageFilter(text="a the")),
-    Question("a word of most images", SEARCH_GOAL, ImageFilter(text="jpg")),
+    GalleryQuery("a rare word", SEARCH_GOAL, ImageFilter(text=RARE_WORD)),
+    GalleryQuery("a rare and a common word", SEARCH_GOAL, ImageFilter(text=f"{RARE_WORD} jpg")),
+    GalleryQuery("two common words", SEARCH_GOAL, ImageFilter(text="a the")),
+    GalleryQuery("a word of most images", SEARCH_GOAL, ImageFilter(text="jpg")),
 )
-# Neither rare enough for an index that sorts what it finds, nor common enough to be met soon. Of a
-# thousand images so few are found that there is nothing to count.
+# These words are too common for the full-text index to be fast, because its results must be sorted,
+# and too rare for a scan from the newest row to fill a page soon. In the smaller gallery so few
+# images match that counting them costs nothing.
 BETWEEN = (
-    Question("a tag", SEARCH_GOAL, ImageFilter(tag="beach")),
-    Question("two words of one image in fifty", SEARCH_GOAL, ImageFilter(text="man woman")),
-    Question("a word of one image in forty", SEARCH_GOAL, ImageFilter(text="coffee")),
-    Question("a word of one image in three hundred", SEARCH_GOAL, ImageFilter(text="zobu")),
+    GalleryQuery("a tag", SEARCH_GOAL, ImageFilter(tag="beach")),
+    GalleryQuery("two words of one image in fifty", SEARCH_GOAL, ImageFilter(text="man woman")),
+    GalleryQuery("a word of one image in forty", SEARCH_GOAL, ImageFilter(text="coffee")),
+    GalleryQuery("a word of one image in three hundred", SEARCH_GOAL, ImageFilter(text="zobu")),
 )
 
 
 def measure() -> list[Row]:
-    """The worst of the pages and of the searches on each kind of database."""
+    """Measure the worst query of each group on each database."""
     with _galleries() as galleries:
         return [
-            worst(_ask(questions, *galleries[kind]), f"gallery_growth_{name}_{kind}")
+            worst(_measure(queries, *galleries[kind]), f"gallery_growth_{name}_{kind}")
             for kind in galleries
-            for name, questions in (
+            for name, queries in (
                 ("page", PAGES),
                 ("filter", FILTERED),
                 ("search", SEARCHES),
@@ -131,26 +132,26 @@ def measure() -> list[Row]:
 Sessions = sessionmaker[Session]
 
 
-def _ask(questions: Sequence[Question], few: Sessions, many: Sessions) -> list[Row]:
+def _measure(queries: Sequence[GalleryQuery], few: Sessions, many: Sessions) -> list[Row]:
     rows = []
-    for question in questions:
+    for query in queries:
         anchor, ours = in_turns(
-            partial(_milliseconds, few, question, FEW),
-            partial(_milliseconds, many, question, MANY),
+            partial(_milliseconds, few, query, FEW),
+            partial(_milliseconds, many, query, MANY),
             pairs=PAIRS,
             warm_up=3,
         )
-        rows.append(Row(question.name, anchor, ours, "ms", question.goal))
+        rows.append(Row(query.name, anchor, ours, "ms", query.goal))
     return rows
 
 
-def _milliseconds(sessions: Sessions, question: Question, rows: int) -> float:
-    before_id = question.before_id(rows)
+def _milliseconds(sessions: Sessions, query: GalleryQuery, rows: int) -> float:
+    before_id = query.before_id(rows)
     started = time.perf_counter()
-    page = read_page(sessions, limit=PAGE_SIZE, before_id=before_id, where=question.where)
+    page = read_page(sessions, limit=PAGE_SIZE, before_id=before_id, where=query.where)
     milliseconds = 1000 * (time.perf_counter() - started)
     if not page.images:
-        raise AssertionError(f"{question.name}: nothing was found among {rows} images")
+        raise AssertionError(f"{query.name}: nothing was found among {rows} images")
     return milliseconds
 
 
@@ -159,17 +160,17 @@ def _milliseconds(sessions: Sessions, question: Question, rows: int) -> float:
 
 @contextmanager
 def _galleries() -> Iterator[dict[str, tuple[Sessions, Sessions]]]:
-    """Sessions on the smaller and the larger gallery, for each kind of database."""
+    """Open the smaller and the larger gallery on each database, after building them if needed."""
     program = find_mysqld()
     if program is None:
         raise MissingAnchorError(MYSQL_MISSING)
-    made = parts_dir() / f"galleries-{_fingerprint()}"
-    if not made.exists():
-        _make(program, made)
+    folder = parts_dir() / f"galleries-{_fingerprint()}"
+    if not folder.exists():
+        _build(program, folder)
     with ExitStack() as stack:
-        server = RunningMySQL(program, made / "mysql")
+        server = RunningMySQL(program, folder / "mysql")
         stack.callback(server.close)
-        stack.callback(server.stop)  # In order, so that the next run finds the data in order.
+        stack.callback(server.stop)  # A regular shutdown keeps the data usable for the next run.
         server.start(*SERVER_OPTIONS)
 
         def sessions(url: URL) -> Sessions:
@@ -183,12 +184,12 @@ def _galleries() -> Iterator[dict[str, tuple[Sessions, Sessions]]]:
 
         yield {
             "mysql": both({size: _mysql_url(server, size) for size in (FEW, MANY)}),
-            "sqlite": both({size: _sqlite_url(made, size) for size in (FEW, MANY)}),
+            "sqlite": both({size: _sqlite_url(folder, size) for size in (FEW, MANY)}),
         }
 
 
 def _fingerprint() -> str:
-    """What is in the galleries: the newest migration's schema and these rows."""
+    """Return a name for the content of the galleries: the newest migration and a hash of rows."""
     folder = Path(database.migrations.__file__).parent
     head = ScriptDirectory(str(folder)).get_current_head()
     rows = repr([COLUMNS, CONSTANTS, *_rows(FEW)]).encode()
@@ -203,27 +204,30 @@ def _sqlite_url(folder: Path, size: int) -> URL:
     return URL.create("sqlite", database=str(folder / f"{size}.sqlite3"))
 
 
-def _make(program: Path, made: Path) -> None:
-    """Make all four galleries, aside, so that what is left by an interruption is not believed."""
-    Console(stderr=True).print("making a million rows twice, once: this takes minutes … ", end="")
-    aside = made.with_name(f"{made.name}.unfinished")
-    for earlier in made.parent.glob("galleries-*"):
+def _build(program: Path, folder: Path) -> None:
+    """Build all four galleries in a temporary folder, so that an interrupted build is not used."""
+    Console(stderr=True).print(
+        "Building the galleries: a million rows in MySQL and in SQLite. This takes minutes …",
+        end=" ",
+    )
+    unfinished = folder.with_name(f"{folder.name}.unfinished")
+    for earlier in folder.parent.glob("galleries-*"):
         shutil.rmtree(earlier)
-    server = RunningMySQL(program, aside / "mysql")
+    server = RunningMySQL(program, unfinished / "mysql")
     try:
-        server.start(*MAKING_OPTIONS)
+        server.start(*FILL_OPTIONS)
         for size in (FEW, MANY):
             server.execute_as_root(f"CREATE DATABASE {_mysql_url(server, size).database}")
-            for url in (_sqlite_url(aside, size), _mysql_url(server, size)):
-                _migrate(url)  # Of which only one may run at a time.
+            for url in (_sqlite_url(unfinished, size), _mysql_url(server, size)):
+                _migrate(url)  # Only one migration may run at a time.
         with ProcessPoolExecutor(max_workers=1) as other_process:
-            filling = other_process.submit(_fill_all_sqlite, aside)
-            _fill_all_mysql(server, aside)
+            filling = other_process.submit(_fill_all_sqlite, unfinished)
+            _fill_all_mysql(server, unfinished)
             filling.result()
         server.stop()
     finally:
         server.close()
-    aside.rename(made)
+    unfinished.rename(folder)
 
 
 def _fill_all_sqlite(folder: Path) -> None:
@@ -242,7 +246,7 @@ COLUMNS = (
     *("generated_annotation", "generated_alt_text", "generated_tags", "thumbnail_status"),
     *("uploaded_at", "updated_at", "annotation_requested_at", "thumbnail_requested_at"),
 )
-# The same in every row.
+# The columns with the same value in every row.
 CONSTANTS = {
     "content_type": "image/jpeg",
     "size_bytes": 3_000_000,
@@ -260,7 +264,7 @@ CONSTANTS = {
 
 
 def _rows(size: int) -> Iterator[tuple[str | int, ...]]:
-    """The values of COLUMNS, the same every time."""
+    """Yield the values of COLUMNS for each row. They are the same in every run."""
     draw = random.Random(size)
     words = _vocabulary()
     # Zipf's law: the frequency of a word is the inverse of its rank.
@@ -296,8 +300,10 @@ def _vocabulary() -> list[str]:
 def _fill_sqlite(url: URL, size: int) -> None:
     with closing(sqlite3.connect(str(url.database), isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA cache_size = -500000")  # Kilobytes: keys come in any order.
-        # The words are gathered once, as the newest migration does it, and not row by row.
+        # In kilobytes. A large cache helps because the object keys are not in order.
+        connection.execute("PRAGMA cache_size = -500000")
+        # Fill the full-text table with one statement at the end, made from the migration's trigger,
+        # instead of by a trigger for each row.
         name, trigger = connection.execute(
             "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%INSERT ON%'"
         ).fetchone()
@@ -329,7 +335,7 @@ def _fill_mysql(url: URL, size: int, file: Path) -> None:
     index = "INDEX images_search_words"
     with engine.connect() as connection:
         for statement in (
-            # Made at once it is what it is after OPTIMIZE TABLE: without a history.
+            # An index that is built at the end is as compact as after OPTIMIZE TABLE.
             f"ALTER TABLE images DROP {index}",
             "SET unique_checks = 0",
             f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE images ({', '.join(COLUMNS)})"
@@ -349,10 +355,10 @@ def _migrate(url: URL) -> None:
 
 
 def main() -> None:
-    """Print every question."""
+    """Print the figures of every query."""
     with _galleries() as galleries:
         for kind, (few, many) in galleries.items():
-            for row in _ask((*PAGES, *FILTERED, *SEARCHES, *BETWEEN), few, many):
+            for row in _measure((*PAGES, *FILTERED, *SEARCHES, *BETWEEN), few, many):
                 print(f"{kind:8}{row.name:40}{row.anchor:8.2f}{row.ours:8.2f} ms{row.ratio:7.2f}")
 
 

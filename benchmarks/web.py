@@ -1,7 +1,8 @@
-"""How many pages and answers a second, beside what a bare Flask gives on the same gunicorn.
+"""Requests per second of pages and of the JSON API, compared with a minimal Flask application.
 
-wrk, gunicorn and MySQL share the machine's cores, on either side. Every request is a browser's: it
-says what it can decompress, and it brings the cookies of a person who has uploaded images.
+Both run on the same gunicorn. In both measurements wrk, gunicorn and MySQL share the machine's
+cores. Requests are like those of a browser: they have an `Accept-Encoding` header and the cookies
+of a user who has uploaded images.
 """
 
 import random
@@ -65,10 +66,13 @@ def measure_status_many() -> Sequence[Row]:
 
 
 def _measure(name: str, *, goal: float, path: str, is_known: bool = False) -> Sequence[Row]:
-    """Requests a second of one address.
+    """Measure the requests per second for one path.
 
     Args:
-        is_known: the browser has the answer and asks whether it is still so.
+        name: the name of the row.
+        goal: the lowest acceptable ratio to the minimal application.
+        path: the path and query of the requests.
+        is_known: send the ETag of the current response, so that the server responds with 304.
     """
     wrk = tool("wrk", "apt-get install wrk")
     with mysql_database() as database_url:
@@ -80,7 +84,8 @@ def _measure(name: str, *, goal: float, path: str, is_known: bool = False) -> Se
             browser = Browser(product.url + path)
 
             def ours() -> float:
-                # Links, and what holds them, change every few minutes. Then it is measured again.
+                # Presigned links and the ETag change every few minutes. If that happens during a
+                # measurement, repeat it.
                 while True:
                     headers = browser.headers(is_known=is_known)
                     rate = _requests_per_second(wrk, browser.url, headers)
@@ -94,23 +99,23 @@ def _measure(name: str, *, goal: float, path: str, is_known: bool = False) -> Se
 
 
 class Browser:
-    """What a person's browser sends who has uploaded images and looks at one address."""
+    """The requests of a browser for one URL, by a user who has uploaded images."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self._cookies = {COOKIE_NAME: Owners(SECRET_KEY).token(_OWNER)}
 
     def headers(self, *, is_known: bool) -> dict[str, str]:
-        """Those of its next request.
+        """Return the headers of the next request.
 
         Args:
-            is_known: it has the answer and asks whether it is still so.
+            is_known: add the ETag of the current response.
         """
         response = self._get({})
         self._cookies.update((each.name, each.value or "") for each in response.cookies)
         headers = {"Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items())}
         if is_known:
-            # Of the answer that holds the session's token, which the first may only have begun.
+            # The first response may have started the session, so ask for the ETag with its cookie.
             headers["If-None-Match"] = self._get(headers).headers["ETag"]
         return {**_BROWSER, **headers}
 
@@ -118,7 +123,7 @@ class Browser:
         return self._get(headers).status_code
 
     def _get(self, headers: dict[str, str]) -> requests.Response:
-        # Without a session, which would add cookies of its own.
+        # Do not use a requests.Session, because it would add its own cookies.
         cookies = "; ".join(f"{name}={value}" for name, value in self._cookies.items())
         return requests.get(
             self.url, headers={**_BROWSER, "Cookie": cookies, **headers}, timeout=30
@@ -138,13 +143,13 @@ def _requests_per_second(wrk: str, url: str, headers: dict[str, str]) -> float:
         text=True,
     ).stdout
     if "Socket errors" in report or "Non-2xx" in report:
-        raise RuntimeError(f"not every request was answered:\n{report}")
+        raise RuntimeError(f"some requests failed:\n{report}")
     [rate] = re.findall(r"^Requests/sec:\s+([\d.]+)$", report, re.MULTILINE)
     return float(rate)
 
 
 def fill(database_url: str) -> None:
-    """Images as a site has them: captioned, tagged, some failed, one in ten the browser's own."""
+    """Add rows with captions and tags. One in 40 has failed; one in ten belongs to the browser."""
     engine = create_database_engine(DatabaseSettings(database_url=database_url))
     dice = random.Random(24)
     with engine.begin() as connection:
