@@ -1,8 +1,8 @@
-"""The event that asks a function to work on an image.
+"""The event that requests a job on an image.
 
-The web application (a person's retry) and the sweep send it, `python -m deployment redrive` sends
-it with `redrive` set, and S3 sends one of the same shape for each stored original:
-`detail.bucket.name` and `detail.object.key`.
+The web application sends it when an owner retries a job, and the sweep sends it for stalled jobs.
+`python -m deployment redrive` sends it with `redrive` set. S3 sends an event with the same fields,
+`detail.bucket.name` and `detail.object.key`, for each stored original.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 

@@ -28,7 +28,7 @@ from database.models import Image, Job, Status, utc_now
 from database.rows import is_visible, job_column, update_images, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
-# Jobs that one sweep fails; the next sweep continues.
+# One sweep fails at most this many jobs. The next sweep continues.
 MAX_OVERDUE = 1_000
 # Error codes of jobs that may succeed later, as they are or after a repair of the system. Their
 # class in API_DOCUMENTATION.md is not "permanent". `upload_failed` is not one of them, because the
@@ -61,12 +61,12 @@ class Claim:
     attempt: int  # The first is 1.
     claimed_until: datetime
     sha256: str  # Of the original's bytes, in hex.
-    has_annotation: bool  # The model described it before, so a new annotation was requested.
+    has_annotation: bool  # True if the model annotated the image before: this is a regeneration.
 
 
 @dataclass(frozen=True)
 class FailedJob:
-    """A job that was failed because it would not finish any more."""
+    """A job that was marked as failed because its attempts or its time were used up."""
 
     image_id: int
     object_key: str  # Of the original.
@@ -256,7 +256,7 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
 
 
 def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
-    """Fail jobs that were requested before the deadline and that no function is working on.
+    """Fail pending jobs whose deadline has passed and that no function is working on.
 
     Returns:
         The failed jobs: at most MAX_OVERDUE, the oldest first.

@@ -1,4 +1,4 @@
-"""The models: one row for each image, with everything the system knows about it.
+"""The models: one row for each image, fingerprints of annotations, and tokens used per day.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -167,7 +167,7 @@ class Image(Base):
     )  # Set once the object is stored.
     content_type: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
-    width: Mapped[int]  # Pixels, upright.
+    width: Mapped[int]  # In pixels, after the EXIF rotation.
     height: Mapped[int]
     sha256: Mapped[str] = mapped_column(_exact_text(64))  # Of the original's bytes, in hex.
     dominant_color: Mapped[str | None] = mapped_column(String(7))  # `#rrggbb`
@@ -227,7 +227,7 @@ class Image(Base):
         Index("images_deleting", "deleting_at"),
         {
             **_TABLE_OPTIONS,
-            # The id of a deleted image must never be reused, because it is part of its address.
+            # The id of a deleted image must never be reused, because old links contain it.
             "sqlite_autoincrement": True,
         },
     )

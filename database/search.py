@@ -44,8 +44,8 @@ class Word:
     """A word to search for."""
 
     text: str  # Letters, digits and combining marks; not empty.
-    is_unspaced: bool  # Of a script without spaces, so it matches anywhere.
-    is_prefix: bool = False  # Also matches any longer word that begins with it.
+    is_unspaced: bool  # True for a script without spaces: the word matches anywhere in the text.
+    is_prefix: bool = False  # True if longer words with this beginning match too.
 
     @property
     def letters(self) -> str:

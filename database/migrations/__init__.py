@@ -24,8 +24,9 @@ def migrate(engine: Engine) -> None:
     """Apply all migrations that the database does not have.
 
     It is safe to run this again, and on MySQL also at the same time. A SQLite database is migrated
-    by the process that starts the others. The schema of a later release is left unchanged: after a
-    roll-back this release runs on it, because migrations only expand.
+    by the process that starts the others. The schema of a later release is left unchanged, so that
+    this release can run on it after a roll-back. That works because a release only adds to the
+    schema that the release before it uses.
 
     Raises:
         TimeoutError: another migration held the lock for too long.
