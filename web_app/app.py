@@ -26,8 +26,8 @@ from web_app.routes.request import BoundedRequest, ImageIDConverter
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
-# The files of one request may together be as large as this many files of the maximum size. They are
-# on the disk until they are stored, and each thread may hold one request.
+# All files of one request together can be as large as this many files of the maximum size. The
+# limit bounds the disk space for temporary files: each thread can receive one request.
 MAX_LARGEST_FILES = 5
 # The size of a form without its files: boundaries, headers, file names.
 _FORM_OVERHEAD_BYTES = 1024 * 1024
@@ -42,7 +42,7 @@ def create_app(
     event_bus: EventBus | None = None,
     session_factory: sessionmaker[Session] | None = None,
 ) -> Flask:
-    """Create the application. Parts that are not passed are built from the settings."""
+    """Create the application. Arguments that are None are built from the settings."""
     settings = settings or Settings()
     object_store = object_store or _object_store(settings)
     session_factory = session_factory or create_session_factory(create_database_engine(settings))

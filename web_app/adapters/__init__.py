@@ -1,1 +1,1 @@
-"""Clients of other systems: S3, EventBridge, Secrets Manager and the load balancer's keys."""
+"""Clients of other systems: S3, EventBridge, and the public keys of the load balancer."""

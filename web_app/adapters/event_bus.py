@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class EventBus:
-    """Sends the requests to one event bus. The rules of both functions match them."""
+    """Sends the events to one event bus. Its rules forward them to the functions."""
 
     def __init__(
         self, name: str, *, image_bucket: str, client: "EventBridgeClient | None" = None

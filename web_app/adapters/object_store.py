@@ -38,7 +38,7 @@ _CONFIG = Config(
     connect_timeout=3,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # One connection for each thread of a worker.
+    # At least one connection for each thread of a worker (`threads` in gunicorn.conf.py).
     max_pool_connections=32,
 )
 # A health check needs a fast answer.
@@ -80,7 +80,7 @@ class ObjectStore:
         self._sign_once = lru_cache(maxsize=_MAX_CACHED_LINKS)(self._sign)
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
-        """Store an original. The stream is read from its beginning and is never whole in memory.
+        """Store an original. The stream is read from its beginning, and never as a whole.
 
         Args:
             key: the object key.

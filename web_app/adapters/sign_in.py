@@ -38,7 +38,7 @@ class SignIn:
         )
 
     def owner_id(self, token: str | None) -> str:
-        """Return the owner id of the user that a token names. It is always the same for a user.
+        """Return the owner id of the user in a token. A user always has the same owner id.
 
         Raises:
             NotSignedInError: the token is missing, expired, or not signed by this load balancer.

@@ -1,8 +1,8 @@
 """Protect changing requests against cross-site request forgery.
 
 A browser sends the owner cookie also with requests that another site causes. So a request that
-identifies its owner by the cookie must also have the CSRF token of one of our pages. A request with
-a bearer token, or without a valid owner cookie, needs no CSRF token.
+identifies its owner by the cookie must also have the CSRF token of a page of this application. A
+request with a bearer token, or without a valid owner cookie, needs no CSRF token.
 
 The check reads the form, so the files of a browser's upload are received here.
 """

@@ -1,7 +1,7 @@
 """Limit the requests of one client in a minute.
 
-Requests are counted in the memory of each process. With several processes a client can make as many
-times the limit, which still bounds its load. The check comes before the body is read.
+Each process counts requests in its own memory. So with N processes a client can make up to N times
+as many requests. The check comes before the body is read.
 """
 
 import math
@@ -55,7 +55,10 @@ def _kind() -> str:
 
 
 def _client() -> str:
-    """Return the signed-in user or the client's address; a new owner cookie costs nothing."""
+    """Return the signed-in user, or the client's network.
+
+    The owner cookie does not identify a client, because a client gets a new one without effort.
+    """
     if current_dependencies().sign_in is not None:
         return current_owner().id
     return client_network(request.remote_addr)

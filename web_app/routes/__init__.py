@@ -1,1 +1,1 @@
-"""HTTP endpoints: pages, the JSON API, health checks, static files and error answers."""
+"""HTTP endpoints: pages, the JSON API, health checks, static files and error responses."""

@@ -74,7 +74,7 @@ def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 400, 401, 422, 503)
 def list_images(query: dict[str, Any]) -> ResponseReturnValue:
-    """List images, newest first, a page at a time; all of them, or those that match"""
+    """List one page of the images that match, newest first"""
     cursor = query.get("cursor")
     page = read_page(
         current_dependencies().session_factory,

@@ -46,7 +46,7 @@ def serve_assets(app: Flask) -> None:
 
 
 def code_version() -> str:
-    """Identify the code of pages and answers, so that a new release does not answer 304."""
+    """Identify the code that builds responses, so that a new release has other ETags."""
     return "".join(folder_hash(_WEB_APP / name) for name in ("static", "templates", "routes"))
 
 

@@ -1,8 +1,8 @@
-"""`ETag` and `If-None-Match`: do not render and send again what the client already has.
+"""Respond with 304 if the client already has the current response (`ETag`, `If-None-Match`).
 
 ETags are weak, because compression changes the bytes and not the content. They are computed from
-the versions of the rows, so an unchanged answer costs neither JSON nor a template. Presigned URLs
-are left out of them: each process signs its own, and all stay valid as long as the ETag does.
+the versions of the rows, so an unchanged response is not rendered. Presigned URLs are not part of
+an ETag, because each process signs its own. They stay valid for at least as long as the ETag.
 """
 
 import hashlib
@@ -18,17 +18,17 @@ from web_app.routes.assets import code_version
 
 
 def versions_of(images: Iterable[Image], owner_id: str | None) -> list[tuple[int, str, bool]]:
-    """Return what an answer depends on, for each image: id, version, and whether it is mine."""
+    """Return for each image its id, its version, and whether this owner has it, for an ETag."""
     return [(image.id, image.version, image.owner_id == owner_id) for image in images]
 
 
 def render_unless_cached(depends_on: object, render: Callable[[], ResponseReturnValue]) -> Response:
-    """Return 304 if the client's ETag matches, else render the answer.
+    """Return 304 if the client's ETag matches, else render the response.
 
     Args:
-        depends_on: everything that the answer depends on, besides the code and the signed links;
-            any value that can be written as JSON.
-        render: renders the answer.
+        depends_on: the data that the response depends on, as a value that JSON can represent. The
+            code and the signed links are added here.
+        render: renders the response.
     """
     window = current_dependencies().object_store.signing_window()
     data = json.dumps([code_version(), window, request.full_path, depends_on])
@@ -36,6 +36,6 @@ def render_unless_cached(depends_on: object, render: Callable[[], ResponseReturn
     is_cached = request.if_none_match.contains_weak(etag)
     response = Response(status=304) if is_cached else make_response(render())
     response.set_etag(etag, weak=True)
-    # Which images are mine depends on the client.
+    # `is_mine` depends on the owner, which the client names in one of these headers.
     response.vary.update(("Cookie", "Authorization"))
     return response

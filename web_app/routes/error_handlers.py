@@ -14,7 +14,7 @@ RETRY_AFTER_SECONDS = 5
 
 logger = logging.getLogger(__name__)
 
-# Codes and sentences for errors that Flask raises; other statuses use HTTP's own phrase.
+# Codes and messages for errors that Flask raises. Other statuses use the standard phrase of HTTP.
 _REFUSALS = {
     404: ("not_found", "There is no page at this address."),
     405: ("method_not_allowed", "This address does not support that method."),
@@ -86,7 +86,7 @@ def register_error_handlers(app: Flask) -> None:
 
 
 def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:
-    """Return code, sentence and status of a schema's error, or None for any other 422."""
+    """Return code, message and status of a schema's error, or None for any other 422."""
     data = getattr(error, "data", None)
     if not isinstance(data, dict) or "messages" not in data:
         return None

@@ -142,7 +142,7 @@ def _json(schema: type[Any]) -> dict[str, Any]:
     return {"application/json": {"schema": schema}}
 
 
-# Browsers without scripts get a page.
+# Browsers without JavaScript get a page.
 _REJECTED = {**_json(RejectedUploadSchema), "text/html": {"schema": _STRING}}
 
 # webargs cannot describe a multipart form, so this operation is described by hand. Its responses
@@ -184,7 +184,7 @@ _UPLOAD: dict[str, Any] = {
             },
         },
         "303": {
-            "description": "Redirect to the gallery, for browsers without scripts",
+            "description": "Redirect to the gallery, for browsers without JavaScript",
             "headers": {"Location": {"schema": _STRING}},
         },
         **{

@@ -1,4 +1,4 @@
-"""The pages: upload, gallery and image. All of them work without scripts."""
+"""The pages: upload, gallery and image. All of them work without JavaScript."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -81,7 +81,7 @@ def upload() -> BaseResponse:
 
 @pages.get("/gallery")
 def show_gallery() -> ResponseReturnValue:
-    """Show images, newest first, a page at a time; all of them, or those that match."""
+    """Show one page of the images that match the filter, newest first."""
     cursor = request.args.get("cursor")
     before_id = parse_cursor(cursor) if cursor else None
     where = _filter()
@@ -104,7 +104,7 @@ def show_gallery() -> ResponseReturnValue:
         )
 
     if "_flashes" in session_cookie:
-        return render()  # Messages are shown once, so this answer must not be cached.
+        return render()  # Messages are shown once, so this response must not have an ETag.
     generate_csrf()  # The session's token is part of the page.
     versions = versions_of(page.images, owner_id)
     return render_unless_cached(
@@ -246,7 +246,7 @@ def _sent_files() -> list[Upload]:
         UploadRejectedError: the form has no file.
     """
     uploads = [
-        Upload(sent.filename or "", sent.stream)  # type: ignore[arg-type] # our own stream class
+        Upload(sent.filename or "", sent.stream)  # type: ignore[arg-type] # a BoundedFile
         for sent in request.files.getlist("image")
         # A form that is sent without a file has one nameless, empty file.
         if sent.filename or sent.stream.size_bytes  # type: ignore[attr-defined]
@@ -284,7 +284,7 @@ def _upload_redirect(results: Sequence[UploadResult]) -> Response:
     get_flashed_messages()  # Remove the messages of an earlier upload that were never shown.
     left_bytes = MAX_MESSAGES_BYTES
     omitted = 0
-    # Rejections come first, so that they fit.
+    # Rejected files come first, because the user must act on them.
     for result in sorted(results, key=lambda result: result.outcome != "rejected"):
         message = _message(result)
         left_bytes -= len(json.dumps(message))

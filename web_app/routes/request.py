@@ -83,7 +83,7 @@ MAX_IMAGE_ID = 10**18 - 1
 class ImageIDConverter(BaseConverter):
     """Converts an image id in a path. Any other text becomes 0, which is never found."""
 
-    # `retry` is a route of its own.
+    # `/images/retry` is another route.
     regex = r"(?!retry(?:/|$))[^/]+"
 
     def to_python(self, value: str) -> int:
@@ -92,7 +92,7 @@ class ImageIDConverter(BaseConverter):
 
 
 def parse_image_id(text: str) -> int | None:
-    """Return the id that the digits stand for, or None for other text and for too many digits."""
+    """Return the id, or None if the text is not a number or has too many digits."""
     is_id = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_IMAGE_ID))
     return int(text) if is_id else None
 
@@ -102,10 +102,10 @@ CURSOR_PATTERN = r"^[1-9][0-9]{0,17}$"
 
 
 def parse_cursor(text: str) -> int:
-    """Return the id that a cursor stands for.
+    """Return the image id in a cursor.
 
     Raises:
-        BadRequestError: this application did not make it.
+        BadRequestError: the text is not a cursor.
     """
     if re.fullmatch(CURSOR_PATTERN, text) is None:
         raise BadRequestError(
@@ -115,7 +115,7 @@ def parse_cursor(text: str) -> int:
 
 
 def prefers_json() -> bool:
-    """Return whether the client prefers JSON to HTML. The API always answers with JSON.
+    """Return whether the client prefers JSON to HTML. The API always responds with JSON.
 
     The more specific type wins, so `application/json, text/plain, */*` means JSON.
     """

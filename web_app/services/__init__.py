@@ -1,1 +1,1 @@
-"""Use cases. They know neither Flask nor HTTP."""
+"""The use cases of the application. They do not import Flask."""
