@@ -55,7 +55,7 @@ FILL_OPTIONS = (
     "--innodb-sort-buffer-size=64M",
 )
 
-# The most frequent words of captions, in this order. Words made of syllables follow.
+# The most frequent words of captions, in descending order. Words of syllables are added to them.
 COMMON_WORDS = """
 a the of on with in and is to sitting standing at man woman white black next wooden blue dog red
 green people table street beach holding two water field large small person front grass background
@@ -81,7 +81,7 @@ class GalleryQuery:
     one_in: int = 1  # One in this many rows is listed.
 
     def before_id(self, rows: int) -> int | None:
-        """Return the cursor of the page in a gallery of this many rows, whose ids begin at 1."""
+        """Return the cursor of the page in a gallery with the ids 1 to `rows`."""
         pages_before = min(self.page, rows // self.one_in // PAGE_SIZE) - 1
         return rows - pages_before * PAGE_SIZE * self.one_in + 1 if pages_before else None
 

@@ -99,7 +99,7 @@ def _measure(name: str, *, goal: float, path: str, is_known: bool = False) -> Se
 
 
 class Browser:
-    """The requests of a browser for one URL, by a user who has uploaded images."""
+    """The requests of a browser for one URL, with the cookies of an owner of images."""
 
     def __init__(self, url: str) -> None:
         self.url = url

@@ -45,7 +45,7 @@ def unavailable_session_factory(tmp_path, make_engine):
 
 @pytest.fixture
 def client_without_database(settings, object_store, event_bus, unavailable_session_factory):
-    """Create a client of an application whose database is unavailable."""
+    """Create a client of an application without a reachable database."""
     app = create_app(
         settings,
         object_store=object_store,

@@ -1,4 +1,4 @@
-"""Each log record is one line of JSON, whatever text it contains."""
+"""Each log record is one line of JSON, even with hostile text."""
 
 import json
 import logging

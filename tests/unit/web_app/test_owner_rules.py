@@ -23,7 +23,7 @@ CHANGES_AN_IMAGE = {
     ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
     ("POST", "/images/{image_id}/delete"): {"data": {}},
 }
-# Routes that change only images of the owner who sends the request.
+# Routes that change only images of the requesting owner.
 CHANGES_OWN_IMAGES = {("POST", "/upload"), ("POST", "/api/images/retry")}
 
 
