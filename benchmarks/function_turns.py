@@ -28,7 +28,7 @@ from database.images import NewImage, add_image
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from lambda_functions.annotation import handler as annotation
-from lambda_functions.annotation.captioner import Answer, Captioner
+from lambda_functions.annotation.captioner import Captioner, ModelResponse
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.settings import ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail
@@ -42,7 +42,7 @@ WORDS = {
     "alt_text": "A wooden boat on the shore of a lake.",
     "tags": ["boat", "lake", "shore", "morning"],
 }
-ANSWER = Answer(json.dumps(WORDS), "a-model", Tokens(1100, 90))
+RESPONSE = ModelResponse(json.dumps(WORDS), "a-model", Tokens(1100, 90))
 
 
 def main(job: Job, result: Path) -> None:
@@ -55,7 +55,7 @@ def main(job: Job, result: Path) -> None:
     else:
         handle, bare = annotation.handler, bare_steps.annotation
         # Return the answer of the model at once. Everything else is the real function.
-        Captioner.ask = lambda *_, **__: ANSWER  # type: ignore[method-assign]
+        Captioner.generate = lambda *_, **__: RESPONSE  # type: ignore[method-assign]
     add = partial(_add_image, session_factory)
     seconds = in_turns(
         partial(_seconds, bare, add),

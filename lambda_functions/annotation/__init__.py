@@ -1,1 +1,1 @@
-"""The function that has images described."""
+"""The annotation function: has Gemini describe an original."""

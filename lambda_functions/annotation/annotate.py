@@ -1,4 +1,4 @@
-"""Original in; caption, alt text and tags out, and what they took written down."""
+"""Describe an original: caption, alt text and tags, within a budget of tokens."""
 
 import time
 from dataclasses import dataclass, replace
@@ -17,9 +17,9 @@ from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
 from imaging.isolation import run_isolated
-from lambda_functions.annotation.captioner import Answer, Captioner, NoAnswerError
+from lambda_functions.annotation.captioner import Captioner, ModelResponse, NoResponseError
 from lambda_functions.annotation.model_input import make_model_input
-from lambda_functions.annotation.quality import CaptionRejectedError, Words, read_answer
+from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.attempt import OutcomeWriter, logger
 from lambda_functions.errors import (
     BudgetExhaustedError,
@@ -30,23 +30,23 @@ from lambda_functions.errors import (
 )
 from lambda_functions.object_store import ObjectStore
 
-# An answer that cannot be kept is asked for once more while this much of the time is left.
-SECOND_QUESTION_SECONDS = 10
-# With less than this left no answer could come; asking would only be paid for.
-FIRST_QUESTION_SECONDS = 2
-# How long after the last answer the database may still be asked to write down what it took; what
-# it said comes after that.
-SETTLING_SECONDS = 4
+# A rejected caption is requested a second time only if this much time is left.
+MIN_SECOND_REQUEST_SECONDS = 10
+# With less time no response could arrive, but the request might be billed.
+MIN_REQUEST_SECONDS = 2
+# After the last response the tokens are recorded first, then the annotation. The tokens may take
+# this long while the database is unavailable.
+TOKEN_RECORDING_SECONDS = 4
 
 _NO_TOKENS = Tokens(0, 0)
 
 
 @dataclass(frozen=True)
 class Annotator:
-    """Has originals described.
+    """Generates annotations of originals.
 
     Attributes:
-        daily_token_budget: how many tokens all functions together may spend in a day; 0 for no
+        daily_token_budget: the tokens that all functions together may spend in a day; 0 for no
             limit.
     """
 
@@ -61,7 +61,7 @@ class Annotator:
 
         Args:
             claim: the claim on the image's annotation job.
-            deadline: the time by which the model must have answered, on the monotonic clock.
+            deadline: the time by which the model must have responded, on the monotonic clock.
         Raises:
             WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """
@@ -92,73 +92,76 @@ class Annotator:
         return known
 
     def _generate(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
+        """Request an annotation, and a second one if the first is rejected."""
         try:
-            return self._ask_for_words(claim, jpeg, deadline)
+            return self._request_annotation(claim, jpeg, deadline)
         except CaptionRejectedError as rejection:
-            if time.monotonic() > deadline - SECOND_QUESTION_SECONDS:
+            if time.monotonic() > deadline - MIN_SECOND_REQUEST_SECONDS:
                 raise
-            logger.warning("asking once more", extra={"reason": str(rejection)})
+            logger.warning("requesting a second caption", extra={"reason": str(rejection)})
             try:
-                return self._ask_for_words(claim, jpeg, deadline)
+                return self._request_annotation(claim, jpeg, deadline)
             except (BudgetExhaustedError, TransientError):
-                # To try it again later would have the first answer paid again each time.
+                # The rejection fails the job. A retry would pay for the first response again.
                 raise rejection from None
 
-    def _ask_for_words(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
-        answer = self._ask(claim, jpeg, deadline)
-        words = self._words_of(answer)
-        return GeneratedAnnotation(words.caption, words.alt_text, words.tags, answer.model)
-
-    def _words_of(self, answer: Answer) -> Words:
-        if answer.blocked_for is not None:
+    def _request_annotation(
+        self, claim: Claim, jpeg: bytes, deadline: float
+    ) -> GeneratedAnnotation:
+        response = self._request(claim, jpeg, deadline)
+        if response.block_reason is not None:
             raise PermanentError(
-                "The model's safety filter refused this image. It objected to"
-                f" {answer.blocked_for}.",
+                "The model's safety filter blocked this image. The reason is"
+                f" {response.block_reason}. Write a caption yourself.",
                 code="blocked_by_safety",
             )
-        if answer.stopped_by is not None:
-            raise CaptionRejectedError(f"it was cut off ({answer.stopped_by})")
-        return read_answer(
-            answer.text, prompt=self.captioner.prompt, language=self.captioner.language
+        if response.cutoff_reason is not None:
+            raise CaptionRejectedError(f"it was cut off ({response.cutoff_reason})")
+        parsed = parse_annotation(
+            response.text, prompt=self.captioner.prompt, language=self.captioner.language
         )
+        return GeneratedAnnotation(parsed.caption, parsed.alt_text, parsed.tags, response.model)
 
-    def _ask(self, claim: Claim, jpeg: bytes, deadline: float) -> Answer:
-        """Ask the model, within the budget, and write down what that took."""
+    def _request(self, claim: Claim, jpeg: bytes, deadline: float) -> ModelResponse:
+        """Send one request within the budget, and record the tokens that it used."""
         timeout_seconds = deadline - time.monotonic()
-        if timeout_seconds < FIRST_QUESTION_SECONDS:
-            raise TransientError("There was no time left to ask the model.", code="no_time_left")
+        if timeout_seconds < MIN_REQUEST_SECONDS:
+            raise TransientError(
+                "There was no time left for the captioning service. Try it again.",
+                code="no_time_left",
+            )
         reservation = self._reserve()
-        writer = OutcomeWriter(self.session_factory, claim, deadline + SETTLING_SECONDS)
+        writer = OutcomeWriter(self.session_factory, claim, deadline + TOKEN_RECORDING_SECONDS)
         settle = partial(_settle, writer, reservation)
         try:
-            answer = self.captioner.ask(jpeg, timeout_seconds=timeout_seconds)
-        except NoAnswerError:
-            raise  # It may have been billed: what was set aside stays so.
+            response = self.captioner.generate(jpeg, timeout_seconds=timeout_seconds)
+        except NoResponseError:
+            raise  # The request may have been billed, so the reservation stays.
         except WorkError:
-            settle(_NO_TOKENS)  # The service refused; that costs nothing.
+            settle(_NO_TOKENS)  # The service refused the request, which costs nothing.
             raise
-        # An answer that does not say what it took was not free: what was set aside stays so.
-        if answer.tokens != _NO_TOKENS:
-            settle(answer.tokens)
-        return answer
+        # A response without token counts is not free, so the reservation stays.
+        if response.tokens != _NO_TOKENS:
+            settle(response.tokens)
+        return response
 
     def _reserve(self) -> Reservation | None:
-        """Set aside what one question can take at most, if there is a budget.
+        """Reserve the most tokens that one request can use, if there is a budget.
 
         Raises:
-            BudgetExhaustedError: so much is not left.
-            ConfigurationError: the budget is too small for any question.
+            BudgetExhaustedError: fewer tokens are left today.
+            ConfigurationError: the daily budget is too small for one request.
         """
         if self.daily_token_budget == 0:
             return None
-        most_tokens = self.captioner.most_tokens
-        if self.daily_token_budget < most_tokens:
+        max_tokens = self.captioner.max_request_tokens
+        if self.daily_token_budget < max_tokens:
             raise ConfigurationError(
-                f"The daily budget for captions, {self.daily_token_budget} tokens, is less than "
-                f"one of them may take: {most_tokens}."
+                f"The daily token budget for captions is {self.daily_token_budget}, but one "
+                f"request may use {max_tokens}. The operator must raise the budget."
             )
         with session_scope(self.session_factory) as session:
-            reservation = token_budget.reserve(session, most_tokens, budget=self.daily_token_budget)
+            reservation = token_budget.reserve(session, max_tokens, budget=self.daily_token_budget)
         if reservation is None:
             raise BudgetExhaustedError(
                 "Today's budget for captions is used up. Try it again after midnight UTC."
@@ -167,6 +170,7 @@ class Annotator:
 
 
 def _settle(writer: OutcomeWriter, reservation: Reservation | None, tokens: Tokens) -> None:
+    """Record the tokens that a request used, and return the rest of its reservation."""
     if reservation is None and tokens == _NO_TOKENS:
         return
 

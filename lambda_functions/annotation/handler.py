@@ -1,4 +1,4 @@
-"""The annotation function: its parts, made from the environment."""
+"""The annotation function: reads an original and has Gemini describe it."""
 
 import time
 from dataclasses import dataclass
@@ -54,21 +54,24 @@ def _function() -> AnnotationFunction:
 
 
 def _read_api_key(settings: AnnotationSettings) -> str:
-    """The Gemini key as it is now.
+    """Return the current Gemini API key.
 
     Raises:
-        ConfigurationError: the secret that holds it cannot be read.
+        ConfigurationError: this function may not read the secret.
+        TransientError: Secrets Manager did not answer.
     """
     if settings.gemini_api_key is not None:
         return settings.gemini_api_key.get_secret_value()
-    assert settings.gemini_secret_arn is not None  # The settings demand one of the two.
+    assert settings.gemini_secret_arn is not None  # The settings require one of the two.
     try:
         return fetch_secret(settings.gemini_secret_arn)
     except ClientError as error:
-        raise ConfigurationError("The secret with the Gemini API key cannot be read.") from error
+        raise ConfigurationError(
+            "The secret with the Gemini API key cannot be read. The operator must grant access."
+        ) from error
     except BotoCoreError as error:
         raise TransientError(
-            "The store of secrets did not answer.", code="secrets_unavailable"
+            "Secrets Manager did not answer. Try it again.", code="secrets_unavailable"
         ) from error
 
 

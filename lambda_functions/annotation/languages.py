@@ -1,8 +1,9 @@
-"""Whether a text is in another language than the one that was asked for.
+"""Detect that a text is not in the requested language.
 
-Only plain cases count, because a caption refused by mistake costs money: another script, or, among
-languages that share one, several of another's commonest words and hardly any of its own. A language
-that is not listed here is never judged.
+Only clear cases count, because a caption that is rejected by mistake costs money. A clear case is
+another script or, among languages that share a script, several of the most common words of another
+language and very few of the requested one. A text is not checked if the requested language is not
+listed here.
 """
 
 import re
@@ -11,26 +12,28 @@ from collections import Counter
 from dataclasses import dataclass
 from functools import cache
 
-# A name or a sign may fill a short caption, so fewer letters, or words, than these tell nothing.
+# A short caption may consist of names or of text in the image, so fewer letters or words than these
+# are no evidence.
 MIN_LETTERS = 20
 MIN_WORDS = 6
-# Of a text in the right language, at least this part is in its own script, names and all.
+# A text in the right language has at least this share of its letters in its own script.
 MIN_SCRIPT_SHARE = 0.3
-# So many different common words of another language, and of its own at most a quarter of that:
-# languages share a few.
+# A text is foreign if it has at least MIN_FOREIGN_WORDS different common words of another language
+# and at least FOREIGN_WORDS_PER_OWN for each common word of the requested one. Languages share a
+# few common words.
 MIN_FOREIGN_WORDS = 3
-FOREIGN_FOR_EACH_OWN = 4
+FOREIGN_WORDS_PER_OWN = 4
 
 
 @dataclass(frozen=True)
 class Language:
-    """One language that captions may be asked for in.
+    """A language that captions can be requested in.
 
     Attributes:
-        names: how a person may call it, in lower case.
-        scripts: how it is written, as Unicode's names of letters begin.
-        common_words: words that hardly a sentence of two lines goes without; empty where the
-            script tells enough.
+        names: the names and codes of the language, in lower case.
+        scripts: its scripts, as in the Unicode names of its letters.
+        common_words: words that appear in nearly every text of two lines; empty if the script
+            identifies the language.
     """
 
     names: frozenset[str]
@@ -38,8 +41,8 @@ class Language:
     common_words: frozenset[str] = frozenset()
 
     def is_foreign(self, text: str) -> bool:
-        """Whether a text is clearly in another language."""
-        return self._is_in_another_script(text) or self._has_anothers_words(text)
+        """Return whether a text is clearly in another language."""
+        return self._is_in_another_script(text) or self._has_foreign_words(text)
 
     def _is_in_another_script(self, text: str) -> bool:
         scripts = Counter(_script(character) for character in text if character.isalpha())
@@ -49,34 +52,34 @@ class Language:
             return False
         if own == 0 or 2 * scripts["LATIN"] < letters:
             return True
-        # Programs and products have Latin names in every script, and one of them has as many
-        # letters as half a line of Chinese. A Latin sentence has its small words as well.
+        # Products have Latin names in every language, and one name has as many letters as half a
+        # line of Chinese. A sentence in Latin script also contains common words.
         words = set(_words(text))
         return any(len(other.common_words & words) >= MIN_FOREIGN_WORDS for other in LANGUAGES)
 
-    def _has_anothers_words(self, text: str) -> bool:
+    def _has_foreign_words(self, text: str) -> bool:
         words = _words(text)
         if not self.common_words or len(words) < MIN_WORDS:
             return False
         own = len(self.common_words & set(words))
-        enough = max(MIN_FOREIGN_WORDS, FOREIGN_FOR_EACH_OWN * own)
+        enough = max(MIN_FOREIGN_WORDS, FOREIGN_WORDS_PER_OWN * own)
         return any(len(other.common_words & set(words)) >= enough for other in LANGUAGES)
 
 
 @cache
 def find_language(name: str) -> Language | None:
-    """The language somebody means by a name such as `Português (Brasil)`, `German` or `pt-BR`.
+    """Return the language for a name such as `Português (Brasil)`, `German` or `pt-BR`.
 
     Returns:
-        None when it is not known here, or more than one is named.
+        None if the language is not listed here, or the text names more than one.
     """
     name = unicodedata.normalize("NFC", name).casefold().strip()
     words = set(_words(name))
     codes = {word for word in words if len(word) == 2 and word.isascii()}
     if re.fullmatch(r"[a-z]{2}(?:[-_][a-z0-9]+)+", name):
-        words = {name[:2]}  # What follows is a place: the Argentina of `es-AR` speaks no Arabic.
+        words = {name[:2]}  # The rest is a region: the `AR` of `es-AR` does not mean Arabic.
     elif words > codes and any(language.names & (words - codes) for language in LANGUAGES):
-        words -= codes  # So is the UK of `English (UK)`.
+        words -= codes  # The `UK` of `English (UK)` is a region too.
     named = [language for language in LANGUAGES if language.names & words]
     return named[0] if len(named) == 1 else None
 
@@ -87,7 +90,7 @@ def _words(text: str) -> list[str]:
 
 @cache
 def _script(letter: str) -> str:
-    """How Unicode calls a letter's script: `LATIN`, `CYRILLIC`, `CJK`, `HIRAGANA` …"""
+    """Return the script in a letter's Unicode name, for example `LATIN`, `CJK` or `HIRAGANA`."""
     return unicodedata.name(letter, "").removeprefix("FULLWIDTH ").split(" ")[0].split("-")[0]
 
 

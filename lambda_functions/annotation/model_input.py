@@ -1,7 +1,7 @@
-"""What the model gets to see: a small JPEG of our own making, never the original.
+"""The image that is sent to the model: a small JPEG, never the original.
 
-It costs fewer tokens, is of a type the model accepts whatever was uploaded, is upright, and says
-nothing of where and when the photo was taken.
+It costs fewer tokens, has a type that the model accepts, is upright, and contains no metadata, so
+the place and time of the photo stay private.
 """
 
 import io
@@ -12,14 +12,15 @@ from PIL import Image
 from imaging.decoding import decode, read_header
 
 MAX_SIDE_PIXELS = 1024
-# What a JPEG's decoder leaves when it divides is taken as it is from here on: a quarter of a
-# telephone's 4000 or 4032 pixels. To reach 1024 it would have to decode four times as many.
+# A JPEG decoder can scale down by 2, 4 or 8 cheaply. An image that it scales to at least this long
+# side is not resized again. A quarter of a phone's 4000 or 4032 pixels is just below
+# MAX_SIDE_PIXELS; requiring MAX_SIDE_PIXELS would make it decode four times as many pixels.
 ENOUGH_PIXELS = 960
 JPEG_QUALITY = 85
 
 
 def make_model_input(original: BinaryIO, *, max_pixels: int) -> bytes:
-    """Shrink an image to a long side of ENOUGH_PIXELS to MAX_SIDE_PIXELS. A smaller one stays.
+    """Shrink an image to a long side of ENOUGH_PIXELS to MAX_SIDE_PIXELS, but never enlarge it.
 
     Args:
         original: an encoded image, in any format imaging accepts; seekable.
@@ -27,7 +28,7 @@ def make_model_input(original: BinaryIO, *, max_pixels: int) -> bytes:
     Returns:
         An upright JPEG without metadata.
     Raises:
-        ImageError: the original cannot be used. Retrying won't help.
+        ImageError: the original cannot be used, and a retry cannot help.
     """
     header = read_header(original, max_pixels=max_pixels)
     size = header.width, header.height
@@ -41,6 +42,6 @@ def make_model_input(original: BinaryIO, *, max_pixels: int) -> bytes:
 
 def _fit_inside(size: tuple[int, int], max_side: int) -> tuple[int, int]:
     scale = min(1.0, max_side / max(size))
-    # A hair of an image, 1 × 65000, still needs a pixel of width.
+    # A very narrow image, for example 1 × 65000, keeps a width of one pixel.
     width, height = (max(1, round(side * scale)) for side in size)
     return width, height

@@ -1,10 +1,10 @@
-"""What stands between the model's answer and the row: is this a caption?
+"""Parse and check the model's response: clean the texts, or reject what is not a caption.
 
-What is wrong without changing what was said is mended: a preamble, markdown, invisible characters,
-a tag twice. What is not a caption at all is refused, with the reason in plain words.
+Cleaning removes preambles, markdown, invisible characters and duplicate tags, but never changes the
+meaning. A response that is not a caption is rejected with a reason in plain words.
 
-Text inside an image is data. A caption may quote anything, so what stands in quotation marks is
-never judged.
+A caption may quote any text that is visible in the image, so text in quotation marks is not
+checked.
 """
 
 import json
@@ -19,38 +19,42 @@ from lambda_functions.annotation.languages import find_language
 from lambda_functions.errors import PermanentError
 
 MAX_CAPTION_CHARACTERS: Final = 2000
-MAX_ALT_TEXT_CHARACTERS: Final = 125  # What the prompt asks for; longer ones tire a listener.
+# The limit in the prompt. A longer alt text is tiring to listen to.
+MAX_ALT_TEXT_CHARACTERS: Final = 125
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
-# So many of the prompt's words in a row are no coincidence.
+# A text that repeats this many consecutive words of the prompt is an echo, not a coincidence.
 ECHO_WORDS: Final = 8
 
 
 class CaptionRejectedError(PermanentError):
-    """The answer cannot be kept. Asking once more may bring one that can."""
+    """The response is not a caption. A second request may succeed."""
 
     def __init__(self, reason: str) -> None:
-        super().__init__(f"The model's answer was not kept: {reason}.", code="caption_rejected")
+        super().__init__(
+            f"The model's caption was rejected: {reason}. Try it again, or write one yourself.",
+            code="caption_rejected",
+        )
 
 
 @dataclass(frozen=True)
-class Words:
-    """What is kept of an answer: each text on one line, fit to be shown."""
+class ParsedAnnotation:
+    """A cleaned response. Each text is one line."""
 
     caption: str
     alt_text: str
     tags: list[str]
 
 
-def read_answer(text: str, *, prompt: str, language: str) -> Words:
-    """Make an answer fit to be kept.
+def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotation:
+    """Parse and clean a response.
 
     Args:
-        text: the answer as the model wrote it: JSON with `caption`, `alt_text` and `tags`.
-        prompt: what it was asked.
-        language: what it was to be written in, by its English name or its own.
+        text: the text as the model wrote it: JSON with `caption`, `alt_text` and `tags`.
+        prompt: the prompt of the request.
+        language: the requested language, by its English name or its own name.
     Raises:
-        CaptionRejectedError: it holds no caption.
+        CaptionRejectedError: the response contains no caption.
     """
     if not text.strip():
         raise CaptionRejectedError("it was empty")
@@ -58,7 +62,7 @@ def read_answer(text: str, *, prompt: str, language: str) -> Words:
     caption = _clean_text(fields.get("caption"))
     if not caption:
         raise CaptionRejectedError("its caption was empty")
-    _judge(caption, prompt=prompt, language=language)
+    _check_caption(caption, prompt=prompt, language=language)
     alt_text = _clean_text(fields.get("alt_text"))
     if (
         not alt_text
@@ -67,47 +71,47 @@ def read_answer(text: str, *, prompt: str, language: str) -> Words:
         or _is_echo(alt_text, prompt)
     ):
         alt_text = caption
-    return Words(
+    return ParsedAnnotation(
         _shorten_to_sentences(caption),
         _shorten(alt_text, MAX_ALT_TEXT_CHARACTERS),
         list(_clean_tags(fields.get("tags"))),
     )
 
 
-def _judge(caption: str, *, prompt: str, language: str) -> None:
+def _check_caption(caption: str, *, prompt: str, language: str) -> None:
     if _is_refusal(caption):
-        raise CaptionRejectedError("it declined, or asked for the image, instead of describing it")
+        raise CaptionRejectedError("the model declined, or did not see the image")
     if _is_echo(caption, prompt):
-        raise CaptionRejectedError("it repeated its instructions")
-    said = _without_quotations(caption)
+        raise CaptionRejectedError("it repeated the model's instructions")
     if _PLACEHOLDER.fullmatch(caption) or not any(map(str.isalpha, caption)):
-        raise CaptionRejectedError("it held no words")
+        raise CaptionRejectedError("it contained no words")
     expected = find_language(language)
-    if expected is not None and expected.is_foreign(said):
+    if expected is not None and expected.is_foreign(_without_quotations(caption)):
         raise CaptionRejectedError(f"it was not in {language}")
 
 
-# The answer's form
+# JSON
 
 
-# An answer holds one, perhaps within another; nothing but braces must not take for ever.
-_MOST_OBJECTS = 50
+# A response contains one object, or one inside another. The limit bounds the time for a text of
+# many braces.
+_MAX_OBJECTS = 50
 
 
 def _parse(text: str) -> Mapping[str, Any]:
-    """The JSON object in an answer, whatever stands around it or inside its caption."""
+    """Return the JSON object in a response, also from between other text or inside its caption."""
     for candidate in _objects(text):
         inner = candidate.get("caption")
         if isinstance(inner, str) and inner.lstrip().startswith(("{", "```")):
             return next(_objects(inner), {})
         return candidate
-    raise CaptionRejectedError("it was not in the form that was asked for")
+    raise CaptionRejectedError("it was not in the requested form")
 
 
 def _objects(text: str) -> Iterator[Mapping[str, Any]]:
-    """Every JSON object in a text that has a caption, the outermost first."""
-    decoder = json.JSONDecoder(strict=False)  # A raw line break in a string does no harm.
-    for start in islice(re.finditer(r"\{", text), _MOST_OBJECTS):
+    """Yield every JSON object with a caption in a text, the outermost first."""
+    decoder = json.JSONDecoder(strict=False)  # Models write unescaped line breaks in strings.
+    for start in islice(re.finditer(r"\{", text), _MAX_OBJECTS):
         try:
             value, _end = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
@@ -118,8 +122,8 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
 
 # Texts
 
-# Seen by nobody, but they turn the direction of what follows, hide text or split words. Joiners
-# stay, because Persian, Indic scripts and emoji are written with them.
+# Invisible format characters are removed, because they can reverse the direction of text, hide it
+# or split words. Joiners stay, because Persian, Indic scripts and emoji need them.
 _KEPT_FORMATS = {"\u200c", "\u200d"}
 
 _MARKDOWN = (
@@ -131,12 +135,12 @@ _MARKDOWN = (
     (re.compile(r"`([^`\n]+)`"), r"\1"),
 )
 
-# Of a text this much is read: enough to find where a caption of the greatest length may end.
-_MOST_CHARACTERS = 4 * MAX_CAPTION_CHARACTERS
+# Only this much of a text is read, which is enough to shorten it to the maximum length.
+_MAX_READ_CHARACTERS = 4 * MAX_CAPTION_CHARACTERS
 
 _PREAMBLES = (
     re.compile(r"(?:sure|certainly|of course|okay)\b[,.!:]+\s*", re.IGNORECASE),
-    # A sentence of its own that ends in a colon: "Here is a description of the image:".
+    # A whole introduction that ends in a colon: "Here is a description of the image:".
     re.compile(
         r"(?:here(?:'s|’s| is| are)|below is|hier ist|voici|aquí (?:está|tienes)|aqui está|ecco)\b"
         r"[^.!?:]{0,100}:\s+",
@@ -149,7 +153,8 @@ _PREAMBLES = (
     ),
     re.compile(r"(?:caption|description|alt[ -]?text)\s*:\s+", re.IGNORECASE),
     re.compile(
-        # With "in": "The photo, taken at dusk, shows a pier" is a sentence that needs its subject.
+        # The comma is matched only after "in", because "The photo, taken at dusk, shows a pier"
+        # needs its subject.
         r"(?:in (?:this|the) (?:image|photo|photograph|picture),"
         r"|(?:this|the) (?:image|photo|photograph|picture)"
         r" (?:shows|depicts|features|captures|displays|is of)(?! (?:that|how|what|where)\b)"
@@ -160,10 +165,10 @@ _PREAMBLES = (
 
 
 def _clean_text(value: Any) -> str:
-    """One line without markdown, preambles or invisible characters; empty when it is no text."""
+    """Return one line without markdown, preambles and invisible characters; "" if no string."""
     if not isinstance(value, str):
         return ""
-    text = _without_markdown(_without_invisibles(value[:_MOST_CHARACTERS]))
+    text = _without_markdown(_without_invisibles(value[:_MAX_READ_CHARACTERS]))
     text = " ".join(text.split())
     if len(text) > 1 and text[0] + text[-1] in ('""', "“”") and not set(text[1:-1]) & set('"“”'):
         text = text[1:-1].strip()
@@ -194,17 +199,17 @@ _SENTENCE_END = re.compile(r"[.!?…]['\"’”)]*(?=\s|$)|[。！？｡][」』
 
 
 def _shorten_to_sentences(caption: str) -> str:
-    """As many whole sentences as fit."""
+    """Return as many whole sentences as fit."""
     if len(caption) <= MAX_CAPTION_CHARACTERS:
         return caption
     ends = [m.end() for m in _SENTENCE_END.finditer(caption) if m.end() <= MAX_CAPTION_CHARACTERS]
     if not ends:
-        raise CaptionRejectedError("it was too long, and nowhere came to the end of a sentence")
+        raise CaptionRejectedError("it was too long, and no sentence ended within the limit")
     return caption[: ends[-1]]
 
 
 def _shorten(text: str, limit: int) -> str:
-    """The sentences that fit or, when the first does not, its beginning."""
+    """Return the sentences that fit or, if the first does not fit, its beginning."""
     if len(text) <= limit:
         return text
     ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= limit]
@@ -217,7 +222,7 @@ def _shorten(text: str, limit: int) -> str:
 
 
 def _clean_tags(value: Any) -> Iterator[str]:
-    """Distinct tags in lower case. What is too long for one is none."""
+    """Yield distinct tags in lower case, without those that are too long."""
     if isinstance(value, str):
         value = re.split(r"[,;\n]", value)
     seen: set[str] = set()
@@ -230,9 +235,9 @@ def _clean_tags(value: Any) -> Iterator[str]:
                 return
 
 
-# Judgement
+# Checks
 
-# How models decline, at the beginning of an answer. No caption begins by speaking of oneself.
+# The beginnings of refusals. A caption does not begin in the first person.
 _REFUSAL = re.compile(
     r"""
     (?: (?:hello|hi) [,.!] [ ])?
@@ -279,7 +284,7 @@ _QUOTATION = re.compile(
 )
 
 
-# What a form holds that nobody has filled in.
+# Values for a field without content.
 _PLACEHOLDER = re.compile(r"(?:n/?a|none|null|string|undefined)\.?", re.IGNORECASE)
 
 
@@ -288,19 +293,14 @@ def _is_refusal(text: str) -> bool:
 
 
 def _is_echo(text: str, prompt: str) -> bool:
-    """A stretch of the prompt stands in it, and not in quotation marks."""
-    asked, said = _plain_words(prompt), _plain_words(_without_quotations(text))
-    stretches = {
-        tuple(asked[start : start + ECHO_WORDS]) for start in range(len(asked) - ECHO_WORDS + 1)
-    }
-    return any(
-        tuple(said[start : start + ECHO_WORDS]) in stretches
-        for start in range(len(said) - ECHO_WORDS + 1)
-    )
+    """Return whether a text repeats ECHO_WORDS consecutive words of the prompt outside quotes."""
+    return not _word_sequences(prompt).isdisjoint(_word_sequences(_without_quotations(text)))
 
 
-def _plain_words(text: str) -> list[str]:
-    return re.findall(r"\w+", text.casefold())
+def _word_sequences(text: str) -> set[tuple[str, ...]]:
+    """Return every sequence of ECHO_WORDS consecutive words."""
+    words = re.findall(r"\w+", text.casefold())
+    return {tuple(words[i : i + ECHO_WORDS]) for i in range(len(words) - ECHO_WORDS + 1)}
 
 
 def _without_quotations(text: str) -> str:

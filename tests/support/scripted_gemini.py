@@ -1,7 +1,8 @@
-"""A Gemini that says what a test tells it to, over real HTTP, and remembers what it was asked.
+"""A fake Gemini server whose responses a test chooses. It stores the requests that it receives.
 
-What a script may hold: an answer; a status and an answer; a `Reply`; or a word:
-"disconnect" (no answer, an orderly end), "reset" (the connection breaks), "hang" (silence).
+An entry of a script is the body of a successful response, a pair of status and body, a `Reply`, or
+a word: "disconnect" (close the connection without a response), "reset" (reset the connection),
+"hang" (never respond).
 """
 
 import json
@@ -19,7 +20,7 @@ CAPTION = {"caption": "A dog runs on a beach.", "alt_text": "Dog on beach", "tag
 
 
 def answer(text: str | dict[str, Any] = CAPTION, **overrides: Any) -> dict[str, Any]:
-    """A successful answer of the shape Gemini gives."""
+    """Build the body of a successful response in Gemini's format."""
     return {
         "candidates": [
             {
@@ -40,30 +41,37 @@ def answer(text: str | dict[str, Any] = CAPTION, **overrides: Any) -> dict[str, 
     }
 
 
-def error(status: int, reason: str, message: str = "told to fail") -> tuple[int, dict[str, Any]]:
-    """A refusal of the shape Google's services give."""
+def error(status: int, reason: str, message: str = "scripted") -> tuple[int, dict[str, Any]]:
+    """Build an error response in the format of Google's services."""
     return status, {"error": {"code": status, "status": reason, "message": message}}
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer in every detail.
+    """A response with full control over headers and timing.
 
     Attributes:
-        drips: "headers" or "body" come one byte at a time, four a second.
-        breaks_off: the connection ends in the middle of the body.
+        slow_part: "headers" or "body": this part is sent at four bytes a second.
+        is_cut_off: whether the connection ends in the middle of the body.
     """
 
     content: Any = field(default_factory=answer)
     status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
-    drips: str = ""
-    breaks_off: bool = False
+    slow_part: str = ""
+    is_cut_off: bool = False
 
 
 @dataclass
 class ScriptedGemini:
-    """`script` holds what comes next; when it is empty, every answer is a good caption."""
+    """The state of a fake server.
+
+    Attributes:
+        script: the next responses. When it is empty, each response is a good caption.
+        requests: the requests so far: path, API key and the fields of the body.
+        delay_seconds: the delay before each response.
+        is_over: set at the end, so that slow and hanging responses stop.
+    """
 
     url: str
     script: list[Any] = field(default_factory=list)
@@ -74,7 +82,7 @@ class ScriptedGemini:
 
 @contextmanager
 def scripted_gemini() -> Iterator[ScriptedGemini]:
-    """Run one on a free port of this machine."""
+    """Run a fake server on a free local port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     gemini = ScriptedGemini(f"http://127.0.0.1:{server.server_port}")
     server.gemini = gemini  # type: ignore[attr-defined]
@@ -90,7 +98,7 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    # As its answers say: else it would close each connection, which the client goes on to use.
+    # With HTTP/1.0, the default, the server would close each connection, but the client reuses it.
     protocol_version = "HTTP/1.1"
 
     def do_POST(self) -> None:
@@ -124,17 +132,17 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Length": str(len(data)),
             **reply.headers,
         }
-        head = f"HTTP/1.1 {reply.status} Told\r\n" + "".join(
+        head = f"HTTP/1.1 {reply.status} Scripted\r\n" + "".join(
             f"{name}: {value}\r\n" for name, value in headers.items()
         )
-        if reply.breaks_off:
+        if reply.is_cut_off:
             data, self.close_connection = data[: len(data) // 2], True
-        with suppress(OSError):  # The client has given up, as it should.
-            self._write(head.encode() + b"\r\n", drips=reply.drips == "headers")
-            self._write(data, drips=reply.drips == "body")
+        with suppress(OSError):  # A client that timed out has closed the connection.
+            self._write(head.encode() + b"\r\n", is_slow=reply.slow_part == "headers")
+            self._write(data, is_slow=reply.slow_part == "body")
 
-    def _write(self, data: bytes, *, drips: bool) -> None:
-        if not drips:
+    def _write(self, data: bytes, *, is_slow: bool) -> None:
+        if not is_slow:
             self.wfile.write(data)
             return
         gemini: ScriptedGemini = self.server.gemini  # type: ignore[attr-defined]
@@ -145,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _reset(self) -> None:
         self.close_connection = True
-        # To linger for no time at all makes closing a reset.
+        # A linger time of zero makes close() send a reset.
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.connection.close()
 

@@ -1,4 +1,4 @@
-"""From an original to the row's words, with the real client, the real gate and a real database."""
+"""Tests of the annotation job with the real client and a fake Gemini server."""
 
 import io
 import time
@@ -21,11 +21,11 @@ from tests.support.factories import make_jpeg
 from tests.support.scripted_gemini import Reply, answer, error, scripted_gemini
 
 REFUSAL = answer({"caption": "I'm sorry, I can't help.", "alt_text": "x", "tags": []})
-SECRETS = ("the-key-that-nobody-may-see", "inlineData", "X-Amz-Signature")
+SECRETS = ("the-secret-key", "inlineData", "X-Amz-Signature")
 
 
 @pytest.fixture(autouse=True)
-def _no_metrics_left():
+def _clear_metrics():
     yield
     metrics.clear_metrics()
 
@@ -54,7 +54,7 @@ class Originals:
 
 @pytest.fixture
 def run(session_factory, captioner):
-    """One attempt at the annotation of a key, as the function makes it."""
+    """Run one attempt at an annotation job, as the function does."""
 
     def run(key, *, budget=0, seconds=20):
         annotator = Annotator(session_factory, Originals(), captioner, 10**6, budget)
@@ -70,7 +70,7 @@ def run(session_factory, captioner):
     return run
 
 
-def spent_today(session_factory):
+def tokens_spent_today(session_factory):
     with session_scope(session_factory) as session:
         return session.scalar(text("SELECT SUM(tokens) FROM daily_tokens"))
 
@@ -79,7 +79,7 @@ def tokens_of(image):
     return image.input_tokens, image.output_tokens
 
 
-def test_a_caption_is_recorded_with_what_it_took(gemini, run, add_image, read_image):
+def test_a_caption_is_recorded_with_its_tokens(gemini, run, add_image, read_image):
     image_id, key = add_image()
 
     assert run(key)["outcome"] == "completed"
@@ -90,7 +90,7 @@ def test_a_caption_is_recorded_with_what_it_took(gemini, run, add_image, read_im
     assert tokens_of(image) == (300, 45)
 
 
-def test_what_is_no_caption_is_asked_for_once_more_and_both_are_paid(
+def test_a_rejected_caption_is_requested_again_and_both_requests_are_counted(
     gemini, run, add_image, read_image
 ):
     image_id, key = add_image()
@@ -103,16 +103,17 @@ def test_what_is_no_caption_is_asked_for_once_more_and_both_are_paid(
     assert len(gemini.requests) == 2
 
 
-def cut_off():
-    cut = answer('{"caption": "A dog runs on a')
-    cut["candidates"][0]["finishReason"] = "MAX_TOKENS"
-    return cut
+def cut_off_response():
+    body = answer('{"caption": "A dog runs on a')
+    body["candidates"][0]["finishReason"] = "MAX_TOKENS"
+    return body
 
 
 @pytest.mark.parametrize(
-    ("step", "reason"), [(REFUSAL, "declined"), (cut_off(), "cut off"), (answer(""), "empty")]
+    ("step", "reason"),
+    [(REFUSAL, "declined"), (cut_off_response(), "cut off"), (answer(""), "empty")],
 )
-def test_what_is_twice_no_caption_is_failed_with_the_reason_and_never_stored(
+def test_a_second_rejection_fails_the_job_with_the_reason_and_stores_no_caption(
     gemini, run, add_image, read_image, step, reason
 ):
     image_id, key = add_image()
@@ -130,42 +131,42 @@ def test_what_is_twice_no_caption_is_failed_with_the_reason_and_never_stored(
 
 
 @pytest.mark.parametrize(
-    "trouble", [error(429, "RESOURCE_EXHAUSTED"), error(500, "INTERNAL"), "disconnect"]
+    "failure", [error(429, "RESOURCE_EXHAUSTED"), error(500, "INTERNAL"), "disconnect"]
 )
-def test_a_model_that_is_busy_when_asked_once_more_does_not_put_off_what_was_refused(
-    gemini, run, add_image, trouble
+def test_a_transient_failure_of_the_second_request_does_not_postpone_the_job(
+    gemini, run, add_image, failure
 ):
     _, key = add_image()
-    gemini.script += [REFUSAL, trouble]
+    gemini.script += [REFUSAL, failure]
 
-    # Each time it came back, the first answer would be paid again.
+    # Every retry of the job would pay for the first response again.
     assert run(key)["error"]["code"] == "caption_rejected"
     assert run(key)["outcome"] == "skipped"
     assert len(gemini.requests) == 2
 
 
-def test_when_little_time_is_left_it_is_not_asked_for_again(gemini, run, add_image):
+def test_no_second_request_is_sent_when_little_time_is_left(gemini, run, add_image):
     _, key = add_image()
     gemini.script.append(REFUSAL)
 
-    assert run(key, seconds=annotate.SECOND_QUESTION_SECONDS - 1)["outcome"] == "failed"
+    assert run(key, seconds=annotate.MIN_SECOND_REQUEST_SECONDS - 1)["outcome"] == "failed"
     assert len(gemini.requests) == 1
 
 
-def test_without_time_for_an_answer_nothing_is_asked_and_nothing_set_aside(
+def test_without_time_for_a_response_no_request_is_sent_and_no_tokens_are_reserved(
     gemini, run, captioner, add_image, read_image, session_factory
 ):
     image_id, key = add_image()
 
     with pytest.raises(TransientError):
-        run(key, budget=captioner.most_tokens, seconds=annotate.FIRST_QUESTION_SECONDS - 0.1)
+        run(key, budget=captioner.max_request_tokens, seconds=annotate.MIN_REQUEST_SECONDS - 0.1)
 
     assert gemini.requests == []
-    assert not spent_today(session_factory)
+    assert not tokens_spent_today(session_factory)
     assert read_image(image_id).annotation_error_code == "no_time_left"
 
 
-def test_what_a_safety_filter_refused_is_told_by_name_and_never_asked_again(
+def test_a_blocked_image_fails_with_the_block_reason_and_is_not_retried(
     gemini, run, add_image, read_image
 ):
     image_id, key = add_image()
@@ -185,7 +186,7 @@ def test_what_a_safety_filter_refused_is_told_by_name_and_never_asked_again(
     assert len(gemini.requests) == 1
 
 
-def test_a_busy_model_is_left_alone_for_as_long_as_it_said(gemini, run, add_image, read_image):
+def test_a_busy_model_postpones_the_job_for_its_retry_delay(gemini, run, add_image, read_image):
     image_id, key = add_image()
     gemini.script.append(Reply(error(429, "RESOURCE_EXHAUSTED")[1], 429, {"Retry-After": "30"}))
 
@@ -196,114 +197,112 @@ def test_a_busy_model_is_left_alone_for_as_long_as_it_said(gemini, run, add_imag
     assert (image.annotation_attempts, image.annotation_error_code) == (0, "model_busy")
 
 
-# The day's budget
+# The daily token budget
 
 
-def test_a_question_that_the_budget_cannot_bear_is_not_asked(
+def test_a_request_beyond_the_budget_is_not_sent(
     gemini, run, captioner, add_image, read_image, session_factory
 ):
     _, first_key = add_image()
     image_id, key = add_image(sha256="b" * 64)
-    run(first_key, budget=captioner.most_tokens)
+    run(first_key, budget=captioner.max_request_tokens)
 
-    outcome = run(key, budget=captioner.most_tokens)
+    outcome = run(key, budget=captioner.max_request_tokens)
 
     assert outcome["error"]["code"] == "budget_exhausted"
     assert "midnight UTC" in read_image(image_id).annotation_error_message
     assert len(gemini.requests) == 1
-    assert spent_today(session_factory) == 345
+    assert tokens_spent_today(session_factory) == 345
 
 
-def test_a_budget_too_small_for_any_question_is_a_wrong_set_up_and_not_used_up(
+def test_a_budget_too_small_for_one_request_is_a_configuration_error(
     gemini, run, captioner, add_image, session_factory
 ):
     _, key = add_image()
 
-    outcome = run(key, budget=captioner.most_tokens - 1)
+    outcome = run(key, budget=captioner.max_request_tokens - 1)
 
     assert outcome["error"]["code"] == "configuration"
-    assert str(captioner.most_tokens) in outcome["error"]["message"]
+    assert str(captioner.max_request_tokens) in outcome["error"]["message"]
     assert gemini.requests == []
 
 
-def test_what_was_set_aside_becomes_what_was_spent(
+def test_a_reservation_is_replaced_by_the_tokens_spent(
     gemini, run, captioner, add_image, session_factory
 ):
     _, key = add_image()
 
-    run(key, budget=captioner.most_tokens)
+    run(key, budget=captioner.max_request_tokens)
 
-    assert spent_today(session_factory) == 345
+    assert tokens_spent_today(session_factory) == 345
 
 
-def test_an_answer_that_does_not_say_what_it_took_was_not_free(
+def test_a_response_without_token_counts_keeps_its_reservation(
     gemini, run, captioner, add_image, session_factory
 ):
     _, key = add_image()
     gemini.script.append(answer(usageMetadata=None))
 
-    assert run(key, budget=captioner.most_tokens)["outcome"] == "completed"
+    assert run(key, budget=captioner.max_request_tokens)["outcome"] == "completed"
 
-    assert spent_today(session_factory) == captioner.most_tokens
+    assert tokens_spent_today(session_factory) == captioner.max_request_tokens
 
 
-def test_answers_that_are_not_kept_count_as_well(
+def test_the_tokens_of_rejected_captions_count_too(
     gemini, run, captioner, add_image, session_factory
 ):
     _, key = add_image()
     gemini.script += [REFUSAL, REFUSAL]
 
-    run(key, budget=captioner.most_tokens + 345)
+    run(key, budget=captioner.max_request_tokens + 345)
 
-    assert spent_today(session_factory) == 690
+    assert tokens_spent_today(session_factory) == 690
 
 
-def test_where_the_budget_has_no_second_question_the_first_answers_reason_stands(
+def test_without_budget_for_a_second_request_the_job_fails_with_the_rejection(
     gemini, run, captioner, add_image
 ):
     _, key = add_image()
     gemini.script.append(REFUSAL)
 
-    assert run(key, budget=captioner.most_tokens)["error"]["code"] == "caption_rejected"
+    assert run(key, budget=captioner.max_request_tokens)["error"]["code"] == "caption_rejected"
     assert len(gemini.requests) == 1
 
 
-def test_a_question_that_was_refused_costs_nothing(
-    gemini, run, captioner, add_image, session_factory
-):
+def test_a_refused_request_costs_nothing(gemini, run, captioner, add_image, session_factory):
     _, key = add_image()
     gemini.script.append(error(429, "RESOURCE_EXHAUSTED"))
 
-    run(key, budget=captioner.most_tokens)
+    run(key, budget=captioner.max_request_tokens)
 
-    assert spent_today(session_factory) == 0
+    assert tokens_spent_today(session_factory) == 0
 
 
-def test_a_question_that_reached_nobody_costs_nothing(
+def test_a_request_that_was_not_sent_costs_nothing(
     gemini, run, captioner, add_image, session_factory, monkeypatch, unused_tcp_port
 ):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{unused_tcp_port}")
     _, key = add_image()
 
     with pytest.raises(TransientError):
-        run(key, budget=captioner.most_tokens)
+        run(key, budget=captioner.max_request_tokens)
 
-    assert spent_today(session_factory) == 0
+    assert tokens_spent_today(session_factory) == 0
 
 
-def test_a_question_without_an_answer_stays_set_aside(
+def test_a_request_without_a_response_keeps_its_reservation(
     gemini, run, captioner, add_image, session_factory
 ):
     _, key = add_image()
     gemini.script.append("disconnect")
 
     with pytest.raises(TransientError):
-        run(key, budget=captioner.most_tokens)
+        run(key, budget=captioner.max_request_tokens)
 
-    assert spent_today(session_factory) == captioner.most_tokens
+    assert tokens_spent_today(session_factory) == captioner.max_request_tokens
 
 
-# The same bytes again
+# Reuse of earlier annotations
 
 
 def test_the_same_bytes_are_described_once(gemini, run, add_image, read_image):
@@ -320,7 +319,7 @@ def test_the_same_bytes_are_described_once(gemini, run, add_image, read_image):
     assert len(gemini.requests) == 1
 
 
-def test_known_words_need_no_budget(gemini, run, captioner, add_image):
+def test_a_reused_annotation_needs_no_budget(gemini, run, captioner, add_image):
     _, first_key = add_image()
     _, key = add_image()
     run(first_key)
@@ -328,7 +327,9 @@ def test_known_words_need_no_budget(gemini, run, captioner, add_image):
     assert run(key, budget=1)["outcome"] == "completed"
 
 
-def test_a_persons_words_are_their_own(gemini, run, add_image, read_image, session_factory):
+def test_a_caption_that_a_person_wrote_is_not_reused(
+    gemini, run, add_image, read_image, session_factory
+):
     first_id, first_key = add_image()
     image_id, key = add_image()
     run(first_key)
@@ -341,7 +342,9 @@ def test_a_persons_words_are_their_own(gemini, run, add_image, read_image, sessi
     assert (image.annotation, image.tags) == ("A dog runs on a beach.", ["dog", "sea"])
 
 
-def test_who_asks_for_other_words_gets_others(gemini, run, add_image, read_image, session_factory):
+def test_a_requested_new_caption_does_not_reuse_the_earlier_one(
+    gemini, run, add_image, read_image, session_factory
+):
     image_id, key = add_image()
     run(key)
     gemini.script.append(answer({"caption": "A wet dog.", "alt_text": "Dog", "tags": []}))
@@ -354,7 +357,7 @@ def test_who_asks_for_other_words_gets_others(gemini, run, add_image, read_image
     assert tokens_of(read_image(image_id)) == (600, 90)
 
 
-def test_a_deleted_images_words_are_gone(gemini, run, add_image, session_factory):
+def test_the_annotation_of_a_deleted_image_is_not_reused(gemini, run, add_image, session_factory):
     first_id, first_key = add_image()
     _, key = add_image()
     run(first_key)
@@ -366,7 +369,7 @@ def test_a_deleted_images_words_are_gone(gemini, run, add_image, session_factory
     assert len(gemini.requests) == 2
 
 
-def test_a_row_is_completed_only_when_its_original_was_read(
+def test_a_reused_annotation_completes_the_job_only_if_the_original_can_be_read(
     gemini, run, add_image, read_image, mocker
 ):
     _, first_key = add_image()
@@ -382,7 +385,7 @@ def test_a_row_is_completed_only_when_its_original_was_read(
     assert read_image(image_id).annotation_status is Status.PENDING
 
 
-# What the logs tell
+# Logs
 
 
 @pytest.mark.parametrize(
@@ -395,14 +398,14 @@ def test_a_row_is_completed_only_when_its_original_was_read(
         [error(400, "INVALID_ARGUMENT")],
         ["disconnect"],
         ["reset"],
-        [Reply(breaks_off=True)],
+        [Reply(is_cut_off=True)],
         [(200, "<html>not Gemini</html>")],
         [(200, '{"usageMetadata": {"promptTokenCount": "many"}}')],
         [REFUSAL, REFUSAL],
         [{"promptFeedback": {"blockReason": "SAFETY"}}],
     ],
 )
-def test_the_log_names_image_key_code_and_cause_and_no_secret(
+def test_a_failure_is_logged_with_image_key_code_and_cause_but_no_secret(
     gemini, run, add_image, read_log, script
 ):
     image_id, key = add_image()
@@ -412,9 +415,8 @@ def test_the_log_names_image_key_code_and_cause_and_no_secret(
         run(key)
 
     logged, lines = read_log()
-    told = [line for line in lines if "code" in line]
-    assert len(told) == 1
-    assert (told[0]["image_id"], told[0]["object_key"]) == (image_id, key)
-    assert told[0]["cause"]
+    (failure,) = [line for line in lines if "code" in line]
+    assert (failure["image_id"], failure["object_key"]) == (image_id, key)
+    assert failure["cause"]
     assert not [secret for secret in SECRETS if secret in logged]
-    assert "exception" not in told[0]
+    assert "exception" not in failure

@@ -1,4 +1,4 @@
-"""The captioner through the real google-genai client, against a Gemini that does as it is told."""
+"""Tests of the captioner with the real google-genai client and a fake Gemini server."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from email.utils import format_datetime
 import pytest
 
 from database.annotations import Tokens
-from lambda_functions.annotation.captioner import Captioner, NoAnswerError
+from lambda_functions.annotation.captioner import Captioner, NoResponseError
 from lambda_functions.errors import (
     BusyError,
     ConfigurationError,
@@ -46,33 +46,34 @@ def make_captioner():
 
 
 @pytest.fixture
-def ask(make_captioner):
-    """Asks once, of a captioner of its own."""
+def generate(make_captioner):
+    """Send one request with a new captioner."""
 
-    def ask(timeout_seconds=5, **overrides):
-        return make_captioner(**overrides).ask(JPEG, timeout_seconds=timeout_seconds)
+    def generate(timeout_seconds=5, **overrides):
+        return make_captioner(**overrides).generate(JPEG, timeout_seconds=timeout_seconds)
 
-    return ask
-
-
-def test_the_answer_is_the_models_text_its_version_and_what_it_took(gemini, ask):
-    answer = ask()
-
-    assert json.loads(answer.text) == CAPTION
-    assert answer.model == "gemini-scripted-001"
-    assert answer.tokens == Tokens(300, 45)
-    assert (answer.blocked_for, answer.stopped_by) == (None, None)
+    return generate
 
 
-def test_the_request_holds_the_image_the_language_and_the_schema(gemini, ask):
-    ask(language="Português")
+def test_a_response_holds_the_text_the_model_version_and_the_tokens(gemini, generate):
+    response = generate()
+
+    assert json.loads(response.text) == CAPTION
+    assert response.model == "gemini-scripted-001"
+    assert response.tokens == Tokens(300, 45)
+    assert (response.block_reason, response.cutoff_reason) == (None, None)
+
+
+def test_the_request_holds_the_image_the_language_and_the_schema(gemini, generate):
+    generate(language="Português")
 
     (request,) = gemini.requests
     image, text = request["contents"][0]["parts"]
     assert request["path"].endswith("/models/gemini-3.5-flash-lite:generateContent")
     assert request["key"] == "the-key"
     assert base64.urlsafe_b64decode(image["inlineData"]["data"]) == JPEG
-    assert "image/jpeg" in image["inlineData"].values()  # Both spellings of its name are valid.
+    # The field may be spelled mimeType or mime_type.
+    assert "image/jpeg" in image["inlineData"].values()
     assert "Português" in text["text"]
     assert request["generationConfig"]["responseMimeType"] == "application/json"
     assert {"caption", "alt_text", "tags"} <= set(
@@ -80,15 +81,15 @@ def test_the_request_holds_the_image_the_language_and_the_schema(gemini, ask):
     )
 
 
-def test_a_prompt_of_ones_own_replaces_the_usual_one(gemini, ask):
-    ask(prompt="Name the birds, in {language}. {Braces} stay.")
+def test_a_custom_prompt_replaces_the_default_prompt(gemini, generate):
+    generate(prompt="Name the birds, in {language}. {Braces} stay.")
 
     text = gemini.requests[0]["contents"][0]["parts"][1]["text"]
     assert text == "Name the birds, in English. {Braces} stay."
 
 
-def test_a_fingerprint_tells_bytes_models_prompts_and_languages_apart(make_captioner):
-    prints = [
+def test_a_fingerprint_depends_on_bytes_model_prompt_and_language(make_captioner):
+    fingerprints = [
         make_captioner(**overrides).fingerprint(sha256)
         for sha256, overrides in (
             ("a", {}),
@@ -99,8 +100,8 @@ def test_a_fingerprint_tells_bytes_models_prompts_and_languages_apart(make_capti
         )
     ]
 
-    assert len(set(prints)) == 5
-    assert make_captioner().fingerprint("a") == prints[0]
+    assert len(set(fingerprints)) == 5
+    assert make_captioner().fingerprint("a") == fingerprints[0]
 
 
 @pytest.mark.parametrize(
@@ -111,13 +112,13 @@ def test_a_fingerprint_tells_bytes_models_prompts_and_languages_apart(make_capti
         (error(500, "INTERNAL"), TransientError, "model_unavailable"),
         (error(504, "DEADLINE_EXCEEDED"), TransientError, "model_unavailable"),
         ((502, "<html>bad gateway</html>"), TransientError, "model_unavailable"),
-        ("disconnect", NoAnswerError, "model_unavailable"),
-        ("reset", NoAnswerError, "model_unavailable"),
-        (Reply(breaks_off=True), NoAnswerError, "model_unavailable"),
-        ((200, "<html>not Gemini</html>"), NoAnswerError, "model_unavailable"),
+        ("disconnect", NoResponseError, "model_unavailable"),
+        ("reset", NoResponseError, "model_unavailable"),
+        (Reply(is_cut_off=True), NoResponseError, "model_unavailable"),
+        ((200, "<html>not Gemini</html>"), NoResponseError, "model_unavailable"),
         (
             (200, '{"usageMetadata": {"promptTokenCount": "many"}}'),
-            NoAnswerError,
+            NoResponseError,
             "model_unavailable",
         ),
         (error(400, "INVALID_ARGUMENT"), PermanentError, "model_refused_input"),
@@ -146,11 +147,11 @@ def test_a_fingerprint_tells_bytes_models_prompts_and_languages_apart(make_capti
         ),
     ],
 )
-def test_each_trouble_has_its_class_and_code_and_is_met_once(gemini, ask, step, kind, code):
+def test_each_failure_has_its_class_and_code_and_is_not_retried(gemini, generate, step, kind, code):
     gemini.script.append(step)
 
     with pytest.raises(kind) as caught:
-        ask()
+        generate()
 
     assert caught.value.code == code
     assert str(caught.value).endswith(".")
@@ -175,24 +176,26 @@ def in_one_minute():
         ),
     ],
 )
-def test_who_is_busy_may_say_for_how_long(gemini, ask, headers, details, seconds):
+def test_the_retry_delay_comes_from_the_header_or_the_body(
+    gemini, generate, headers, details, seconds
+):
     _, body = error(429, "RESOURCE_EXHAUSTED")
     body["error"]["details"] = details
-    # A moment is told when it is asked for, which may be long after the tests were collected.
+    # A date is computed here, because the parameters may be collected long before the test runs.
     headers = {name: value() if callable(value) else value for name, value in headers.items()}
     gemini.script.append(Reply(body, 429, headers))
 
     with pytest.raises(BusyError) as caught:
-        ask()
+        generate()
 
     assert caught.value.retry_after_seconds == (seconds and pytest.approx(seconds, abs=20))
 
 
 @pytest.mark.parametrize(
-    ("step", "blocked_for"),
+    ("step", "block_reason"),
     [
         ({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}}, "prohibited content"),
-        ({"promptFeedback": {"blockReason": "OTHER"}}, "a reason it keeps"),
+        ({"promptFeedback": {"blockReason": "OTHER"}}, "not stated"),
         (
             {
                 "promptFeedback": {
@@ -223,37 +226,37 @@ def test_who_is_busy_may_say_for_how_long(gemini, ask, headers, details, seconds
         ({"candidates": [{"finishReason": "SAFETY"}]}, "unsafe content"),
     ],
 )
-def test_a_safety_filter_says_what_it_objected_to(gemini, ask, step, blocked_for):
+def test_a_block_reason_is_stated_in_plain_words(gemini, generate, step, block_reason):
     gemini.script.append({**step, "usageMetadata": {"promptTokenCount": 300}})
 
-    answer = ask()
+    response = generate()
 
-    assert (answer.blocked_for, answer.text) == (blocked_for, "")
-    assert answer.tokens == Tokens(300, 0)
+    assert (response.block_reason, response.text) == (block_reason, "")
+    assert response.tokens == Tokens(300, 0)
 
 
 @pytest.mark.parametrize("reason", ["MAX_TOKENS", "RECITATION", "LANGUAGE", "OTHER"])
-def test_an_answer_that_is_not_whole_says_why(gemini, ask, reason):
-    whole = answer()
-    whole["candidates"][0]["finishReason"] = reason
-    gemini.script.append(whole)
+def test_an_incomplete_response_has_a_cutoff_reason(gemini, generate, reason):
+    incomplete = answer()
+    incomplete["candidates"][0]["finishReason"] = reason
+    gemini.script.append(incomplete)
 
-    assert ask().stopped_by == reason
+    assert generate().cutoff_reason == reason
 
 
 @pytest.mark.parametrize("step", [{"candidates": []}, {"candidates": [{"finishReason": "STOP"}]}])
-def test_an_answer_without_words_is_empty(gemini, ask, step):
+def test_a_response_without_text_has_an_empty_text(gemini, generate, step):
     gemini.script.append(step)
 
-    assert ask().text == ""
+    assert generate().text == ""
 
 
-def test_what_a_model_thinks_is_not_what_it_says(gemini, ask):
-    whole = answer()
-    whole["candidates"][0]["content"]["parts"].insert(0, {"text": "Hmm.", "thought": True})
-    gemini.script.append(whole)
+def test_thoughts_are_not_part_of_the_text(gemini, generate):
+    body = answer()
+    body["candidates"][0]["content"]["parts"].insert(0, {"text": "Hmm.", "thought": True})
+    gemini.script.append(body)
 
-    assert json.loads(ask().text) == CAPTION
+    assert json.loads(generate().text) == CAPTION
 
 
 @pytest.mark.parametrize(
@@ -266,14 +269,14 @@ def test_what_a_model_thinks_is_not_what_it_says(gemini, ask):
         ("gemma-3-27b-it", None),
     ],
 )
-def test_models_are_asked_to_think_as_little_as_they_can(gemini, ask, model_name, thinking):
-    ask(model_name=model_name)
+def test_each_model_gets_its_setting_for_minimal_thinking(gemini, generate, model_name, thinking):
+    generate(model_name=model_name)
 
     config = gemini.requests[0]["generationConfig"].get("thinkingConfig")
     assert (list(config.values()) if config is not None else None) == thinking
 
 
-def test_a_model_that_refuses_the_setting_is_asked_without_it_from_then_on(gemini, make_captioner):
+def test_later_requests_omit_a_thinking_setting_that_the_model_rejected(gemini, make_captioner):
     captioner = make_captioner(model_name="gemini-2.5-pro")
     gemini.script.append(
         error(
@@ -281,9 +284,9 @@ def test_a_model_that_refuses_the_setting_is_asked_without_it_from_then_on(gemin
         )
     )
 
-    answers = [captioner.ask(JPEG, timeout_seconds=5) for _ in range(2)]
+    responses = [captioner.generate(JPEG, timeout_seconds=5) for _ in range(2)]
 
-    assert [json.loads(answer.text) for answer in answers] == [CAPTION, CAPTION]
+    assert [json.loads(response.text) for response in responses] == [CAPTION, CAPTION]
     assert ["thinkingConfig" in request["generationConfig"] for request in gemini.requests] == [
         True,
         False,
@@ -291,53 +294,53 @@ def test_a_model_that_refuses_the_setting_is_asked_without_it_from_then_on(gemin
     ]
 
 
-@pytest.mark.parametrize("step", ["hang", Reply(drips="headers"), Reply(drips="body")])
-def test_all_of_an_answer_must_come_within_the_time_however_slowly_it_drips(gemini, ask, step):
+@pytest.mark.parametrize("step", ["hang", Reply(slow_part="headers"), Reply(slow_part="body")])
+def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
     gemini.script.append(step)
     started_at = time.monotonic()
 
-    with pytest.raises(NoAnswerError) as caught:
-        ask(timeout_seconds=2)
+    with pytest.raises(NoResponseError) as caught:
+        generate(timeout_seconds=2)
 
     assert time.monotonic() - started_at < 8
     assert caught.value.code == "model_unavailable"
     assert len(gemini.requests) == 1
 
 
-def test_after_an_answer_that_was_given_up_the_next_one_is_its_own(gemini, make_captioner):
+def test_the_response_after_a_timed_out_one_belongs_to_its_own_request(gemini, make_captioner):
     captioner = make_captioner()
-    gemini.script.append(Reply(answer("late"), drips="body"))
-    with pytest.raises(NoAnswerError):
-        captioner.ask(JPEG, timeout_seconds=1)
+    gemini.script.append(Reply(answer("late"), slow_part="body"))
+    with pytest.raises(NoResponseError):
+        captioner.generate(JPEG, timeout_seconds=1)
 
-    assert json.loads(captioner.ask(JPEG, timeout_seconds=30).text) == CAPTION
+    assert json.loads(captioner.generate(JPEG, timeout_seconds=30).text) == CAPTION
 
 
-def test_a_key_that_was_rotated_is_read_again(gemini, ask):
+def test_a_rotated_key_is_read_again(gemini, generate):
     keys = ["old", "new", "new"]
     gemini.script.append(error(403, "PERMISSION_DENIED"))
 
-    answer = ask(read_api_key=lambda: keys.pop(0))
+    response = generate(read_api_key=lambda: keys.pop(0))
 
-    assert json.loads(answer.text) == CAPTION
+    assert json.loads(response.text) == CAPTION
     assert [request["key"] for request in gemini.requests] == ["old", "new"]
 
 
-def test_a_key_that_stays_refused_is_a_wrong_set_up(gemini, ask):
+def test_an_unchanged_key_that_is_refused_is_a_configuration_error(gemini, generate):
     gemini.script.append(error(403, "PERMISSION_DENIED"))
 
     with pytest.raises(ConfigurationError):
-        ask()
+        generate()
 
     assert len(gemini.requests) == 1
 
 
-def test_a_service_that_is_not_there_is_a_passing_trouble(monkeypatch, unused_tcp_port, ask):
+def test_an_unreachable_service_is_a_transient_error(monkeypatch, unused_tcp_port, generate):
     monkeypatch.setenv("GOOGLE_GEMINI_BASE_URL", f"http://127.0.0.1:{unused_tcp_port}")
 
     with pytest.raises(TransientError) as caught:
-        ask()
+        generate()
 
-    # It was not asked, so it cannot have been paid.
-    assert not isinstance(caught.value, NoAnswerError)
+    # Nothing was sent, so nothing was billed.
+    assert not isinstance(caught.value, NoResponseError)
     assert caught.value.code == "model_unavailable"

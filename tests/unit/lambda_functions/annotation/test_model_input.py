@@ -62,12 +62,12 @@ def test_the_long_side_fits_and_nothing_is_enlarged(size, expected):
 @pytest.mark.parametrize(
     ("size", "expected"), [((4000, 3000), (1000, 750)), ((3024, 4032), (756, 1008))]
 )
-def test_a_jpeg_that_its_decoder_divides_to_about_the_size_is_not_shrunk_again(size, expected):
+def test_a_jpeg_that_its_decoder_scales_to_nearly_the_limit_is_not_resized_again(size, expected):
     assert opened(model_input_of(make_encoded("JPEG", size))).size == expected
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_the_model_sees_the_photo_upright(orientation):
+def test_the_model_input_is_upright(orientation):
     image = opened(model_input_of(make_jpeg((1600, 1200), orientation=orientation)))
 
     assert image.size == (1024, 768)
@@ -75,7 +75,7 @@ def test_the_model_sees_the_photo_upright(orientation):
     assert_close(image.getpixel((1000, 750)), YELLOW)
 
 
-def test_the_model_is_told_nothing_of_place_and_camera():
+def test_the_model_input_contains_no_metadata():
     data = model_input_of(make_jpeg(exif=make_exif(gps=True), comment=b"a secret"))
 
     image = opened(data)
@@ -84,11 +84,13 @@ def test_the_model_is_told_nothing_of_place_and_camera():
     assert b"secret" not in data
 
 
-def test_the_model_sees_transparent_parts_as_white():
-    clear = make_image(mode="RGBA")
-    clear.putalpha(0)
+def test_transparent_pixels_become_white():
+    transparent = make_image(mode="RGBA")
+    transparent.putalpha(0)
 
-    assert_close(opened(model_input_of(encode(clear, "PNG"))).getpixel((5, 5)), (255, 255, 255), 2)
+    assert_close(
+        opened(model_input_of(encode(transparent, "PNG"))).getpixel((5, 5)), (255, 255, 255), 2
+    )
 
 
 @pytest.mark.parametrize(
@@ -98,6 +100,6 @@ def test_the_model_sees_transparent_parts_as_white():
         (make_png_bomb((20_000, 20_000)), TooManyPixelsError),
     ],
 )
-def test_what_is_no_image_raises_its_permanent_error(data, error):
+def test_an_unusable_original_raises_a_permanent_error(data, error):
     with pytest.raises(error):
         model_input_of(data)

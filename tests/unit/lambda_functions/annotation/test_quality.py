@@ -14,8 +14,8 @@ from lambda_functions.annotation.quality import (
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
     CaptionRejectedError,
-    Words,
-    read_answer,
+    ParsedAnnotation,
+    parse_annotation,
 )
 
 CAPTION = "A brown dog runs along the beach."
@@ -26,15 +26,15 @@ def as_json(caption=CAPTION, alt_text="A dog on a beach", tags=("dog", "beach"),
 
 
 def read(text, language="English"):
-    return read_answer(text, prompt=PROMPT.replace("{language}", language), language=language)
+    return parse_annotation(text, prompt=PROMPT.replace("{language}", language), language=language)
 
 
 def caption_of(caption, language="English"):
     return read(as_json(caption), language).caption
 
 
-def test_a_good_answer_is_kept_word_for_word():
-    assert read(as_json()) == Words(CAPTION, "A dog on a beach", ["dog", "beach"])
+def test_a_good_response_is_not_changed():
+    assert read(as_json()) == ParsedAnnotation(CAPTION, "A dog on a beach", ["dog", "beach"])
 
 
 @pytest.mark.parametrize(
@@ -49,12 +49,12 @@ def test_a_good_answer_is_kept_word_for_word():
         "Some {thing} first: " + as_json(),
     ],
 )
-def test_json_is_found_in_fences_in_prose_and_inside_its_own_caption(text):
-    assert read(text) == Words(CAPTION, "A dog on a beach", ["dog", "beach"])
+def test_json_is_found_in_code_fences_in_prose_and_inside_its_own_caption(text):
+    assert read(text) == ParsedAnnotation(CAPTION, "A dog on a beach", ["dog", "beach"])
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("raw", "cleaned"),
     [
         ("This image shows a dog on the sand.", "A dog on the sand."),
         ("The photo depicts a dog on the sand.", "A dog on the sand."),
@@ -76,8 +76,8 @@ def test_json_is_found_in_fences_in_prose_and_inside_its_own_caption(text):
         ("Cafe\u0301 by the sea.", "Café by the sea."),
     ],
 )
-def test_what_does_no_harm_is_mended(said, kept):
-    assert caption_of(said) == kept
+def test_preambles_markdown_and_invisible_characters_are_removed(raw, cleaned):
+    assert caption_of(raw) == cleaned
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_what_does_no_harm_is_mended(said, kept):
         "A: a letter.",
     ],
 )
-def test_a_caption_may_quote_anything_and_is_left_as_it_is(caption):
+def test_a_good_caption_is_not_changed_whatever_it_quotes(caption):
     assert caption_of(caption) == caption
 
 
@@ -162,7 +162,7 @@ def test_a_caption_may_quote_anything_and_is_left_as_it_is(caption):
         (as_json("Um cachorro corre na praia com a areia e o mar ao fundo."), "not in English"),
     ],
 )
-def test_what_is_no_caption_is_refused_with_the_reason_in_plain_words(text, reason):
+def test_a_response_that_is_not_a_caption_is_rejected_with_the_reason(text, reason):
     with pytest.raises(CaptionRejectedError) as caught:
         read(text)
 
@@ -192,7 +192,7 @@ def test_what_is_no_caption_is_refused_with_the_reason_in_plain_words(text, reas
         ("English", "Golden Gate Bridge, San Francisco, California, United States."),
     ],
 )
-def test_a_caption_in_the_language_that_was_asked_for_is_kept(language, caption):
+def test_a_caption_in_the_requested_language_is_accepted(language, caption):
     assert caption_of(caption, language) == caption
 
 
@@ -213,7 +213,7 @@ def test_a_caption_in_the_language_that_was_asked_for_is_kept(language, caption)
         ),
     ],
 )
-def test_a_caption_in_another_language_is_refused(language, caption):
+def test_a_caption_in_another_language_is_rejected(language, caption):
     with pytest.raises(CaptionRejectedError, match="not in"):
         caption_of(caption, language)
 
@@ -231,11 +231,11 @@ def test_a_caption_in_another_language_is_refused(language, caption):
         ("Elvish", False),
     ],
 )
-def test_a_language_is_known_by_any_of_its_names(name, known):
+def test_a_language_is_found_by_each_of_its_names_and_codes(name, known):
     assert (find_language(name) is not None) == known
 
 
-def test_an_over_long_caption_ends_at_a_sentence():
+def test_a_long_caption_is_shortened_to_whole_sentences():
     sentence = "A dog runs along the beach. "
 
     caption = caption_of(sentence * 100)
@@ -244,7 +244,7 @@ def test_an_over_long_caption_ends_at_a_sentence():
     assert caption.endswith("beach.")
 
 
-def test_an_over_long_alt_text_ends_at_a_sentence_or_at_a_word():
+def test_a_long_alt_text_is_shortened_to_sentences_or_words():
     sentences = "A dog runs on a beach. " + "The sea is behind it and the sky is grey " * 5
     words = "a very long enumeration of things that are seen " * 5
 
@@ -255,12 +255,12 @@ def test_an_over_long_alt_text_ends_at_a_sentence_or_at_a_word():
 
 
 @pytest.mark.parametrize("alt_text", ["", None, ["x"], "N/A", "I'm sorry, I can't see it."])
-def test_an_alt_text_that_is_none_is_taken_from_the_caption(alt_text):
+def test_an_unusable_alt_text_is_replaced_by_the_caption(alt_text):
     assert read(as_json(alt_text=alt_text)).alt_text == CAPTION
 
 
 @pytest.mark.parametrize(
-    ("said", "kept"),
+    ("raw", "cleaned"),
     [
         (["Dog", "dog", " #beach ", "**sea**", "", 7, None], ["dog", "beach", "sea"]),
         ("dog, Beach; dog", ["dog", "beach"]),
@@ -270,31 +270,31 @@ def test_an_alt_text_that_is_none_is_taken_from_the_caption(alt_text):
         ([f"tag{n}" for n in range(99)], [f"tag{n}" for n in range(MAX_TAGS)]),
     ],
 )
-def test_tags_are_distinct_short_and_few(said, kept):
-    assert read(as_json(tags=said)).tags == kept
+def test_tags_are_distinct_and_their_length_and_number_are_limited(raw, cleaned):
+    assert read(as_json(tags=raw)).tags == cleaned
 
 
 @given(st.text(max_size=300), st.text(max_size=300), st.lists(st.text(max_size=80), max_size=20))
-def test_whatever_is_kept_is_one_line_of_bounded_length_that_can_be_stored(caption, alt, tags):
+def test_each_accepted_text_is_one_line_of_limited_length_that_can_be_stored(caption, alt, tags):
     try:
-        words = read(as_json(caption, alt, tags))
+        parsed = read(as_json(caption, alt, tags))
     except CaptionRejectedError:
         return
 
     for text, limit in (
-        (words.caption, MAX_CAPTION_CHARACTERS),
-        (words.alt_text, MAX_ALT_TEXT_CHARACTERS),
-        *((tag, MAX_TAG_CHARACTERS) for tag in words.tags),
+        (parsed.caption, MAX_CAPTION_CHARACTERS),
+        (parsed.alt_text, MAX_ALT_TEXT_CHARACTERS),
+        *((tag, MAX_TAG_CHARACTERS) for tag in parsed.tags),
     ):
         assert 0 < len(text) <= limit
         assert text.encode()
         assert text.isprintable() or "\u200d" in text or "\u200c" in text or not text.isascii()
         assert len(text.splitlines()) == 1
-    assert len(words.tags) <= MAX_TAGS
+    assert len(parsed.tags) <= MAX_TAGS
 
 
 @pytest.mark.parametrize("piece", ["**a ", "[", "[a](", "\n", "“", "{", '{"caption":', '"', "'a "])
-def test_what_is_the_same_over_and_over_is_judged_at_once(piece):
+def test_a_repetitive_text_is_parsed_in_limited_time(piece):
     started_at = time.process_time()
 
     for text in (piece * 4000, as_json(caption=piece * 4000)):
@@ -305,7 +305,7 @@ def test_what_is_the_same_over_and_over_is_judged_at_once(piece):
 
 
 @given(st.text(max_size=400))
-def test_any_text_at_all_is_read_or_refused(text):
+def test_any_text_is_either_parsed_or_rejected(text):
     try:
         read(text)
     except CaptionRejectedError as error:
