@@ -1,5 +1,6 @@
-"""What S3's events start: one function for each half of the row, and one that keeps house.
+"""The Lambda functions: annotation, thumbnail and maintenance.
 
-An event names an object; the function claims its half of the row, transforms the original, and
-records the result in the same row. Functions know nothing of the web application.
+An event from S3 names an original. The function claims its job in the image's row, transforms the
+original, and records the result in the same row. The functions do not depend on the web
+application.
 """

@@ -1,4 +1,4 @@
-"""How work on an image can fail, and what each failure means for the row.
+"""The errors of the functions, and what each one means for the row.
 
 WorkError                has a `code` for programs and a sentence for the image's owner
 ├── PermanentError       a retry cannot help: failed
@@ -10,7 +10,7 @@ WorkError                has a `code` for programs and a sentence for the image'
 
 
 class WorkError(Exception):
-    """One attempt at one job failed. `str(error)` is a sentence for the image's owner."""
+    """A failed attempt at a job. `str(error)` is a sentence for the image's owner."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)
@@ -18,22 +18,22 @@ class WorkError(Exception):
 
 
 class PermanentError(WorkError):
-    """This image cannot be processed, however often it is tried."""
+    """A failure of this image that no retry can change."""
 
 
 class BudgetExhaustedError(WorkError):
-    """What may be spent in a day is spent. Nothing was asked of anybody."""
+    """Today's token budget is used up. No request was sent."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="budget_exhausted")
 
 
 class TransientError(WorkError):
-    """Something was away or busy. The platform delivers the event again."""
+    """A service was unavailable or failed. Lambda delivers the event again."""
 
 
 class BusyError(TransientError):
-    """Something asked to be left alone for a while: longer than the platform's own pauses."""
+    """A service asked for a later retry, usually later than Lambda's own retries."""
 
     def __init__(self, message: str, *, code: str, retry_after_seconds: float | None) -> None:
         super().__init__(message, code=code)
@@ -41,7 +41,7 @@ class BusyError(TransientError):
 
 
 class ConfigurationError(WorkError):
-    """The system itself is set up wrongly: a refused key, a missing model, a denied access."""
+    """A wrong configuration of the system: a refused key, a missing model, a denied access."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message, code="configuration")

@@ -1,4 +1,4 @@
-"""EventBridge, as far as the sweep needs it: ask again for work whose event was lost."""
+"""A client of EventBridge: publishes the events of jobs again."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
@@ -18,20 +18,20 @@ _MAX_ENTRIES = 10
 
 
 class EventBus:
-    """One bus, to which the rules of both functions listen."""
+    """The event bus whose rules start both functions."""
 
     def __init__(self, name: str, client: "EventBridgeClient | None" = None) -> None:
         self._name = name
         self._client = client or boto3.client("events", config=_CONFIG)
 
-    def request(self, wanted: Iterable[tuple[Job, OriginalReady]]) -> int:
-        """Ask for halves of images to be worked on, and return how many requests the bus took."""
+    def publish(self, events: Iterable[tuple[Job, OriginalReady]]) -> int:
+        """Publish one event for each job, and return how many the bus accepted."""
         entries = [
             build_entry(job, bus_name=self._name, bucket=original.bucket, key=original.key)
-            for job, original in wanted
+            for job, original in events
         ]
-        refused = 0
+        failed = 0
         for start in range(0, len(entries), _MAX_ENTRIES):
             batch = entries[start : start + _MAX_ENTRIES]
-            refused += self._client.put_events(Entries=batch)["FailedEntryCount"]
-        return len(entries) - refused
+            failed += self._client.put_events(Entries=batch)["FailedEntryCount"]
+        return len(entries) - failed

@@ -1,4 +1,4 @@
-"""S3, as far as the functions need it: read an original, store a thumbnail, delete both."""
+"""A client of S3 for the functions: read an original, store a thumbnail, delete both."""
 
 import time
 from collections.abc import Iterator
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
 
 _CONFIG = Config(
     connect_timeout=3,
-    # Within a function's time all attempts must end, so that what happened can still be recorded.
+    # All attempts must end well before the Lambda time-out, so that the outcome can be recorded.
     read_timeout=5,
     retries={"mode": "standard", "total_max_attempts": 2},
     signature_version="s3v4",
 )
 
-# The largest upload at two megabytes a second. With both attempts at a connection this still ends
-# within the thumbnail function's time.
+# The largest upload takes this long at two megabytes a second. Together with two attempts to
+# connect, this still ends before the thumbnail function's time-out.
 MAX_READ_SECONDS = 10
 _CHUNK_BYTES = 256 * 1024
 
@@ -46,53 +46,56 @@ _MISCONFIGURED = {
     "SignatureDoesNotMatch",
 }
 
-
-# What S3 answers to HEAD, where there is no room for a code.
+# A response to HEAD has no body and so no error code; boto3 then reports the status as the code.
 _HEAD_CODES = {"403": "AccessDenied"}
 
 
 class ObjectStore:
-    """One bucket. Its methods and the role's policy name the same actions."""
+    """One bucket. The function's role allows exactly the actions of these methods."""
 
     def __init__(self, bucket: str, client: "S3Client | None" = None) -> None:
         self._bucket = bucket
         self._client = client or boto3.client("s3", config=_CONFIG)
 
     def get(self, key: str) -> BytesIO:
-        """An object's bytes, in memory: uploads are bounded, and decoders seek.
+        """Read an object into memory.
+
+        Uploads have a size limit, and decoders need a seekable file.
 
         Raises:
-            TransientError: it is not there yet, or S3 did not answer, or not to the end, or too
-                slowly.
-            ConfigurationError: this function may not read it.
+            TransientError: the object does not exist (yet), or S3 did not answer, answered too
+                slowly or closed the connection early.
+            ConfigurationError: this function may not read the object.
         """
         with _translated_errors():
             response = self._client.get_object(Bucket=self._bucket, Key=key)
             give_up_at = time.monotonic() + MAX_READ_SECONDS
             data = BytesIO()
-            # As a context, the body is urllib3's response. Its read1 returns with what has come;
-            # read waits for all it was asked for, however slowly that drips.
+            # As a context manager, the body yields urllib3's response. Its read1 returns the bytes
+            # that have arrived; read would wait for all of them, however slow the connection.
             body: Any = response["Body"]
             with body as raw:
                 while chunk := raw.read1(_CHUNK_BYTES):
                     data.write(chunk)
                     if time.monotonic() > give_up_at:
                         raise TransientError(
-                            "The image storage answers too slowly.", code="storage_unavailable"
+                            "The image storage answered too slowly. Try it again.",
+                            code="storage_unavailable",
                         )
             if data.tell() != response["ContentLength"]:
                 raise TransientError(
-                    "The image storage broke off in the middle.", code="storage_unavailable"
+                    "The image storage closed the connection early. Try it again.",
+                    code="storage_unavailable",
                 )
             data.seek(0)
             return data
 
     def put(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Store an object. Doing it twice leaves the same object.
+        """Store an object.
 
         Raises:
             TransientError: S3 did not answer.
-            ConfigurationError: this function may not write it.
+            ConfigurationError: this function may not write the object.
         """
         with _translated_errors():
             self._client.put_object(
@@ -100,34 +103,31 @@ class ObjectStore:
             )
 
     def delete(self, key: str) -> None:
-        """Delete an object. One that is not there counts as deleted.
+        """Delete an object, if it exists.
 
         Raises:
             TransientError: S3 did not answer.
-            ConfigurationError: this function may not delete it.
+            ConfigurationError: this function may not delete the object.
         """
         with _translated_errors():
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def is_gone(self, key: str) -> bool:
-        """S3 says that there is no such object.
+        """Return whether S3 reports that the object does not exist.
 
         Raises:
             TransientError: S3 did not answer.
-            ConfigurationError: this function may not know, because it may not list the bucket.
+            ConfigurationError: S3 does not tell, because this function may not list the bucket.
         """
         try:
             self._client.head_object(Bucket=self._bucket, Key=key)
         except ClientError as error:
-            # A HEAD has no body, so S3's own code is missing.
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return True
             code = error.response["Error"].get("Code", "")
             raise _work_error(_HEAD_CODES.get(code, code)) from error
         except BotoCoreError as error:
-            raise TransientError(
-                "The image storage did not answer.", code="storage_unavailable"
-            ) from error
+            raise _no_answer() from error
         return False
 
 
@@ -138,20 +138,31 @@ def _translated_errors() -> Iterator[None]:
     except ClientError as error:
         raise _work_error(error.response["Error"].get("Code", "")) from error
     except (NoCredentialsError, PartialCredentialsError) as error:
-        raise ConfigurationError("This system has no access to its image storage.") from error
-    except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
-        raise TransientError(
-            "The image storage did not answer.", code="storage_unavailable"
+        raise ConfigurationError(
+            "This system has no credentials for its image storage. The operator must add them."
         ) from error
+    except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
+        raise _no_answer() from error
+
+
+def _no_answer() -> TransientError:
+    return TransientError(
+        "The image storage did not answer. Try it again.", code="storage_unavailable"
+    )
 
 
 def _work_error(code: str) -> WorkError:
     if code == "NoSuchKey":
-        # An event can overtake its object only for a moment; a deleted object stays away, and
-        # the attempts run out.
+        # The event may arrive just before the object is readable, so a retry may succeed. If the
+        # object was deleted, the job fails after the last attempt.
         return TransientError(
-            "The original is not in the storage. Upload the image again.", code="original_missing"
+            "The original is not in the image storage. Upload the image again.",
+            code="original_missing",
         )
     if code in _MISCONFIGURED:
-        return ConfigurationError(f"The image storage refused this system's access ({code}).")
-    return TransientError(f"The image storage is busy ({code}).", code="storage_unavailable")
+        return ConfigurationError(
+            f"The image storage refused access ({code}). The operator must fix the permissions."
+        )
+    return TransientError(
+        f"The image storage is busy ({code}). Try it again.", code="storage_unavailable"
+    )

@@ -1,4 +1,4 @@
-"""What each function reads from the environment. Only this module does."""
+"""The settings of the functions. Only this module reads the environment."""
 
 from typing import Self
 
@@ -6,12 +6,12 @@ from pydantic import Field, SecretStr, model_validator
 
 from database.settings import DatabaseSettings
 
-# One for the whole system; the service, as the platform names it, tells the functions apart.
+# One namespace for all functions. The dimension `service` distinguishes the functions.
 METRICS_NAMESPACE = "ImageAnnotation"
 
 
 class WorkSettings(DatabaseSettings):
-    """What every function that works on an original needs."""
+    """The settings of both functions that process originals."""
 
     s3_image_bucket: str
     max_image_pixels: int = Field(100_000_000, ge=1_000_000, le=400_000_000)
@@ -19,24 +19,24 @@ class WorkSettings(DatabaseSettings):
 
 
 class AnnotationSettings(WorkSettings):
-    """The annotation function. The API key, or the secret that holds it, is required."""
+    """The settings of the annotation function. An API key or a secret with it is required."""
 
     gemini_api_key: SecretStr | None = None
     gemini_secret_arn: str | None = None
     gemini_model_name: str = "gemini-3.5-flash-lite"
     gemini_prompt: str | None = None
     caption_language: str = "English"
-    gemini_daily_token_budget: int = Field(0, ge=0, le=10_000_000_000)  # 0 for none.
+    gemini_daily_token_budget: int = Field(0, ge=0, le=10_000_000_000)  # 0 for no limit.
 
     @model_validator(mode="after")
-    def _names_a_key(self) -> Self:
+    def _require_api_key(self) -> Self:
         if self.gemini_api_key is None and self.gemini_secret_arn is None:
             raise ValueError("set GEMINI_API_KEY or GEMINI_SECRET_ARN")
         return self
 
 
 class ThumbnailSettings(WorkSettings):
-    """The thumbnail function. Sizes are in pixels."""
+    """The settings of the thumbnail function. Sizes are in pixels."""
 
     s3_thumbnail_bucket: str
     thumbnail_width: int = Field(400, ge=16, le=2048)
@@ -44,7 +44,7 @@ class ThumbnailSettings(WorkSettings):
 
 
 class SweepSettings(DatabaseSettings):
-    """The sweep."""
+    """The settings of the sweep."""
 
     s3_image_bucket: str
     s3_thumbnail_bucket: str

@@ -1,1 +1,1 @@
-"""The functions that keep house: migrate at each deploy, sweep every minute."""
+"""The maintenance functions: the migration at each deployment, and the sweep every minute."""

@@ -1,4 +1,4 @@
-"""CloudFormation's way of having a function do something in a deploy, and be told of the end.
+"""Respond to CloudFormation's requests for a custom resource.
 
 https://docs.aws.amazon.com/AWSCloudFormation/latest/UserGuide/crpg-ref.html
 """
@@ -10,35 +10,36 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Any
 
-# CloudFormation takes an answer of 4096 bytes at most.
+# CloudFormation accepts a response of at most 4096 bytes, and a character may have four bytes.
 MAX_REASON_CHARACTERS = 900
-ANSWER_PAUSES_SECONDS = (1, 3, 9)
-_ANSWER_SECONDS = 10
+# Pauses between attempts to send the response.
+RETRY_PAUSES_SECONDS = (1, 3, 9)
+_TIMEOUT_SECONDS = 10
 
-# There is one schema, and it is never replaced by another.
+# The id never changes. A new id would tell CloudFormation that the schema was replaced.
 _PHYSICAL_ID = "database-schema"
 
 
 def is_request(event: Mapping[str, Any]) -> bool:
-    """Whether CloudFormation asks, and waits for an answer at the address it names."""
+    """Return whether an event is a request from CloudFormation."""
     return "ResponseURL" in event and "RequestType" in event
 
 
 def succeed(request: Mapping[str, Any]) -> None:
-    """Tell CloudFormation that what it asked for is done."""
-    _answer(request, "SUCCESS", "")
+    """Report success."""
+    _respond(request, "SUCCESS", "")
 
 
 def fail(request: Mapping[str, Any], reason: str) -> None:
-    """Tell CloudFormation why it is not done. It shows the reason and takes the update back."""
-    _answer(request, "FAILED", reason[:MAX_REASON_CHARACTERS])
+    """Report a failure. CloudFormation shows the reason and rolls the update back."""
+    _respond(request, "FAILED", reason[:MAX_REASON_CHARACTERS])
 
 
-def _answer(request: Mapping[str, Any], status: str, reason: str) -> None:
-    """Put the answer where CloudFormation looks for it.
+def _respond(request: Mapping[str, Any], status: str, reason: str) -> None:
+    """Upload the response to the presigned URL of the request.
 
     Raises:
-        OSError: it could not be put there, several times.
+        OSError: every attempt to upload failed.
     """
     body = {
         "Status": status,
@@ -50,15 +51,15 @@ def _answer(request: Mapping[str, Any], status: str, reason: str) -> None:
         request["ResponseURL"],
         data=json.dumps(body, ensure_ascii=False).encode(),
         method="PUT",
-        # The address is signed for a body without a type.
+        # The URL is signed for an empty content type.
         headers={"Content-Type": ""},
     )
-    for pause_seconds in (*ANSWER_PAUSES_SECONDS, None):
+    for pause_seconds in (*RETRY_PAUSES_SECONDS, None):
         try:
-            with urllib.request.urlopen(put, timeout=_ANSWER_SECONDS):
+            with urllib.request.urlopen(put, timeout=_TIMEOUT_SECONDS):
                 return
         except OSError as error:
-            # An HTTPError holds the connection open.
+            # An HTTPError keeps the connection open until it is closed.
             if isinstance(error, urllib.error.HTTPError):
                 error.close()
             if pause_seconds is None:

@@ -1,4 +1,8 @@
-"""Migrate the schema at each deploy; sweep up, every minute, what was left behind."""
+"""The maintenance functions.
+
+`migrate` updates the schema at each deployment. `sweep` runs every minute: it fails overdue jobs,
+publishes lost events again and finishes interrupted deletions.
+"""
 
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,13 +26,14 @@ from lambda_functions.maintenance import custom_resource
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 
-# A half is asked for again when nothing has happened to it for this part of its deadline. That is
-# longer than the platform's own pauses between attempts, and leaves time for two more.
-IDLE_PART_OF_DEADLINE = 1 / 3
-# Asked for again in one sweep; the next one, a minute later, takes the next.
-MAX_REQUESTS = 500
-# Deletes that one sweep finishes: two requests to S3 for each, within the function's time.
-MAX_DELETES = 200
+# A job is stalled when its row has not changed for this share of the deadline. That is longer than
+# Lambda's own pauses between attempts, and leaves time for two more requests.
+STALLED_SHARE_OF_DEADLINE = 1 / 3
+# The most jobs that one sweep requests again. The next sweep, a minute later, continues.
+MAX_REQUEUED_JOBS = 500
+# The most deletions that one sweep finishes. Each takes two requests to S3, and all of them must
+# end before the Lambda time-out.
+MAX_DELETIONS = 200
 
 logger = Logger()
 metrics = Metrics(namespace=METRICS_NAMESPACE)
@@ -36,7 +41,7 @@ metrics = Metrics(namespace=METRICS_NAMESPACE)
 
 @dataclass(frozen=True)
 class SweepFunction:
-    """What the sweep needs, made once and kept while its container is warm."""
+    """The parts of the sweep, made once for each container."""
 
     settings: SweepSettings
     session_factory: sessionmaker[Session]
@@ -45,47 +50,46 @@ class SweepFunction:
     thumbnails: ObjectStore
 
     def sweep(self, *, idle_seconds: int | None = None) -> dict[str, int]:
-        """Fail what is past its deadline, ask again for what waits without a reason, finish
-        deleting what was deleted half.
+        """Fail overdue jobs, request stalled jobs again, and finish interrupted deletions.
 
         Args:
-            idle_seconds: how long nothing must have happened to what is asked for again. The
-                usual value suits a running system; whoever knows that no events are under way,
-                because queues were emptied, may ask for all that waits with 0.
+            idle_seconds: a job is stalled when its row has not changed for this long. The default
+                is a share of the deadline. Pass 0 to request every waiting job, but only when no
+                events are under way, for example because the queues were lost.
         Returns:
-            How many halves were timed out, how many requested again, how many images deleted.
+            The number of jobs timed out, of jobs requested again and of images deleted.
         """
         deadline_seconds = self.settings.processing_deadline_seconds
         if idle_seconds is not None:
-            # Nobody could have worked on these in time, so their time begins anew.
-            idle = self._requeue_stalled(idle_seconds, restarts_deadline=True)
+            # The events were lost, so the jobs could not finish in time. Their deadline restarts.
+            stalled = self._requeue_stalled(idle_seconds, restarts_deadline=True)
             timed_out = self._fail_overdue(deadline_seconds)
         else:
             timed_out = self._fail_overdue(deadline_seconds)
-            idle = self._requeue_stalled(
-                round(deadline_seconds * IDLE_PART_OF_DEADLINE), restarts_deadline=False
+            stalled = self._requeue_stalled(
+                round(deadline_seconds * STALLED_SHARE_OF_DEADLINE), restarts_deadline=False
             )
-        requested = self.event_bus.request(
-            (job, OriginalReady(self.settings.s3_image_bucket, key)) for job, key in idle
+        published = self.event_bus.publish(
+            (job, OriginalReady(self.settings.s3_image_bucket, key)) for job, key in stalled
         )
         return {
             "timed_out": timed_out,
-            "requested_again": requested,
-            "deleted": self._finish_deletes(),
+            "requested_again": published,
+            "deleted": self._finish_deletions(),
         }
 
-    def _finish_deletes(self) -> int:
-        """Delete both objects, then the row: what stops in between is begun again."""
+    def _finish_deletions(self) -> int:
+        """Delete both objects, then the row, so that an interrupted deletion is repeated."""
         with session_scope(self.session_factory) as session:
-            left = list_deleting(session, limit=MAX_DELETES)
+            images = list_deleting(session, limit=MAX_DELETIONS)
         deleted = 0
-        for image in left:
+        for image in images:
             try:
                 self.originals.delete(image.original_key)
                 self.thumbnails.delete(image.thumbnail_key)
             except WorkError:
-                # The storage is away, or refuses: the same would happen to those after it.
-                logger.warning("could not delete", extra=asdict(image), exc_info=True)
+                # The storage is unavailable or refuses, so the other deletions would fail too.
+                logger.warning("could not delete an image", extra=asdict(image), exc_info=True)
                 break
             with session_scope(self.session_factory) as session:
                 deleted += remove_deleted(session, image.image_id)
@@ -99,7 +103,7 @@ class SweepFunction:
                 for failed_job in fail_overdue_jobs(session, job, deadline_seconds=deadline_seconds)
             ]
         for failed_job in overdue:
-            logger.warning("failed", extra=asdict(failed_job))
+            logger.warning("failed: the deadline is over", extra=asdict(failed_job))
         return len(overdue)
 
     def _requeue_stalled(
@@ -109,7 +113,7 @@ class SweepFunction:
             return requeue_stalled_jobs(
                 session,
                 idle_seconds=idle_seconds,
-                limit=MAX_REQUESTS,
+                limit=MAX_REQUEUED_JOBS,
                 restarts_deadline=restarts_deadline,
             )
 
@@ -129,35 +133,37 @@ def _sweep_function() -> SweepFunction:
 @logger.inject_lambda_context(clear_state=True)
 @metrics.log_metrics
 def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Lambda's entry point for the schedule. No row stays pending for ever.
+    """Run the sweep; Lambda calls this every minute.
 
-    An event with `idle_seconds` was sent by whoever knows better than the schedule.
+    An operator may invoke it with `idle_seconds` after events were lost.
     """
-    swept = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
-    metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=swept["timed_out"])
-    metrics.add_metric(name="RequestedAgain", unit=MetricUnit.Count, value=swept["requested_again"])
-    metrics.add_metric(name="Deleted", unit=MetricUnit.Count, value=swept["deleted"])
-    logger.info("swept", extra=swept)
-    return swept
+    counts = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
+    metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=counts["timed_out"])
+    metrics.add_metric(
+        name="RequestedAgain", unit=MetricUnit.Count, value=counts["requested_again"]
+    )
+    metrics.add_metric(name="Deleted", unit=MetricUnit.Count, value=counts["deleted"])
+    logger.info("swept", extra=counts)
+    return counts
 
 
 @logger.inject_lambda_context(clear_state=True)
 def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
-    """Lambda's entry point at deploy: bring the schema up to date.
+    """Migrate the database; Lambda calls this.
 
-    CloudFormation asks when its stack is made, changed or deleted, and is told of the end; anybody
-    else is answered as usual.
+    CloudFormation calls it when it creates, updates or deletes the stack, and waits for a response
+    at a URL. Another caller gets the outcome, or an exception.
     """
     if not custom_resource.is_request(event):
         return _migrate()
     if event["RequestType"] == "Delete":
-        # The rows outlive the functions.
+        # The database is in another stack, so it is left as it is.
         custom_resource.succeed(event)
         return {"outcome": "left"}
     try:
         outcome = _migrate()
     except Exception as error:
-        # Raising would only have Lambda try again, while CloudFormation waited for an answer.
+        # An exception would make Lambda retry, while CloudFormation waits for the response.
         logger.exception("the migration failed")
         reason = f"The database could not be migrated. {type(error).__name__}: {error}"
         custom_resource.fail(event, reason)

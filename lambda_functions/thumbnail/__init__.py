@@ -1,1 +1,1 @@
-"""The function that makes thumbnails."""
+"""The thumbnail function: stores a small copy of an original."""

@@ -1,4 +1,4 @@
-"""The thumbnail: a small, upright, metadata-free copy of fixed size, and the colour behind it."""
+"""Make a thumbnail, a small upright copy of fixed size without metadata, and its main colour."""
 
 import io
 from dataclasses import dataclass
@@ -11,15 +11,17 @@ from imaging.decoding import decode
 WEBP_QUALITY = 80
 WEBP_METHOD = 4  # 0 is fastest, 6 smallest
 
-# What Lanczos is given to work with: a JPEG decoded at just the size of the thumbnail is shrunk by
-# its decoder alone, and coarsely (SSIM 0.987 against a Lanczos of all pixels; with this, 0.991).
+# The original is decoded to at least this multiple of the thumbnail's size. Without a margin, a
+# JPEG decoder alone might scale it to the final size, which is coarse: SSIM 0.987 against Lanczos
+# on all pixels, and 0.991 with this margin.
 _DECODING_MARGIN = 1.25
 
-# Few enough that one sky is one colour, enough that a subject is not mixed into it.
+# With more clusters one sky splits into several colours; with fewer it mixes with the subject.
 _CLUSTERS = 6
 _SAMPLE_SIDE_PIXELS = 32
-# So few pixels that still change their cluster do not move its mean.
-_SETTLED_PIXELS = 30
+# The clustering stops when no more pixels than this change their cluster, because so few hardly
+# move its mean.
+_KMEANS_THRESHOLD_PIXELS = 30
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,8 @@ class Thumbnail:
     """An encoded thumbnail.
 
     Attributes:
-        data: a WebP.
-        dominant_color: "#rrggbb", for the gallery to show where the thumbnail is about to be.
+        data: a WebP file.
+        dominant_color: "#rrggbb"; the gallery shows it until the thumbnail has loaded.
     """
 
     data: bytes
@@ -45,16 +47,16 @@ def make_thumbnail(original: BinaryIO, *, size: tuple[int, int], max_pixels: int
     Returns:
         A thumbnail of exactly that size. The same bytes give the same colour each time.
     Raises:
-        ImageError: the original cannot be used. Retrying won't help.
+        ImageError: the original cannot be used, and a retry cannot help.
     """
     thumbnail = cover(original, size=size, max_pixels=max_pixels)
     return Thumbnail(_encode_webp(thumbnail), _dominant_color(thumbnail))
 
 
 def cover(original: BinaryIO, *, size: tuple[int, int], max_pixels: int) -> Image.Image:
-    """The thumbnail's pixels, before WebP loses some."""
-    ample = round(size[0] * _DECODING_MARGIN), round(size[1] * _DECODING_MARGIN)
-    image = decode(original, max_pixels=max_pixels, at_least=ample)
+    """Return the thumbnail's pixels before the lossy WebP compression."""
+    decoded_size = round(size[0] * _DECODING_MARGIN), round(size[1] * _DECODING_MARGIN)
+    image = decode(original, max_pixels=max_pixels, at_least=decoded_size)
     return ImageOps.fit(image, size, Image.Resampling.LANCZOS)
 
 
@@ -65,15 +67,17 @@ def _encode_webp(image: Image.Image) -> bytes:
 
 
 def _dominant_color(image: Image.Image) -> str:
-    """The mean of the largest group of similar colours.
+    """Return the mean of the largest group of similar colours.
 
-    The mean of all of them would be a brown that is nowhere in the image.
+    The mean of all pixels would often be a brown that is nowhere in the image.
     """
     sample = image.resize((_SAMPLE_SIDE_PIXELS, _SAMPLE_SIDE_PIXELS), Image.Resampling.BOX)
-    clustered = sample.quantize(_CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=_SETTLED_PIXELS)
+    clustered = sample.quantize(
+        _CLUSTERS, Image.Quantize.MEDIANCUT, kmeans=_KMEANS_THRESHOLD_PIXELS
+    )
     counts = clustered.histogram()
     palette = clustered.getpalette("RGB") or []
-    # The first of equally large clusters, and they come in a fixed order.
+    # Among clusters of equal size the first wins. Their order is fixed, so the result is too.
     largest = max(range(len(palette) // 3), key=counts.__getitem__)
     red, green, blue = palette[3 * largest : 3 * largest + 3]
     return f"#{red:02x}{green:02x}{blue:02x}"

@@ -13,7 +13,7 @@ from lambda_functions.attempt import logger
 
 @pytest.fixture
 def add_image(session_factory):
-    """Adds a pending row and returns its id and original key."""
+    """Return a function that adds a pending row and returns its id and original key."""
 
     def add(extension="jpg", sha256="0" * 64):
         key = f"originals/{uuid.uuid4()}.{extension}"
@@ -26,7 +26,7 @@ def add_image(session_factory):
 
 @pytest.fixture
 def read_image(session_factory):
-    """Reads a row by id."""
+    """Return a function that reads a row by id."""
 
     def read(image_id):
         with session_scope(session_factory) as session:
@@ -37,7 +37,7 @@ def read_image(session_factory):
 
 @pytest.fixture
 def read_log(mocker):
-    """Reads what the functions logged since the test began: text, and one dictionary a line."""
+    """Return a function that reads the log of this test, as text and as one dictionary a line."""
     stream = io.StringIO()
     mocker.patch.object(logger.registered_handler, "stream", stream)
 
@@ -50,7 +50,7 @@ def read_log(mocker):
 
 @pytest.fixture
 def lambda_context():
-    """What Lambda tells a function of its invocation."""
+    """Return the context object that Lambda passes to a function."""
     return SimpleNamespace(
         function_name="test",
         function_version="$LATEST",

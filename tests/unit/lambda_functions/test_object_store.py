@@ -1,4 +1,4 @@
-"""The functions' storage through the real boto3, against an S3 that does as it is told."""
+"""Tests of the functions' object store with the real boto3 client and a fake S3 server."""
 
 import socket
 import struct
@@ -20,7 +20,11 @@ DATA = bytes(range(256)) * 300
 
 
 class ScriptedS3:
-    """Answers each GET as the next word of `script` says; with the object when there is none."""
+    """The state of the fake server.
+
+    The next entry of `script` chooses the response to a GET: "half", "reset", "slow", or a status
+    and an error code. When the script is empty, the response is the object.
+    """
 
     def __init__(self):
         self.script, self.requests, self.is_over = [], 0, threading.Event()
@@ -58,7 +62,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.close()
         self.close_connection = True
 
-    def _send_drip(self):
+    def _send_slow(self):
         self._begin(200, len(DATA))
         for byte in DATA:
             self.wfile.write(bytes([byte]))
@@ -67,7 +71,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _refuse(self, step):
         status, code = step.split()
-        body = f"<Error><Code>{code}</Code><Message>told to</Message></Error>".encode()
+        body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
         self._begin(int(status), len(body))
         self.wfile.write(body)
 
@@ -107,7 +111,7 @@ def store(s3):
     client.close()
 
 
-def test_an_object_is_read_whole_and_from_its_beginning(s3, store):
+def test_get_returns_the_whole_object_from_its_beginning(s3, store):
     assert store.get(KEY).read() == DATA
 
 
@@ -123,7 +127,7 @@ def test_an_object_is_read_whole_and_from_its_beginning(s3, store):
         (["404 NoSuchBucket"], ConfigurationError, "configuration"),
     ],
 )
-def test_each_trouble_has_its_class_and_code(s3, store, script, kind, code):
+def test_each_failure_has_its_class_and_code(s3, store, script, kind, code):
     s3.script += script
 
     with pytest.raises(kind) as caught:
@@ -134,15 +138,15 @@ def test_each_trouble_has_its_class_and_code(s3, store, script, kind, code):
 
 
 @pytest.mark.parametrize("step", ["503 SlowDown", "500 InternalError"])
-def test_one_refusal_is_asked_again_at_once(s3, store, step):
+def test_a_request_is_retried_once_after_a_server_error(s3, store, step):
     s3.script.append(step)
 
     assert store.get(KEY).read() == DATA
 
 
-def test_a_body_that_drips_is_given_up_in_time(s3, store, mocker):
+def test_reading_a_slow_body_times_out(s3, store, mocker):
     mocker.patch.object(object_store, "MAX_READ_SECONDS", 0.5)
-    s3.script.append("drip")
+    s3.script.append("slow")
     started_at = time.monotonic()
 
     with pytest.raises(TransientError, match="too slowly"):
@@ -152,7 +156,7 @@ def test_a_body_that_drips_is_given_up_in_time(s3, store, mocker):
     assert store.get(KEY).read() == DATA
 
 
-def test_a_storage_that_is_not_there_is_a_passing_trouble(unused_tcp_port, monkeypatch):
+def test_an_unreachable_storage_is_a_transient_error(unused_tcp_port, monkeypatch):
     for name, value in (
         ("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_tcp_port}"),
         ("AWS_ACCESS_KEY_ID", "AKIDTESTS"),

@@ -20,20 +20,20 @@ from lambda_functions.maintenance.handler import SweepFunction
 
 class FakeEventBus:
     def __init__(self):
-        self.requested = []
+        self.published = []
 
-    def request(self, wanted):
-        requests = list(wanted)
-        self.requested += requests
-        return len(requests)
+    def publish(self, events):
+        events = list(events)
+        self.published += events
+        return len(events)
 
 
 class FakeBucket:
     def __init__(self):
-        self.deleted, self.is_away = [], False
+        self.deleted, self.is_unavailable = [], False
 
     def delete(self, key):
-        if self.is_away:
+        if self.is_unavailable:
             raise TransientError("The image storage did not answer.", code="storage_unavailable")
         self.deleted.append(key)
 
@@ -44,7 +44,7 @@ def sweep(session_factory):
     return SweepFunction(settings, session_factory, FakeEventBus(), FakeBucket(), FakeBucket())
 
 
-def age(session_factory, key, column, seconds):
+def set_age(session_factory, key, column, seconds):
     with session_scope(session_factory) as session:
         session.execute(
             text(
@@ -55,9 +55,9 @@ def age(session_factory, key, column, seconds):
         )
 
 
-def test_what_is_past_its_deadline_is_failed(sweep, add_image, read_image, session_factory):
+def test_an_overdue_job_fails_as_timed_out(sweep, add_image, read_image, session_factory):
     image_id, key = add_image()
-    age(session_factory, key, "annotation_requested_at", 901)
+    set_age(session_factory, key, "annotation_requested_at", 901)
 
     counts = sweep.sweep()
 
@@ -67,72 +67,72 @@ def test_what_is_past_its_deadline_is_failed(sweep, add_image, read_image, sessi
     assert image.thumbnail_status is Status.PENDING
 
 
-def test_the_log_names_each_image_that_is_given_up_and_why(
+def test_each_overdue_job_is_logged_with_image_and_reason(
     sweep, add_image, session_factory, mocker
 ):
     image_id, key = add_image()
-    age(session_factory, key, "annotation_requested_at", 901)
-    told = mocker.spy(handler.logger, "warning")
+    set_age(session_factory, key, "annotation_requested_at", 901)
+    warning = mocker.spy(handler.logger, "warning")
 
     sweep.sweep()
 
-    (call,) = told.call_args_list
+    (call,) = warning.call_args_list
     facts = call.kwargs["extra"]
     assert (facts["image_id"], facts["object_key"], facts["job"]) == (image_id, key, "annotation")
     assert (facts["code"], facts["reason"][-1]) == ("timed_out", ".")
 
 
-def test_both_halves_that_lost_their_events_are_asked_for_again(
+def test_both_jobs_of_an_image_whose_events_were_lost_are_requested_again(
     sweep, add_image, read_image, session_factory
 ):
     image_id, key = add_image()
     add_image()
-    age(session_factory, key, "updated_at", 301)
+    set_age(session_factory, key, "updated_at", 301)
 
     counts = sweep.sweep()
 
     original = OriginalReady("originals-bucket", key)
     assert counts == {"timed_out": 0, "requested_again": 2, "deleted": 0}
-    assert sweep.event_bus.requested == [(Job.ANNOTATION, original), (Job.THUMBNAIL, original)]
+    assert sweep.event_bus.published == [(Job.ANNOTATION, original), (Job.THUMBNAIL, original)]
     assert read_image(image_id).status is Status.PENDING
     assert sweep.sweep()["requested_again"] == 0
 
 
-def held_until(session_factory, key, seconds):
-    """Leaves a half as a function does that was told to come back later, or died."""
+def claim_annotation(session_factory, key, seconds):
+    """Leave a claim that is not released, as after a postponement or a killed function."""
     with session_scope(session_factory) as session:
         claim_job(session, Job.ANNOTATION, key, lease_seconds=seconds, max_attempts=3)
 
 
-def test_what_was_put_off_or_whose_function_died_is_asked_for_once_its_time_has_come(
+def test_a_job_is_requested_again_when_its_postponement_or_lease_has_ended(
     sweep, add_image, read_image, session_factory
 ):
     image_id, key = add_image()
     _, later_key = add_image()
-    held_until(session_factory, key, seconds=0)
-    held_until(session_factory, later_key, seconds=60)
+    claim_annotation(session_factory, key, seconds=0)
+    claim_annotation(session_factory, later_key, seconds=60)
     time.sleep(0.02)
 
     first, second = sweep.sweep(), sweep.sweep()
 
     assert [first["requested_again"], second["requested_again"]] == [1, 0]
-    assert sweep.event_bus.requested == [(Job.ANNOTATION, OriginalReady("originals-bucket", key))]
+    assert sweep.event_bus.published == [(Job.ANNOTATION, OriginalReady("originals-bucket", key))]
     assert read_image(image_id).annotation_claimed_until is None
 
 
-def test_what_was_put_off_past_its_deadline_is_failed(
+def test_a_job_postponed_past_its_deadline_fails_as_timed_out(
     sweep, add_image, read_image, session_factory
 ):
     image_id, key = add_image()
-    held_until(session_factory, key, seconds=0)
-    age(session_factory, key, "annotation_requested_at", 901)
+    claim_annotation(session_factory, key, seconds=0)
+    set_age(session_factory, key, "annotation_requested_at", 901)
     time.sleep(0.02)
 
     assert sweep.sweep()["timed_out"] == 1
     assert read_image(image_id).annotation_error_code == "timed_out"
 
 
-def test_the_schedule_sweeps(lambda_context, mocker, sweep):
+def test_the_scheduled_event_runs_the_sweep(lambda_context, mocker, sweep):
     mocker.patch.object(handler, "_sweep_function", return_value=sweep)
 
     assert handler.sweep({}, lambda_context) == {
@@ -143,17 +143,17 @@ def test_the_schedule_sweeps(lambda_context, mocker, sweep):
 
 
 @pytest.fixture
-def delete_half(add_image, session_factory):
-    """Adds an image that its owner deleted a while ago, and that is still there."""
+def interrupt_deletion(add_image, session_factory):
+    """Return a function that adds an image with an interrupted deletion and returns its key."""
 
-    def delete():
+    def interrupt():
         image_id, key = add_image()
         with session_scope(session_factory) as session:
             mark_deleting(session, image_id)
-        age(session_factory, key, "deleting_at", 181)
+        set_age(session_factory, key, "deleting_at", 181)
         return key
 
-    return delete
+    return interrupt
 
 
 def count_rows(session_factory):
@@ -161,8 +161,8 @@ def count_rows(session_factory):
         return session.scalar(text("SELECT COUNT(*) FROM images"))
 
 
-def test_a_delete_that_stopped_half_way_is_finished(sweep, delete_half, session_factory):
-    key = delete_half()
+def test_an_interrupted_deletion_is_finished(sweep, interrupt_deletion, session_factory):
+    key = interrupt_deletion()
 
     counts = sweep.sweep()
 
@@ -172,23 +172,19 @@ def test_a_delete_that_stopped_half_way_is_finished(sweep, delete_half, session_
     assert count_rows(session_factory) == 0
 
 
-def test_while_a_bucket_is_away_the_row_stays_to_be_finished_later(
-    sweep, delete_half, session_factory
-):
-    delete_half()
-    delete_half()
-    sweep.thumbnails.is_away = True
+def test_a_row_stays_until_both_objects_can_be_deleted(sweep, interrupt_deletion, session_factory):
+    interrupt_deletion()
+    interrupt_deletion()
+    sweep.thumbnails.is_unavailable = True
 
     assert sweep.sweep()["deleted"] == 0
     assert (len(sweep.originals.deleted), count_rows(session_factory)) == (1, 2)
 
-    sweep.thumbnails.is_away = False
+    sweep.thumbnails.is_unavailable = False
     assert sweep.sweep()["deleted"] == 2
 
 
-def test_what_was_just_deleted_is_left_to_whoever_still_works_on_it(
-    sweep, add_image, session_factory
-):
+def test_a_recent_deletion_is_left_to_the_process_that_began_it(sweep, add_image, session_factory):
     image_id, _key = add_image()
     with session_scope(session_factory) as session:
         mark_deleting(session, image_id)
@@ -197,7 +193,7 @@ def test_what_was_just_deleted_is_left_to_whoever_still_works_on_it(
     assert sweep.originals.deleted == []
 
 
-def test_all_that_waits_is_asked_for_again_when_its_events_are_known_to_be_lost(
+def test_an_event_with_idle_seconds_0_requests_every_waiting_job_again(
     sweep, add_image, lambda_context, mocker
 ):
     add_image()
@@ -207,7 +203,7 @@ def test_all_that_waits_is_asked_for_again_when_its_events_are_known_to_be_lost(
     assert handler.sweep({"idle_seconds": 0}, lambda_context)["requested_again"] == 2
 
 
-def test_migrate_brings_an_empty_database_up_to_date(
+def test_migrate_creates_the_schema_in_an_empty_database(
     sqlite_url, make_engine, monkeypatch, lambda_context
 ):
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
@@ -220,10 +216,10 @@ def test_migrate_brings_an_empty_database_up_to_date(
 
 @pytest.fixture
 def cloudformation(mocker):
-    """Takes answers over HTTP, as the address does that CloudFormation signs."""
-    mocker.patch.object(custom_resource, "ANSWER_PAUSES_SECONDS", (0, 0, 0))
-    server = ThreadingHTTPServer(("127.0.0.1", 0), AnswerHandler)
-    server.answers, server.statuses = [], []
+    """Run a server for the presigned URL that takes CloudFormation's responses."""
+    mocker.patch.object(custom_resource, "RETRY_PAUSES_SECONDS", (0, 0, 0))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), ResponseHandler)
+    server.responses, server.statuses = [], []
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield server
@@ -232,12 +228,14 @@ def cloudformation(mocker):
     thread.join()
 
 
-class AnswerHandler(BaseHTTPRequestHandler):
+class ResponseHandler(BaseHTTPRequestHandler):
     def do_PUT(self):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         status = self.server.statuses.pop(0) if self.server.statuses else 200
         if status == 200:
-            self.server.answers.append((self.path, self.headers["Content-Type"], json.loads(body)))
+            self.server.responses.append(
+                (self.path, self.headers["Content-Type"], json.loads(body))
+            )
         self.send_response(status)
         self.send_header("Content-Length", "0")
         self.end_headers()
@@ -249,7 +247,7 @@ class AnswerHandler(BaseHTTPRequestHandler):
 def request_of(cloudformation, request_type, **fields):
     return {
         "RequestType": request_type,
-        "ResponseURL": f"http://127.0.0.1:{cloudformation.server_port}/answer?X-Amz-Signature=abc",
+        "ResponseURL": f"http://127.0.0.1:{cloudformation.server_port}/response?X-Amz-Signature=abc",
         "StackId": "arn:aws:cloudformation:us-east-1:111122223333:stack/dev-03/1",
         "RequestId": "request-1",
         "LogicalResourceId": "Migration",
@@ -260,7 +258,7 @@ def request_of(cloudformation, request_type, **fields):
 
 
 @pytest.mark.parametrize("request_type", ["Create", "Update"])
-def test_cloudformation_has_the_database_migrated_and_is_told(
+def test_a_request_from_cloudformation_migrates_and_reports_success(
     request_type, cloudformation, sqlite_url, make_engine, monkeypatch, lambda_context
 ):
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
@@ -269,10 +267,10 @@ def test_cloudformation_has_the_database_migrated_and_is_told(
     handler.migrate(request, lambda_context)
 
     assert "images" in inspect(make_engine(sqlite_url)).get_table_names()
-    [(path, content_type, answer)] = cloudformation.answers
-    assert path == "/answer?X-Amz-Signature=abc"
+    [(path, content_type, response)] = cloudformation.responses
+    assert path == "/response?X-Amz-Signature=abc"
     assert content_type == ""
-    assert answer == {
+    assert response == {
         "Status": "SUCCESS",
         "Reason": "",
         "PhysicalResourceId": "database-schema",
@@ -282,62 +280,60 @@ def test_cloudformation_has_the_database_migrated_and_is_told(
     }
 
 
-def test_cloudformation_is_told_why_a_migration_failed(
+def test_a_failed_migration_is_reported_to_cloudformation_with_its_reason(
     cloudformation, unused_tcp_port, monkeypatch, lambda_context
 ):
     monkeypatch.setenv("DATABASE_URL", f"mysql://me:secret@127.0.0.1:{unused_tcp_port}/images")
 
     outcome = handler.migrate(request_of(cloudformation, "Update"), lambda_context)
 
-    [(_path, _type, answer)] = cloudformation.answers
+    [(_path, _type, response)] = cloudformation.responses
     assert outcome == {"outcome": "failed"}
-    assert answer["Status"] == "FAILED"
-    assert "could not be migrated. OperationalError" in answer["Reason"]
-    assert "Can't connect" in answer["Reason"]
-    assert "secret" not in answer["Reason"]
+    assert response["Status"] == "FAILED"
+    assert "could not be migrated. OperationalError" in response["Reason"]
+    assert "Can't connect" in response["Reason"]
+    assert "secret" not in response["Reason"]
 
 
-def test_settings_that_name_no_database_are_a_reason_too(
+def test_missing_settings_are_reported_to_cloudformation(
     cloudformation, monkeypatch, lambda_context
 ):
     monkeypatch.delenv("DATABASE_URL", raising=False)
 
     handler.migrate(request_of(cloudformation, "Create"), lambda_context)
 
-    [(_path, _type, answer)] = cloudformation.answers
-    assert answer["Status"] == "FAILED"
-    assert "DATABASE_URL" in answer["Reason"]
+    [(_path, _type, response)] = cloudformation.responses
+    assert response["Status"] == "FAILED"
+    assert "DATABASE_URL" in response["Reason"]
 
 
-def test_a_long_reason_is_cut_to_what_cloudformation_takes(cloudformation):
+def test_a_long_reason_is_cut_to_the_limit_of_cloudformation(cloudformation):
     custom_resource.fail(request_of(cloudformation, "Create"), "🖼" * 5000)
 
-    [(_path, _type, answer)] = cloudformation.answers
-    assert answer["Reason"] == "🖼" * custom_resource.MAX_REASON_CHARACTERS
-    assert len(json.dumps(answer, ensure_ascii=False).encode()) <= 4096
+    [(_path, _type, response)] = cloudformation.responses
+    assert response["Reason"] == "🖼" * custom_resource.MAX_REASON_CHARACTERS
+    assert len(json.dumps(response, ensure_ascii=False).encode()) <= 4096
 
 
-def test_deleting_the_stack_leaves_the_database_alone_and_needs_none(
-    cloudformation, monkeypatch, lambda_context
-):
+def test_deleting_the_stack_needs_no_database(cloudformation, monkeypatch, lambda_context):
     monkeypatch.delenv("DATABASE_URL", raising=False)
     request = request_of(cloudformation, "Delete", PhysicalResourceId="made-long-ago")
 
     handler.migrate(request, lambda_context)
 
-    [(_path, _type, answer)] = cloudformation.answers
-    assert (answer["Status"], answer["PhysicalResourceId"]) == ("SUCCESS", "made-long-ago")
+    [(_path, _type, response)] = cloudformation.responses
+    assert (response["Status"], response["PhysicalResourceId"]) == ("SUCCESS", "made-long-ago")
 
 
-def test_an_answer_that_does_not_arrive_is_sent_again(cloudformation, lambda_context):
+def test_a_response_that_fails_to_arrive_is_sent_again(cloudformation, lambda_context):
     cloudformation.statuses = [503, 500]
 
     handler.migrate(request_of(cloudformation, "Delete"), lambda_context)
 
-    assert len(cloudformation.answers) == 1
+    assert len(cloudformation.responses) == 1
 
 
-def test_an_answer_that_never_arrives_is_an_error_so_that_lambda_runs_the_function_again(
+def test_a_response_that_never_arrives_raises_so_that_lambda_retries(
     cloudformation, lambda_context
 ):
     cloudformation.statuses = [403] * 4
@@ -345,4 +341,4 @@ def test_an_answer_that_never_arrives_is_an_error_so_that_lambda_runs_the_functi
     with pytest.raises(OSError, match="403"):
         handler.migrate(request_of(cloudformation, "Delete"), lambda_context)
 
-    assert cloudformation.answers == []
+    assert cloudformation.responses == []
