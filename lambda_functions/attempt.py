@@ -72,14 +72,14 @@ FAILURE_METRICS: Final[Mapping[type[Exception], str]] = {
     InvalidEventError: "InvalidEvent",
     Exception: "InternalError",
 }
-# A retry cannot help these by itself, so they fail the job at once.
+# A retry alone cannot help after these errors, so they fail the job at once.
 _FINAL_ERRORS = (ImageError, PermanentError, ConfigurationError, BudgetExhaustedError)
 
 _INTERNAL_ERROR = (
     "internal_error",
-    "Something went wrong inside the system while it worked on this image.",
+    "An internal error occurred while this image was processed. Try it again.",
 )
-_DATABASE_UNAVAILABLE = ("database_unavailable", "The database did not answer.")
+_DATABASE_UNAVAILABLE = ("database_unavailable", "The database did not answer. Try it again.")
 _MAX_CAUSE_CHARACTERS = 300
 
 _Result = TypeVar("_Result")
@@ -125,13 +125,13 @@ class OutcomeWriter:
 
     session_factory: sessionmaker[Session]
     claim: Claim
-    give_up_at: float  # On the monotonic clock.
+    retry_until: float  # On the monotonic clock.
 
     def write(self, change: Callable[[Session], _Written]) -> _Written:
         """Run a change in its own transaction.
 
         Raises:
-            DatabaseUnavailableError: the database stayed unavailable until `give_up_at`.
+            DatabaseUnavailableError: the database stayed unavailable until `retry_until`.
         """
         pauses = iter(RECORD_PAUSES_SECONDS)
         while True:
@@ -141,7 +141,7 @@ class OutcomeWriter:
             except DatabaseUnavailableError as error:
                 facts = {"cause": _cause_of(error)}
                 pause_seconds = next(pauses, None)
-                if pause_seconds is None or time.monotonic() + pause_seconds > self.give_up_at:
+                if pause_seconds is None or time.monotonic() + pause_seconds > self.retry_until:
                     _count(_metric_of(error), self.claim.job)
                     logger.warning("the outcome could not be recorded", extra=facts)
                     raise
@@ -173,7 +173,7 @@ def attempt(
         ImageNotFoundError: the original is stored, but its row does not exist (yet).
         DatabaseUnavailableError: the job could not be claimed, or its outcome not be recorded.
     """
-    give_up_at = time.monotonic() + remaining_ms / 1000 - RECORD_SECONDS
+    retry_until = time.monotonic() + remaining_ms / 1000 - RECORD_SECONDS
     logger.append_keys(job=context.job)
     try:
         original = OriginalReady.from_event(event)
@@ -196,7 +196,7 @@ def attempt(
         )
 
     logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)
-    writer = OutcomeWriter(context.session_factory, claim, give_up_at)
+    writer = OutcomeWriter(context.session_factory, claim, retry_until)
     try:
         result = work(claim)
     except Exception as error:

@@ -4,7 +4,7 @@ WorkError                has a `code` for programs and a sentence for the image'
 ├── PermanentError       a retry cannot help: failed
 ├── BudgetExhaustedError today's token budget is used up: failed, can be retried by hand
 ├── TransientError       may succeed later: pending, raised, Lambda delivers the event again
-│   └── BusyError        a service asked for a later retry: postponed, the sweep requests it again
+│   └── BusyError        a service is busy: postponed, the sweep requests it again
 └── ConfigurationError   the operator must act: failed, alarm, can be retried by hand
 """
 
@@ -33,7 +33,7 @@ class TransientError(WorkError):
 
 
 class BusyError(TransientError):
-    """A service asked for a later retry, usually later than Lambda's own retries."""
+    """A service is busy, usually for longer than Lambda's own pauses between retries."""
 
     def __init__(self, message: str, *, code: str, retry_after_seconds: float | None) -> None:
         super().__init__(message, code=code)

@@ -18,7 +18,7 @@ _MAX_ENTRIES = 10
 
 
 class EventBus:
-    """The event bus whose rules start both functions."""
+    """A client of one event bus. The rules of the bus start the functions."""
 
     def __init__(self, name: str, client: "EventBridgeClient | None" = None) -> None:
         self._name = name

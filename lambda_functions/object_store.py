@@ -69,7 +69,7 @@ class ObjectStore:
         """
         with _translated_errors():
             response = self._client.get_object(Bucket=self._bucket, Key=key)
-            give_up_at = time.monotonic() + MAX_READ_SECONDS
+            deadline = time.monotonic() + MAX_READ_SECONDS
             data = BytesIO()
             # As a context manager, the body yields urllib3's response. Its read1 returns the bytes
             # that have arrived; read would wait for all of them, however slow the connection.
@@ -77,7 +77,7 @@ class ObjectStore:
             with body as raw:
                 while chunk := raw.read1(_CHUNK_BYTES):
                     data.write(chunk)
-                    if time.monotonic() > give_up_at:
+                    if time.monotonic() > deadline:
                         raise TransientError(
                             "The image storage answered too slowly. Try it again.",
                             code="storage_unavailable",

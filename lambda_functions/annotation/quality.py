@@ -23,7 +23,7 @@ MAX_CAPTION_CHARACTERS: Final = 2000
 MAX_ALT_TEXT_CHARACTERS: Final = 125
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
-# A text that repeats this many consecutive words of the prompt is an echo, not a coincidence.
+# A text that repeats this many consecutive words of the prompt is rejected as an echo.
 ECHO_WORDS: Final = 8
 
 

@@ -31,12 +31,12 @@ from lambda_functions.errors import (
 
 
 @pytest.fixture(autouse=True)
-def _no_metrics_left():
+def _clear_metrics():
     yield
     metrics.clear_metrics()
 
 
-def requested(key, *, redrive=False):
+def make_event(key, *, redrive=False):
     detail = {"bucket": {"name": "bucket"}, "object": {"key": key}}
     return {
         "source": "image-annotation",
@@ -47,7 +47,7 @@ def requested(key, *, redrive=False):
 
 @pytest.fixture
 def run(session_factory):
-    """Runs one attempt at the thumbnail of a key; `work` counts how often it really ran."""
+    """Return a function that runs one attempt at a job. `run.claims` holds the claims worked on."""
 
     def run(
         key,
@@ -58,20 +58,21 @@ def run(session_factory):
         remaining_ms=29_500,
     ):
         def complete(claim):
-            run.worked.append(claim)
+            run.claims.append(claim)
             if work is not None:
                 work(claim)
             return "#010203"
 
         return attempt(
             JobContext(job, session_factory, lambda key: run.is_gone, max_attempts),
-            requested(key, redrive=redrive),
+            make_event(key, redrive=redrive),
             work=complete,
-            record=lambda session, held, color: record_thumbnail(session, held, color),
+            # The name is looked up at each call, so that a test can patch it.
+            record=lambda session, claim, color: record_thumbnail(session, claim, color),
             remaining_ms=remaining_ms,
         )
 
-    run.worked, run.is_gone = [], False
+    run.claims, run.is_gone = [], False
     return run
 
 
@@ -82,7 +83,7 @@ def fail_with(error):
     return work
 
 
-def test_work_that_succeeds_completes_its_half(run, add_image, read_image):
+def test_successful_work_completes_its_job_and_not_the_other(run, add_image, read_image):
     image_id, key = add_image()
 
     outcome = run(key)
@@ -99,28 +100,28 @@ def test_a_second_delivery_does_no_work(run, add_image):
     outcome = run(key)
 
     assert outcome["outcome"] == "skipped"
-    assert len(run.worked) == 1
+    assert len(run.claims) == 1
 
 
-def test_a_delivery_that_comes_while_another_works_does_no_work(run, add_image):
+def test_a_delivery_during_another_attempt_does_no_work(run, add_image):
     _, key = add_image()
     nested = []
 
     run(key, work=lambda _claim: nested.append(run(key)))
 
     assert nested[0]["outcome"] == "skipped"
-    assert len(run.worked) == 1
+    assert len(run.claims) == 1
 
 
-def test_the_claim_outlasts_the_function_by_a_little(run, add_image, read_image):
+def test_the_lease_outlasts_the_function_by_five_seconds(run, add_image, read_image):
     image_id, key = add_image()
     leases = []
 
-    def note(claim):
+    def record_lease(claim):
         image = read_image(image_id)
         leases.append((claim.claimed_until - image.updated_at).total_seconds())
 
-    run(key, work=note)
+    run(key, work=record_lease)
 
     assert leases[0] == pytest.approx(35, abs=1)
 
@@ -134,7 +135,7 @@ def test_the_claim_outlasts_the_function_by_a_little(run, add_image, read_image)
         (BudgetExhaustedError("Try it again after midnight UTC."), "budget_exhausted"),
     ],
 )
-def test_what_trying_again_cannot_mend_is_failed_and_not_raised(
+def test_an_error_that_a_retry_cannot_help_fails_the_job_and_is_not_raised(
     run, add_image, read_image, error, code
 ):
     image_id, key = add_image()
@@ -151,7 +152,9 @@ def test_what_trying_again_cannot_mend_is_failed_and_not_raised(
     assert image.thumbnail_error_message == str(error)
 
 
-def test_what_may_pass_is_written_down_raised_and_tried_again(run, add_image, read_image):
+def test_a_transient_error_is_recorded_and_raised_and_the_next_attempt_runs(
+    run, add_image, read_image
+):
     image_id, key = add_image()
 
     with pytest.raises(TransientError):
@@ -164,7 +167,9 @@ def test_what_may_pass_is_written_down_raised_and_tried_again(run, add_image, re
     assert read_image(image_id).thumbnail_error_code is None
 
 
-def test_the_last_attempt_fails_the_half_and_still_raises(run, add_image, read_image):
+def test_a_transient_error_of_the_last_attempt_fails_the_job_and_is_raised(
+    run, add_image, read_image
+):
     image_id, key = add_image()
 
     for _ in range(3):
@@ -177,7 +182,7 @@ def test_the_last_attempt_fails_the_half_and_still_raises(run, add_image, read_i
     assert run(key)["outcome"] == "skipped"
 
 
-def test_an_error_nobody_foresaw_reaches_the_row_without_its_inside(run, add_image, read_image):
+def test_an_unforeseen_error_is_recorded_without_its_message(run, add_image, read_image):
     image_id, key = add_image()
 
     with pytest.raises(ZeroDivisionError):
@@ -188,14 +193,12 @@ def test_an_error_nobody_foresaw_reaches_the_row_without_its_inside(run, add_ima
     assert "secret" not in image.thumbnail_error_message
 
 
-def test_an_event_that_overtook_its_row_raises(run):
+def test_an_event_without_a_row_raises(run):
     with pytest.raises(ImageNotFoundError):
         run("originals/00000000-0000-0000-0000-000000000000.jpg")
 
 
-def test_a_result_that_comes_after_its_claim_ran_out_is_dropped(
-    run, add_image, read_image, session_factory
-):
+def test_a_result_after_the_claim_was_lost_is_dropped(run, add_image, read_image, session_factory):
     image_id, key = add_image()
 
     def lose_the_claim(_claim):
@@ -208,60 +211,60 @@ def test_a_result_that_comes_after_its_claim_ran_out_is_dropped(
     assert read_image(image_id).thumbnail_status is Status.PENDING
 
 
-def test_a_database_that_is_away_raises_before_any_work(run, add_image, session_factory, mocker):
+def test_an_unavailable_database_raises_before_any_work(run, add_image, session_factory, mocker):
     _, key = add_image()
     mocker.patch(
         "lambda_functions.attempt.claim_job",
-        side_effect=DatabaseUnavailableError("the database is away"),
+        side_effect=DatabaseUnavailableError("the database is unavailable"),
     )
 
     with pytest.raises(DatabaseUnavailableError):
         run(key)
 
-    assert run.worked == []
+    assert run.claims == []
 
 
 def busy(retry_after_seconds=None):
     return BusyError("Busy.", code="model_busy", retry_after_seconds=retry_after_seconds)
 
 
-def seconds_held(image):
+def lease_seconds(image):
     return (image.thumbnail_claimed_until - image.updated_at).total_seconds()
 
 
 @pytest.mark.parametrize(
-    ("asked_for", "least", "most"),
+    ("requested_seconds", "least", "most"),
     [(None, 60, 75), (7, 7, 9), (0, 1, 2), (-5, 1, 2), (86_400, 300, 375)],
 )
-def test_who_is_busy_is_left_alone_for_as_long_as_it_asked(
-    run, add_image, read_image, asked_for, least, most
+def test_a_busy_service_postpones_the_job_for_its_retry_delay(
+    run, add_image, read_image, requested_seconds, least, most
 ):
     image_id, key = add_image()
 
-    outcome = run(key, work=fail_with(busy(asked_for)))
+    outcome = run(key, work=fail_with(busy(requested_seconds)))
 
     image = read_image(image_id)
     error = {"code": "model_busy", "message": "Busy."}
     assert outcome == {"outcome": "postponed", "image_id": image_id, "error": error}
     assert (image.thumbnail_status, image.thumbnail_attempts) == (Status.PENDING, 0)
     assert image.thumbnail_error_code == "model_busy"
-    assert least - 0.5 <= seconds_held(image) <= most + 0.5
+    assert least - 0.5 <= lease_seconds(image) <= most + 0.5
     assert most <= MAX_POSTPONE_SECONDS * 1.25
     assert run(key)["outcome"] == "skipped"
-    assert len(run.worked) == 1
+    assert len(run.claims) == 1
 
 
-def test_those_put_off_together_do_not_come_back_together(run, add_image, read_image):
+def test_jobs_postponed_together_return_at_different_times(run, add_image, read_image):
     ids = []
     for _ in range(8):
         image_id, key = add_image()
         run(key, work=fail_with(busy(200)))
         ids.append(image_id)
 
-    assert len({round(seconds_held(read_image(image_id))) for image_id in ids}) > 2
+    assert len({round(lease_seconds(read_image(image_id))) for image_id in ids}) > 2
 
 
-def test_what_was_put_off_never_runs_out_of_attempts(run, add_image, read_image, session_factory):
+def test_postponements_do_not_count_as_attempts(run, add_image, read_image, session_factory):
     image_id, key = add_image()
 
     for _ in range(5):
@@ -273,7 +276,9 @@ def test_what_was_put_off_never_runs_out_of_attempts(run, add_image, read_image,
     assert read_image(image_id).thumbnail_error_code is None
 
 
-def test_a_database_that_went_away_during_the_work_is_told_as_such(run, add_image, read_image):
+def test_a_database_error_during_the_work_is_recorded_as_database_unavailable(
+    run, add_image, read_image
+):
     image_id, key = add_image()
 
     with pytest.raises(DatabaseUnavailableError):
@@ -294,14 +299,12 @@ def fail(run, key, error, max_attempts=1):
 @pytest.mark.parametrize(
     "error",
     [
-        TransientError("Away.", code="storage_unavailable"),
+        TransientError("Unavailable.", code="storage_unavailable"),
         ConfigurationError("The key was refused."),
         BudgetExhaustedError("Try it again after midnight UTC."),
     ],
 )
-def test_a_redrive_takes_back_what_may_have_passed_or_been_mended(
-    run, add_image, read_image, error
-):
+def test_a_redrive_retries_a_job_whose_cause_may_be_gone(run, add_image, read_image, error):
     image_id, key = add_image()
     fail(run, key, error)
     assert read_image(image_id).thumbnail_status is Status.FAILED
@@ -321,31 +324,31 @@ def test_a_redrive_takes_back_what_may_have_passed_or_been_mended(
         InvalidImageError("The image is damaged."),
     ],
 )
-def test_a_redrive_leaves_what_failed_for_good(run, add_image, read_image, error):
+def test_a_redrive_skips_a_permanent_failure(run, add_image, read_image, error):
     image_id, key = add_image()
     fail(run, key, error)
-    worked = len(run.worked)
+    attempts = len(run.claims)
 
     assert run(key, redrive=True)["outcome"] == "skipped"
 
     assert read_image(image_id).thumbnail_status is Status.FAILED
-    assert len(run.worked) == worked
+    assert len(run.claims) == attempts
 
 
-def test_a_redrive_that_comes_twice_does_the_work_once(run, add_image):
+def test_a_redrive_delivered_twice_does_the_work_once(run, add_image):
     _, key = add_image()
-    fail(run, key, TransientError("Away.", code="storage_unavailable"))
-    run.worked.clear()
+    fail(run, key, TransientError("Unavailable.", code="storage_unavailable"))
+    run.claims.clear()
     nested = []
 
     run(key, work=lambda _claim: nested.append(run(key, redrive=True)), redrive=True)
     again = run(key, redrive=True)
 
     assert [nested[0]["outcome"], again["outcome"]] == ["skipped", "skipped"]
-    assert len(run.worked) == 1
+    assert len(run.claims) == 1
 
 
-def test_what_died_at_every_attempt_is_given_up_and_the_log_says_so(
+def test_a_job_whose_attempts_were_all_killed_fails_and_the_failure_is_logged(
     run, add_image, session_factory, mocker
 ):
     image_id, key = add_image()
@@ -353,18 +356,18 @@ def test_what_died_at_every_attempt_is_given_up_and_the_log_says_so(
         with session_scope(session_factory) as session:
             claim_job(session, Job.THUMBNAIL, key, lease_seconds=0, max_attempts=3)
         time.sleep(0.02)
-    told = mocker.spy(logger, "warning")
+    warning = mocker.spy(logger, "warning")
 
     outcome = run(key)
 
     assert (outcome["outcome"], outcome["error"]["code"]) == ("failed", "attempts_exhausted")
-    facts = told.call_args.kwargs["extra"]
+    facts = warning.call_args.kwargs["extra"]
     assert (facts["image_id"], facts["object_key"]) == (image_id, key)
     assert facts["code"] == "attempts_exhausted"
     assert run(key)["outcome"] == "skipped"
 
 
-def test_a_redrive_begins_anew_what_died_at_every_attempt(run, add_image, session_factory):
+def test_a_redrive_resets_the_attempts_of_a_killed_job(run, add_image, session_factory):
     _, key = add_image()
     for _ in range(3):
         with session_scope(session_factory) as session:
@@ -389,14 +392,14 @@ def emitted_metrics():
         (PermanentError("Refused.", code="blocked_by_safety"), "PermanentFailure"),
         (InvalidImageError("Damaged."), "PermanentFailure"),
         (ConfigurationError("The key was refused."), "ConfigurationFailure"),
-        (BudgetExhaustedError("Tomorrow."), "BudgetExhausted"),
+        (BudgetExhaustedError("Used up."), "BudgetExhausted"),
         (busy(), "Postponed"),
-        (TransientError("Away.", code="storage_unavailable"), "TransientFailure"),
-        (DatabaseUnavailableError("away"), "DatabaseUnavailable"),
-        (ZeroDivisionError("a defect"), "InternalError"),
+        (TransientError("Unavailable.", code="storage_unavailable"), "TransientFailure"),
+        (DatabaseUnavailableError("unavailable"), "DatabaseUnavailable"),
+        (ZeroDivisionError("unforeseen"), "InternalError"),
     ],
 )
-def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_cause(
+def test_each_failure_is_counted_by_one_metric_and_logged_in_one_line(
     run, add_image, read_log, error, metric
 ):
     image_id, key = add_image()
@@ -408,13 +411,12 @@ def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_c
         assert raised is error
 
     _, lines = read_log()
-    told = [line for line in lines if "cause" in line]
+    (failure,) = [line for line in lines if "cause" in line]
     assert set(emitted_metrics()) == {(metric, "thumbnail")}
-    assert len(told) == 1
-    assert (told[0]["image_id"], told[0]["object_key"]) == (image_id, key)
-    assert told[0]["cause"].endswith("← OSError: the connection was reset")
-    assert told[0]["code"] and told[0]["reason"]
-    assert ("exception" in told[0]) == (metric == "InternalError")
+    assert (failure["image_id"], failure["object_key"]) == (image_id, key)
+    assert failure["cause"].endswith("← OSError: the connection was reset")
+    assert failure["code"] and failure["reason"]
+    assert ("exception" in failure) == (metric == "InternalError")
 
 
 @pytest.mark.parametrize(
@@ -422,7 +424,7 @@ def test_each_class_of_failure_is_one_metric_and_one_line_that_names_image_and_c
     [
         ({"detail": {}}, InvalidEventError, "InvalidEvent"),
         (
-            requested("originals/00000000-0000-0000-0000-000000000000.jpg"),
+            make_event("originals/00000000-0000-0000-0000-000000000000.jpg"),
             ImageNotFoundError,
             "MissingRow",
         ),
@@ -444,7 +446,7 @@ def test_failures_before_the_claim_are_logged_and_counted(
     assert kind.__name__ in read_log()[1][-1]["cause"]
 
 
-def test_no_class_of_failure_is_without_a_metric_of_its_own():
+def test_every_class_of_failure_has_a_metric():
     classes = {
         kind
         for kind in vars(errors).values()
@@ -454,7 +456,7 @@ def test_no_class_of_failure_is_without_a_metric_of_its_own():
     assert classes <= set(FAILURE_METRICS)
 
 
-def test_a_success_is_a_metric_too(run, add_image):
+def test_a_completed_job_is_counted(run, add_image):
     _, key = add_image()
 
     run(key)
@@ -464,33 +466,37 @@ def test_a_success_is_a_metric_too(run, add_image):
     assert emitted["job"] == "thumbnail"
 
 
-def test_a_database_that_blinks_does_not_cost_a_result(run, add_image, read_image, mocker):
+def test_a_result_is_recorded_after_a_short_outage_of_the_database(
+    run, add_image, read_image, mocker
+):
     image_id, key = add_image()
     mocker.patch("lambda_functions.attempt.RECORD_PAUSES_SECONDS", (0, 0))
-    really_record = record_thumbnail
-    blinks = [DatabaseUnavailableError("away"), DatabaseUnavailableError("away")]
+    original_record = record_thumbnail
+    outages = [DatabaseUnavailableError("unavailable"), DatabaseUnavailableError("unavailable")]
 
-    def record_after_blinks(*arguments, **keywords):
-        if blinks:
-            raise blinks.pop()
-        return really_record(*arguments, **keywords)
+    def record_after_outages(*arguments, **keywords):
+        if outages:
+            raise outages.pop()
+        return original_record(*arguments, **keywords)
 
-    mocker.patch.object(sys.modules[__name__], "record_thumbnail", record_after_blinks)
+    mocker.patch.object(sys.modules[__name__], "record_thumbnail", record_after_outages)
 
     outcome = run(key)
 
     assert outcome["outcome"] == "completed"
-    assert len(run.worked) == 1
+    assert len(run.claims) == 1
     assert read_image(image_id).thumbnail_status is Status.COMPLETED
 
 
-def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
+def test_recording_stops_before_the_lambda_time_out_if_the_database_stays_unavailable(
     run, add_image, read_log, mocker
 ):
     _, key = add_image()
     mocker.patch("lambda_functions.attempt.time.sleep")
     record = mocker.patch.object(
-        sys.modules[__name__], "record_thumbnail", side_effect=DatabaseUnavailableError("away")
+        sys.modules[__name__],
+        "record_thumbnail",
+        side_effect=DatabaseUnavailableError("unavailable"),
     )
 
     with pytest.raises(DatabaseUnavailableError):
@@ -505,7 +511,7 @@ def test_a_database_that_stays_away_is_given_up_before_the_function_is_cut_off(
     assert read_log()[1][-1]["message"] == "the outcome could not be recorded"
 
 
-def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, read_image, mocker):
+def test_an_unforeseen_error_while_recording_releases_the_job(run, add_image, read_image, mocker):
     image_id, key = add_image()
     mocker.patch.object(sys.modules[__name__], "record_thumbnail", side_effect=ZeroDivisionError)
 
@@ -520,9 +526,7 @@ def test_a_result_that_cannot_be_written_gives_its_half_back(run, add_image, rea
     assert image.thumbnail_claimed_until is None
 
 
-def test_a_failure_that_comes_after_its_claim_ran_out_is_dropped(
-    run, add_image, read_image, session_factory
-):
+def test_a_failure_after_the_claim_was_lost_is_dropped(run, add_image, read_image, session_factory):
     image_id, key = add_image()
 
     def lose_the_claim_and_fail(_claim):
@@ -540,7 +544,7 @@ def test_an_event_for_an_image_that_is_being_deleted_is_skipped(run, add_image, 
         mark_deleting(session, image_id)
 
     assert run(key)["outcome"] == "skipped"
-    assert run.worked == []
+    assert run.claims == []
 
 
 def test_an_event_for_an_image_that_was_deleted_is_skipped(run):
@@ -549,14 +553,14 @@ def test_an_event_for_an_image_that_was_deleted_is_skipped(run):
     assert run("originals/00000000-0000-0000-0000-000000000000.jpg")["outcome"] == "skipped"
 
 
-def test_a_deletion_in_the_middle_of_the_work_drops_its_result(run, add_image, session_factory):
+def test_a_deletion_during_the_work_drops_its_result(run, add_image, session_factory):
     image_id, key = add_image()
 
-    def delete_meanwhile(_claim):
+    def delete_image(_claim):
         with session_scope(session_factory) as session:
             mark_deleting(session, image_id)
 
-    run(key, delete_meanwhile)
+    run(key, delete_image)
 
     assert run(key)["outcome"] == "skipped"
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:

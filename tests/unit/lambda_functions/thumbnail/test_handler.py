@@ -1,4 +1,4 @@
-"""The thumbnail function in AWS's own runtime client: what a hostile file does to its process."""
+"""Tests of the thumbnail function in AWS's runtime client with a file that kills its decoder."""
 
 import os
 import uuid
@@ -13,7 +13,7 @@ from local_cloud.processes import PROJECT
 from local_cloud.template import Function
 from tests.support.factories import make_encoded, make_jpeg
 
-# The real handler, on originals in a folder, with GIF's decoder as a bad one would be.
+# The real handler with originals in a folder and a GIF decoder that can be made to misbehave.
 HANDLER = """
 import ctypes, io, os, pathlib
 from imaging import decoding, isolation
@@ -64,7 +64,7 @@ def function(tmp_path, migrated_sqlite_url):
 
 @pytest.fixture
 def add_original(session_factory, tmp_path):
-    """Adds a row and its original; returns its id and the event that announces it."""
+    """Return a function that adds a row and its original, and returns its id and its event."""
 
     def add(data):
         key = f"originals/{uuid.uuid4()}.gif"
@@ -78,7 +78,7 @@ def add_original(session_factory, tmp_path):
                 width=64,
                 height=48,
                 sha256="0" * 64,
-                owner_id="somebody",
+                owner_id="owner",
             )
             session.add(image)
             session.flush()
@@ -88,7 +88,7 @@ def add_original(session_factory, tmp_path):
 
 
 @pytest.mark.parametrize("crash", ["segfault", "abort", "memory", "loop"])
-def test_a_file_that_takes_a_decoder_down_fails_its_row_and_the_next_event_is_served(
+def test_a_file_that_kills_a_decoder_fails_its_job_and_the_next_event_is_processed(
     function, add_original, session_factory, tmp_path, crash
 ):
     (tmp_path / "crash").write_text(crash)
@@ -110,7 +110,7 @@ def test_a_file_that_takes_a_decoder_down_fails_its_row_and_the_next_event_is_se
             1,
         )
         assert good_image.thumbnail_status == Status.COMPLETED
-    # One line of log for each thing that happened, all of it ours.
+    # The log has one JSON line for each thing that happened, and nothing else.
     lines = (tmp_path / "log").read_text().splitlines()
     assert lines
     assert all(line.startswith("{") for line in lines), lines

@@ -43,7 +43,7 @@ def rgb(color):
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
-def test_thumbnail_of_every_format_is_webp_of_exactly_the_size(name):
+def test_every_format_gives_a_webp_of_exactly_the_requested_size(name):
     image = opened(thumbnail_of(make_encoded(name, (640, 480))))
 
     assert (image.format, image.mode, image.size) == ("WEBP", "RGB", (400, 400))
@@ -52,16 +52,16 @@ def test_thumbnail_of_every_format_is_webp_of_exactly_the_size(name):
 @pytest.mark.parametrize(
     "size", [(1, 1), (1, 65_000), (65_000, 1), (399, 401), (400, 400), (3, 4000), (2000, 10)]
 )
-def test_any_proportions_fill_the_box(size):
+def test_an_original_of_any_proportions_fills_the_thumbnail(size):
     assert opened(thumbnail_of(make_encoded("PNG", size))).size == (400, 400)
 
 
 @pytest.mark.parametrize("size", [(200, 300), (64, 64), (1, 1), (640, 360)])
-def test_the_box_may_have_any_proportions(size):
+def test_a_thumbnail_can_have_any_proportions(size):
     assert opened(thumbnail_of(make_jpeg((300, 200)), size=size)).size == size
 
 
-def test_the_centre_is_kept():
+def test_cropping_keeps_the_centre():
     image = opened(thumbnail_of(make_jpeg((1200, 400)), size=(100, 100)))
 
     assert_close(image.getpixel((10, 10)), RED)
@@ -71,14 +71,14 @@ def test_the_centre_is_kept():
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_thumbnail_of_a_phone_photo_is_upright(orientation):
+def test_a_thumbnail_of_a_rotated_photo_is_upright(orientation):
     image = opened(thumbnail_of(make_jpeg((640, 480), orientation=orientation), size=(80, 80)))
 
     assert_close(image.getpixel((10, 10)), RED)
     assert_close(image.getpixel((70, 70)), YELLOW)
 
 
-def test_a_thumbnail_tells_nothing_of_place_and_camera():
+def test_a_thumbnail_contains_no_metadata():
     data = make_jpeg((640, 480), exif=make_exif(gps=True), comment=b"a secret")
 
     thumbnail = thumbnail_of(data)
@@ -100,14 +100,14 @@ def test_a_thumbnail_looks_like_the_original(name):
     assert sum(ImageStat.Stat(ImageChops.difference(image, expected)).mean) / 3 < 4
 
 
-def test_of_an_animation_the_first_frame_is_shown():
+def test_a_thumbnail_of_an_animation_shows_the_first_frame():
     image = opened(thumbnail_of(make_animation("GIF"), size=(80, 80)))
 
     assert_close(image.getpixel((10, 10)), RED, 20)
 
 
 class TestDominantColor:
-    def test_is_the_color_of_most_of_the_image(self):
+    def test_the_dominant_color_is_the_most_frequent_one(self):
         image = Image.new("RGB", (300, 300), (30, 90, 160))
         image.paste((240, 200, 40), (0, 0, 120, 120))
 
@@ -115,7 +115,7 @@ class TestDominantColor:
 
         assert_close(rgb(thumbnail.dominant_color), (30, 90, 160), 4)
 
-    def test_is_a_color_of_the_image_and_not_a_mixture(self):
+    def test_the_dominant_color_is_not_a_mixture(self):
         image = Image.new("RGB", (300, 300), (255, 0, 0))
         image.paste((0, 0, 255), (0, 0, 140, 300))
 
@@ -123,12 +123,12 @@ class TestDominantColor:
 
         assert_close(rgb(thumbnail.dominant_color), (255, 0, 0), 8)
 
-    def test_of_a_plain_image_is_its_color(self):
+    def test_the_dominant_color_of_a_plain_image_is_its_only_color(self):
         thumbnail = thumbnail_of(encode(Image.new("RGB", (9, 9), (18, 52, 86)), "PNG"))
 
         assert thumbnail.dominant_color == "#123456"
 
-    def test_is_the_same_each_time(self):
+    def test_the_same_bytes_give_the_same_dominant_color(self):
         data = encode(make_photo((320, 240)), "JPEG")
 
         assert len({thumbnail_of(data).dominant_color for _ in range(3)}) == 1
@@ -142,7 +142,7 @@ class TestDominantColor:
         (make_png_bomb((20_000, 20_000)), TooManyPixelsError),
     ],
 )
-def test_what_is_no_image_raises_its_permanent_error(data, error):
+def test_an_unusable_original_raises_a_permanent_error(data, error):
     with pytest.raises(error):
         thumbnail_of(data)
 
@@ -156,7 +156,7 @@ _SIDES = st.integers(1, 90)
     original=st.tuples(_SIDES, _SIDES),
     size=st.tuples(_SIDES, _SIDES),
 )
-def test_a_thumbnail_has_exactly_its_size_whatever_the_original_has(name, original, size):
+def test_any_original_gives_a_thumbnail_of_exactly_the_requested_size(name, original, size):
     thumbnail = thumbnail_of(make_encoded(name, original), size=size)
 
     assert opened(thumbnail).size == size
