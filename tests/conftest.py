@@ -1,4 +1,4 @@
-"""Fixtures used everywhere."""
+"""Fixtures and hooks for all tests."""
 
 import logging
 import os
@@ -37,11 +37,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 class _ByFile(LoadFileScheduling):
-    """Hands out the tests by files, and the browser's files together: they share a system."""
+    """Distributes tests by file, and all browser tests together, because they share a system."""
 
+    # No public option groups by file and also joins the files of one folder. The schedulers of
+    # pytest-xdist override this method for their own grouping too.
     def _split_scope(self, nodeid: str) -> str:
-        is_the_browsers = nodeid.startswith("tests/browser/")
-        return "tests/browser" if is_the_browsers else str(super()._split_scope(nodeid))
+        is_browser_test = nodeid.startswith("tests/browser/")
+        return "tests/browser" if is_browser_test else str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -51,7 +53,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 
 @pytest.fixture
 def unused_tcp_port() -> int:
-    """A port of this machine on which nothing listens."""
+    """Return a local port on which nothing listens."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         port: int = listener.getsockname()[1]
@@ -60,7 +62,7 @@ def unused_tcp_port() -> int:
 
 @pytest.fixture(scope="session")
 def mysql_server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real MySQL server, started once for the whole run."""
+    """Provide the URL of a real MySQL server, started once for the whole run."""
     if not mysql_server.mysql_is_available():
         if os.environ.get("REQUIRE_REAL_PARTS"):
             pytest.fail(mysql_server.MYSQL_MISSING)
@@ -77,7 +79,7 @@ def _count_mysql_tests(config: pytest.Config, tests: int) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    # One of several processes tells the one that sums up.
+    # A worker of pytest-xdist sends its count to the controller.
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["mysql_tests"] = session.config.stash.get(_MYSQL_TESTS, 0)
 
@@ -97,7 +99,7 @@ def pytest_terminal_summary(
 
 @pytest.fixture
 def mysql_url(mysql_server_url: str, request: pytest.FixtureRequest) -> Iterator[str]:
-    """An empty database of its own on the real server."""
+    """Provide the URL of a new empty database on the real server."""
     _count_mysql_tests(request.config, 1)
     with mysql_server.fresh_database(mysql_server_url) as url:
         yield url
@@ -105,13 +107,13 @@ def mysql_url(mysql_server_url: str, request: pytest.FixtureRequest) -> Iterator
 
 @pytest.fixture
 def sqlite_url(tmp_path: Path) -> str:
-    """A database file that is not there yet."""
+    """Return the URL of a database file that does not exist yet."""
     return f"sqlite:///{tmp_path / 'images.sqlite3'}"
 
 
 @pytest.fixture(scope="session")
 def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database file to copy, which is sooner done than to migrate one for each test."""
+    """Migrate a database file for tests to copy, which is faster than a migration for each."""
     path = tmp_path_factory.mktemp("migrated") / "images.sqlite3"
     _migrate(f"sqlite:///{path}")
     return path
@@ -119,14 +121,14 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def migrated_sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
-    """A migrated database file without rows."""
+    """Return the URL of a migrated database file without rows."""
     path = shutil.copy(migrated_file, tmp_path / "migrated.sqlite3")
     return f"sqlite:///{path}"
 
 
 @pytest.fixture(scope="session")
 def migrated_mysql_database(mysql_server_url: str) -> Iterator[str]:
-    """A migrated database on the real server, for one test after the other."""
+    """Provide a migrated database on the real server that tests use one after the other."""
     with mysql_server.fresh_database(mysql_server_url) as url:
         _migrate(url)
         yield url
@@ -134,7 +136,7 @@ def migrated_mysql_database(mysql_server_url: str) -> Iterator[str]:
 
 @pytest.fixture
 def migrated_mysql_url(migrated_mysql_database: str, request: pytest.FixtureRequest) -> str:
-    """A migrated database without rows on the real server."""
+    """Return the URL of a migrated database without rows on the real server."""
     _count_mysql_tests(request.config, 1)
     mysql_server.delete_rows(migrated_mysql_database, besides="alembic_version")
     return migrated_mysql_database
@@ -148,7 +150,7 @@ def _migrate(url: str) -> None:
 
 @pytest.fixture
 def make_engine() -> Iterator[MakeEngine]:
-    """Makes engines as the application does, and closes their connections at the end."""
+    """Return a function that makes an engine as the application does."""
     engines: list[Engine] = []
 
     def make(url: str) -> Engine:
@@ -162,20 +164,20 @@ def make_engine() -> Iterator[MakeEngine]:
 
 @pytest.fixture(params=["sqlite", "mysql"])
 def database_url(request: pytest.FixtureRequest) -> str:
-    """Each kind of database in turn."""
+    """Run the test with each kind of database."""
     url: str = request.getfixturevalue(f"{request.param}_url")
     return url
 
 
 @pytest.fixture
 def session_factory(migrated_sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Session]:
-    """Sessions on a migrated SQLite database: the fast kind."""
+    """Return sessions on a migrated SQLite database, the faster kind."""
     return create_session_factory(make_engine(migrated_sqlite_url))
 
 
 @pytest.fixture
 def read_rows(session_factory: sessionmaker[Session]) -> Callable[[], list[Image]]:
-    """Reads all rows, oldest first."""
+    """Return a function that reads all rows, oldest first."""
 
     def read() -> list[Image]:
         with session_scope(session_factory) as session:
@@ -186,10 +188,10 @@ def read_rows(session_factory: sessionmaker[Session]) -> Callable[[], list[Image
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings of the web application; the database and the storage are given to it apart."""
+    """Return settings of the web application. Database and storage are passed separately."""
     return Settings(
         database_url="sqlite://",
-        flask_secret_key="a key that only the tests know",
+        flask_secret_key="a secret key for the tests",
         s3_image_bucket="images",
         s3_thumbnail_bucket="thumbnails",
     )
@@ -197,13 +199,13 @@ def settings() -> Settings:
 
 @pytest.fixture
 def object_store() -> FakeObjectStore:
-    """The web application's storage, in memory."""
+    """Return a fake of the web application's object store."""
     return FakeObjectStore()
 
 
 @pytest.fixture
 def event_bus() -> FakeEventBus:
-    """The web application's bus, in memory."""
+    """Return a fake of the web application's event bus."""
     return FakeEventBus()
 
 
@@ -214,7 +216,7 @@ def app(
     event_bus: FakeEventBus,
     session_factory: sessionmaker[Session],
 ) -> Flask:
-    """The web application on fakes."""
+    """Return the web application with fakes."""
     return create_app(
         settings,
         object_store=object_store,
@@ -225,13 +227,13 @@ def app(
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """A browser that keeps its cookies and follows no redirects."""
+    """Return a client that keeps its cookies and does not follow redirects."""
     return app.test_client()
 
 
 @pytest.fixture
 def live_url(app: Flask, mocker: MockerFixture) -> Iterator[str]:
-    """The web application on fakes, on a port of its own."""
+    """Serve the web application with fakes on a local port."""
     mocker.patch.object(logging.getLogger("werkzeug"), "level", logging.ERROR)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     thread = threading.Thread(target=server.serve_forever)

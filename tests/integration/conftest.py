@@ -1,4 +1,4 @@
-"""Real parts over real sockets: an S3 of our own, and doors to shut in front of servers."""
+"""Fixtures with real sockets: an AWS emulator, and proxies that can cut connections to a server."""
 
 import socket
 import socketserver
@@ -19,7 +19,7 @@ REGION = "eu-west-1"
 
 
 class Gate:
-    """A TCP door in front of a server. Shut, the server is away for whoever comes through it."""
+    """A TCP proxy in front of a server. While it is shut, its clients cannot reach the server."""
 
     def __init__(self, target: tuple[str, int]) -> None:
         self._target = target
@@ -29,14 +29,14 @@ class Gate:
         self.open()
 
     def open(self) -> None:
-        """Let connections through, always on the same port."""
+        """Accept connections, always on the same port."""
         if self._server is not None:
             return
         gate = self
 
         class Handler(socketserver.BaseRequestHandler):
             def handle(self) -> None:
-                gate._relay(self.request)
+                gate.relay(self.request)
 
         class Server(socketserver.ThreadingTCPServer):
             allow_reuse_address = True
@@ -58,7 +58,8 @@ class Gate:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
 
-    def _relay(self, client: socket.socket) -> None:
+    def relay(self, client: socket.socket) -> None:
+        """Copy bytes between a client and the server until either closes the connection."""
         with socket.create_connection(self._target) as server:
             pair = {client, server}
             self._connections |= pair
@@ -80,7 +81,7 @@ class Gate:
 
 @pytest.fixture(scope="session")
 def make_gate() -> Iterator[Any]:
-    """Makes a gate in front of a URL's server; returns it and the URL that leads through it."""
+    """Return a function that puts a gate before a URL's server, and returns it and its URL."""
     with ExitStack() as gates:
 
         def make(url: str) -> tuple[Gate, str]:
@@ -96,11 +97,11 @@ def make_gate() -> Iterator[Any]:
 
 @dataclass(frozen=True)
 class AWS:
-    """An AWS on this machine. It checks neither signatures nor when they expire.
+    """An AWS emulator. It checks neither signatures nor their expiry.
 
     Attributes:
-        endpoint_url: where it listens.
-        environment: the variables by which the application finds it and its two buckets.
+        endpoint_url: its address.
+        environment: the variables that configure the application for it and its two buckets.
     """
 
     endpoint_url: str
@@ -109,7 +110,7 @@ class AWS:
     thumbnail_bucket: str = THUMBNAIL_BUCKET
 
     def client(self, service: str) -> Any:
-        """A boto3 client, whatever the environment of the tests says."""
+        """Return a boto3 client that ignores the environment of the tests."""
         session = boto3.Session(
             aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
@@ -120,7 +121,7 @@ class AWS:
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[AWS]:
-    """A moto server over HTTP, with the two buckets."""
+    """Run a moto server with the two buckets."""
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()

@@ -1,4 +1,4 @@
-"""An upload while S3 fails in each of its ways: told, recorded, and never acknowledged."""
+"""Tests of uploads while S3 fails in different ways."""
 
 import socket
 import threading
@@ -20,12 +20,12 @@ ERROR = "<?xml version='1.0'?><Error><Code>{}</Code><Message>Secret inside.</Mes
 
 
 class FailingS3:
-    """An S3 that answers each put as it was told to.
+    """A fake S3 server with scripted responses to PUT requests.
 
     Attributes:
-        faults: for each put to come: (status, code), "hang", "reset" or None for success. The
-            last one stays.
-        puts: how often each key was put.
+        faults: the response to each next PUT: (status, code), "hang", "reset", or None for
+            success. The last one is repeated.
+        puts: the number of PUT requests for each key.
     """
 
     def __init__(self):
@@ -61,7 +61,8 @@ class FailingS3:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.handle_error = lambda *arguments: None  # Whose connection was reset.
+        # A handler raises when the client closes the connection early, which is expected.
+        self.server.handle_error = lambda *arguments: None
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
         self.thread.start()
 
@@ -81,7 +82,7 @@ def s3():
 
 @pytest.fixture
 def client(s3, settings, event_bus, session_factory, monkeypatch):
-    """A browser at an application whose storage is that S3, and which is impatient."""
+    """Return a client of an application with the fake S3 server and short time-outs."""
     for name, value in {
         "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3.server.server_port}",
         "AWS_ACCESS_KEY_ID": "AKIDTESTS",
@@ -91,8 +92,9 @@ def client(s3, settings, event_bus, session_factory, monkeypatch):
         "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
     }.items():
         monkeypatch.setenv(name, value)
-    impatient = object_store._CONFIG.merge(Config(connect_timeout=1, read_timeout=1))
-    monkeypatch.setattr(object_store, "_CONFIG", impatient)
+    # The time-outs are private to the module, and no setting changes them.
+    short_timeouts = object_store._CONFIG.merge(Config(connect_timeout=1, read_timeout=1))
+    monkeypatch.setattr(object_store, "_CONFIG", short_timeouts)
     store = ObjectStore(
         image_bucket="images", thumbnail_bucket="thumbnails", presigned_url_seconds=300
     )
@@ -100,7 +102,7 @@ def client(s3, settings, event_bus, session_factory, monkeypatch):
         settings, object_store=store, event_bus=event_bus, session_factory=session_factory
     )
     yield app.test_client()
-    store._client.close()
+    store._client.close()  # Otherwise the unclosed sockets are a warning, which fails the test.
 
 
 def upload(client, **headers):
@@ -109,7 +111,7 @@ def upload(client, **headers):
 
 
 @pytest.mark.parametrize(
-    ("fault", "tries"),
+    ("fault", "attempts"),
     [
         ((500, "InternalError"), 3),
         ((503, "SlowDown"), 3),
@@ -120,8 +122,8 @@ def upload(client, **headers):
         ("reset", 3),
     ],
 )
-def test_an_original_that_s3_does_not_take_is_told_with_a_way_out_and_recorded(
-    client, s3, read_rows, caplog, fault, tries
+def test_an_original_that_s3_refuses_is_reported_to_the_client_and_recorded_as_failed(
+    client, s3, read_rows, caplog, fault, attempts
 ):
     s3.faults = [fault]
 
@@ -135,13 +137,13 @@ def test_an_original_that_s3_does_not_take_is_told_with_a_way_out_and_recorded(
     assert "Secret inside" not in response.get_data(as_text=True)
     assert (row.annotation_status, row.thumbnail_status) == (Status.FAILED, Status.FAILED)
     assert row.annotation_error_code == row.thumbnail_error_code == "upload_failed"
-    assert set(s3.puts.values()) == {tries}
+    assert set(s3.puts.values()) == {attempts}
     [record] = [r for r in caplog.records if r.message == "could not store an original"]
     assert record.image_id == row.id
 
 
 @pytest.mark.parametrize("fault", [(500, "InternalError"), (503, "SlowDown"), "reset"])
-def test_an_s3_that_stumbles_is_asked_again_and_nobody_notices(client, s3, read_rows, fault):
+def test_an_upload_succeeds_after_one_transient_failure_of_s3(client, s3, read_rows, fault):
     s3.faults = [fault, None]
 
     response = upload(client)
@@ -152,7 +154,7 @@ def test_an_s3_that_stumbles_is_asked_again_and_nobody_notices(client, s3, read_
     assert s3.puts == {f"/images/{row.original_key}": 2}
 
 
-def test_what_was_not_stored_is_no_duplicate_of_itself(client, s3, read_rows):
+def test_a_file_that_was_not_stored_can_be_uploaded_again(client, s3, read_rows):
     s3.faults = [(403, "AccessDenied"), None]
 
     first = upload(client)

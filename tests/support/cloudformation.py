@@ -1,8 +1,8 @@
-"""What CloudFormation would make of a template, worked out without an account.
+"""An evaluator of CloudFormation templates that needs no AWS account.
 
-A `Stack` is one template under one set of parameters: its parameters checked, its conditions
-decided, its resources as they would be made, every reference replaced. What only AWS knows is
-written as `<stack.Resource.Attribute>`, the same wherever it is named.
+A `Stack` is a template with a set of parameters. It checks the parameters, evaluates the conditions
+and resolves every reference in the resources. A value that only AWS knows is written as
+`<stack.Resource.Attribute>`, and is the same in every reference.
 """
 
 import json
@@ -37,17 +37,17 @@ _PSEUDO_PARAMETERS = {
 
 
 class TemplateError(Exception):
-    """CloudFormation would refuse this, or fail half way."""
+    """A template or parameter that CloudFormation would reject."""
 
 
 class Stack:
-    """One template under one set of parameters.
+    """A template with a set of parameters.
 
     Args:
-        name: the name of its file, without the ending.
-        document: the template, its short tags as their long forms.
-        parameters: what is given; the others have their defaults.
-        exports: what the stacks before it exported, by name.
+        name: the name of the template's file, without the extension.
+        document: the template, with the long forms of the functions.
+        parameters: the given parameters; the others have their defaults.
+        exports: the values that earlier stacks exported, by name.
     Raises:
         TemplateError: a parameter is missing, unknown or not allowed.
     """
@@ -63,22 +63,22 @@ class Stack:
         if unknown := parameters.keys() - document["Parameters"].keys():
             raise TemplateError(f"{name} has no parameters {sorted(unknown)}")
         self.imports = set()
-        self._references = {}  # Resource → the resources it names.
+        self._references = {}  # For each resource, the resources that it refers to.
         self._resolving = None
 
     @cached_property
     def resources(self):
-        """The resources that would be made, by logical id."""
-        made = {}
+        """The resources that exist with these parameters, by logical id."""
+        resources = {}
         for logical_id, resource in self.document["Resources"].items():
             if self._exists(resource):
                 self._resolving = logical_id
                 self._references[logical_id] = set()
-                made[logical_id] = self.resolve(
+                resources[logical_id] = self.resolve(
                     {key: value for key, value in resource.items() if key != "Condition"}
                 )
         self._resolving = None
-        return made
+        return resources
 
     @cached_property
     def outputs(self):
@@ -91,7 +91,7 @@ class Stack:
 
     @cached_property
     def exports(self):
-        """What other stacks may import: the values by their exported names."""
+        """The exported values, by the names that other stacks import them by."""
         return {
             self.resolve(output["Export"]["Name"]): self.outputs[name]
             for name, output in self.document.get("Outputs", {}).items()
@@ -99,7 +99,7 @@ class Stack:
         }
 
     def of_type(self, *types):
-        """The properties of the resources of these types, by logical id."""
+        """Return the properties of the resources of these types, by logical id."""
         return {
             logical_id: resource.get("Properties", {})
             for logical_id, resource in self.resources.items()
@@ -107,18 +107,18 @@ class Stack:
         }
 
     def creation_order(self):
-        """The resources, each after what it names.
+        """Return the resources, each after those that it refers to.
 
         Raises:
-            graphlib.CycleError: there is no such order.
+            graphlib.CycleError: the references are circular.
         """
         for logical_id, resource in self.resources.items():
             first = resource.get("DependsOn", [])
             self._references[logical_id] |= {first} if isinstance(first, str) else set(first)
         return list(TopologicalSorter(self._references).static_order())
 
-    def refusals(self):
-        """What the template's own rules say against these parameters."""
+    def failed_assertions(self):
+        """Return the messages of the template's rules that these parameters violate."""
         return [
             assertion["AssertDescription"]
             for rule in self.document.get("Rules", {}).values()
@@ -131,7 +131,7 @@ class Stack:
         """Replace every function in a value.
 
         Raises:
-            TemplateError: something is named that does not exist under these parameters.
+            TemplateError: a reference names something that does not exist with these parameters.
         """
         match value:
             case {"Ref": name}:
@@ -158,9 +158,9 @@ class Stack:
             case {"Fn::GetAZs": _}:
                 return [f"{REGION}{letter}" for letter in "abc"]
             case {"Fn::Base64": text}:
-                return self.resolve(text)  # Left readable.
+                return self.resolve(text)  # Not encoded, so that tests can read it.
             case dict() if any(key.startswith("Fn::") for key in value):
-                raise TemplateError(f"{self.name}: nobody taught this test {list(value)}")
+                raise TemplateError(f"{self.name}: {list(value)} is not implemented here")
             case dict():
                 resolved = {key: self.resolve(item) for key, item in value.items()}
                 return {key: item for key, item in resolved.items() if item is not _NO_VALUE}
@@ -176,24 +176,24 @@ class Stack:
             return f"<{self.name}>"
         if name in _PSEUDO_PARAMETERS:
             return _PSEUDO_PARAMETERS[name]
-        self._note(name)
+        self._add_reference(name)
         return f"<{self.name}.{name}>"
 
     def _attribute(self, logical_id, attribute):
-        self._note(logical_id)
+        self._add_reference(logical_id)
         return f"<{self.name}.{logical_id}.{attribute}>"
 
-    def _note(self, logical_id):
-        """Remember who named a resource, which must be one that is made."""
+    def _add_reference(self, logical_id):
+        """Record a reference to a resource, which must exist."""
         resource = self.document["Resources"].get(logical_id)
         if resource is None or not self._exists(resource):
-            by = self._resolving or "an output"
-            raise TemplateError(f"{self.name}: {by} names {logical_id}, which is not made")
+            source = self._resolving or "an output"
+            raise TemplateError(f"{self.name}: {source} refers to {logical_id}, which is missing")
         if self._resolving is not None:
             self._references[self._resolving].add(logical_id)
 
     def _sub(self, text, values):
-        def replaced(match):
+        def replace(match):
             name = match[1]
             if name.startswith("!"):
                 return f"${{{name[1:]}}}"
@@ -203,7 +203,7 @@ class Stack:
                 return self._attribute(*name.split(".", 1))
             return _text(self._ref(name))
 
-        return re.sub(r"\$\{([^}]+)\}", replaced, text)
+        return re.sub(r"\$\{([^}]+)\}", replace, text)
 
     def _import(self, name):
         self.imports.add(name)
@@ -211,7 +211,7 @@ class Stack:
             return self._exports_before[name]
         except KeyError:
             raise TemplateError(
-                f"{self.name} imports {name}, which no stack before it exports"
+                f"{self.name} imports {name}, which no earlier stack exports"
             ) from None
 
     def _exists(self, item):
@@ -234,25 +234,25 @@ class Stack:
                 return any(map(self._holds, inner))
             case {"Fn::Contains": [choices, value]}:
                 return _text(self.resolve(value)) in map(_text, self.resolve(choices))
-        raise TemplateError(f"{self.name}: nobody taught this test {condition}")
+        raise TemplateError(f"{self.name}: {condition} is not implemented here")
 
 
 @cache
 def document(name):
-    """The template of a stack, its short tags as their long forms."""
+    """Return the template of a stack, with the long forms of the functions."""
     return load_template(DEPLOYMENT / f"{name}.yaml")
 
 
 def parameter_file(name) -> Mapping[str, Mapping[str, str]]:
-    """What one of `deployment/parameters` chooses for each stack."""
+    """Return the parameters for each stack from a file in `deployment/parameters`."""
     return json.loads((DEPLOYMENT / "parameters" / f"{name}.json").read_text())
 
 
 def deploy(parameters) -> dict[str, Stack]:
-    """All stacks in their order, each with what those before it exported.
+    """Evaluate all stacks in order, each with the exports of the earlier ones.
 
     Args:
-        parameters: for each stack, what is given to it.
+        parameters: the parameters for each stack.
     """
     exports, stacks = {}, {}
     for name in STACKS:
@@ -262,7 +262,7 @@ def deploy(parameters) -> dict[str, Stack]:
 
 
 def walk(value) -> Iterator[object]:
-    """A value and everything inside it."""
+    """Yield a value and everything inside it."""
     yield value
     inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
     for item in inner:
@@ -270,7 +270,7 @@ def walk(value) -> Iterator[object]:
 
 
 def _checked(name, definition, given):
-    """The value of a parameter, as references to it see it."""
+    """Check a parameter and return the value that references to it resolve to."""
     if name not in given and "Default" not in definition:
         raise TemplateError(f"{name} must be given")
     value = _text(given.get(name, definition.get("Default")))
@@ -299,13 +299,13 @@ def _is_allowed(value, definition):
 
 
 def _text(value):
-    """As CloudFormation writes it: booleans in lower case."""
+    """Convert a value to text like CloudFormation, with booleans in lower case."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-# ---- The kinds of environment that every stack must serve ----------------------------------------
+# ---- The environments that every stack must support ----------------------------------------------
 
-# What `up` finds out for itself: the images it pushed.
+# `up` sets these parameters to the images that it pushed.
 IMAGES = {
     FUNCTIONS: {
         "AnnotationImageUri": f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/a@sha256:{'a' * 64}",
@@ -313,7 +313,7 @@ IMAGES = {
     },
     WEB: {"WebImageUri": f"111122223333.dkr.ecr.eu-west-1.amazonaws.com/w@sha256:{'c' * 64}"},
 }
-# What an account of its own must say: nobody else's parameters know it.
+# Parameters that depend on the account, so no parameter file contains them.
 ROLES = {
     FUNCTIONS: {"ExistingLambdaRoleArn": "arn:aws:iam::111122223333:role/LabRole"},
     WEB: {"ExistingInstanceProfileName": "LabInstanceProfile"},

@@ -1,4 +1,4 @@
-"""Real things to test with, made small and the same each time."""
+"""Small images and files for tests. The same arguments give the same bytes."""
 
 import io
 import struct
@@ -15,17 +15,17 @@ GREEN = (40, 180, 60)
 BLUE = (40, 60, 200)
 YELLOW = (230, 210, 50)
 
-# Every format that imaging accepts, by its name there.
+# The formats that imaging accepts, by their names in imaging.
 FORMAT_NAMES = ("JPEG", "PNG", "GIF", "WebP", "AVIF", "HEIC", "TIFF", "BMP")
 
-_DEFLATED_AT_ONCE = 1 << 20
+_BLOCK_BYTES = 1 << 20
 
 
 # Images
 
 
 def make_image(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
-    """Four coloured quadrants: red and green above, blue and yellow below."""
+    """Draw four coloured quadrants: red and green above, blue and yellow below."""
     width, height = size
     image = Image.new("RGB", size, RED)
     draw = ImageDraw.Draw(image)
@@ -41,7 +41,7 @@ def make_image(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Ima
 
 
 def make_photo(size: tuple[int, int] = (640, 480)) -> Image.Image:
-    """Gradients, edges and grain: as hard to shrink and to compress as a photo."""
+    """Draw gradients, edges and grain, which are as hard to compress as a photo."""
     down = Image.linear_gradient("L").resize(size)
     across = Image.linear_gradient("L").rotate(90).resize(size)
     round_ = Image.radial_gradient("L").resize(size)
@@ -55,7 +55,7 @@ def make_photo(size: tuple[int, int] = (640, 480)) -> Image.Image:
 
 
 def _grain(size: tuple[int, int]) -> Image.Image:
-    """A tile of noise from a fixed seed, repeated."""
+    """Draw a repeated tile of noise from a fixed seed."""
     tile = Image.frombytes("L", (128, 128), _noise_bytes(128 * 128)).point(lambda v: v // 8)
     grain = Image.new("L", size)
     for left in range(0, size[0], 128):
@@ -77,10 +77,10 @@ def _noise_bytes(length: int) -> bytes:
 
 
 def encode(image: Image.Image, format_name: str, **options: Any) -> bytes:
-    """Encode in any format of FORMAT_NAMES, with Pillow's (or pillow-heif's) save options."""
+    """Encode an image in a format of FORMAT_NAMES, with save options of Pillow or pillow-heif."""
     encoded = io.BytesIO()
     if format_name in ("HEIC", "HEIF"):
-        # Without registering its opener: that belongs to pi-heif, which the application uses.
+        # The opener of pillow-heif is not registered, because the application registers pi-heif's.
         pillow_heif.from_pillow(image).save(encoded, **options)
     else:
         image.save(encoded, format_name.upper(), **options)
@@ -90,7 +90,7 @@ def encode(image: Image.Image, format_name: str, **options: Any) -> bytes:
 def make_encoded(
     format_name: str = "JPEG", size: tuple[int, int] = (64, 48), **options: Any
 ) -> bytes:
-    """The four quadrants in any accepted format."""
+    """Encode the four quadrants in any accepted format."""
     image = make_image(size)
     return encode(image.quantize(16) if format_name == "GIF" else image, format_name, **options)
 
@@ -98,11 +98,12 @@ def make_encoded(
 def make_jpeg(
     size: tuple[int, int] = (64, 48), mode: str = "RGB", orientation: int = 1, **options: Any
 ) -> bytes:
-    """A JPEG that shows the four quadrants when it is turned by its EXIF orientation.
+    """Encode the four quadrants as a JPEG with an EXIF orientation.
 
     Args:
-        size: as seen, upright.
-        orientation: 1 to 8; the stored pixels are turned so that this undoes it.
+        size: the upright size.
+        orientation: 1 to 8. The stored pixels are rotated so that the orientation makes them
+            upright again.
     """
     image = stored_for(make_image(size, mode), orientation)
     if orientation != 1:
@@ -111,7 +112,7 @@ def make_jpeg(
 
 
 def stored_for(upright: Image.Image, orientation: int) -> Image.Image:
-    """The pixels as a camera held that way would store them."""
+    """Return the pixels that a camera would store with this orientation."""
     inverse = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
         3: Image.Transpose.ROTATE_180,
@@ -125,7 +126,7 @@ def stored_for(upright: Image.Image, orientation: int) -> Image.Image:
 
 
 def make_exif(orientation: int = 1, *, gps: bool = False) -> bytes:
-    """An EXIF block with an orientation and, when asked, the place where a photo was taken."""
+    """Build an EXIF block with an orientation and optionally a GPS position."""
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     exif[ExifTags.Base.Make] = "Camera Maker"
@@ -136,9 +137,10 @@ def make_exif(orientation: int = 1, *, gps: bool = False) -> bytes:
 
 
 def make_exif_with_thumbnail(thumbnail: bytes) -> bytes:
-    """An EXIF block that carries a whole JPEG, end marker and all, as cameras write it."""
-    first_directory = struct.pack("<HI", 0, 14)  # no entries; the second directory follows
-    entries = ((0x0201, 14 + 2 + 2 * 12 + 4), (0x0202, len(thumbnail)))  # its offset and length
+    """Build an EXIF block that contains a whole JPEG, as cameras write it."""
+    # The first directory has no entries. The second has the offset and length of the thumbnail.
+    first_directory = struct.pack("<HI", 0, 14)
+    entries = ((0x0201, 14 + 2 + 2 * 12 + 4), (0x0202, len(thumbnail)))
     second_directory = struct.pack("<H", len(entries))
     for tag, value in entries:
         second_directory += struct.pack("<HHII", tag, 4, 1, value)
@@ -147,13 +149,13 @@ def make_exif_with_thumbnail(thumbnail: bytes) -> bytes:
 
 
 def make_animation(format_name: str = "GIF", frames: int = 3) -> bytes:
-    """The four quadrants, then plain frames."""
+    """Encode an animation of the four quadrants and plain frames."""
     plain = [Image.new("RGB", (64, 48), (0, 0, index % 256)) for index in range(1, frames)]
     return encode(make_image(), format_name, save_all=True, append_images=plain, duration=20)
 
 
 def make_long_gif(frames: int) -> bytes:
-    """A GIF of very many frames, made by repeating the bytes of one."""
+    """Build a GIF of many frames by repeating the bytes of one frame."""
     one = encode(make_image().quantize(16), "GIF")
     header_bytes = 13 + 3 * 16
     header, frame = one[:header_bytes], one[header_bytes:-1]
@@ -161,7 +163,7 @@ def make_long_gif(frames: int) -> bytes:
 
 
 def make_icc_profile_with_swapped_colors() -> bytes:
-    """sRGB with the red and green primaries exchanged, so that nobody can miss its effect."""
+    """Build an sRGB profile with red and green exchanged, so that its effect is obvious."""
     profile = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
     entries = {
         bytes(profile[start : start + 4]): start
@@ -176,12 +178,12 @@ def make_icc_profile_with_swapped_colors() -> bytes:
 
 
 def truncated(data: bytes, keep: float = 0.6) -> bytes:
-    """The beginning of a file, as an interrupted transfer leaves it."""
+    """Return the beginning of a file, as after an interrupted transfer."""
     return data[: int(len(data) * keep)]
 
 
 def make_png_bomb(size: tuple[int, int] = (60_000, 60_000)) -> bytes:
-    """A valid PNG of a few hundred kilobytes that would take gigabytes to decode."""
+    """Build a valid PNG of a few hundred kilobytes that would take gigabytes to decode."""
     width, height = size
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
     row_bytes = 1 + (width + 7) // 8
@@ -192,33 +194,33 @@ def make_png_bomb(size: tuple[int, int] = (60_000, 60_000)) -> bytes:
 
 
 def deflate_zeros(length: int) -> bytes:
-    """What zlib would make of that many zeros, by repeating what it makes of a million."""
-    blocks, rest = divmod(length, _DEFLATED_AT_ONCE)
+    """Compress that many zeros quickly, by repeating one compressed block."""
+    blocks, rest = divmod(length, _BLOCK_BYTES)
     compressor = zlib.compressobj(9, zlib.DEFLATED, -15)
-    block = compressor.compress(bytes(_DEFLATED_AT_ONCE)) + compressor.flush(zlib.Z_FULL_FLUSH)
+    block = compressor.compress(bytes(_BLOCK_BYTES)) + compressor.flush(zlib.Z_FULL_FLUSH)
     end = compressor.compress(bytes(rest)) + compressor.flush()
-    check_sum = struct.pack(">HH", length % 65521, 1)  # Adler-32 of zeros
-    return b"\x78\xda" + block * blocks + end + check_sum
+    checksum = struct.pack(">HH", length % 65521, 1)  # Adler-32 of zeros
+    return b"\x78\xda" + block * blocks + end + checksum
 
 
 def png_chunk(kind: bytes, payload: bytes) -> bytes:
-    """One chunk with its length and check sum."""
-    length, check_sum = len(payload), zlib.crc32(kind + payload)
-    return struct.pack(">I", length) + kind + payload + struct.pack(">I", check_sum)
+    """Build a PNG chunk with its length and checksum."""
+    length, checksum = len(payload), zlib.crc32(kind + payload)
+    return struct.pack(">I", length) + kind + payload + struct.pack(">I", checksum)
 
 
 def make_bomb(format_name: str) -> bytes:
-    """A small file of any format whose header claims thousands of megapixels."""
+    """Build a small file with a header that declares thousands of megapixels."""
     if format_name == "PNG":
         return make_png_bomb((40_000, 40_000))
     data = bytearray(make_encoded(format_name))
-    for position, claim in _size_claims(format_name, data):
-        data[position : position + len(claim)] = claim
+    for position, size in _declared_sizes(format_name, data):
+        data[position : position + len(size)] = size
     return bytes(data)
 
 
-def _size_claims(format_name: str, data: bytearray) -> Iterable[tuple[int, bytes]]:
-    """Where each format says its size, and a size of its own kind to put there."""
+def _declared_sizes(format_name: str, data: bytearray) -> Iterable[tuple[int, bytes]]:
+    """Yield the position of each size in the header, and the bytes of a huge size."""
     side = 60_000
     match format_name:
         case "JPEG":
@@ -238,6 +240,6 @@ def _size_claims(format_name: str, data: bytearray) -> Iterable[tuple[int, bytes
 
 
 def make_polyglot() -> bytes:
-    """A JPEG that a careless browser could be talked into reading as a web page."""
+    """Build a JPEG that a browser with content sniffing could treat as a web page."""
     page = b"<html><script>alert(1)</script></html>"
     return make_jpeg(comment=page) + page

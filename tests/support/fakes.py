@@ -1,4 +1,4 @@
-"""Stand-ins for what lies outside, in memory. Tests assert what they hold, not who called them."""
+"""In-memory fakes of the services. Tests assert the fakes' contents, not the calls."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -12,20 +12,21 @@ from web_app.errors import StorageUnavailableError
 
 @dataclass(frozen=True)
 class StoredObject:
-    """What lies under one key."""
+    """A stored object."""
 
     body: bytes
     content_type: str
 
 
 class FakeObjectStore:
-    """The web application's storage.
+    """A fake of the web application's object store.
 
     Attributes:
-        objects: what is stored, by key.
-        is_away: whether it has stopped answering. Links need no answer, so they are still made.
-        before_put: called with the key and the bytes of each object before it is stored; what it
-            raises is how the put ends.
+        objects: the stored objects, by key.
+        is_away: whether the storage is unavailable. Presigned URLs are still created, because that
+            needs no request.
+        before_put: called with the key and the bytes of each object before it is stored. It may
+            raise an error.
     """
 
     def __init__(self) -> None:
@@ -77,10 +78,10 @@ class FakeObjectStore:
 
 
 class FakeEventBus:
-    """The web application's bus.
+    """A fake of the web application's event bus.
 
     Attributes:
-        requested: what was asked for: halves, and the keys of their originals.
+        requested: the requested jobs, each with the key of its original.
     """
 
     def __init__(self) -> None:

@@ -1,6 +1,6 @@
-"""Files made to keep a decoder busy, to fill its memory or to be taken for something else.
+"""Files that take a decoder much time or memory, or that look like another type.
 
-All are made when asked for; none is larger than an upload may be.
+They are built on demand. None is larger than the upload limit.
 """
 
 import struct
@@ -24,7 +24,7 @@ from tests.support.factories import (
 )
 
 UPLOAD_BYTES = 20 * 1024 * 1024
-ROOM = UPLOAD_BYTES - 256 * 1024  # Beside the image that they surround.
+FILLER_BYTES = UPLOAD_BYTES - 256 * 1024  # The rest is for the image itself.
 
 _GIF_START = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
 _GIF_FRAME = b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\x02"
@@ -34,17 +34,17 @@ _GIF_FRAME = b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\x02"
 
 
 def jpeg_segments(marker: int, payload: bytes, count: int) -> bytes:
-    """A JPEG behind very many segments."""
+    """Build a JPEG with many segments before the image data."""
     segment = bytes((0xFF, marker)) + struct.pack(">H", len(payload) + 2) + payload
     return b"\xff\xd8" + segment * count + make_jpeg()[2:]
 
 
 def jpeg_full_of(marker: int, payload: bytes) -> bytes:
-    return jpeg_segments(marker, payload, ROOM // (len(payload) + 4))
+    return jpeg_segments(marker, payload, FILLER_BYTES // (len(payload) + 4))
 
 
 def jpeg_with_scans(scans: int) -> bytes:
-    """A progressive JPEG whose last scan is told again and again."""
+    """Build a progressive JPEG that repeats its last scan."""
     whole = encode(make_photo((640, 480)), "JPEG", progressive=True)
     last = whole.rindex(b"\xff\xda")
     return whole[:last] + whole[last:-2] * scans + whole[-2:]
@@ -57,7 +57,7 @@ def jpeg_with_depth(bits: int) -> bytes:
 
 
 def jpeg_with_exif_of(length: int) -> bytes:
-    """An EXIF block of many entries, each of which claims all the rest."""
+    """Build a JPEG with an EXIF block of many entries, each of which claims all the rest."""
     entries = 1500
     directory = struct.pack("<H", entries) + b"".join(
         struct.pack("<HHII", 1000 + index, 7, length - 100, 0) for index in range(entries)
@@ -70,7 +70,7 @@ def jpeg_with_exif_of(length: int) -> bytes:
 
 
 def png_with(*chunks: bytes) -> bytes:
-    """A PNG with more chunks in front of its image data."""
+    """Build a PNG with more chunks before its image data."""
     whole = make_encoded("PNG")
     return whole[:33] + b"".join(chunks) + whole[33:]
 
@@ -88,14 +88,14 @@ def png_with_profile(profile: bytes) -> bytes:
 
 
 def gif_comment(block: int) -> bytes:
-    """A GIF whose comment fills it, in blocks of one size."""
+    """Build a GIF with a comment of the maximum size, in blocks of one size."""
     blocks = bytes((block,)) + b"x" * block
-    comment = b"!\xfe" + blocks * (ROOM // len(blocks)) + b"\0"
+    comment = b"!\xfe" + blocks * (FILLER_BYTES // len(blocks)) + b"\0"
     return _GIF_START + comment + _GIF_FRAME + b"\2\x44\1\0;"
 
 
 def gif_data_in_single_bytes() -> bytes:
-    return _GIF_START + _GIF_FRAME + b"\1\1" * (ROOM // 2) + b"\0;"
+    return _GIF_START + _GIF_FRAME + b"\1\1" * (FILLER_BYTES // 2) + b"\0;"
 
 
 # TIFF
@@ -121,9 +121,9 @@ TINY_TIFF = [
 
 
 def tiff_with_tags(count: int) -> bytes:
-    """Each of many tags claims nearly the whole file for itself."""
-    tags = [(40_000 + index, 7, ROOM - 8192, 8) for index in range(count)]
-    return tiff(TINY_TIFF + tags, bytes(ROOM))
+    """Build a TIFF with many tags, each of which claims nearly the whole file."""
+    tags = [(40_000 + index, 7, FILLER_BYTES - 8192, 8) for index in range(count)]
+    return tiff(TINY_TIFF + tags, bytes(FILLER_BYTES))
 
 
 def tiff_with_strips(count: int, compression: int = 1) -> bytes:
@@ -145,7 +145,7 @@ def tiff_with_strips(count: int, compression: int = 1) -> bytes:
 
 
 def tiff_that_loops() -> bytes:
-    """Its first directory names itself as the next one."""
+    """Build a TIFF with a first directory that points to itself as the next one."""
     whole = bytearray(tiff(TINY_TIFF, bytes(8192)))
     position = 10 + 12 * len(TINY_TIFF)
     whole[position : position + 4] = struct.pack("<I", 8)
@@ -160,24 +160,24 @@ def box(kind: bytes, payload: bytes) -> bytes:
 
 
 def heic_full_of_boxes(where: bytes) -> bytes:
-    """A HEIC that has a hundred thousand boxes with nothing in them in one of its lists."""
-    many = {where: box(b"abcd", b"") * 100_000}
+    """Build a HEIC with a hundred thousand empty boxes in one of its lists."""
+    empty_boxes = {where: box(b"abcd", b"") * 100_000}
     associations = b"\0\0\0\0" + struct.pack(">IHB", 1, 1, 1) + b"\x81"
     if where == b"ipma":
         associations += b"\0\2\1\x81" * 100_000
     size = box(b"ispe", bytes(4) + struct.pack(">II", 64, 64))
-    properties = box(b"ipco", size + many.get(b"ipco", b"")) + box(b"ipma", associations)
-    meta = box(b"pitm", b"\0\0\0\0\0\1") + box(b"iinf", bytes(6) + many.get(b"iinf", b""))
-    meta += box(b"iprp", properties) + many.get(b"meta", b"")
+    properties = box(b"ipco", size + empty_boxes.get(b"ipco", b"")) + box(b"ipma", associations)
+    meta = box(b"pitm", b"\0\0\0\0\0\1") + box(b"iinf", bytes(6) + empty_boxes.get(b"iinf", b""))
+    meta += box(b"iprp", properties) + empty_boxes.get(b"meta", b"")
     start = box(b"ftyp", b"heic\0\0\0\0mif1heic")
-    return start + box(b"meta", bytes(4) + meta) + many.get(b"file", b"")
+    return start + box(b"meta", bytes(4) + meta) + empty_boxes.get(b"file", b"")
 
 
 # WebP
 
 
 def webp_full_of_chunks() -> bytes:
-    whole, junk = make_encoded("WebP"), b"abcd\0\0\0\0" * (ROOM // 8)
+    whole, junk = make_encoded("WebP"), b"abcd\0\0\0\0" * (FILLER_BYTES // 8)
     length = struct.pack("<I", 4 + len(whole) - 12 + len(junk))
     return b"RIFF" + length + b"WEBP" + whole[12:] + junk
 
@@ -186,7 +186,7 @@ def webp_full_of_chunks() -> bytes:
 
 
 def slow_profile(grid: int = 17) -> bytes:
-    """A device link of sorts: RGB to Lab by one large table."""
+    """Build a colour profile that converts RGB to Lab by one large table."""
     table = b"mft2" + bytes(4) + bytes((3, 3, grid, 0))
     table += struct.pack(">9i", 65536, 0, 0, 0, 65536, 0, 0, 0, 65536)
     table += struct.pack(">HH", 2, 2) + struct.pack(">HH", 0, 65535) * 3
@@ -198,8 +198,7 @@ def slow_profile(grid: int = 17) -> bytes:
     return bytes(header) + tags + table
 
 
-# Everything, by what it is
-
+# All files, by description
 ACCEPTED: dict[str, Callable[[], bytes]] = {
     "a JPEG of ten thousand segments": lambda: jpeg_segments(0xFE, b"", 10_000),
     "a JPEG full of EXIF": lambda: jpeg_full_of(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + bytes(65_000)),
@@ -214,7 +213,7 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
     "a JPEG and a web page": make_polyglot,
     "a PNG with 200 texts of a megabyte": lambda: png_text_bombs(200),
     "a PNG with a text of 20 MB": lambda: png_with(
-        png_chunk(b"iTXt", b"k\0\0\0\0\0" + b"x" * ROOM)
+        png_chunk(b"iTXt", b"k\0\0\0\0\0" + b"x" * FILLER_BYTES)
     ),
     "a PNG with a profile that inflates": lambda: png_with_profile(bytes(50_000_000)),
     "a PNG with a profile of large tables": lambda: png_with_profile(slow_profile()),
@@ -240,9 +239,9 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a JPEG full of empty segments": lambda: jpeg_full_of(0xFE, b""),
     "a JPEG full of quantisation tables": lambda: jpeg_full_of(0xDB, b"\0" + b"\1" * 64),
     "a JPEG of 12 bits": lambda: jpeg_with_depth(12),
-    "a PNG full of empty chunks": lambda: png_with(png_chunk(b"abCd", b"") * (ROOM // 12)),
+    "a PNG full of empty chunks": lambda: png_with(png_chunk(b"abCd", b"") * (FILLER_BYTES // 12)),
     "a GIF with a comment in single bytes": lambda: gif_comment(1),
-    "a GIF full of empty extensions": lambda: _GIF_START + b"!\xfe\0" * (ROOM // 3) + b";",
+    "a GIF full of empty extensions": lambda: _GIF_START + b"!\xfe\0" * (FILLER_BYTES // 3) + b";",
     "a GIF whose data comes in single bytes": gif_data_in_single_bytes,
     "a TIFF of two million strips": lambda: tiff_with_strips(2_400_000),
     "a compressed TIFF of two million strips": lambda: tiff_with_strips(2_400_000, 5),
@@ -254,8 +253,8 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "an image of no size": lambda: bytes(make_encoded("BMP")[:18]) + bytes(8) + bytes(100),
 }
 
-# Not one of ours at all, whatever they call themselves.
-DRESSED_UP: dict[str, bytes] = {
+# Types that are not accepted, also with the name and content type of an image.
+OTHER_FILE_TYPES: dict[str, bytes] = {
     "SVG": b'<?xml version="1.0"?><svg xmlns="http://www.w3.org/2000/svg"><script/></svg>',
     "PDF": b"%PDF-1.7\n1 0 obj\n<<>>\nendobj\n",
     "HTML": b"<!doctype html><script>alert(1)</script>",
@@ -264,12 +263,12 @@ DRESSED_UP: dict[str, bytes] = {
     "ICO": b"\0\0\1\0\1\0" + bytes(40),
     "PSD": b"8BPS\0\1" + bytes(40),
     "JPEG 2000": b"\0\0\0\x0cjP  \r\n\x87\n" + bytes(40),
-    "a film": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40),
+    "MP4": b"\0\0\0\x18ftypmp42\0\0\0\0mp42isom" + bytes(40),
     "WAV": b"RIFF\x24\0\0\0WAVEfmt " + bytes(40),
-    "words that begin like a BMP": b"BMW is a car." + bytes(40),
+    "text that begins like a BMP": b"BMW is a car." + bytes(40),
 }
 
 
 def plain(mode: str, size: tuple[int, int], format_name: str, **options: object) -> bytes:
-    """One colour all over: the fewest bytes for the most pixels."""
+    """Encode an image of one colour, which has few bytes for many pixels."""
     return encode(Image.new(mode, size), format_name, **options)

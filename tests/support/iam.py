@@ -1,4 +1,4 @@
-"""What roles may do, and what they did: policies evaluated, requests recorded as IAM names them.
+"""Evaluate IAM policies, and record requests to AWS as IAM actions on resources.
 
 https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html
 """
@@ -23,7 +23,7 @@ Statement = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Call:
-    """One action on one resource, asked for by a role."""
+    """A request of a role for one action on one resource."""
 
     role: str
     action: str
@@ -32,7 +32,7 @@ class Call:
 
 
 def policies_of(stack) -> dict[str, list[Statement]]:
-    """The statements of each role of a stack, by the role's logical id."""
+    """Return the policy statements of each role of a stack, by the role's logical id."""
     managed = {
         f"<{stack.name}.{logical_id}>": properties["PolicyDocument"]
         for logical_id, properties in stack.of_type("AWS::IAM::ManagedPolicy").items()
@@ -51,19 +51,19 @@ def policies_of(stack) -> dict[str, list[Statement]]:
 
 
 def is_allowed(statements: list[Statement], call: Call) -> bool:
-    """Something allows it, and nothing denies it."""
+    """Return whether at least one statement allows a call and none denies it."""
     effects = {statement["Effect"] for statement in statements if _applies(statement, call)}
     return effects == {"Allow"}
 
 
-def unused(statements: list[Statement], calls: list[Call]) -> set[tuple[str, str]]:
-    """Actions and resources that are allowed and that no call needed."""
+def unused_permissions(statements: list[Statement], calls: list[Call]) -> set[tuple[str, str]]:
+    """Return the allowed actions and resources that no call needed."""
     return {
         (action, resource)
         for statement in statements
         if statement["Effect"] == "Allow"
-        for action in listed(statement["Action"])
-        for resource in listed(statement["Resource"])
+        for action in as_list(statement["Action"])
+        for resource in as_list(statement["Resource"])
         if not any(
             _applies({**statement, "Action": action, "Resource": resource}, call) for call in calls
         )
@@ -74,21 +74,21 @@ def _applies(statement: Statement, call: Call) -> bool:
     return (
         any(
             fnmatchcase(call.action.lower(), action.lower())
-            for action in listed(statement["Action"])
+            for action in as_list(statement["Action"])
         )
-        and any(fnmatchcase(call.resource, arn) for arn in listed(statement["Resource"]))
+        and any(fnmatchcase(call.resource, arn) for arn in as_list(statement["Resource"]))
         and _holds(statement.get("Condition", {}), dict(call.context))
     )
 
 
 def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str]) -> bool:
     for operator, keys in condition.items():
-        for key, wanted in keys.items():
+        for key, expected in keys.items():
             match operator:
                 case "StringEquals":
-                    holds = context.get(key) in listed(wanted)
+                    holds = context.get(key) in as_list(expected)
                 case "Null":
-                    holds = (key not in context) == (wanted == "true")
+                    holds = (key not in context) == (expected == "true")
                 case _:
                     raise NotImplementedError(operator)
             if not holds:
@@ -96,33 +96,33 @@ def _holds(condition: Mapping[str, Mapping[str, Any]], context: Mapping[str, str
     return True
 
 
-def listed(value: Any) -> list[str]:
-    """One or several, as a list: policies may write one without brackets."""
+def as_list(value: Any) -> list[str]:
+    """Return a list, because a policy may contain a single value without a list."""
     return value if isinstance(value, list) else [value]
 
 
 @dataclass
-class RecordedAWS:
-    """An AWS that writes down who asked for what. A role's access key is its name."""
+class RecordingProxy:
+    """The state of a proxy that records the calls to AWS. A role's access key is its name."""
 
     url: str
     calls: list[Call] = field(default_factory=list)
 
     def calls_of(self, role: str) -> list[Call]:
-        """What a role asked for."""
+        """Return the calls of a role."""
         return [call for call in self.calls if call.role == role]
 
 
 @contextmanager
-def recorded_aws(port: int) -> Iterator[RecordedAWS]:
-    """Stand before an AWS that listens on a port of this machine."""
+def recording_proxy(port: int) -> Iterator[RecordingProxy]:
+    """Run a proxy in front of an AWS emulator on a local port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Recorder)
-    aws = RecordedAWS(f"http://127.0.0.1:{server.server_port}")
-    server.aws, server.behind = aws, port  # type: ignore[attr-defined]
+    proxy = RecordingProxy(f"http://127.0.0.1:{server.server_port}")
+    server.proxy, server.target_port = proxy, port  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
-        yield aws
+        yield proxy
     finally:
         server.shutdown()
         server.server_close()
@@ -133,28 +133,29 @@ class _Recorder(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
 
-    def _pass_on(self) -> None:
+    def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection = HTTPConnection("127.0.0.1", self.server.behind, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.server.target_port, timeout=60)
         try:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "expect"}
             connection.request(self.command, self.path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-            # Whoever got the answer must find the call written down.
-            self.server.aws.calls += self._calls(body, answer.status)
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
+            response = connection.getresponse()
+            content = response.read()
+            # The call is recorded before the client gets the response, so that a test that waits
+            # for the response finds the call.
+            self.server.proxy.calls += self._calls(body, response.status)
+            self.send_response(response.status)
+            for name, value in response.getheaders():
                 if name.lower() not in ("connection", "transfer-encoding", "date", "server"):
                     self.send_header(name, value)
-            if answer.getheader("Content-Length") is None:
+            if response.getheader("Content-Length") is None:
                 self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
         finally:
             connection.close()
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _pass_on
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _forward
 
     def log_message(self, *_: Any) -> None:
         pass
@@ -162,7 +163,7 @@ class _Recorder(BaseHTTPRequestHandler):
     def _calls(self, body: bytes, status: int) -> Iterator[Call]:
         path = urlsplit(self.path)
         query = parse_qs(path.query, keep_blank_values=True)
-        # A presigned link carries in its query what other requests have in a header.
+        # A presigned URL has its credential in the query, other requests in a header.
         signed = query.get("X-Amz-Credential", [self.headers.get("Authorization", "")])[0]
         found = re.search(r"(?:Credential=)?([^/\s]+)/\d+/([^/]+)/([^/]+)/aws4_request", signed)
         assert found, f"unsigned: {self.command} {self.path}"
@@ -179,7 +180,10 @@ class _Recorder(BaseHTTPRequestHandler):
 def _s3_calls(
     method: str, path: str, query: Mapping[str, list[str]], body: bytes, status: int
 ) -> Iterator[tuple[str, str, dict[str, str]]]:
-    """https://docs.aws.amazon.com/AmazonS3/latest/API/s3-api-permissions… in our few cases."""
+    """Yield the action, resource and context of a request to S3.
+
+    https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html
+    """
     bucket, _, key = path.removeprefix("/").partition("/")
     bucket_arn = f"arn:aws:s3:::{bucket}"
     if not key and "delete" in query:
@@ -193,7 +197,7 @@ def _s3_calls(
         actions = {"GET": "Get", "HEAD": "Get", "PUT": "Put", "DELETE": "Delete"}
         yield f"s3:{actions.get(method, method)}Object", f"{bucket_arn}/{key}", {}
         if method in ("GET", "HEAD") and status == 404:
-            # Who may not list the bucket is refused instead.
+            # S3 answers 404 only to a role that may list the bucket, and 403 to others.
             yield "s3:ListBucket", bucket_arn, {}
 
 

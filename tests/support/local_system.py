@@ -1,4 +1,4 @@
-"""`python -m local_cloud` as a user starts it: a process of its own, spoken to over HTTP."""
+"""Run `python -m local_cloud` in a separate process, as a user does, and use it over HTTP."""
 
 import os
 import re
@@ -22,11 +22,11 @@ STOP_SECONDS = 30
 
 
 class LocalSystem:
-    """One run of the local system. `start` and `stop` may be called again and again.
+    """A local system, which can be started and stopped repeatedly.
 
     Attributes:
-        module: what Python runs.
-        project: whose code it runs.
+        module: the module to run.
+        project: the folder of the project whose code is run.
     """
 
     module = "local_cloud"
@@ -39,22 +39,22 @@ class LocalSystem:
         self._environment = environment
         self._log = state_dir.with_suffix(".out")
         self._process: subprocess.Popen[bytes] | None = None
-        self._family: list[psutil.Process] = []
+        self._ended_processes: list[psutil.Process] = []
 
     @property
     def output(self) -> str:
-        """All that it has printed, over all its runs."""
+        """The output of all runs so far."""
         return self._log.read_text()
 
     @property
     def aws_url(self) -> str:
-        """Where this run's S3, EventBridge and SQS listen."""
+        """The address of this run's S3, EventBridge and SQS."""
         return re.findall(r"AWS +(http://\S+)", self.output)[-1]
 
     def start(self) -> None:
-        """Start it and wait until it says that it runs."""
+        """Start the system and wait until it is ready."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        announced = self.output.count("runs at") if self._log.exists() else 0
+        starts_before = self.output.count("runs at") if self._log.exists() else 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", self.module],
@@ -64,23 +64,25 @@ class LocalSystem:
                 stderr=subprocess.STDOUT,
             )
         wait_until(
-            lambda: self.output.count("runs at") > announced or self._process.poll() is not None,
+            lambda: (
+                self.output.count("runs at") > starts_before or self._process.poll() is not None
+            ),
             seconds=START_SECONDS,
         )
         assert self._process.poll() is None, self.output
 
     def signal(self, number: int) -> int:
         """Send a signal, wait for the end, and return the exit status."""
-        self._family = self.processes()
+        self._ended_processes = self.processes()
         self._process.send_signal(number)
         return self._process.wait(STOP_SECONDS)
 
     def stop(self) -> int:
-        """End it as a service manager does."""
+        """Stop the system by SIGTERM, as a service manager does."""
         return self.signal(signal.SIGTERM)
 
     def processes(self) -> list[psutil.Process]:
-        """All its processes, itself first."""
+        """Return the main process and all its descendants."""
         try:
             supervisor = psutil.Process(self._process.pid)
             return [supervisor, *supervisor.children(recursive=True)]
@@ -88,7 +90,7 @@ class LocalSystem:
             return []
 
     def processes_of(self, *words: str) -> list[psutil.Process]:
-        """Its processes whose command line holds all these words."""
+        """Return the processes that have all these words in their command line."""
         found = []
         for process in self.processes():
             try:
@@ -100,8 +102,8 @@ class LocalSystem:
         return found
 
     def orphans(self) -> list[psutil.Process]:
-        """Processes of the run that `signal` ended that still live, a moment later."""
-        _, alive = psutil.wait_procs(self._family, timeout=10)
+        """Return the processes that are still alive ten seconds after `signal` ended the run."""
+        _, alive = psutil.wait_procs(self._ended_processes, timeout=10)
         return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
 
     def upload(self, *files: tuple[str, bytes], session: Any = requests) -> list[dict[str, Any]]:
@@ -116,19 +118,19 @@ class LocalSystem:
         return results
 
     def status(self, image_id: int) -> dict[str, Any]:
-        """Where an image stands."""
+        """Return the status of an image from the API."""
         response = requests.get(f"{self.url}/api/image_status/{image_id}", timeout=10)
         assert response.ok, response.text
         status: dict[str, Any] = response.json()
         return status
 
     def finished(self, image_id: int, seconds: float = 30) -> dict[str, Any]:
-        """An image's status, once nothing of it is pending."""
+        """Wait until an image is no longer pending, and return its status."""
         wait_until(lambda: self.status(image_id)["status"] != "pending", seconds=seconds)
         return self.status(image_id)
 
     def client(self, service: str) -> Any:
-        """A client of this run's AWS."""
+        """Return a boto3 client of this run's AWS emulator."""
         return boto3.client(
             service,
             endpoint_url=self.aws_url,
@@ -139,7 +141,7 @@ class LocalSystem:
 
 
 def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dict[str, str]:
-    """The shell's environment without anything that would change the run."""
+    """Return the environment of the tests without variables that would change the run."""
     inherited = {
         name: value
         for name, value in os.environ.items()
@@ -155,8 +157,8 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    """Return when the condition holds; fail when it does not come to hold in time."""
+    """Wait until the condition holds, and fail after a time limit."""
     deadline = time.monotonic() + seconds
     while not condition():
-        assert time.monotonic() < deadline, f"not within {seconds} s"
+        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
         time.sleep(0.1)

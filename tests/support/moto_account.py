@@ -1,8 +1,8 @@
-"""An AWS account that Moto plays, in a process of its own, spoken to over HTTP.
+"""An AWS account emulated by Moto in a separate process.
 
-Moto's CloudFormation makes many real resources and drops what it does not know. What the
-templates must be relieved of before it takes them is written down in `relieve_templates`, so that
-nobody takes more for proved than was.
+Moto's CloudFormation creates many resources and drops the types that it does not know.
+`relieve_templates` lists every change that the templates need for Moto, and so everything that
+these tests do not prove.
 """
 
 import json
@@ -28,20 +28,20 @@ _DROPPED = re.compile(r"No Moto CloudFormation support for (\S+)")
 
 
 class MotoAccount:
-    """Where it listens, and what it could not make."""
+    """A running Moto server."""
 
     def __init__(self, url: str, log: Path) -> None:
         self.url = url
         self._log = log
 
     def dropped_types(self) -> set[str]:
-        """The types of resources that stacks asked for and it left out."""
+        """Return the types of resources in the stacks that Moto did not create."""
         return set(_DROPPED.findall(self._log.read_text()))
 
 
 @contextmanager
 def moto_account(folder: Path) -> Iterator[MotoAccount]:
-    """Run one on a free port of this machine."""
+    """Run a Moto server on a free local port."""
     port, log = free_port(), folder / "moto.log"
     environment = {n: v for n, v in os.environ.items() if not n.startswith("AWS_")}
     with log.open("wb") as output:
@@ -69,7 +69,7 @@ def _answers(url: str) -> bool:
 
 
 def relieve_templates(folder: Path) -> None:
-    """Write the five templates into a folder, changed in exactly these places for Moto's sake."""
+    """Write the five templates into a folder, with the changes that Moto needs."""
     for name in ORDER:
         document = _without_unknown_values(load_template(FOLDER / f"{name}.yaml"))
         resources = document["Resources"]
@@ -77,12 +77,12 @@ def relieve_templates(folder: Path) -> None:
             properties = resource.get("Properties", {})
             match resource["Type"]:
                 case "AWS::EC2::VPC":
-                    # Moto deletes no route tables with a stack, and so no network.
+                    # Moto does not delete route tables with a stack, so it cannot delete the VPC.
                     resource["DeletionPolicy"] = "Retain"
                 case "AWS::RDS::DBInstance":
-                    # Moto mistakes the group for its name.
+                    # Moto expects the name of the group here, but a reference gives the group.
                     del properties["DBParameterGroupName"]
-        # Moto would run the function in docker. Its own tests have it answer CloudFormation.
+        # Moto would run the function in Docker. Its responses to CloudFormation have unit tests.
         resources.pop("Migration", None)
         for resource in resources.values():
             if resource.get("DependsOn") == "Migration":
@@ -91,7 +91,7 @@ def relieve_templates(folder: Path) -> None:
 
 
 def _without_unknown_values(value: Any) -> Any:
-    """Moto makes no secrets in stacks: their ARNs are written out."""
+    """Replace references to secrets by ARNs, because Moto does not create secrets in stacks."""
     match value:
         case {"Fn::GetAtt": ["Database", "MasterUserSecret.SecretArn"]}:
             return f"{_SECRETS}:rds-db"

@@ -1,15 +1,15 @@
-"""A real MySQL server for the tests: found, started, stopped, killed and started again.
+"""A real MySQL server for the tests, which they can start, stop and kill.
 
-Where the server comes from, in this order:
+The first of these that exists is used:
 
 1. ``TEST_MYSQL_URL``: a running server, whose account may create databases called ``test_...``.
-2. A ``mysqld`` on PATH, of version 8.4 or later. MariaDB is another database and does not count.
-3. The one that ``make mysql`` unpacks.
+2. A ``mysqld`` on PATH, of version 8.4 or later. MariaDB is not accepted.
+3. The server that ``make mysql`` unpacks.
 
-The server's settings are MySQL's own where the application could notice (strict SQL mode, TLS,
-caching_sha2_password), apart from its time zone, which is far from UTC on purpose: code that
-forgets to ask for UTC is wrong by hours here. Only safety against a crash of the whole machine was
-traded for speed.
+The server has MySQL's defaults wherever the application could notice a difference (strict SQL mode,
+TLS, caching_sha2_password). One exception is the time zone, which is far from UTC, so that code
+without explicit UTC is wrong by hours. For speed, the data are not safe against a crash of the
+machine.
 """
 
 import os
@@ -29,7 +29,7 @@ from typing import Any
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
-OLDEST_VERSION = (8, 4)
+MIN_VERSION = (8, 4)
 SERVER_TIME_ZONE = "+05:30"
 START_TIMEOUT_SECONDS = 60.0
 STOP_TIMEOUT_SECONDS = 30.0
@@ -43,12 +43,12 @@ _FIXED_OPTIONS = (
     "--mysqlx=OFF",
     "--secure-file-priv=NULL",
     "--pid-file=mysqld.pid",
-    # DDL behind an open transaction would otherwise wait for a year.
+    # By default, DDL waits for an open transaction for a year.
     "--lock-wait-timeout=10",
     # Another program may hold the port for a moment while the server is down.
     "--port-open-timeout=10",
-    # Fast. With 2 a commit reaches the operating system, and so outlives a killed server, as with
-    # 0 it would not.
+    # These options are for speed. With flush-log=2 a commit reaches the operating system, so it
+    # survives a killed server; with 0 it would not.
     "--skip-log-bin",
     "--innodb-flush-log-at-trx-commit=2",
     "--innodb-flush-method=nosync",
@@ -58,17 +58,18 @@ _FIXED_OPTIONS = (
     "--performance-schema=OFF",
 )
 
-# Reading ends when the tests' process does, however it ends. (PR_SET_PDEATHSIG would end the server
-# together with the thread that started it.) $1 is the server, $2 the folder of its socket.
+# `read` returns when the process of the tests ends for any reason, because its end of the pipe is
+# closed. PR_SET_PDEATHSIG would end the server with the thread that started it. $1 is the process
+# id of the server, $2 the folder of its socket.
 _WATCHDOG = 'read -r _; kill -9 "$1"; rm -f "$2"/mysql.sock*; rmdir "$2"'
 
 
 class MySQLStartError(RuntimeError):
-    """The server did not start; the message holds the end of its log."""
+    """The server did not start. The message contains the end of its log."""
 
 
 def parts_dir(env: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the unpacked MySQL; install_mysql.sh uses the same one."""
+    """Return the folder of the unpacked MySQL, which install_mysql.sh uses too."""
     if env.get("TEST_PARTS_DIR"):
         return Path(env["TEST_PARTS_DIR"])
     cache = env.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -76,7 +77,7 @@ def parts_dir(env: Mapping[str, str] = os.environ) -> Path:
 
 
 def parse_version(text: str) -> tuple[int, int, int] | None:
-    """The version in what ``mysqld --version`` prints, or None when that is not MySQL's."""
+    """Return the version from the output of ``mysqld --version``, or None if it is not MySQL."""
     found = re.search(r"\bVer (\d+)\.(\d+)\.(\d+)", text)
     if found is None or "MariaDB" in text:
         return None
@@ -84,33 +85,33 @@ def parse_version(text: str) -> tuple[int, int, int] | None:
 
 
 def find_mysqld() -> Path | None:
-    """The server program to run, or None when there is none of at least OLDEST_VERSION."""
+    """Return the server program, or None if there is none of at least MIN_VERSION."""
     on_path = shutil.which("mysqld")
     unpacked = parts_dir() / "mysql" / "mysqld"
     candidates = [Path(on_path)] if on_path else []
     for program in [*candidates, unpacked]:
         version = _version_of(program)
-        if version is not None and version >= OLDEST_VERSION:
+        if version is not None and version >= MIN_VERSION:
             return program
     return None
 
 
 def mysql_is_available() -> bool:
-    """Whether running_mysql() will find a server."""
+    """Return whether running_mysql() would find a server."""
     return bool(os.environ.get("TEST_MYSQL_URL")) or find_mysqld() is not None
 
 
 @contextmanager
 def running_mysql(directory: Path) -> Iterator[str]:
-    """A server to create databases on: the one TEST_MYSQL_URL names, or else one of our own.
+    """Provide a server to create databases on, from TEST_MYSQL_URL or newly started.
 
     Args:
-        directory: an empty or absent folder, for the data of a server of our own.
+        directory: an empty or absent folder for the data of a new server.
     Returns:
-        Its URL, without a database.
+        The server's URL, without a database.
     Raises:
-        MySQLStartError: it did not start.
-        FileNotFoundError: there is no server; the message is MYSQL_MISSING.
+        MySQLStartError: the server did not start.
+        FileNotFoundError: there is no server program. The message is MYSQL_MISSING.
     """
     given = os.environ.get("TEST_MYSQL_URL")
     if given:
@@ -122,7 +123,7 @@ def running_mysql(directory: Path) -> Iterator[str]:
 
 @contextmanager
 def own_mysql(directory: Path) -> Iterator["RunningMySQL"]:
-    """A server that a test may stop, kill and starve; see running_mysql() for the rest."""
+    """Start a new server that a test may stop and kill; see running_mysql() for the rest."""
     program = find_mysqld()
     if program is None:
         raise FileNotFoundError(MYSQL_MISSING)
@@ -135,7 +136,7 @@ def own_mysql(directory: Path) -> Iterator["RunningMySQL"]:
 
 
 def create_database(server_url: str) -> str:
-    """Create an empty database under a random name, with the server's own defaults.
+    """Create an empty database with a random name and the server's defaults.
 
     Returns:
         The URL of the new database.
@@ -146,15 +147,15 @@ def create_database(server_url: str) -> str:
 
 
 def drop_database(database_url: str) -> None:
-    """Drop what create_database() made. Waits at most 10 s for transactions left open in it."""
+    """Drop a database, and wait at most 10 s for its open transactions."""
     url = make_url(database_url)
     _execute(url.set(database=""), "SET lock_wait_timeout = 10", f"DROP DATABASE `{url.database}`")
 
 
 def delete_rows(database_url: str, *, besides: str) -> None:
-    """Empty every table of a database but one. Numbers that MySQL gives to rows go on.
+    """Empty every table of a database except one. The automatic ids of rows continue.
 
-    Making another database with the same tables takes a hundred times as long.
+    Creating a new database with the same tables takes a hundred times as long.
     """
     url = make_url(database_url)
     tables = _execute(
@@ -165,7 +166,7 @@ def delete_rows(database_url: str, *, besides: str) -> None:
 
 @contextmanager
 def fresh_database(server_url: str) -> Iterator[str]:
-    """The URL of a new, empty database that is dropped afterwards."""
+    """Create an empty database, yield its URL and drop it afterwards."""
     url = create_database(server_url)
     try:
         yield url
@@ -174,18 +175,21 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 
 class RunningMySQL:
-    """One mysqld with its own data folder. Port, account and data outlive a stop or a kill.
+    """A mysqld with its own data folder. A restart keeps the port, the account and the data.
 
-    Its account may do everything in databases called ``test_...``, and nothing elsewhere.
+    The account has all rights in databases called ``test_...``, and no other rights.
     """
 
     def __init__(self, program: Path, directory: Path) -> None:
-        """Prepare the data folder, or take up what an earlier server left there; start() comes
-        next, and close() last."""
+        """Prepare the data folder, or reuse the data of an earlier server.
+
+        Call start() next, and close() at the end.
+        """
         self._program = program
         self._data = directory.resolve() / "data"
         self._log = directory.resolve() / "mysqld.log"
-        # A socket's path may have about 100 characters, which a test's own folder soon exceeds.
+        # The path of a socket is limited to about 100 characters, and the folder of a test may have
+        # a longer one.
         self._socket_dir = Path(tempfile.mkdtemp(prefix="mysql-"))
         self._socket_path = self._socket_dir / "mysql.sock"
         self._port = _free_port()
@@ -199,24 +203,24 @@ class RunningMySQL:
 
     @property
     def url(self) -> str:
-        """The application's URL, without a database, password included."""
+        """The application's URL with its password, without a database."""
         return _text(
             URL.create("mysql+pymysql", "app", self._password, "127.0.0.1", self._port, "")
         )
 
     @property
     def server_version(self) -> str:
-        """As the server says it: ``9.7.4-2`` or the like."""
+        """The version as the server reports it, for example ``9.7.4-2``."""
         return str(self.execute_as_root("SELECT VERSION()")[0][0])
 
     @property
     def log(self) -> str:
-        """What the server has logged so far."""
+        """The server's log so far."""
         return self._log.read_text(errors="replace") if self._log.exists() else ""
 
     @property
     def pid(self) -> int | None:
-        """The process to send signals to, SIGSTOP for one, or None when the server is down."""
+        """The process id, for example to send SIGSTOP to, or None when the server is down."""
         return None if self._process is None else self._process.pid
 
     def start(self, *options: str) -> None:
@@ -225,11 +229,11 @@ class RunningMySQL:
         Args:
             options: further options of mysqld, for this start only.
         Raises:
-            MySQLStartError: the server ended or stayed silent; it is not running.
+            MySQLStartError: the server ended, or did not answer in time. It is not running.
         """
         if self._process is not None and self._process.poll() is None:
             return
-        self.kill()  # Clears up after a server that ended by itself.
+        self.kill()  # The watchdog remains after a server that crashed.
         self._process = subprocess.Popen(
             [
                 *_command(self._program),
@@ -243,7 +247,8 @@ class RunningMySQL:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            # Ctrl-C in a terminal reaches the whole group; this server is its fixture's to stop.
+            # Ctrl-C in a terminal reaches the whole process group, but only the fixture may stop
+            # the server.
             start_new_session=True,
         )
         self._watchdog = subprocess.Popen(
@@ -261,17 +266,18 @@ class RunningMySQL:
             raise
 
     def stop(self) -> None:
-        """Shut down in order, as SIGTERM does. Does nothing when the server is down."""
+        """Shut down by SIGTERM, if the server is running."""
         if self._process is None:
             return
         self._process.terminate()
-        self._process.send_signal(signal.SIGCONT)  # A stopped process would not see the other.
+        # A process that is stopped by SIGSTOP handles SIGTERM only after SIGCONT.
+        self._process.send_signal(signal.SIGCONT)
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(STOP_TIMEOUT_SECONDS)
         self.kill()
 
     def kill(self) -> None:
-        """End at once, as a crash of the server does. Does nothing when the server is down."""
+        """Kill the server, as in a crash, if it is running."""
         if self._watchdog is not None:
             self._watchdog.kill()
             self._watchdog.wait()
@@ -284,21 +290,21 @@ class RunningMySQL:
             self._process = None
 
     def close(self) -> None:
-        """End the server for good. Its data and log stay, for whoever looks into a failure."""
-        self.kill()  # Nobody reads these data again, and an orderly end takes 1.5 s.
+        """End the server, but keep its data and log for the analysis of a failure."""
+        self.kill()  # An orderly shutdown takes 1.5 s, and the data are not used again.
         shutil.rmtree(self._socket_dir, ignore_errors=True)
 
     def execute_as_root(self, sql: str) -> Sequence[Any]:
-        """Run one statement over the socket, with every right.
+        """Run one statement over the socket, with all rights.
 
         Returns:
-            The rows, or nothing when the statement returns none.
+            The rows; empty if the statement returns none.
         """
         return _execute(self.root_url, sql)
 
     @property
     def root_url(self) -> URL:
-        """Every right, over the socket, without a database; also while the network is away."""
+        """The root account's URL over the socket, without a database. It needs no network."""
         return URL.create(
             "mysql+pymysql",
             "root",
@@ -309,7 +315,8 @@ class RunningMySQL:
     def _wait_until_it_answers(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_SECONDS
         while self._process is not None and self._process.poll() is None:
-            # PyMySQL leaves a Unix socket open when nobody answers, so a plain one asks first.
+            # PyMySQL leaks a Unix socket when the server does not answer, so this probe comes
+            # first.
             with socket.socket(socket.AF_UNIX) as probe, suppress(OSError):
                 probe.connect(str(self._socket_path))
                 return
@@ -333,25 +340,28 @@ class RunningMySQL:
 
 def _version_of(program: Path) -> tuple[int, int, int] | None:
     with suppress(OSError, subprocess.SubprocessError):
-        answer = subprocess.run(
+        result = subprocess.run(
             [program, "--no-defaults", "--version"],
             check=True,
             capture_output=True,
             text=True,
             timeout=30,
         )
-        return parse_version(answer.stdout)
+        return parse_version(result.stdout)
     return None
 
 
 def _command(program: Path) -> list[str]:
-    # mysqld reads --no-defaults in the first place only, and refuses root without --user.
+    # mysqld accepts --no-defaults only as the first option, and refuses root without --user.
     as_root = ["--user=root"] if os.geteuid() == 0 else []
     return [str(program), "--no-defaults", *as_root]
 
 
 def _initialised_data(program: Path) -> Path:
-    """An empty server's data folder, made once for each version: a copy starts 3 s sooner."""
+    """Return the data folder of an empty server, created once for each version.
+
+    A copy of it is ready 3 s sooner than a newly initialised folder.
+    """
     version = _version_of(program)
     assert version is not None  # find_mysqld() read it too.
     finished = parts_dir() / f"mysql-data-{'.'.join(map(str, version))}"
@@ -360,7 +370,7 @@ def _initialised_data(program: Path) -> Path:
     finished.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=finished.parent, prefix="mysql-data.unfinished.") as work:
         data = Path(work) / "data"
-        made = subprocess.run(
+        result = subprocess.run(
             [
                 *_command(program),
                 *_FIXED_OPTIONS,
@@ -371,16 +381,16 @@ def _initialised_data(program: Path) -> Path:
             capture_output=True,
             text=True,
         )
-        if made.returncode != 0:
-            raise MySQLStartError(f"mysqld could not initialise:\n{made.stderr[-3000:]}")
-        # Another process may have finished first; then its folder does as well.
+        if result.returncode != 0:
+            raise MySQLStartError(f"mysqld could not initialise:\n{result.stderr[-3000:]}")
+        # Another process may have finished first; then its folder is used.
         with suppress(OSError):
             data.rename(finished)
     return finished
 
 
 def _free_port() -> int:
-    """A port below those that systems give to outgoing connections, so that it stays free."""
+    """Return a free port below the range for outgoing connections, so that it stays free."""
     while True:
         port = random.randrange(20_000, 32_000)
         with socket.socket() as probe, suppress(OSError):
@@ -393,9 +403,9 @@ def _text(url: URL) -> str:
 
 
 def _execute(url: URL, *statements: str) -> Sequence[Any]:
-    """Run statements on a connection of their own; the rows of the last one, if it has any."""
+    """Run statements on a new connection, and return the rows of the last one."""
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
-    # Without parameters a % in a statement is a %.
+    # Without this option, a % in a statement would be a placeholder.
     with engine.connect().execution_options(no_parameters=True) as connection:
         for statement in statements:
             result = connection.exec_driver_sql(statement)

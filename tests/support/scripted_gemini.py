@@ -1,4 +1,4 @@
-"""A fake Gemini server whose responses a test chooses. It stores the requests that it receives.
+"""A fake Gemini server that sends scripted responses and stores the requests.
 
 An entry of a script is the body of a successful response, a pair of status and body, a `Reply`, or
 a word: "disconnect" (close the connection without a response), "reset" (reset the connection),

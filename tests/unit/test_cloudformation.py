@@ -42,7 +42,7 @@ def test_an_attribute_of_a_resource_resolves_to_a_placeholder():
     ],
 )
 def test_a_reference_to_a_missing_resource_is_an_error(reference):
-    with pytest.raises(TemplateError, match="which is not made"):
+    with pytest.raises(TemplateError, match="which is missing"):
         stack().resolve(reference)
 
 
@@ -99,8 +99,8 @@ def test_a_rule_is_checked_only_if_its_condition_is_true():
         }
     }
 
-    assert stack(Rules=rules).refusals() == []
-    assert stack({"Copies": "2"}, Rules=rules).refusals() == ["No copies."]
+    assert stack(Rules=rules).failed_assertions() == []
+    assert stack({"Copies": "2"}, Rules=rules).failed_assertions() == ["No copies."]
 
 
 def test_an_exclamation_mark_escapes_a_shell_variable():

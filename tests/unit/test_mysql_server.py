@@ -1,4 +1,4 @@
-"""Which servers count as a MySQL, and where the unpacked one is looked for."""
+"""Tests of which server programs are accepted as MySQL, and where the unpacked one is found."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.support.mysql_server import parse_version, parts_dir
         ("command not found", None),
     ],
 )
-def test_version_is_read_from_mysql_and_refused_from_mariadb(answer, version):
+def test_the_version_of_mysql_is_parsed_and_mariadb_is_rejected(answer, version):
     assert parse_version(answer) == version
 
 
@@ -29,5 +29,5 @@ def test_version_is_read_from_mysql_and_refused_from_mariadb(answer, version):
         ({}, Path.home() / ".cache" / "image-annotation"),
     ],
 )
-def test_parts_are_looked_for_where_the_installer_puts_them(env, folder):
+def test_the_folder_is_the_one_that_the_installer_uses(env, folder):
     assert parts_dir(env) == folder

@@ -102,7 +102,7 @@ def test_resource_dependencies_have_no_cycle(stacks):
 
 
 def test_the_rules_accept_every_profile(stacks):
-    assert {stack.name: stack.refusals() for stack in stacks.values()} == {
+    assert {stack.name: stack.failed_assertions() for stack in stacks.values()} == {
         name: [] for name in STACKS
     }
 
@@ -183,7 +183,7 @@ def test_the_rules_accept_every_profile(stacks):
 def test_conflicting_parameters_are_rejected_by_a_rule(name, given, message):
     stacks = deploy(merged(PROFILES["default"], {name: given}))
 
-    [refusal] = stacks[name].refusals()
+    [refusal] = stacks[name].failed_assertions()
 
     assert message in refusal
 
@@ -207,7 +207,7 @@ def test_valid_combinations_of_parameters_resolve_completely(name, given):
     stacks = deploy(merged(PROFILES["default"], {name: given}))
 
     for stack in stacks.values():
-        assert stack.refusals() == []
+        assert stack.failed_assertions() == []
         assert set(stack.creation_order()) == stack.resources.keys()
 
 
@@ -490,7 +490,7 @@ def test_a_database_with_increased_storage_can_be_restored():
     assert set(limits[:-1]) <= set(sizes)
     for size in sizes:
         given = {"DatabaseStorageInGiB": str(size), "DatabaseMaxStorageInGiB": str(limits[-1])}
-        assert deploy(merged(PROFILES["snapshot"], {DATA: given}))[DATA].refusals() == []
+        assert deploy(merged(PROFILES["snapshot"], {DATA: given}))[DATA].failed_assertions() == []
 
 
 def test_the_database_keeps_idle_connections_longer_than_the_code(stacks):

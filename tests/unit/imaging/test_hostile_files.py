@@ -11,7 +11,13 @@ from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError, UnsupportedFormatError
 from imaging.isolation import MAX_CPU_SECONDS, run_isolated
 from lambda_functions.thumbnail.thumbnail import make_thumbnail
-from tests.support.hostile_files import ACCEPTED, DRESSED_UP, REFUSED, ROOM, UPLOAD_BYTES
+from tests.support.hostile_files import (
+    ACCEPTED,
+    FILLER_BYTES,
+    OTHER_FILE_TYPES,
+    REFUSED,
+    UPLOAD_BYTES,
+)
 
 MAX_PIXELS = 100_000_000
 MEGABYTE = 1024 * 1024
@@ -57,12 +63,12 @@ def test_a_file_that_is_made_to_be_slow_to_read_is_rejected_at_once(name):
         read_within_bounds(REFUSED[name]())
 
 
-@pytest.mark.parametrize("name", DRESSED_UP)
+@pytest.mark.parametrize("name", OTHER_FILE_TYPES)
 def test_a_file_that_is_not_an_image_is_rejected(name):
-    for data in (DRESSED_UP[name], DRESSED_UP[name] + bytes(1000)):
+    for data in (OTHER_FILE_TYPES[name], OTHER_FILE_TYPES[name] + bytes(1000)):
         with pytest.raises(UnsupportedFormatError):
             header_of(data)
 
 
 def test_the_files_are_nearly_as_large_as_the_upload_limit():
-    assert UPLOAD_BYTES - ROOM < MEGABYTE
+    assert UPLOAD_BYTES - FILLER_BYTES < MEGABYTE
