@@ -1,4 +1,4 @@
-"""The whole system, started as a user starts it, used as a user uses it."""
+"""Tests of the whole local system, started by its command and used over HTTP."""
 
 import html
 import io
@@ -22,7 +22,7 @@ SIZE = (640, 480)
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
-    """The system with its own Gemini emulator, shared by the tests that only use it."""
+    """Run a system with the Gemini emulator, shared by the tests that do not stop it."""
     running = LocalSystem(tmp_path_factory.mktemp("local") / "state")
     running.start()
     yield running
@@ -30,27 +30,27 @@ def system(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def gemini_of_module():
+def module_gemini():
     with scripted_gemini() as gemini:
         yield gemini
 
 
 @pytest.fixture
-def gemini(gemini_of_module):
-    """A model that nobody has told or asked anything."""
-    gemini_of_module.script.clear()
-    gemini_of_module.requests.clear()
-    gemini_of_module.delay_seconds = 0
-    return gemini_of_module
+def gemini(module_gemini):
+    """Return the fake Gemini server of the module without a script and requests."""
+    module_gemini.script.clear()
+    module_gemini.requests.clear()
+    module_gemini.delay_seconds = 0
+    return module_gemini
 
 
 @pytest.fixture(scope="module")
-def scripted_system(gemini_of_module, tmp_path_factory):
-    """The system with captions that the test decides on, shared by the tests that only use it."""
+def scripted_system(module_gemini, tmp_path_factory):
+    """Run a system with the fake Gemini server, shared by the tests that do not stop it."""
     running = LocalSystem(
         tmp_path_factory.mktemp("scripted") / "state",
         GEMINI_API_KEY="the-key",
-        GOOGLE_GEMINI_BASE_URL=gemini_of_module.url,
+        GOOGLE_GEMINI_BASE_URL=module_gemini.url,
     )
     running.start()
     yield running
@@ -58,14 +58,14 @@ def scripted_system(gemini_of_module, tmp_path_factory):
 
 
 def end(running):
-    """As a service manager ends it. Tests further down do it by Ctrl-C and by kill -9."""
+    """Stop a system by SIGTERM. Other tests stop it by Ctrl-C and by kill -9."""
     assert running.stop() == 0
     assert running.orphans() == []
 
 
 @pytest.fixture
 def start(tmp_path, gemini):
-    """Starts a system of one's own, for one image, whose captions the test decides on."""
+    """Return a function that starts a new system with the fake Gemini server."""
     started = []
 
     def start(**variables):
@@ -96,7 +96,7 @@ def thumbnail_of(status):
 
 
 def assert_upright(thumbnail):
-    """Red and green above, blue and yellow below: the quadrants as the factory draws them."""
+    """Assert that the quadrants have the colours and the places of the factory's image."""
     width, height = thumbnail.size
     rgb = thumbnail.convert("RGB")
     corners = {
@@ -131,26 +131,26 @@ def test_an_image_of_each_format_gets_a_caption_and_an_upright_thumbnail(system,
     assert_upright(thumbnail)
 
 
-def test_the_load_tester_follows_uploads_to_their_captions(system, tmp_path):
+def test_the_load_tester_uploads_images_and_waits_for_their_captions(system, tmp_path):
     (tmp_path / "photo.jpg").write_bytes(make_jpeg((160, 120)))
     options = ["--upload", tmp_path / "photo.jpg", "--unique", "-n", "4", "-c", "2"]
     options += ["--json", tmp_path / "run.json", "--fail-if", "errors>0"]
 
-    ended = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, ROOT / "load_tester.py", "--url", system.url, *options],
         capture_output=True,
         text=True,
         timeout=90,
     )
 
-    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert completed.returncode == 0, completed.stdout + completed.stderr
     assert json.loads((tmp_path / "run.json").read_text())["requests"] == 4
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_upright_however_the_camera_was_held(system, orientation):
+def test_a_photo_of_each_orientation_gets_an_upright_thumbnail(system, orientation):
     original = make_jpeg(SIZE, orientation=orientation)
-    (result,) = system.upload((f"held-{orientation}.jpg", original))
+    (result,) = system.upload((f"orientation-{orientation}.jpg", original))
 
     status = system.finished(result["id"])
 
@@ -159,7 +159,7 @@ def test_a_photo_is_upright_however_the_camera_was_held(system, orientation):
     assert_upright(thumbnail_of(status))
 
 
-def test_the_original_comes_back_byte_for_byte(system):
+def test_the_original_is_downloaded_byte_for_byte(system):
     original = make_jpeg((200, 150))
     (result,) = system.upload(("mine.jpg", original))
 
@@ -170,18 +170,18 @@ def test_the_original_comes_back_byte_for_byte(system):
 
 
 def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
-    (result,) = system.upload(("seen <b>.jpg", make_jpeg((321, 200))))
+    (result,) = system.upload(("a <b>.jpg", make_jpeg((321, 200))))
     status = system.finished(result["id"])
 
     page = requests.get(f"{system.url}/gallery", timeout=10).text
 
     assert f">{html.escape(status['annotation'])}<" in page
     assert f'alt="{html.escape(status["alt_text"])}"' in page
-    assert "seen &lt;b&gt;.jpg" in page
+    assert "a &lt;b&gt;.jpg" in page
     assert "local emulator" in page
 
 
-def test_a_form_without_scripts_ends_in_the_gallery_with_a_message_for_each_file(system):
+def test_an_upload_without_javascript_redirects_to_the_gallery_with_a_message_for_each_file(system):
     session = requests.Session()
 
     response = session.post(
@@ -200,12 +200,11 @@ def test_a_form_without_scripts_ends_in_the_gallery_with_a_message_for_each_file
     assert "bad.jpg: " in response.text
 
 
-def test_damage_that_only_decoding_finds_is_told_in_the_row(system):
+def test_an_image_that_fails_to_decode_fails_as_invalid_image(system):
     whole = bytearray(make_jpeg((800, 600)))
-    whole[len(whole) // 2 : len(whole) // 2 + 2] = (
-        b"\xff\xc4"  # a table in the middle of the pixels
-    )
-    (result,) = system.upload(("scratched.jpg", bytes(whole)))
+    # A table marker in the middle of the pixels. The header is still valid.
+    whole[len(whole) // 2 : len(whole) // 2 + 2] = b"\xff\xc4"
+    (result,) = system.upload(("damaged.jpg", bytes(whole)))
     if result["outcome"] == "rejected":
         assert result["error"]["code"] == "invalid_image"
         return
@@ -217,7 +216,7 @@ def test_damage_that_only_decoding_finds_is_told_in_the_row(system):
             assert status[f"{job}_error"]["code"] == "invalid_image"
 
 
-def test_a_cut_off_photo_is_refused_and_its_neighbours_are_not(system):
+def test_a_truncated_photo_is_rejected_and_the_other_file_is_accepted(system):
     results = system.upload(
         ("cut.jpg", truncated(make_jpeg((800, 600)))), ("whole.jpg", make_jpeg((801, 600)))
     )
@@ -226,7 +225,7 @@ def test_a_cut_off_photo_is_refused_and_its_neighbours_are_not(system):
     assert results[0]["error"]["code"] == "invalid_image"
 
 
-def test_each_image_is_a_line_on_the_console(system):
+def test_each_completed_job_is_a_line_on_the_console(system):
     (result,) = system.upload(("line.jpg", make_jpeg((77, 50))))
     system.finished(result["id"])
     key = system.status(result["id"])["original_url"].split("/")[-1].split("-")[0]
@@ -239,13 +238,13 @@ def test_each_image_is_a_line_on_the_console(system):
     )
 
 
-def test_a_taken_port_is_one_clear_sentence(tmp_path):
+def test_a_port_in_use_is_reported_in_one_sentence(tmp_path):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
         holder.listen()
         port = holder.getsockname()[1]
 
-        refused = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "local_cloud"],
             cwd=ROOT,
             env=environment(tmp_path / "state", port, {}),
@@ -254,12 +253,14 @@ def test_a_taken_port_is_one_clear_sentence(tmp_path):
             timeout=30,
         )
 
-    assert refused.returncode == 1
-    assert f"Another program uses port {port}" in refused.stdout + refused.stderr
-    assert "Traceback" not in refused.stderr
+    assert completed.returncode == 1
+    assert f"Another program uses port {port}" in completed.stdout + completed.stderr
+    assert "Traceback" not in completed.stderr
 
 
-def test_repeated_and_reordered_events_ask_gemini_once_for_each_image(scripted_system, gemini):
+def test_repeated_and_reordered_events_cause_one_request_to_gemini_for_each_image(
+    scripted_system, gemini
+):
     system = scripted_system
     results = system.upload(*[(f"{n}.jpg", make_jpeg((100 + n, 80))) for n in range(4)])
     keys = [
@@ -286,34 +287,34 @@ def test_repeated_and_reordered_events_ask_gemini_once_for_each_image(scripted_s
         status = system.finished(result["id"])
         assert status["status"] == "completed"
         assert status["annotation"] == "A dog runs on a beach."
-    assert_nothing_waits(system)
+    assert_queues_become_empty(system)
     assert len(gemini.requests) == len(results)
 
 
-def test_an_original_that_arrives_in_parts_is_worked_on_once(scripted_system, gemini):
+def test_a_multipart_upload_of_an_original_is_processed_once(scripted_system, gemini):
     system = scripted_system
     (result,) = system.upload(("parts.jpg", make_jpeg((300, 200))))
     system.finished(result["id"])
     s3 = system.client("s3")
     key = "originals/" + system.status(result["id"])["original_url"].split("?")[0].split("/")[-1]
-    place = {"Bucket": "image-annotation-originals", "Key": key}
+    target = {"Bucket": "image-annotation-originals", "Key": key}
 
-    # S3 announces an object that came in parts; the local one even twice.
-    upload_id = s3.create_multipart_upload(**place)["UploadId"]
-    part = s3.upload_part(**place, UploadId=upload_id, PartNumber=1, Body=make_jpeg((300, 200)))
+    # S3 sends an event for a multipart upload too. The emulator sends it twice.
+    upload_id = s3.create_multipart_upload(**target)["UploadId"]
+    part = s3.upload_part(**target, UploadId=upload_id, PartNumber=1, Body=make_jpeg((300, 200)))
     s3.complete_multipart_upload(
-        **place,
+        **target,
         UploadId=upload_id,
         MultipartUpload={"Parts": [{"ETag": part["ETag"], "PartNumber": 1}]},
     )
 
-    assert_nothing_waits(system)
+    assert_queues_become_empty(system)
     assert len(gemini.requests) == 1
     assert system.status(result["id"])["status"] == "completed"
 
 
-def assert_nothing_waits(system):
-    """Every event was taken and answered, and none was given up."""
+def assert_queues_become_empty(system):
+    """Assert that every event is processed and that there is no dead letter."""
     sqs = system.client("sqs")
 
     def waiting():
@@ -333,7 +334,7 @@ def assert_nothing_waits(system):
     wait_until(lambda: waiting() == 0, seconds=20)
 
 
-def test_a_busy_gemini_is_asked_again_and_the_caption_comes(start, gemini):
+def test_a_caption_is_completed_after_gemini_was_busy_and_failed_once(start, gemini):
     _, body = error(429, "RESOURCE_EXHAUSTED")
     gemini.script += [Reply(body, 429, {"Retry-After": "1"}), error(500, "INTERNAL")]
     system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
@@ -341,8 +342,8 @@ def test_a_busy_gemini_is_asked_again_and_the_caption_comes(start, gemini):
     (result,) = system.upload(("later.jpg", make_jpeg()))
     wait_until(lambda: len(gemini.requests) == 1, seconds=20)
     assert system.status(result["id"])["annotation_status"] == "pending"
-    # The sweep comes back to it, at its second turn or a minute later; the local queue after the
-    # second trouble.
+    # After the 429 the sweep requests the job again, at its second run or a minute later. After
+    # the 500 the local queue delivers the event again.
     status = system.finished(result["id"], seconds=100)
 
     assert status["status"] == "completed"
@@ -350,7 +351,7 @@ def test_a_busy_gemini_is_asked_again_and_the_caption_comes(start, gemini):
     assert len(gemini.requests) == 3
 
 
-def test_a_refused_key_is_told_at_once_and_not_tried_again(scripted_system, gemini):
+def test_a_refused_key_fails_the_job_at_once_and_is_not_retried(scripted_system, gemini):
     gemini.script += [error(403, "PERMISSION_DENIED")]
 
     (result,) = scripted_system.upload(("nokey.jpg", make_jpeg((65, 48))))
@@ -361,7 +362,7 @@ def test_a_refused_key_is_told_at_once_and_not_tried_again(scripted_system, gemi
     assert len(gemini.requests) == 1
 
 
-def test_a_function_killed_at_work_loses_nothing(start, gemini):
+def test_a_job_is_completed_after_its_function_was_killed(start, gemini):
     gemini.delay_seconds = 3
     system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
     (result,) = system.upload(("killed.jpg", make_jpeg()))
@@ -379,7 +380,7 @@ def test_a_function_killed_at_work_loses_nothing(start, gemini):
     assert len(gemini.requests) == 2
 
 
-def test_every_part_that_dies_is_started_again(start, gemini):
+def test_every_killed_process_is_restarted(start, gemini):
     system = start()
     for words in (("gunicorn",), ("aws_server",), ("awslambdaric",)):
         found = system.processes_of(*words)
@@ -387,17 +388,17 @@ def test_every_part_that_dies_is_started_again(start, gemini):
         for process in found:
             process.kill()
 
-    def uploads_again():
+    def upload_succeeds():
         try:
             (result,) = system.upload(("again.jpg", make_jpeg((64, 64))))
             return result["outcome"] == "accepted" and system.finished(result["id"])
         except (requests.RequestException, ValueError):
             return False
 
-    wait_until(lambda: bool(uploads_again()), seconds=60)
+    wait_until(lambda: bool(upload_succeeds()), seconds=60)
 
 
-def test_everything_is_still_there_after_ctrl_c_and_a_start(start, gemini):
+def test_images_survive_ctrl_c_and_a_restart(start, gemini):
     system = start()
     (result,) = system.upload(("kept.jpg", make_jpeg(SIZE)))
     before = system.finished(result["id"])
@@ -412,7 +413,7 @@ def test_everything_is_still_there_after_ctrl_c_and_a_start(start, gemini):
     assert len(gemini.requests) == 1
 
 
-def test_what_was_acknowledged_before_the_power_went_is_finished_after(start, gemini):
+def test_an_acknowledged_upload_is_completed_after_a_kill_of_the_whole_system(start, gemini):
     gemini.delay_seconds = 30
     system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
     (result,) = system.upload(("survivor.jpg", make_jpeg(SIZE)))
@@ -428,7 +429,7 @@ def test_what_was_acknowledged_before_the_power_went_is_finished_after(start, ge
     assert status["annotation_status"] == "completed", status["annotation_error"]
 
 
-def test_the_same_command_runs_on_a_real_mysql_server(start, gemini, mysql_url):
+def test_the_local_system_runs_on_a_real_mysql_server(start, gemini, mysql_url):
     system = start(DATABASE_URL=mysql_url)
 
     (result,) = system.upload(("mysql.jpg", make_encoded("WEBP", SIZE)))
@@ -446,17 +447,17 @@ def test_no_secret_is_printed_or_logged(scripted_system, gemini):
     system.finished(result["id"])
     secret = (system.state_dir / "flask_secret_key").read_text().strip()
 
-    written = system.output + "".join(
+    output = system.output + "".join(
         path.read_text(errors="replace") for path in system.state_dir.glob("logs/*")
     )
 
-    assert secret not in written
-    assert "the-key" not in written
-    assert "X-Amz-Signature" not in written
+    assert secret not in output
+    assert "the-key" not in output
+    assert "X-Amz-Signature" not in output
     assert (system.state_dir / "flask_secret_key").stat().st_mode & 0o077 == 0
 
 
-def test_a_real_photo_of_twelve_megapixels_is_through_within_ten_seconds(system):
+def test_a_photo_of_twelve_megapixels_is_completed_within_ten_seconds(system):
     buffer = io.BytesIO()
     make_photo((4000, 3000)).save(buffer, "JPEG", quality=90)
     (result,) = system.upload(("phone.jpg", buffer.getvalue()))

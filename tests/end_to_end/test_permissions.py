@@ -1,6 +1,6 @@
-"""What each part asks of AWS in a whole run is what its role allows, and no more.
+"""Tests that each role allows exactly the calls to AWS that its program makes in a whole run.
 
-The parts run with the very variables that the templates give them, secrets included.
+The programs run with the variables that the templates give them, including the secrets.
 """
 
 import copy
@@ -22,32 +22,43 @@ from local_cloud.template import Template
 from tests.support import cloudformation, mysql_server
 from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, WEB, deploy
 from tests.support.factories import make_jpeg
-from tests.support.iam import ACCOUNT, Call, is_allowed, listed, policies_of, recorded_aws, unused
+from tests.support.iam import (
+    ACCOUNT,
+    Call,
+    as_list,
+    is_allowed,
+    policies_of,
+    recording_proxy,
+    unused_permissions,
+)
 from tests.support.local_system import wait_until
 from tests.support.programs import free_port
 from tests.support.scripted_gemini import error, scripted_gemini
 
-# What the platform does in a role's name, where this test cannot see it.
-BY_THE_PLATFORM = {
-    "ec2:*": "Lambda makes and removes the network interfaces of its functions",
+# Calls that AWS itself makes with a role, so that they do not appear in this test.
+PLATFORM_ACTIONS = {
+    "ec2:*": "Lambda creates and deletes the network interfaces of its functions",
     "xray:*": "Lambda sends their traces",
-    "logs:*": "Lambda and Docker send what is logged",
-    "sqs:SendMessage": "Lambda keeps what a function gave up on",
+    "logs:*": "Lambda and Docker send the logs",
+    "sqs:SendMessage": "Lambda sends the events of failed invocations to the dead-letter queue",
     "ecr:*": "Docker pulls the image (see the tests of user data)",
-    "elasticloadbalancing:DescribeTargetHealth": "a new server asks whether it is well (as well)",
+    "elasticloadbalancing:DescribeTargetHealth": "a new server checks its health (see there too)",
     "ssm:UpdateInstanceInformation": "Session Manager's agent",
     "ssmmessages:*": "Session Manager's agent",
 }
-# These know no resource that could be named; https://docs.aws.amazon.com/service-authorization/
-WITHOUT_A_RESOURCE = (
+# These actions do not support resources; https://docs.aws.amazon.com/service-authorization/
+ACTIONS_WITHOUT_RESOURCE = (
     r"ec2:.+|xray:.+|ssmmessages:.+|ssm:UpdateInstanceInformation|ecr:GetAuthorizationToken|"
     "elasticloadbalancing:DescribeTargetHealth"
 )
-HALVES = ("annotation", "thumbnail")
+JOBS = ("annotation", "thumbnail")
 
 
 class DeployedSystem:
-    """The functions, the web application and AWS, each part with its own variables and key."""
+    """The functions, the web application and AWS.
+
+    Each program has its own variables and its own access key.
+    """
 
     def __init__(self, folder, aws_url, settings, names, gemini_url):
         stacks = deploy(PROFILES["no-cert"])
@@ -69,7 +80,7 @@ class DeployedSystem:
         self._functions = {
             function.name: function for function in Template.read({}).functions.values()
         }
-        self._running = {}
+        self._processes = {}
         self._web = None
 
     def start_web(self):
@@ -86,35 +97,35 @@ class DeployedSystem:
         assert self._web.poll() is None, log.tail()
 
     def invoke(self, name, event):
-        """Run a function for one event, and return its answer."""
-        if name not in self._running:
+        """Run a function for one event, and return its response."""
+        if name not in self._processes:
             log = Log(self._folder / f"{name}.log")
             process = FunctionProcess(self._functions[name], self._environment(name), REGION, log)
-            self._running[name] = process
+            self._processes[name] = process
             process.start()
-        outcome = self._running[name].invoke("request", event)
+        outcome = self._processes[name].invoke("request", event)
         assert isinstance(outcome, Success), outcome
         return outcome.response
 
-    def work_on(self, job, events):
-        """Run a function for the events that reached its queue, and return its answers."""
+    def process_events(self, job, count):
+        """Run a function for the next events in its queue, and return the outcomes."""
         queue = self.client("sqs").get_queue_url(QueueName=job)["QueueUrl"]
-        answers = []
-        while len(answers) < events:
+        outcomes = []
+        while len(outcomes) < count:
             received = self.client("sqs").receive_message(QueueUrl=queue, WaitTimeSeconds=5)
             [message] = received["Messages"]
-            answers.append(self.invoke(job, json.loads(message["Body"]))["outcome"])
+            outcomes.append(self.invoke(job, json.loads(message["Body"]))["outcome"])
             self.client("sqs").delete_message(
                 QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"]
             )
-        return answers
+        return outcomes
 
     def client(self, service):
-        """The operator's own client, which is not written down."""
+        """Return a client for the test itself. Its calls are not recorded."""
         return client(service, self.settings)
 
     def stop(self):
-        for process in self._running.values():
+        for process in self._processes.values():
             process.stop()
         if self._web is not None:
             processes.stop(self._web)
@@ -133,19 +144,19 @@ class DeployedSystem:
             "AWS_ACCESS_KEY_ID": part,
             "AWS_DEFAULT_REGION": REGION,
             "GOOGLE_GEMINI_BASE_URL": self._gemini_url,
-            # In place of the names that this run goes by.
+            # The names in this run replace those of the templates.
             "DB_NAME": self._names["name"],
             "DB_USER": self._names["user"],
             **({"ALLOWED_HOSTS": "127.0.0.1"} if part == "web" else {}),
         }
 
     def _named(self, value):
-        """With the names of this run in place of those that only AWS would know."""
-        written = json.dumps(value)
-        for unknown, name in self._names.items():
-            written = written.replace(f"<{DATA}.{unknown}>", name)
-        written = written.replace(cloudformation.REGION, REGION)
-        return json.loads(written.replace(cloudformation.ACCOUNT, ACCOUNT))
+        """Replace the placeholders for values that only AWS knows by the names of this run."""
+        encoded = json.dumps(value)
+        for placeholder, name in self._names.items():
+            encoded = encoded.replace(f"<{DATA}.{placeholder}>", name)
+        encoded = encoded.replace(cloudformation.REGION, REGION)
+        return json.loads(encoded.replace(cloudformation.ACCOUNT, ACCOUNT))
 
 
 def client(service, settings):
@@ -160,7 +171,7 @@ def client(service, settings):
 
 @pytest.fixture(scope="module")
 def local_aws(tmp_path_factory):
-    """The local AWS, and where it is."""
+    """Run the local AWS emulator and return its settings."""
     folder = tmp_path_factory.mktemp("aws")
     settings = Settings.read({"PATH": "/usr/bin", "GEMINI_API_KEY": "unused"}, folder)
     template = Template.read(
@@ -183,7 +194,7 @@ def local_aws(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def run(mysql_server_url, local_aws, tmp_path_factory):
-    """A whole run: the system, and what it asked of AWS."""
+    """Use the whole system once, and return it and the recorded calls."""
     with mysql_server.fresh_database(mysql_server_url) as url, scripted_gemini() as gemini:
         database = make_url(url)
         password = {"username": database.username, "password": database.password}
@@ -205,18 +216,18 @@ def run(mysql_server_url, local_aws, tmp_path_factory):
             "name": database.database,
             "user": database.username,
         }
-        with recorded_aws(local_aws.aws_port) as aws:
+        with recording_proxy(local_aws.aws_port) as proxy:
             folder = tmp_path_factory.mktemp("deployed")
-            system = DeployedSystem(folder, aws.url, local_aws, names, gemini.url)
+            system = DeployedSystem(folder, proxy.url, local_aws, names, gemini.url)
             try:
                 use_everything(system, gemini, create_engine(database))
             finally:
                 system.stop()
-            yield system, aws
+            yield system, proxy
 
 
 def use_everything(system, gemini, engine):
-    """One of each that the system can be asked for."""
+    """Use each operation of the system once."""
     assert system.invoke("migrate", {"action": "migrate"}) == {"outcome": "migrated"}
     system.start_web()
     assert requests.get(f"{system.url}/health/ready", timeout=30).json()["status"] == "ok"
@@ -227,12 +238,12 @@ def use_everything(system, gemini, engine):
     [again] = upload(system, make_jpeg((300, 200)), owner)["results"]
     assert (image["outcome"], again["outcome"]) == ("accepted", "duplicate")
 
-    gemini.script.append(error(403, "PERMISSION_DENIED"))  # Failed, so that it can be tried again.
-    assert system.work_on("annotation", 1) == ["failed"]
-    assert system.work_on("thumbnail", 1) == ["completed"]
+    gemini.script.append(error(403, "PERMISSION_DENIED"))  # Only a failed job can be retried.
+    assert system.process_events("annotation", 1) == ["failed"]
+    assert system.process_events("thumbnail", 1) == ["completed"]
     path = f"{system.url}/api/images/{image['id']}"
     assert requests.post(f"{path}/retry", headers=owner, timeout=30).ok
-    assert system.work_on("annotation", 1) == ["completed"]
+    assert system.process_events("annotation", 1) == ["completed"]
 
     status = requests.get(f"{system.url}/api/image_status/{image['id']}", timeout=30).json()
     for link in ("thumbnail_url", "original_url"):
@@ -240,14 +251,14 @@ def use_everything(system, gemini, engine):
 
     key = "originals/" + status["original_url"].split("?")[0].rpartition("/")[2]
     assert requests.delete(path, headers=owner, timeout=30).ok
-    redrive(system, key)  # What comes after a deletion finds neither row nor original.
+    redrive(system, key)  # After the deletion, its events find neither a row nor an original.
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM images"))
-    assert [system.work_on(job, 1) for job in HALVES] == [["skipped"], ["skipped"]]
+    assert [system.process_events(job, 1) for job in JOBS] == [["skipped"], ["skipped"]]
 
     upload(system, make_jpeg((301, 200)), owner)
     upload(system, make_jpeg((302, 200)), owner)
-    with engine.begin() as connection:  # One whose deletion stopped half way; one that waits.
+    with engine.begin() as connection:  # The sweep finds one interrupted deletion and one image.
         connection.execute(
             text(
                 "UPDATE images SET deleting_at = UTC_TIMESTAMP(6) - INTERVAL 1 HOUR"
@@ -255,8 +266,8 @@ def use_everything(system, gemini, engine):
             )
         )
     time.sleep(0.01)
-    swept = system.invoke("sweep", {"idle_seconds": 0})
-    assert (swept["requested_again"], swept["deleted"]) == (2, 1)
+    counts = system.invoke("sweep", {"idle_seconds": 0})
+    assert (counts["requested_again"], counts["deleted"]) == (2, 1)
     engine.dispose()
 
 
@@ -280,50 +291,53 @@ def redrive(system, key):
                 "DetailType": f"{job.title()} Requested",
                 "Detail": json.dumps({**detail, "redrive": True}),
             }
-            for job in HALVES
+            for job in JOBS
         ]
     )
 
 
-PARTS = ("web", "annotation", "thumbnail", "migrate", "sweep")
+PROGRAMS = ("web", "annotation", "thumbnail", "migrate", "sweep")
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_all_that_a_part_asks_of_aws_is_allowed_by_its_role(part, run):
-    system, aws = run
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_role_allows_every_call_of_its_program(program, run):
+    system, proxy = run
+    calls = proxy.calls_of(program)
 
-    refused = {call for call in aws.calls_of(part) if not is_allowed(system.policies[part], call)}
+    denied = {call for call in calls if not is_allowed(system.policies[program], call)}
 
-    assert aws.calls_of(part)
-    assert refused == set()
+    assert calls
+    assert denied == set()
 
 
-@pytest.mark.parametrize("part", PARTS)
-def test_a_role_allows_nothing_that_nobody_uses(part, run):
-    system, aws = run
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_a_role_allows_nothing_that_its_program_does_not_use(program, run):
+    system, proxy = run
 
-    superfluous = {
+    unused = {
         (action, resource)
-        for action, resource in unused(system.policies[part], aws.calls_of(part))
-        if not is_the_platforms(action)
+        for action, resource in unused_permissions(
+            system.policies[program], proxy.calls_of(program)
+        )
+        if not is_platform_action(action)
     }
 
-    assert superfluous == set()
+    assert unused == set()
 
 
-def test_nobody_else_asks_for_anything(run):
-    _system, aws = run
+def test_only_the_known_programs_call_aws(run):
+    _system, proxy = run
 
-    assert {call.role for call in aws.calls} == set(PARTS)
+    assert {call.role for call in proxy.calls} == set(PROGRAMS)
 
 
-def is_the_platforms(action):
-    return any(re.fullmatch(pattern.replace("*", ".*"), action) for pattern in BY_THE_PLATFORM)
+def is_platform_action(action):
+    return any(re.fullmatch(pattern.replace("*", ".*"), action) for pattern in PLATFORM_ACTIONS)
 
 
 @pytest.fixture(scope="module")
 def statements():
-    """All that the roles allow."""
+    """Return the statements of all roles that allow something."""
     stacks = deploy(PROFILES["default"])
     return [
         statement
@@ -334,30 +348,30 @@ def statements():
     ]
 
 
-def test_what_is_left_to_the_platform_is_in_the_roles(statements):
+def test_the_roles_allow_every_platform_action(statements):
     allowed = {action for statement in statements for action in statement["Action"]}
 
-    for pattern in BY_THE_PLATFORM:
+    for pattern in PLATFORM_ACTIONS:
         assert any(re.fullmatch(pattern.replace("*", ".*"), action) for action in allowed), pattern
 
 
-def test_only_actions_without_resources_are_allowed_on_all(statements):
+def test_only_actions_without_resources_are_allowed_on_all_resources(statements):
     on_all = {
         action
         for statement in statements
-        if "*" in listed(statement["Resource"])
+        if "*" in as_list(statement["Resource"])
         for action in statement["Action"]
     }
 
     assert on_all
-    assert [action for action in on_all if not re.fullmatch(WITHOUT_A_RESOURCE, action)] == []
+    assert [action for action in on_all if not re.fullmatch(ACTIONS_WITHOUT_RESOURCE, action)] == []
     assert not any("*" in action for statement in statements for action in statement["Action"])
 
 
 READ = {"Effect": "Allow", "Action": ["s3:GetObject"], "Resource": ["arn:aws:s3:::a/originals/*"]}
 
 
-def test_the_evaluation_itself_allows_refuses_and_finds_what_is_unused():
+def test_the_evaluation_allows_denies_and_finds_unused_permissions():
     call = Call("web", "s3:GetObject", "arn:aws:s3:::a/originals/1.jpg")
     deny = {**copy.deepcopy(READ), "Effect": "Deny"}
     conditional = {**READ, "Condition": {"StringEquals": {"events:source": "image-annotation"}}}
@@ -367,5 +381,5 @@ def test_the_evaluation_itself_allows_refuses_and_finds_what_is_unused():
     assert not is_allowed([READ], Call("web", "s3:GetObject", "arn:aws:s3:::b/originals/1.jpg"))
     assert not is_allowed([READ, deny], call)
     assert not is_allowed([conditional], call)
-    assert unused([READ], [call]) == set()
-    assert unused([READ], []) == {("s3:GetObject", "arn:aws:s3:::a/originals/*")}
+    assert unused_permissions([READ], [call]) == set()
+    assert unused_permissions([READ], []) == {("s3:GetObject", "arn:aws:s3:::a/originals/*")}
