@@ -32,7 +32,7 @@ test: $(INSTALLED)  ## run all tests (ARGS=… is passed to pytest: a path, or p
 bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenes)
+chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenarios)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lint: $(LINTS)  ## ruff, mypy, deno, djlint, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)

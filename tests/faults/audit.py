@@ -1,7 +1,7 @@
-"""Reads everything that a system left behind, and says where it does not hold together.
+"""Audit the state of a system after a test: find lost, stuck and wrong images.
 
-Rows from the database, objects from both buckets, the calls that Gemini got, and the logs: nothing
-is taken from the application's own answers but what it promised when an upload was accepted.
+The audit reads the rows in the database, the objects in both buckets, the calls to Gemini, and the
+logs. Of the application's own responses it uses only the ids of the accepted uploads.
 """
 
 import io
@@ -15,19 +15,19 @@ from typing import Any
 from PIL import Image
 
 from tests.faults.faulty_gemini import CAPTIONED, caption_of
-from tests.faults.numbered_images import number_in, numbered_image
-from tests.faults.rough_system import (
+from tests.faults.faulty_system import (
     IMAGE_BUCKET,
     THUMBNAIL_BUCKET,
-    RoughSystem,
+    FaultySystem,
 )
+from tests.faults.numbered_images import number_in, numbered_image
 
-HALVES = ("annotation", "thumbnail")
+JOBS = ("annotation", "thumbnail")
 COMPLETED = frozenset({"completed"})
-# What may become of a half whose function was killed time and again.
+# The possible error codes after the function was killed at every attempt.
 CUT_OFF = frozenset({"attempts_exhausted", "timed_out"})
-# A function that stored its thumbnail and died each time before it could say so.
-_DIED_AFTER_STORING = CUT_OFF | {"internal_error"}
+# The possible error codes after a function stored the thumbnail but could not record it.
+_FAILED_AFTER_STORING = CUT_OFF | {"internal_error"}
 
 # A presigned URL, the beginning of a JPEG or of a WebP, as bytes or in base64.
 _NEVER_LOGGED = ("X-Amz-Signature", "\ufffd\ufffd\ufffd", "JFIF", "WEBPVP8", "/9j/", "UklGR")
@@ -35,7 +35,7 @@ _NEVER_LOGGED = ("X-Amz-Signature", "\ufffd\ufffd\ufffd", "JFIF", "WEBPVP8", "/9
 
 @dataclass(frozen=True)
 class Expectation:
-    """What may truthfully become of an image: "completed", or codes of failures."""
+    """The correct outcomes of an image's jobs: "completed", or error codes."""
 
     annotation: Collection[str] = COMPLETED
     thumbnail: Collection[str] = COMPLETED
@@ -43,7 +43,13 @@ class Expectation:
 
 @dataclass
 class Audit:
-    """What did not hold together, in sentences, and what was counted."""
+    """The problems that an audit found, in sentences, and its counts.
+
+    Attributes:
+        lost: acknowledged images without a row or an original.
+        stuck: jobs that are still pending after their deadline.
+        wrong: states that contradict each other or the expectation.
+    """
 
     lost: list[str] = field(default_factory=list)
     stuck: list[str] = field(default_factory=list)
@@ -54,25 +60,25 @@ class Audit:
 
     @property
     def problems(self) -> list[str]:
-        """All of them."""
+        """All problems."""
         return [*self.lost, *self.stuck, *self.wrong]
 
 
 def audit(
-    system: RoughSystem,
+    system: FaultySystem,
     expected: Mapping[int, Expectation] | None = None,
     *,
     otherwise: Expectation | None = None,
     numbers: Collection[int] | None = None,
     seconds: float | None = None,
 ) -> Audit:
-    """Wait until nothing is pending, at most until every deadline has passed, and look.
+    """Wait until no job is pending or every deadline has passed, and audit the system.
 
     Args:
-        expected: what may become of images, by their numbers.
-        otherwise: what may become of the others; by default they are completed.
-        numbers: look at these only, and not at whether everything adds up.
-        seconds: how long to wait for what is pending, if not until every deadline has passed.
+        expected: the correct outcomes of images, by their numbers.
+        otherwise: the correct outcomes of the other images; by default "completed".
+        numbers: audit only these images, without the totals of the whole system.
+        seconds: how long to wait for pending jobs; by default until every deadline has passed.
     """
     found = Audit()
     rows = _settled_rows(system, numbers, system.terminal_seconds if seconds is None else seconds)
@@ -85,35 +91,35 @@ def audit(
         if numbers is not None and number not in numbers:
             continue
         found.acknowledged += 1
-        may = (expected or {}).get(number) or otherwise or Expectation()
+        expectation = (expected or {}).get(number) or otherwise or Expectation()
         row = by_id.get(image_id)
         if row is None:
-            found.lost.append(f"image {number} was acknowledged as {image_id} and has no row")
+            found.lost.append(f"image {number} was acknowledged as {image_id} but has no row")
             continue
         if originals.get(row.original_key) != numbered_image(number):
-            found.lost.append(f"image {number} was acknowledged and its original is not there")
-        _check_status(found, number, row, may, logs)
+            found.lost.append(f"image {number} was acknowledged but its original is missing")
+        _check_status(found, number, row, expectation, logs)
         _check_annotation(found, number, row)
         _check_thumbnail(found, number, row, thumbnails)
-        of_same_bytes = [other for other in rows if other.sha256 == row.sha256]
-        _check_calls(found, system, number, of_same_bytes, logs)
+        rows_of_same_bytes = [other for other in rows if other.sha256 == row.sha256]
+        _check_calls(found, system, number, rows_of_same_bytes, logs)
     if numbers is None:
-        _check_sums(found, system, rows, originals, thumbnails)
+        _check_totals(found, system, rows, originals, thumbnails)
     found.wrong += logs.secrets_of(system)
     return found
 
 
 def _settled_rows(
-    system: RoughSystem, numbers: Collection[int] | None, seconds: float
+    system: FaultySystem, numbers: Collection[int] | None, seconds: float
 ) -> list[Any]:
     ends_at = time.monotonic() + seconds
-    wanted = {i for n, i in system.acknowledged.items() if numbers is None or n in numbers}
+    audited = {i for n, i in system.acknowledged.items() if numbers is None or n in numbers}
     while True:
         rows = list(system.rows())
         waiting = [
             row
             for row in rows
-            if (numbers is None or row.id in wanted)
+            if (numbers is None or row.id in audited)
             and "pending" in (row.annotation_status, row.thumbnail_status)
         ]
         if not waiting or time.monotonic() > ends_at:
@@ -121,30 +127,32 @@ def _settled_rows(
         time.sleep(0.3)
 
 
-def _check_status(found: Audit, number: int, row: Any, may: Expectation, logs: "_Logs") -> None:
-    for job in HALVES:
+def _check_status(
+    found: Audit, number: int, row: Any, expectation: Expectation, logs: "_Logs"
+) -> None:
+    for job in JOBS:
         status = getattr(row, f"{job}_status")
         code = getattr(row, f"{job}_error_code")
         message = getattr(row, f"{job}_error_message")
         if status == "pending":
             found.stuck.append(f"image {number}'s {job} is still pending ({code})")
             continue
-        became = "completed" if status == "completed" else code
-        if became not in getattr(may, job):
-            found.wrong.append(f"image {number}'s {job} is {became}: {message}")
+        outcome = "completed" if status == "completed" else code
+        if outcome not in getattr(expectation, job):
+            found.wrong.append(f"image {number}'s {job} is {outcome}: {message}")
         if status == "completed" and (code or message):
-            found.wrong.append(f"image {number}'s {job} is completed and has the error {code}")
+            found.wrong.append(f"image {number}'s {job} is completed but has the error {code}")
         if status == "failed" and not (message or "").endswith((".", "!")):
             found.wrong.append(f"image {number}'s {job} failed without a sentence: {message!r}")
-        if status == "failed" and not logs.tell_of(row, job, code):
-            found.wrong.append(f"no log tells that image {number}'s {job} failed for {code}")
+        if status == "failed" and not logs.has_failure(row, job, code):
+            found.wrong.append(f"no log line says that image {number}'s {job} failed with {code}")
 
 
 def _check_annotation(found: Audit, number: int, row: Any) -> None:
     if row.annotation_status == "completed" and row.annotation != caption_of(number):
-        found.wrong.append(f"image {number} has the words {row.annotation!r}")
+        found.wrong.append(f"image {number} has the caption {row.annotation!r}")
     if row.annotation_status != "completed" and row.annotation:
-        found.wrong.append(f"image {number}'s annotation is not completed and has words")
+        found.wrong.append(f"image {number}'s annotation is not completed but has a caption")
 
 
 def _check_thumbnail(found: Audit, number: int, row: Any, thumbnails: Mapping[str, bytes]) -> None:
@@ -152,90 +160,91 @@ def _check_thumbnail(found: Audit, number: int, row: Any, thumbnails: Mapping[st
     stored = thumbnails.get(key)
     if row.thumbnail_status == "completed":
         if row.thumbnail_key != key or stored is None:
-            found.wrong.append(f"image {number}'s thumbnail is completed and not there")
+            found.wrong.append(f"image {number}'s thumbnail is completed but missing")
             return
         thumbnail = Image.open(io.BytesIO(stored))
         if (thumbnail.format, thumbnail.size) != ("WEBP", (400, 400)):
             found.wrong.append(f"image {number}'s thumbnail is {thumbnail.format} {thumbnail.size}")
         if number_in(stored) != number:
-            found.wrong.append(f"image {number}'s thumbnail is of image {number_in(stored)}")
-    elif stored is not None and row.thumbnail_error_code not in _DIED_AFTER_STORING:
-        found.wrong.append(f"image {number}'s thumbnail is there and not completed")
+            found.wrong.append(f"image {number}'s thumbnail shows image {number_in(stored)}")
+    elif stored is not None and row.thumbnail_error_code not in _FAILED_AFTER_STORING:
+        found.wrong.append(f"image {number}'s thumbnail is stored but not completed")
 
 
 def _check_calls(
-    found: Audit, system: RoughSystem, number: int, rows: Collection[Any], logs: "_Logs"
+    found: Audit, system: FaultySystem, number: int, rows: Collection[Any], logs: "_Logs"
 ) -> None:
-    """One call for each caption, and one more only for a reason that can be shown.
+    """Check that each call to Gemini was needed for a caption or explained by a failure.
 
     Args:
-        rows: the image's, and those of its uploads that were stored and never acknowledged.
+        rows: the rows with the image's bytes. Uploads that were stored but not acknowledged have
+            rows too.
     """
     calls = system.gemini.calls_of(number)
-    refused = sum(call.answered != CAPTIONED for call in calls)
+    refused = sum(call.outcome != CAPTIONED for call in calls)
     cut_off = sum(
         1
         for pid, until in system.killed
         if (last := [c for c in system.gemini.calls[:until] if c.pid == pid][-1:])
         and last[0].number == number
-        and last[0].answered == CAPTIONED
+        and last[0].outcome == CAPTIONED
     )
-    cut_off += sum(call.pid is None and call.answered == CAPTIONED for call in calls)
+    cut_off += sum(call.pid is None and call.outcome == CAPTIONED for call in calls)
     unwritten = sum(logs.unwritten_captions(row.id) for row in rows)
     abandoned = sum(logs.abandoned_calls(row) for row in rows)
-    # A refusal is one of those that the function tells of, too.
+    # The log counts a refused call as abandoned too, so only the larger number is added.
     needed = max(refused, abandoned) + cut_off + unwritten
     needed += sum(row.annotation_status != "failed" for row in rows)
     found.gemini_calls += len(calls)
     found.needed_calls += min(needed, len(calls))
     if len(calls) > needed:
-        answers = [call.answered for call in calls]
+        outcomes = [call.outcome for call in calls]
         found.wrong.append(
-            f"image {number} needed {needed} calls and took {len(calls)}: {answers}, "
-            f"{cut_off} cut off, {unwritten} unwritten, {abandoned} abandoned"
+            f"image {number} needed {needed} calls but caused {len(calls)}: {outcomes}, "
+            f"{cut_off} cut off, {unwritten} unrecorded, {abandoned} abandoned"
         )
 
 
-def _check_sums(
+def _check_totals(
     found: Audit,
-    system: RoughSystem,
+    system: FaultySystem,
     rows: Collection[Any],
     originals: Mapping[str, bytes],
     thumbnails: Mapping[str, bytes],
 ) -> None:
     ids = set(system.acknowledged.values())
     if len(ids) != len(system.acknowledged):
-        found.wrong.append("two images were acknowledged under one id")
+        found.wrong.append("two images were acknowledged with the same id")
     for row in rows:
         if row.id not in ids and "pending" in (row.annotation_status, row.thumbnail_status):
-            found.stuck.append(f"row {row.id}, which nobody was promised, is still pending")
-    unpromised = [row for row in rows if row.id not in ids]
-    if len(unpromised) > system.unanswered:
+            found.stuck.append(f"row {row.id}, which was not acknowledged, is still pending")
+    unacknowledged = [row for row in rows if row.id not in ids]
+    if len(unacknowledged) > system.unanswered:
         found.wrong.append(
-            f"{len(unpromised)} rows were promised to nobody, for {system.unanswered} uploads "
-            "that failed"
+            f"{len(unacknowledged)} rows were not acknowledged, but only {system.unanswered} "
+            "uploads failed"
         )
     keys = {row.original_key for row in rows}
-    stray = [key for key in originals if key not in keys and key not in system.foreign_keys]
-    if stray:
-        found.wrong.append(f"originals without a row: {stray}")
+    orphaned = [key for key in originals if key not in keys and key not in system.unknown_keys]
+    if orphaned:
+        found.wrong.append(f"originals without a row: {orphaned}")
     stems = {key.partition("/")[2].partition(".")[0] for key in keys}
     if any(key.partition("/")[2].partition(".")[0] not in stems for key in thumbnails):
         found.wrong.append("there are thumbnails without a row")
-    if strangers := [call for call in system.gemini.calls if call.number is None]:
-        found.wrong.append(f"Gemini was shown {len(strangers)} images that are not ours")
+    if unknown := [call for call in system.gemini.calls if call.number is None]:
+        found.wrong.append(f"Gemini received {len(unknown)} images that the test did not upload")
 
 
 class _Logs:
-    """What was printed, asked as whoever runs the system would ask."""
+    """The console output and log files of a system."""
 
-    def __init__(self, system: RoughSystem) -> None:
+    def __init__(self, system: FaultySystem) -> None:
         self._text = system.logs()
         self._lines = [line for line in self._text.splitlines() if line.startswith("{")]
         self._records = [record for line in self._lines if (record := _parsed(line))]
 
-    def tell_of(self, row: Any, job: str, code: str) -> bool:
-        """Whether a line names this image, this half and why it failed."""
+    def has_failure(self, row: Any, job: str, code: str) -> bool:
+        """Return whether a line names this image, this job and the code of its failure."""
         return any(
             (record.get("image_id") == row.id or record.get("object_key") == row.original_key)
             and record.get("code") == code
@@ -244,7 +253,7 @@ class _Logs:
         )
 
     def unwritten_captions(self, image_id: int) -> int:
-        """How many captions were paid for and found no database to be written to."""
+        """Return how many captions were generated but could not be recorded in the database."""
         return sum(
             record.get("image_id") == image_id
             and record.get("job") == "annotation"
@@ -253,32 +262,32 @@ class _Logs:
         )
 
     def abandoned_calls(self, row: Any) -> int:
-        """How often a function gave up waiting for Gemini, or had no time left when it answered.
+        """Return how often a function timed out before it had Gemini's response.
 
-        On a slow machine that happens to answers that are on their way.
+        On a slow machine this happens to responses that are under way.
         """
-        told = sum(
+        logged = sum(
             record.get("image_id") == row.id
             and record.get("code") == "model_unavailable"
             and record.get("message") in ("will be retried", "failed: no attempts left")
             for record in self._records
         )
         stem = row.original_key.partition("/")[2][:8]
-        cut_short = re.findall(rf"annotation +originals/{stem}\S* .*Sandbox\.Timedout", self._text)
-        return told + len(cut_short)
+        timed_out = re.findall(rf"annotation +originals/{stem}\S* .*Sandbox\.Timedout", self._text)
+        return logged + len(timed_out)
 
-    def secrets_of(self, system: RoughSystem) -> list[str]:
-        """What should never have been printed."""
-        own = (system.state_dir / "flask_secret_key").read_text().strip()
-        found = [f"the logs hold {word!r}" for word in _NEVER_LOGGED if word in self._text]
-        if any(secret in self._text for secret in (own, *system.secrets)):
-            found.append("the logs hold a secret")
+    def secrets_of(self, system: FaultySystem) -> list[str]:
+        """Return a sentence for each secret in the logs."""
+        flask_secret = (system.state_dir / "flask_secret_key").read_text().strip()
+        found = [f"the logs contain {word!r}" for word in _NEVER_LOGGED if word in self._text]
+        if any(secret in self._text for secret in (flask_secret, *system.secrets)):
+            found.append("the logs contain a secret")
         return found
 
 
 def _parsed(line: str) -> dict[str, Any] | None:
     if not re.match(r"\{.*\}$", line):
-        return None  # Cut off by a kill.
+        return None  # The process was killed while it wrote the line.
     try:
         record: dict[str, Any] = json.loads(line)
     except ValueError:

@@ -1,4 +1,4 @@
-"""What the files of this folder share. Each starts systems of its own and can run by itself."""
+"""Fixtures of the fault tests. Each file starts its own systems."""
 
 import os
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ from tests.support import mysql_server
 
 @pytest.fixture(scope="module")
 def database_url_of_module(mysql_server_url: str) -> Iterator[str]:
-    """An empty database on the real server, for all tests of a file."""
+    """Create an empty database on the real server for all tests of a file."""
     with mysql_server.fresh_database(mysql_server_url) as url:
         yield url
 
@@ -19,7 +19,7 @@ def database_url_of_module(mysql_server_url: str) -> Iterator[str]:
 def mysql_of_module(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[mysql_server.RunningMySQL]:
-    """A real server that this file may stop, kill and starve."""
+    """Start a real server that the tests of a file may stop and kill."""
     if mysql_server.find_mysqld() is None:
         if os.environ.get("REQUIRE_REAL_PARTS"):
             pytest.fail(mysql_server.MYSQL_MISSING)

@@ -1,4 +1,4 @@
-"""What a database server can do to those who use it: each for real, on a real MySQL server."""
+"""Faults of a real MySQL server: outages, crashes, deadlocks, a full disk and others."""
 
 import json
 import os
@@ -16,17 +16,17 @@ from moto.server import ThreadedMotoServer
 from sqlalchemy import Engine, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
-from tests.faults.rough_system import RoughSystem, rough_system
+from tests.faults.faulty_system import FaultySystem, faulty_system
 from tests.support import mysql_server
 from tests.support.mysql_server import RunningMySQL
 
 _DISK_FULL = 1021  # ER_DISK_FULL
-_CHANGES = 20  # More than all the locks of those who wait.
+_CHANGES = 20  # More changes than a waiting claim has made; see `deadlock`.
 
 
 @dataclass
-class BreakableDatabase:
-    """A server, one database on it, and the secret that holds its password."""
+class FaultyDatabase:
+    """A server, a database on it, and the secret with its password."""
 
     server: RunningMySQL
     name: str
@@ -38,7 +38,7 @@ class BreakableDatabase:
 
     @property
     def environment(self) -> dict[str, str]:
-        """How the system finds it: as it does when deployed, the password apart."""
+        """The variables for the system, with the password in a secret as in a deployment."""
         url = make_url(self.server.url)
         return {
             "DB_HOST": str(url.host),
@@ -50,7 +50,7 @@ class BreakableDatabase:
         }
 
     def freeze(self, seconds: float) -> None:
-        """It holds its connections and says nothing, as when its disk hangs."""
+        """Stop answering but keep the connections open, as when a disk hangs."""
         assert self.server.pid is not None
         os.kill(self.server.pid, signal.SIGSTOP)
         try:
@@ -59,32 +59,32 @@ class BreakableDatabase:
             os.kill(self.server.pid, signal.SIGCONT)
 
     def restart(self, seconds: float) -> None:
-        """It shuts down in order and refuses connections for some time."""
+        """Shut down in an orderly way, and start again after some time."""
         self.server.stop()
         time.sleep(seconds)
         self.server.start()
 
     def crash(self, seconds: float) -> None:
-        """It is killed, and recovers from its logs later."""
+        """Kill the server, and start it after some time, so that it recovers from its logs."""
         self.server.kill()
         time.sleep(seconds)
         self.server.start()
 
     def kill_connections(self, seconds: float) -> int:
-        """Cut every connection again and again, in the middle of whatever it does."""
+        """Kill every connection repeatedly, and return how many were killed."""
         ends_at, killed = time.monotonic() + seconds, 0
         while time.monotonic() < ends_at:
             for (connection_id,) in self._as_root(
                 f"SELECT id FROM information_schema.processlist WHERE user = '{self.user}'"
             ):
-                with suppress(DBAPIError):  # It ended by itself.
+                with suppress(DBAPIError):  # The connection has been closed meanwhile.
                     self._as_root(f"KILL {connection_id}")
                     killed += 1
             time.sleep(0.05)
         return killed
 
     def rotate_password(self, seconds: float = 0) -> None:
-        """Change the password, tell the secret, and cut those who came in by the old one."""
+        """Change the password, update the secret after some time, and kill the connections."""
         self.passwords.append(secrets.token_urlsafe(16))
         account = f"'{self.user}'@'127.0.0.1'"
         self._as_root(f"ALTER USER {account} IDENTIFIED BY '{self.passwords[-1]}'")
@@ -95,7 +95,7 @@ class BreakableDatabase:
         self.kill_connections(0.2)
 
     def fill_disk(self, seconds: float) -> None:
-        """It refuses every write with the error of a full disk."""
+        """Make every write fail with the error of a full disk for some time."""
         for event in ("INSERT", "UPDATE"):
             self._in_database(
                 f"CREATE TRIGGER full_{event} BEFORE {event} ON images FOR EACH ROW"
@@ -107,19 +107,19 @@ class BreakableDatabase:
             self._in_database(f"DROP TRIGGER full_{event}")
 
     def refuse_writes(self, seconds: float) -> None:
-        """It is the replica that yesterday's primary has become."""
+        """Make the server read-only for some time, as after a failover to another server."""
         self._as_root("SET GLOBAL super_read_only = ON")
         time.sleep(seconds)
         self._as_root("SET GLOBAL super_read_only = OFF")
         self._as_root("SET GLOBAL read_only = OFF")
 
-    def deadlock(self, system: RoughSystem, number: int) -> bool:
-        """Lock an image's row before its functions come, and close the circle when one waits.
+    def deadlock(self, system: FaultySystem, number: int) -> bool:
+        """Cause a deadlock between this connection and a function's claim of an image.
 
         Args:
-            number: an image that is being uploaded, whose original is long under way.
+            number: an image that is being uploaded slowly, so that its row exists before its event.
         Returns:
-            Whether the server chose the function as the victim.
+            Whether the server rolled back the function's transaction.
         """
         self._as_root("SET GLOBAL innodb_monitor_enable = 'lock_deadlocks'")
         engine = create_engine(
@@ -129,14 +129,15 @@ class BreakableDatabase:
             image_id, key = _wait_for(lambda: self._find(engine, f"number-{number}.jpg"))
             before = self._deadlocks()
             with engine.connect() as connection:
-                # The row first and its key last; a claim goes the other way. Whoever has changed
-                # more survives, and a claim that waits has changed nothing yet.
+                # This locks the row first and the index entry of its key last, and a claim locks
+                # them in the other order. The server rolls back the transaction with fewer changes,
+                # and a waiting claim has changed nothing yet.
                 for shade in range(_CHANGES):
                     connection.execute(
                         text("UPDATE images SET dominant_color = :color WHERE id = :id"),
                         {"id": image_id, "color": f"#{shade:06x}"},
                     )
-                _wait_for(self._claim_waits)
+                _wait_for(self._is_claim_waiting)
                 connection.execute(
                     text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
                     {"key": key},
@@ -154,7 +155,7 @@ class BreakableDatabase:
                 {"name": filename},
             ).first()
 
-    def _claim_waits(self) -> bool:
+    def _is_claim_waiting(self) -> bool:
         waiting = self._as_root(
             "SELECT trx_query FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
         )
@@ -179,12 +180,12 @@ class BreakableDatabase:
 
 
 @contextmanager
-def breakable_database(server: RunningMySQL) -> Iterator[BreakableDatabase]:
-    """A new database on a server, and a store of secrets with its password."""
+def faulty_database(server: RunningMySQL) -> Iterator[FaultyDatabase]:
+    """Create a database on a server, and run a Secrets Manager emulator with its password."""
     url = make_url(mysql_server.create_database(server.url))
-    store = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    store.start()
-    host, port = store.get_host_and_port()
+    secrets_manager = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    secrets_manager.start()
+    host, port = secrets_manager.get_host_and_port()
     try:
         client = boto3.client(
             "secretsmanager",
@@ -197,7 +198,7 @@ def breakable_database(server: RunningMySQL) -> Iterator[BreakableDatabase]:
         arn = client.create_secret(
             Name=str(url.database), SecretString=_secret_of(str(url.username), password)
         )["ARN"]
-        yield BreakableDatabase(
+        yield FaultyDatabase(
             server,
             str(url.database),
             str(url.username),
@@ -207,19 +208,20 @@ def breakable_database(server: RunningMySQL) -> Iterator[BreakableDatabase]:
             [password],
         )
     finally:
-        store.stop()
+        secrets_manager.stop()
 
 
 @contextmanager
-def system_on(
-    database: BreakableDatabase, folder: Path, **environment: str
-) -> Iterator[RoughSystem]:
-    """A system that has only this database."""
-    with rough_system(folder, **database.environment, **environment) as system:
+def system_with_database(
+    database: FaultyDatabase, folder: Path, **environment: str
+) -> Iterator[FaultySystem]:
+    """Run a system with this database until the end of the block."""
+    with faulty_system(folder, **database.environment, **environment) as system:
         system.database_url = database.server.root_url.set(database=database.name).render_as_string(
             hide_password=False
         )
-        system.secrets = database.passwords  # The same list: it grows with each rotation.
+        # The same list is shared, because each rotation adds a password.
+        system.secrets = database.passwords
         database.passwords.append(system.gemini.key)
         yield system
 
@@ -231,6 +233,6 @@ def _secret_of(user: str, password: str) -> str:
 def _wait_for(find: Callable[[], Any], seconds: float = 30) -> Any:
     ends_at = time.monotonic() + seconds
     while not (found := find()):
-        assert time.monotonic() < ends_at, f"not within {seconds} s"
+        assert time.monotonic() < ends_at, f"not found within {seconds} s"
         time.sleep(0.05)
     return found

@@ -1,17 +1,17 @@
-"""Events put where they do not belong, and queues looked into."""
+"""Send events to the bus or directly to a queue, and read the queues."""
 
 import json
 import uuid
 from typing import Any
 
 from local_cloud.wiring import FAILED_INVOCATIONS
-from tests.faults.rough_system import IMAGE_BUCKET, RoughSystem
+from tests.faults.faulty_system import IMAGE_BUCKET, FaultySystem
 from tests.support.local_system import wait_until
 
 DETAIL_TYPES = ("Object Created", "Annotation Requested", "Thumbnail Requested")
 
 
-def put_event(system: RoughSystem, key: str, detail_type: str, bucket: str = IMAGE_BUCKET) -> None:
+def put_event(system: FaultySystem, key: str, detail_type: str, bucket: str = IMAGE_BUCKET) -> None:
     """Put an event about an object on the bus."""
     system.client("events").put_events(
         Entries=[
@@ -24,21 +24,21 @@ def put_event(system: RoughSystem, key: str, detail_type: str, bucket: str = IMA
     )
 
 
-def deliver(system: RoughSystem, function: str, event: Any) -> None:
-    """Put something straight into a function's queue, past the rules."""
+def send_to_queue(system: FaultySystem, function: str, event: Any) -> None:
+    """Send an event directly to a function's queue, without the rules of the bus."""
     sqs = system.client("sqs")
     sqs.send_message(
         QueueUrl=sqs.get_queue_url(QueueName=function)["QueueUrl"], MessageBody=json.dumps(event)
     )
 
 
-def foreign_key() -> str:
-    """The key of an original that no upload has made."""
+def unknown_key() -> str:
+    """Return the key of an original that was not uploaded."""
     return f"originals/{uuid.uuid4()}.jpg"
 
 
-def dead_letters(system: RoughSystem) -> list[tuple[str, Any]]:
-    """Take the record of each event that was given up: the name of its function, and the event."""
+def take_dead_letters(system: FaultySystem) -> list[tuple[str, Any]]:
+    """Take each dead letter, and return the name of its function and its event."""
     sqs = system.client("sqs")
     url = sqs.get_queue_url(QueueName=FAILED_INVOCATIONS)["QueueUrl"]
     found = []
@@ -51,12 +51,12 @@ def dead_letters(system: RoughSystem) -> list[tuple[str, Any]]:
     return found
 
 
-def wait_until_queues_are_empty(system: RoughSystem, seconds: float = 40) -> None:
-    """Return when every event was worked on or given up."""
+def wait_until_queues_are_empty(system: FaultySystem, seconds: float = 40) -> None:
+    """Wait until every event is processed or is a dead letter."""
     wait_until(lambda: _waiting(system) == 0, seconds=seconds)
 
 
-def _waiting(system: RoughSystem) -> int:
+def _waiting(system: FaultySystem) -> int:
     sqs = system.client("sqs")
     names = [
         "ApproximateNumberOfMessages",

@@ -1,7 +1,7 @@
-"""A Gemini that looks at what it is shown, and does wrong what a test tells it to.
+"""A fake Gemini server that reads the number in an image, and fails as a test requests.
 
-It reads the number in the image and says it, so that a caption proves which image it is of. It
-notes every call, and which process made it.
+Its caption contains the number of the image, so that a caption proves which image it belongs to.
+It records every call and the process that made it.
 """
 
 import base64
@@ -18,7 +18,7 @@ from typing import Any
 import psutil
 
 from tests.faults import http_faults
-from tests.faults.http_faults import Fault, FaultyServer, Reply, refused
+from tests.faults.http_faults import Fault, FaultyServer, Reply, respond_with
 from tests.faults.numbered_images import number_in
 from tests.support.scripted_gemini import answer, error
 
@@ -26,83 +26,97 @@ CAPTIONED = "captioned"
 
 
 def caption_of(number: int) -> str:
-    """What this Gemini says of an image."""
+    """Return the caption of this server for an image."""
     return f"A grid of light and dark squares that spells {number}."
 
 
-def gemini_refuses(
-    status: int, reason: str, *, message: str = "told to fail", retry_after: str | None = None
+def gemini_error(
+    status: int, reason: str, *, message: str = "scripted", retry_after: str | None = None
 ) -> Fault:
-    """A refusal of the shape Google's services give."""
+    """Return a fault with an error response in the format of Google's services."""
     _, body = error(status, reason, message)
     headers = {"Content-Type": "application/json"}
     if retry_after is not None:
         headers["Retry-After"] = retry_after
     name = f"{status} {reason}" + (f", Retry-After {retry_after}" if retry_after else "")
-    return refused(name, Reply(status, json.dumps(body).encode(), headers))
+    return respond_with(name, Reply(status, json.dumps(body).encode(), headers))
 
 
-def _gemini_answers(name: str, body: str | dict[str, Any]) -> Fault:
+def _gemini_response(name: str, body: str | dict[str, Any]) -> Fault:
     data = body if isinstance(body, str) else json.dumps(body)
-    return refused(name, Reply(200, data.encode(), {"Content-Type": "application/json"}))
+    return respond_with(name, Reply(200, data.encode(), {"Content-Type": "application/json"}))
 
 
-BUSY = gemini_refuses(429, "RESOURCE_EXHAUSTED")
-INTERNAL = gemini_refuses(500, "INTERNAL")
-OVERLOADED = gemini_refuses(503, "UNAVAILABLE")
-WRONG_KEY = gemini_refuses(400, "INVALID_ARGUMENT", message="API key not valid. API_KEY_INVALID")
-MODEL_GONE = gemini_refuses(404, "NOT_FOUND")
-INVALID_JSON = _gemini_answers("invalid JSON", '{"candidates": [{"content": ')
-BLOCKED = _gemini_answers("safety block", {"promptFeedback": {"blockReason": "SAFETY"}})
+BUSY = gemini_error(429, "RESOURCE_EXHAUSTED")
+INTERNAL = gemini_error(500, "INTERNAL")
+OVERLOADED = gemini_error(503, "UNAVAILABLE")
+WRONG_KEY = gemini_error(400, "INVALID_ARGUMENT", message="API key not valid. API_KEY_INVALID")
+MODEL_MISSING = gemini_error(404, "NOT_FOUND")
+INVALID_JSON = _gemini_response("invalid JSON", '{"candidates": [{"content": ')
+BLOCKED = _gemini_response("safety block", {"promptFeedback": {"blockReason": "SAFETY"}})
 
 
 @dataclass
 class Call:
-    """One request for a caption."""
+    """A request for a caption.
 
-    number: int | None  # Of the image that was shown.
-    pid: int | None  # Of the process that asked; None when it was dead before it could be found.
-    answered: str  # CAPTIONED, or the name of a fault.
+    Attributes:
+        number: the number in the image.
+        pid: the process that sent the request; None if it ended before it could be found.
+        outcome: CAPTIONED, or the name of a fault.
+    """
+
+    number: int | None
+    pid: int | None
+    outcome: str
 
 
 class FaultyGemini:
-    """Its `url` is GOOGLE_GEMINI_BASE_URL, its `key` GEMINI_API_KEY."""
+    """The server and its state.
 
-    key = "AIza-a-key-that-no-log-may-hold"
+    Attributes:
+        url: the value for GOOGLE_GEMINI_BASE_URL.
+        key: the value for GEMINI_API_KEY.
+        calls: all requests so far.
+        faults: the next faults of each image, by its number.
+        choose_fault: returns a random fault, or None, for an image without faults of its own.
+    """
+
+    key = "AIza-a-key-that-no-log-may-contain"
 
     def __init__(self) -> None:
         self._server = FaultyServer(("127.0.0.1", 0), _Handler)
         self._server.gemini = self  # type: ignore[attr-defined]
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.calls: list[Call] = []
-        # Faults for one image, each answered once; then, if there is one, the weather's.
         self.faults: dict[int, deque[Fault]] = defaultdict(deque)
-        self.weather: Callable[[random.Random], Fault | None] | None = None
+        self.choose_fault: Callable[[random.Random], Fault | None] | None = None
         self._random = random.Random(1)
         self._lock = threading.Lock()
         self._callers: dict[int, psutil.Process] = {}
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start the server."""
         self._server.start()
 
     def close(self) -> None:
-        """Answer no more."""
+        """Stop the server."""
         self._server.close()
 
     def calls_of(self, number: int) -> list[Call]:
-        """The calls about one image, in their order."""
+        """Return the calls for one image, in order."""
         return [call for call in self.calls if call.number == number]
 
     def counts(self) -> Counter[str]:
-        """How often each answer was given."""
-        return Counter(call.answered for call in self.calls)
+        """Return the number of calls with each outcome."""
+        return Counter(call.outcome for call in self.calls)
 
-    def take_call(self, number: int | None, port: int) -> Fault | None:
-        """Note a call from a port, and say what to do wrong with it."""
+    def record_call(self, number: int | None, port: int) -> Fault | None:
+        """Record a call from a port, and return the fault for it, if any."""
         with self._lock:
             fault = self._next_fault(number)
-            # Noted before anybody looks who it was: whoever is killed meanwhile has called.
+            # The call is recorded before the process is looked up, because the process may be
+            # killed meanwhile.
             call = Call(number, None, fault.name if fault else CAPTIONED)
             self.calls.append(call)
         call.pid = self._pid_at(port)
@@ -111,20 +125,20 @@ class FaultyGemini:
     def _next_fault(self, number: int | None) -> Fault | None:
         if number is not None and self.faults[number]:
             return self.faults[number].popleft()
-        return self.weather(self._random) if self.weather else None
+        return self.choose_fault(self._random) if self.choose_fault else None
 
     def _pid_at(self, port: int) -> int | None:
-        """The process at the other end of a connection."""
-        for is_fresh in (False, True):
-            if is_fresh:
-                self._look_for_callers()
+        """Return the process at the other end of a connection."""
+        for is_second_try in (False, True):
+            if is_second_try:
+                self._update_callers()
             for process in list(self._callers.values()):
                 with suppress(psutil.Error):
                     if any(c.laddr.port == port for c in process.net_connections("tcp4")):
                         return process.pid
         return None
 
-    def _look_for_callers(self) -> None:
+    def _update_callers(self) -> None:
         for process in psutil.process_iter():
             with suppress(psutil.Error):
                 if "lambda_functions.annotation.handler.handler" in process.cmdline():
@@ -134,22 +148,22 @@ class FaultyGemini:
 class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         gemini: FaultyGemini = self.server.gemini  # type: ignore[attr-defined]
-        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        parts = asked["contents"][0]["parts"]
-        shown = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
-        number = number_in(base64.urlsafe_b64decode(shown))
-        fault = gemini.take_call(number, self.client_address[1])
+        request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        parts = request["contents"][0]["parts"]
+        image = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
+        number = number_in(base64.urlsafe_b64decode(image))
+        fault = gemini.record_call(number, self.client_address[1])
 
         def reply() -> Reply:
-            said = {
+            annotation = {
                 "caption": caption_of(number or 0),
                 "alt_text": f"Squares that spell {number}",
                 "tags": ["grid", f"number {number}"],
             }
             headers = {"Content-Type": "application/json"}
-            return Reply(200, json.dumps(answer(said)).encode(), headers)
+            return Reply(200, json.dumps(answer(annotation)).encode(), headers)
 
-        with suppress(OSError):  # The client has given up, or was killed.
+        with suppress(OSError):  # The client timed out or was killed.
             if fault is None:
                 http_faults.send(self, reply())
             else:
@@ -161,7 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def faulty_gemini() -> Iterator[FaultyGemini]:
-    """One that answers until the end of the block."""
+    """Run a server until the end of the block."""
     gemini = FaultyGemini()
     gemini.start()
     try:

@@ -1,7 +1,7 @@
-"""A door in front of S3: lets everything through, but for what a test tells it to get wrong.
+"""A proxy in front of the S3 emulator that fails as a test requests.
 
-The application finds it by AWS_ENDPOINT_URL_S3, and so do the links it signs. It knows images by
-the bytes that a test announced, and so the number of each object key.
+The application and its presigned URLs use the proxy through AWS_ENDPOINT_URL_S3. A test registers
+the bytes of each image, so that the proxy knows the number of the image for each object key.
 """
 
 import hashlib
@@ -16,29 +16,39 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from tests.faults import http_faults
-from tests.faults.http_faults import Fault, FaultyServer, Reply, refused
+from tests.faults.http_faults import Fault, FaultyServer, Reply, respond_with
 
-# Hop by hop, or written anew for the answer.
+# Headers that apply to one connection, or that the proxy's own response sets.
 _OWN_HEADERS = {"connection", "content-length", "transfer-encoding", "date", "server"}
 
 
-def s3_refuses(status: int, code: str) -> Fault:
-    """A refusal of the shape S3 gives."""
-    body = f"<Error><Code>{code}</Code><Message>told to fail</Message></Error>".encode()
-    return refused(f"{status} {code}", Reply(status, body, {"Content-Type": "application/xml"}))
+def s3_error(status: int, code: str) -> Fault:
+    """Return a fault with an error response in the format of S3."""
+    body = f"<Error><Code>{code}</Code><Message>scripted</Message></Error>".encode()
+    return respond_with(
+        f"{status} {code}", Reply(status, body, {"Content-Type": "application/xml"})
+    )
 
 
-INTERNAL_ERROR = s3_refuses(500, "InternalError")
-SLOW_DOWN = s3_refuses(503, "SlowDown")
-NOT_THERE = s3_refuses(404, "NoSuchKey")
-ACCESS_DENIED = s3_refuses(403, "AccessDenied")
+INTERNAL_ERROR = s3_error(500, "InternalError")
+SLOW_DOWN = s3_error(503, "SlowDown")
+NO_SUCH_KEY = s3_error(404, "NoSuchKey")
+ACCESS_DENIED = s3_error(403, "AccessDenied")
 
-# What is asked of which object: `"GET original"`, `"PUT thumbnail"`.
+# A method and a kind of object, for example "GET original" or "PUT thumbnail".
 Operation = str
 
 
 class FaultyS3:
-    """Its `url` is AWS_ENDPOINT_URL_S3; `aws_port` is where the real one listens."""
+    """The proxy and its state.
+
+    Attributes:
+        url: the value for AWS_ENDPOINT_URL_S3.
+        aws_port: the port of the AWS emulator.
+        injected: the number of faults so far, by operation and name.
+        faults: the next faults of each image and operation.
+        choose_fault: returns a random fault, or None, for a request without faults of its own.
+    """
 
     def __init__(self, aws_port: int) -> None:
         self.aws_port = aws_port
@@ -47,25 +57,27 @@ class FaultyS3:
         self.url = f"http://127.0.0.1:{self._server.server_port}"
         self.injected: Counter[str] = Counter()
         self.faults: dict[tuple[int, Operation], deque[Fault]] = defaultdict(deque)
-        self.weather: Callable[[random.Random, Operation], Fault | None] | None = None
+        self.choose_fault: Callable[[random.Random, Operation], Fault | None] | None = None
         self._random = random.Random(2)
         self._lock = threading.Lock()
-        self._numbers: dict[str, int] = {}  # By the SHA-256 of the bytes, then by the key's stem.
+        # The number of each image by the SHA-256 of its bytes and, after the upload, also by the
+        # stem of its object key.
+        self._numbers: dict[str, int] = {}
 
     def start(self) -> None:
-        """Let requests through from now on."""
+        """Start the proxy."""
         self._server.start()
 
     def close(self) -> None:
-        """Let no more through."""
+        """Stop the proxy."""
         self._server.close()
 
-    def announce(self, number: int, original: bytes) -> None:
-        """Say which number the object of these bytes has."""
+    def register(self, number: int, original: bytes) -> None:
+        """Register the number of the image with these bytes."""
         self._numbers[hashlib.sha256(original).hexdigest()] = number
 
     def next_fault(self, method: str, path: str, body: bytes) -> Fault | None:
-        """What to do wrong with a request."""
+        """Return the fault for a request, if any."""
         kind, _, name = path.partition("/")[2].partition("/")[2].partition("/")
         stem = name.partition(".")[0]
         operation = f"{method} {kind.removesuffix('s')}"
@@ -76,10 +88,10 @@ class FaultyS3:
             waiting = self.faults[self._numbers.get(stem, -1), operation]
             if waiting:
                 fault = waiting.popleft()
-            elif self.weather is None or not stem:
+            elif self.choose_fault is None or not stem:
                 return None
             else:
-                found = self.weather(self._random, operation)
+                found = self.choose_fault(self._random, operation)
                 if found is None:
                     return None
                 fault = found
@@ -92,13 +104,13 @@ class _Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1
 
-    def _answer(self) -> None:
+    def _handle(self) -> None:
         s3: FaultyS3 = self.server.s3  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         fault = s3.next_fault(self.command, urlsplit(self.path).path, body)
 
         def reply() -> Reply:
-            return self._ask_upstream(s3.aws_port, body)
+            return self._forward(s3.aws_port, body)
 
         with suppress(OSError):
             try:
@@ -107,22 +119,22 @@ class _Handler(BaseHTTPRequestHandler):
                 else:
                     fault.act(self, reply)
             except http.client.HTTPException:
-                self.close_connection = True  # The real one went away in the middle.
+                self.close_connection = True  # The emulator was killed during the request.
             return
         self.close_connection = True
 
-    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _answer
+    do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _handle
 
-    def _ask_upstream(self, port: int, body: bytes) -> Reply:
+    def _forward(self, port: int, body: bytes) -> Reply:
         upstream = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
         try:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "expect"}
             upstream.request(self.command, self.path, body, headers)
-            answer = upstream.getresponse()
-            kept = {n: v for n, v in answer.getheaders() if n.lower() not in _OWN_HEADERS}
-            if self.command == "HEAD" and answer.getheader("Content-Length"):
-                kept["Content-Length"] = str(answer.getheader("Content-Length"))
-            return Reply(answer.status, answer.read(), kept)
+            response = upstream.getresponse()
+            kept = {n: v for n, v in response.getheaders() if n.lower() not in _OWN_HEADERS}
+            if self.command == "HEAD" and response.getheader("Content-Length"):
+                kept["Content-Length"] = str(response.getheader("Content-Length"))
+            return Reply(response.status, response.read(), kept)
         finally:
             upstream.close()
 
@@ -132,7 +144,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 @contextmanager
 def faulty_s3(aws_port: int) -> Iterator[FaultyS3]:
-    """A door to the AWS at a port, until the end of the block."""
+    """Run a proxy to the AWS emulator at a port until the end of the block."""
     s3 = FaultyS3(aws_port)
     s3.start()
     try:

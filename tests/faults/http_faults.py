@@ -1,7 +1,7 @@
-"""What a service over HTTP can do wrong: the two that the tests lie with share these.
+"""Faults of an HTTP service, for the fake Gemini server and the S3 proxy.
 
-A fault gets the request's handler and a way to have the right reply made. Whether it asks for that
-reply is part of the fault: a store that was never asked has not stored anything.
+A fault gets the handler of the request and a function that makes the correct reply. Whether the
+fault calls this function matters: without the call, S3 does not store the object.
 """
 
 import socket
@@ -17,7 +17,7 @@ from socketserver import TCPServer
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer over HTTP."""
+    """An HTTP response."""
 
     status: int
     body: bytes
@@ -29,27 +29,28 @@ MakeReply = Callable[[], Reply]
 
 @dataclass(frozen=True)
 class Fault:
-    """One way to answer wrongly."""
+    """A way to fail a request."""
 
     name: str
     act: Callable[[BaseHTTPRequestHandler, MakeReply], None] = field(compare=False)
 
 
 class FaultyServer(ThreadingHTTPServer):
-    """Listens on a free port of loopback."""
+    """A server on a free port of the loopback interface."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def server_bind(self) -> None:
-        TCPServer.server_bind(self)  # Without asking the name service for this machine's name.
+        # HTTPServer.server_bind would look up the host name, which may be slow.
+        TCPServer.server_bind(self)
         self.server_name, self.server_port = "127.0.0.1", self.server_address[1]
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing: clients that are killed in the middle are what this is for."""
+        """Print nothing, because clients are killed during requests on purpose."""
 
     def start(self) -> None:
-        """Serve in a thread of its own until `close`."""
+        """Serve in a thread until `close`."""
         threading.Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def close(self) -> None:
@@ -59,30 +60,30 @@ class FaultyServer(ThreadingHTTPServer):
 
 
 def send(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
-    """Answer as one should."""
+    """Send a reply correctly."""
     _send_head(handler, reply)
     if handler.command != "HEAD":
         handler.wfile.write(reply.body)
     handler.wfile.flush()
 
 
-def refused(name: str, reply: Reply) -> Fault:
-    """Another answer than the right one."""
+def respond_with(name: str, reply: Reply) -> Fault:
+    """Return a fault that sends another reply than the correct one."""
     return Fault(name, lambda handler, _make: send(handler, reply))
 
 
-def late(seconds: float) -> Fault:
-    """The right answer, after some time."""
+def delayed(seconds: float) -> Fault:
+    """Return a fault that sends the correct reply after some time."""
 
     def act(handler: BaseHTTPRequestHandler, make: MakeReply) -> None:
         time.sleep(seconds)
         send(handler, make())
 
-    return Fault("late", act)
+    return Fault("delayed", act)
 
 
 def _hang(handler: BaseHTTPRequestHandler, _make: MakeReply) -> None:
-    """Say nothing until the client gives up."""
+    """Send nothing until the client closes the connection."""
     handler.close_connection = True
     handler.connection.settimeout(60)
     with suppress(OSError):
@@ -91,8 +92,8 @@ def _hang(handler: BaseHTTPRequestHandler, _make: MakeReply) -> None:
 
 def _reset(handler: BaseHTTPRequestHandler, _make: MakeReply) -> None:
     handler.close_connection = True
-    linger_for_nothing = struct.pack("ii", 1, 0)
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_for_nothing)
+    zero_linger = struct.pack("ii", 1, 0)  # A linger time of zero makes close() send a reset.
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, zero_linger)
     handler.connection.close()
 
 
@@ -109,8 +110,8 @@ def _truncate(handler: BaseHTTPRequestHandler, make: MakeReply) -> None:
     handler.close_connection = True
 
 
-def _drip(handler: BaseHTTPRequestHandler, make: MakeReply) -> None:
-    """A byte now and then: each arrives well before any time-out, the last one never."""
+def _send_slowly(handler: BaseHTTPRequestHandler, make: MakeReply) -> None:
+    """Send a byte every half second, which is before any read time-out, but never the last one."""
     reply = make()
     _send_head(handler, reply)
     handler.close_connection = True
@@ -131,6 +132,6 @@ def _send_head(handler: BaseHTTPRequestHandler, reply: Reply) -> None:
 
 HANG = Fault("hang", _hang)
 RESET = Fault("connection reset", _reset)
-RESET_AFTER = Fault("done, and then reset", _reset_after)
+RESET_AFTER = Fault("processed, then connection reset", _reset_after)
 TRUNCATED = Fault("truncated body", _truncate)
-DRIP = Fault("slow drip", _drip)
+SLOW_BODY = Fault("slow body", _send_slowly)

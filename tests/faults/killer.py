@@ -1,4 +1,4 @@
-"""kill -9, at random moments that a seed repeats."""
+"""Kill processes by kill -9 at random moments. The same seed repeats the same moments."""
 
 import random
 import threading
@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import psutil
 
-from tests.faults.rough_system import RoughSystem
+from tests.faults.faulty_system import FaultySystem
 
 FUNCTION_HANDLERS = (
     "lambda_functions.annotation.handler.handler",
@@ -18,37 +18,37 @@ FUNCTION_HANDLERS = (
 )
 
 
-def _web_worker(system: RoughSystem, chance: random.Random) -> bool:
+def _web_worker(system: FaultySystem, rng: random.Random) -> bool:
     found = _programs(system, "-m gunicorn")
     pids = {process.pid for process in found}
-    return _kill_one(system, chance, [p for p in found if _parent_of(p) in pids])
+    return _kill_one(system, rng, [p for p in found if _parent_of(p) in pids])
 
 
-def _web_server(system: RoughSystem, chance: random.Random) -> bool:
-    """The process that listens, the parent of the workers."""
+def _web_server(system: FaultySystem, rng: random.Random) -> bool:
+    """Kill the process that listens, the parent of the workers."""
     found = _programs(system, "-m gunicorn")
     pids = {process.pid for process in found}
-    return _kill_one(system, chance, [p for p in found if _parent_of(p) not in pids])
+    return _kill_one(system, rng, [p for p in found if _parent_of(p) not in pids])
 
 
-def _function(system: RoughSystem, chance: random.Random) -> bool:
-    handler = chance.choice(FUNCTION_HANDLERS)
-    return _kill_one(system, chance, _programs(system, f"-m awslambdaric {handler}"))
+def _function(system: FaultySystem, rng: random.Random) -> bool:
+    handler = rng.choice(FUNCTION_HANDLERS)
+    return _kill_one(system, rng, _programs(system, f"-m awslambdaric {handler}"))
 
 
-def _aws(system: RoughSystem, chance: random.Random) -> bool:
-    """The machine under the queues: S3's objects outlive it, events do not."""
-    return _kill_one(system, chance, _programs(system, "-m local_cloud.aws_server"))
+def _aws(system: FaultySystem, rng: random.Random) -> bool:
+    """Kill the AWS emulator. The objects in S3 survive, but the events are lost."""
+    return _kill_one(system, rng, _programs(system, "-m local_cloud.aws_server"))
 
 
-def _supervisor(system: RoughSystem, _chance: random.Random) -> bool:
-    """The host of the functions, and everything else with it; then it is started again."""
-    system.lose_power()
+def _supervisor(system: FaultySystem, _rng: random.Random) -> bool:
+    """Kill the supervisor and every other process, and start the system again."""
+    system.kill_all()
     system.start()
     return True
 
 
-VICTIMS: dict[str, Callable[[RoughSystem, random.Random], bool]] = {
+TARGETS: dict[str, Callable[[FaultySystem, random.Random], bool]] = {
     "web worker": _web_worker,
     "web server": _web_server,
     "function": _function,
@@ -58,33 +58,33 @@ VICTIMS: dict[str, Callable[[RoughSystem, random.Random], bool]] = {
 
 
 class Killer:
-    """Kills one after the other while its block runs. The block ends when all are dead.
+    """Kills processes one after the other in a thread. The block ends when all were killed.
 
     Args:
-        system: whose processes.
-        victims: names out of VICTIMS, in the order of their deaths.
-        chance: decides when, and on whom among several.
-        seconds_between: the shortest and the longest pause before each.
+        system: the system whose processes are killed.
+        targets: names from TARGETS, in the order in which they are killed.
+        rng: chooses the moment, and the process among several.
+        seconds_between: the minimum and maximum pause before each kill.
     """
 
     def __init__(
         self,
-        system: RoughSystem,
-        victims: Sequence[str],
-        chance: random.Random,
+        system: FaultySystem,
+        targets: Sequence[str],
+        rng: random.Random,
         *,
         seconds_between: tuple[float, float],
     ) -> None:
         self._system = system
-        self._victims = victims
-        self._chance = chance
+        self._targets = targets
+        self._rng = rng
         self._seconds_between = seconds_between
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, daemon=True)
 
     @property
     def is_done(self) -> bool:
-        """Whether all are dead."""
+        """True when all targets were killed."""
         return not self._thread.is_alive()
 
     def __enter__(self) -> Self:
@@ -103,25 +103,25 @@ class Killer:
 
     def _run(self) -> None:
         try:
-            for victim in self._victims:
-                time.sleep(self._chance.uniform(*self._seconds_between))
-                while not VICTIMS[victim](self._system, self._chance):
-                    time.sleep(0.1)  # The last one has not been replaced yet.
+            for target in self._targets:
+                time.sleep(self._rng.uniform(*self._seconds_between))
+                while not TARGETS[target](self._system, self._rng):
+                    time.sleep(0.1)  # The process killed before has not been restarted yet.
         except BaseException as error:
             self._error = error
 
 
-def _programs(system: RoughSystem, words: str) -> list[psutil.Process]:
-    """Processes that run a module, but not those that only watch over them."""
-    watching = {process.pid for process in system.processes_of("launcher.py")}
-    return [process for process in system.processes_of(words) if process.pid not in watching]
+def _programs(system: FaultySystem, words: str) -> list[psutil.Process]:
+    """Return the processes that run a module, without their launchers."""
+    launchers = {process.pid for process in system.processes_of("launcher.py")}
+    return [process for process in system.processes_of(words) if process.pid not in launchers]
 
 
-def _kill_one(system: RoughSystem, chance: random.Random, found: Sequence[psutil.Process]) -> bool:
-    """False when there is nobody to kill, because the last one has not been replaced yet."""
+def _kill_one(system: FaultySystem, rng: random.Random, found: Sequence[psutil.Process]) -> bool:
+    """Kill one of the processes, and return whether there was one."""
     if found:
         with suppress(psutil.NoSuchProcess):
-            system.kill(chance.choice(found))
+            system.kill(rng.choice(found))
             return True
     return False
 

@@ -1,8 +1,8 @@
-"""`python -m tests.faults.local_run`: what `make run` starts, on rougher ground.
+"""`python -m tests.faults.local_run` starts the local system for the fault tests.
 
-The application and the supervisor are as they are. Only addresses and clocks differ: S3 is reached
-through a door that the test holds, the database's password lies in a store of secrets, the sweep
-comes sooner than once a minute, and machines disagree about the time.
+The application and the supervisor are unchanged. Only the configuration differs: S3 is reached
+through a proxy of the test, the password of the database is in Secrets Manager, the sweep runs more
+often than once a minute, and the clocks of the programs differ.
 """
 
 import dataclasses
@@ -23,13 +23,13 @@ CLOCK_VARIABLE = "FAULTS_CLOCK_IS_AHEAD_SECONDS"
 _SKEWED_CLOCK = Path(__file__).with_name("skewed_clock")
 
 
-class RoughSettings(Settings):
-    """The settings of a local run, with what the test put in its way.
+class FaultySettings(Settings):
+    """The settings of a local run with the variables of the fault tests.
 
-    FAULTS_AWS_PORT: where AWS listens, the same after every start.
-    FAULTS_S3_URL: the door before S3.
-    FAULTS_SECRETS_URL: where Secrets Manager is; DB_SECRET_ARN then reaches the application.
-    FAULTS_CLOCKS: by how many seconds the clocks of "web" and "functions" are ahead, as JSON.
+    FAULTS_AWS_PORT: the port of the AWS emulator, the same after every start.
+    FAULTS_S3_URL: the address of the proxy in front of S3.
+    FAULTS_SECRETS_URL: the address of Secrets Manager; the application then gets DB_SECRET_ARN.
+    FAULTS_CLOCKS: JSON with the seconds by which the clocks of "web" and "functions" are ahead.
     """
 
     @classmethod
@@ -63,24 +63,24 @@ class RoughSettings(Settings):
 
 
 def main() -> int:
-    """As `python -m local_cloud`."""
+    """Run the local system like `python -m local_cloud`."""
     ahead = json.loads(os.environ.get("FAULTS_CLOCKS") or "{}").get("functions")
     if ahead:
-        # Lambda tells a function when its time is up; both have their time from one machine.
+        # The function host runs on the functions' machine, so it has the same clock.
         skew_clock(float(ahead))
-    local.Settings = RoughSettings  # type: ignore[misc]
+    local.Settings = FaultySettings  # type: ignore[misc]
     sweep_seconds = int(os.environ["FAULTS_SWEEP_SECONDS"])
     schedules = Template.schedules
 
-    def more_often(template: Template) -> list[Schedule]:
+    def shorter_schedules(template: Template) -> list[Schedule]:
         return [dataclasses.replace(s, every_seconds=sweep_seconds) for s in schedules(template)]
 
-    Template.schedules = more_often  # type: ignore[method-assign]
+    Template.schedules = shorter_schedules  # type: ignore[method-assign]
     return local.main()
 
 
 def skew_clock(ahead_seconds: float) -> None:
-    """Have this process believe another time, which goes on as time does."""
+    """Set the wall clock of this process ahead. It continues to run."""
     import datetime
 
     ahead = datetime.timedelta(seconds=ahead_seconds)

@@ -1,8 +1,8 @@
-"""Images that carry a number in their pixels, so that any copy tells which image it came from.
+"""Images with a number in their pixels, which identifies every copy of an image.
 
-A grid of four by four black and white cells: twelve bits of number and four that check them. It
-survives shrinking, enlarging and compression, so a thumbnail and what the model is shown can both
-be asked whose they are.
+The pixels are a grid of four by four black and white cells: twelve bits for the number and four
+check bits. The grid survives scaling and compression, so that the number can be read from a
+thumbnail and from the image that the model receives.
 """
 
 import io
@@ -16,7 +16,7 @@ _BLACK, _WHITE = (24, 28, 36), (236, 232, 224)
 
 
 def numbered_image(number: int) -> bytes:
-    """A square JPEG that carries a number. The same number gives the same bytes."""
+    """Encode a number as a square JPEG. The same number gives the same bytes."""
     grid = Image.new("RGB", (_CELLS, _CELLS))
     bits = number << 4 | _check(number)
     for cell in range(_CELLS * _CELLS):
@@ -27,7 +27,7 @@ def numbered_image(number: int) -> bytes:
 
 
 def number_in(image: bytes) -> int | None:
-    """The number that an encoded image carries, or None when it carries none."""
+    """Return the number in an encoded image, or None if there is none."""
     grid = Image.open(io.BytesIO(image)).convert("L")
     width, height = grid.size
     bits = 0

@@ -1,4 +1,4 @@
-"""The newest migration, run on a full table while the release before it takes uploads."""
+"""A test of the newest migration on a full table while the previous release is in use."""
 
 import io
 import shutil
@@ -19,10 +19,10 @@ from tests.faults.numbered_images import numbered_image
 from tests.support.local_system import ROOT, LocalSystem, wait_until
 
 ROWS = 20_000
-PEOPLE = 3
-# Measured on two busy cores: 1.6 s for 0003, which adds tables; 9.2 s for 0002, which copied this.
-# No more than half of what a connection waits for one statement.
-LONGEST_WAIT_SECONDS = 15
+CLIENTS = 3
+# This is half of the time that a connection waits for one statement. Measured on two busy cores:
+# 1.6 s for migration 0003, which adds tables, and 9.2 s for 0002, which copied this table.
+MAX_WAIT_SECONDS = 15
 VERSIONS = ROOT / "database" / "migrations" / "versions"
 
 
@@ -34,7 +34,7 @@ def git(*arguments):
 
 @pytest.fixture(scope="module")
 def previous_release(tmp_path_factory):
-    """The code as it was before the newest migration was added."""
+    """Extract the code from before the newest migration was added."""
     newest = sorted(VERSIONS.glob("[0-9]*.py"))[-1].relative_to(ROOT)
     try:
         added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(newest)).decode()
@@ -49,7 +49,7 @@ def previous_release(tmp_path_factory):
 
 
 def fill(url):
-    """Copy the one row that is there until the table is full."""
+    """Copy the only row until the table has ROWS rows."""
     engine = create_engine(url)
     with engine.connect() as connection:
         columns = connection.execute(
@@ -70,14 +70,14 @@ def fill(url):
     engine.dispose()
 
 
-class People:
-    """Upload and look, one request after the other, and note how long each took."""
+class Clients:
+    """Threads that upload and view images, and record the time of each request."""
 
     def __init__(self, url):
         self._url = url
         self._stopping = threading.Event()
         self._numbers = iter(range(2, 4000))
-        self._threads = [threading.Thread(target=self._act) for _ in range(PEOPLE)]
+        self._threads = [threading.Thread(target=self._run) for _ in range(CLIENTS)]
         self.waits, self.failures, self.ids = [], [], {}
 
     def __enter__(self):
@@ -90,34 +90,34 @@ class People:
         for thread in self._threads:
             thread.join()
 
-    def _act(self):
+    def _run(self):
         while not self._stopping.is_set():
             number = next(self._numbers)
-            answer = self._ask(
+            response = self._request(
                 "POST",
                 "/upload",
                 files={"image": (f"{number}.jpg", numbered_image(number))},
                 headers={"Accept": "application/json"},
             )
-            if answer is not None:
-                self.ids[number] = answer.json()["results"][0]["id"]
-                self._ask("GET", f"/api/image_status/{self.ids[number]}")
-            self._ask("GET", "/gallery")
+            if response is not None:
+                self.ids[number] = response.json()["results"][0]["id"]
+                self._request("GET", f"/api/image_status/{self.ids[number]}")
+            self._request("GET", "/gallery")
 
-    def _ask(self, method, path, **arguments):
+    def _request(self, method, path, **arguments):
         started_at = time.monotonic()
         try:
-            answer = requests.request(method, self._url + path, timeout=60, **arguments)
-            answer.raise_for_status()
+            response = requests.request(method, self._url + path, timeout=60, **arguments)
+            response.raise_for_status()
         except requests.RequestException as error:
             self.failures.append(repr(error))
             return None
         finally:
             self.waits.append(time.monotonic() - started_at)
-        return answer
+        return response
 
 
-def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
+def test_no_request_fails_during_a_migration_of_a_full_table(
     previous_release, mysql_url, make_engine, tmp_path, capsys
 ):
     with faulty_gemini() as gemini:
@@ -134,17 +134,17 @@ def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
             system.finished(first["id"], seconds=60)
             fill(mysql_url)
 
-            with People(system.url) as people:
-                wait_until(lambda: len(people.ids) >= 2 * PEOPLE, seconds=60)
+            with Clients(system.url) as clients:
+                wait_until(lambda: len(clients.ids) >= 2 * CLIENTS, seconds=60)
                 started_at = time.monotonic()
                 migrate(make_engine(mysql_url))
-                took = time.monotonic() - started_at
-                before = len(people.ids)
-                wait_until(lambda: len(people.ids) >= before + 2 * PEOPLE, seconds=60)
+                migration_seconds = time.monotonic() - started_at
+                before = len(clients.ids)
+                wait_until(lambda: len(clients.ids) >= before + 2 * CLIENTS, seconds=60)
 
-            assert people.failures == []
-            assert max(people.waits) < LONGEST_WAIT_SECONDS
-            for number, image_id in people.ids.items():
+            assert clients.failures == []
+            assert max(clients.waits) < MAX_WAIT_SECONDS
+            for number, image_id in clients.ids.items():
                 status = system.finished(image_id, seconds=60)
                 assert (status["status"], status["annotation"]) == ("completed", caption_of(number))
         finally:
@@ -153,10 +153,10 @@ def test_a_migration_on_a_full_table_fails_no_upload_and_no_look(
 
     with capsys.disabled():
         print(
-            f"\n{ROWS} rows migrated in {took:.2f} s while {len(people.waits)} requests came;"
-            f" the longest took {max(people.waits):.2f} s"
+            f"\n{ROWS} rows migrated in {migration_seconds:.2f} s during {len(clients.waits)}"
+            f" requests. The longest request took {max(clients.waits):.2f} s."
         )
-    # The release that comes now reads what the one before it wrote.
+    # The new release reads the rows that the previous one wrote.
     with session_scope(create_session_factory(make_engine(mysql_url))) as session:
-        newest = list_images(session, limit=len(people.ids))
-    assert {image.id for image in newest} == set(people.ids.values())
+        newest = list_images(session, limit=len(clients.ids))
+    assert {image.id for image in newest} == set(clients.ids.values())

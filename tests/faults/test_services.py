@@ -1,4 +1,4 @@
-"""Gemini and S3 failing in every way they have, one image for each."""
+"""Tests of each fault of Gemini and S3, with one image for each."""
 
 from dataclasses import dataclass, field
 
@@ -11,104 +11,113 @@ from tests.faults.faulty_gemini import (
     CAPTIONED,
     INTERNAL,
     INVALID_JSON,
-    MODEL_GONE,
+    MODEL_MISSING,
     OVERLOADED,
     WRONG_KEY,
-    gemini_refuses,
+    gemini_error,
 )
-from tests.faults.faulty_s3 import ACCESS_DENIED, INTERNAL_ERROR, NOT_THERE, SLOW_DOWN
-from tests.faults.http_faults import DRIP, HANG, RESET, RESET_AFTER, TRUNCATED, Fault
-from tests.faults.rough_system import MAX_ATTEMPTS, rough_system
+from tests.faults.faulty_s3 import ACCESS_DENIED, INTERNAL_ERROR, NO_SUCH_KEY, SLOW_DOWN
+from tests.faults.faulty_system import MAX_ATTEMPTS, faulty_system
+from tests.faults.http_faults import HANG, RESET, RESET_AFTER, SLOW_BODY, TRUNCATED, Fault
 
 
 @dataclass(frozen=True)
 class Case:
-    """What goes wrong with one image, and what must become of it."""
+    """The faults for one image, and its correct outcome.
+
+    Attributes:
+        rejected: the error code, if the upload itself must fail.
+    """
 
     gemini: list[Fault] = field(default_factory=list)
     s3: dict[str, list[Fault]] = field(default_factory=dict)
     expected: Expectation = field(default_factory=Expectation)
-    rejected: str | None = None  # The code, where the upload itself must fail.
+    rejected: str | None = None
 
 
 def _annotation_fails(code: str) -> Expectation:
     return Expectation(annotation={code})
 
 
-def _passes(fault: Fault, times: int = 1) -> Case:
+def _recovers(fault: Fault, times: int = 1) -> Case:
     return Case(gemini=[fault] * times)
 
 
-def _stays(fault: Fault, code: str) -> Case:
+def _persists(fault: Fault, code: str) -> Case:
     return Case(gemini=[fault] * 9, expected=_annotation_fails(code))
 
 
-BUSY_FOR_TWO_SECONDS = gemini_refuses(429, "RESOURCE_EXHAUSTED", retry_after="2")
+BUSY_FOR_TWO_SECONDS = gemini_error(429, "RESOURCE_EXHAUSTED", retry_after="2")
 
 CASES = {
-    "gemini is busy and says no more": _passes(BUSY),
-    "gemini is busy and says for how long": _passes(BUSY_FOR_TWO_SECONDS),
-    "gemini fails twice": _passes(INTERNAL, times=2),
-    "gemini is overloaded": _passes(OVERLOADED),
-    "gemini never answers": _passes(HANG),
-    "gemini answers a byte now and then": _passes(DRIP),
-    "gemini cuts the connection": _passes(RESET),
-    "gemini's answer ends in the middle": _passes(TRUNCATED),
-    "gemini answers half a document": _passes(INVALID_JSON),
-    "gemini is down for good": _stays(INTERNAL, "model_unavailable"),
-    "the key is wrong": _stays(WRONG_KEY, "configuration"),
-    "the model is gone": _stays(MODEL_GONE, "configuration"),
-    "a safety filter refuses": _stays(BLOCKED, "blocked_by_safety"),
-    "s3 fails while it is read": Case(s3={"GET original": [INTERNAL_ERROR] * 3}),
-    "s3 is overrun while it is read": Case(s3={"GET original": [SLOW_DOWN] * 3}),
-    "the original is late": Case(s3={"GET original": [NOT_THERE] * 2}),
-    "the original is not there": Case(
-        s3={"GET original": [NOT_THERE] * 99},
+    "gemini is busy without a retry delay": _recovers(BUSY),
+    "gemini is busy with a retry delay": _recovers(BUSY_FOR_TWO_SECONDS),
+    "gemini fails twice": _recovers(INTERNAL, times=2),
+    "gemini is overloaded": _recovers(OVERLOADED),
+    "gemini never responds": _recovers(HANG),
+    "gemini responds very slowly": _recovers(SLOW_BODY),
+    "gemini resets the connection": _recovers(RESET),
+    "gemini's response is truncated": _recovers(TRUNCATED),
+    "gemini responds with invalid JSON": _recovers(INVALID_JSON),
+    "gemini stays down": _persists(INTERNAL, "model_unavailable"),
+    "the key is wrong": _persists(WRONG_KEY, "configuration"),
+    "the model does not exist": _persists(MODEL_MISSING, "configuration"),
+    "a safety filter blocks the image": _persists(BLOCKED, "blocked_by_safety"),
+    "s3 fails when the original is read": Case(s3={"GET original": [INTERNAL_ERROR] * 3}),
+    "s3 is busy when the original is read": Case(s3={"GET original": [SLOW_DOWN] * 3}),
+    "the original is delayed": Case(s3={"GET original": [NO_SUCH_KEY] * 2}),
+    "the original is missing": Case(
+        s3={"GET original": [NO_SUCH_KEY] * 99},
         expected=Expectation({"original_missing"}, {"original_missing"}),
     ),
     "reading is denied": Case(
         s3={"GET original": [ACCESS_DENIED] * 99},
         expected=Expectation({"configuration"}, {"configuration"}),
     ),
-    "half of the original arrives": Case(s3={"GET original": [TRUNCATED] * 2}),
-    "the original arrives a byte now and then": Case(s3={"GET original": [DRIP]}),
-    "s3 cuts a reader off": Case(s3={"GET original": [RESET] * 3}),
-    "s3 never answers a reader": Case(s3={"GET original": [HANG]}),
-    "s3 fails while the thumbnail is stored": Case(s3={"PUT thumbnail": [INTERNAL_ERROR] * 3}),
-    "the thumbnail is stored and nobody hears of it": Case(s3={"PUT thumbnail": [RESET_AFTER] * 3}),
+    "the original is truncated": Case(s3={"GET original": [TRUNCATED] * 2}),
+    "the original arrives very slowly": Case(s3={"GET original": [SLOW_BODY]}),
+    "s3 resets the connection when the original is read": Case(s3={"GET original": [RESET] * 3}),
+    "s3 never responds when the original is read": Case(s3={"GET original": [HANG]}),
+    "s3 fails when the thumbnail is stored": Case(s3={"PUT thumbnail": [INTERNAL_ERROR] * 3}),
+    "the thumbnail is stored but the response is lost": Case(
+        s3={"PUT thumbnail": [RESET_AFTER] * 3}
+    ),
     "storing the thumbnail is denied": Case(
         s3={"PUT thumbnail": [ACCESS_DENIED] * 99},
         expected=Expectation(thumbnail={"configuration"}),
     ),
-    "s3 is overrun once while the original is stored": Case(s3={"PUT original": [SLOW_DOWN]}),
-    "s3 takes the original and cuts the connection": Case(s3={"PUT original": [RESET_AFTER]}),
+    "s3 is busy once when the original is stored": Case(s3={"PUT original": [SLOW_DOWN]}),
+    "the original is stored but the response is lost": Case(s3={"PUT original": [RESET_AFTER]}),
     "s3 refuses the original": Case(s3={"PUT original": [SLOW_DOWN] * 9}, rejected="upload_failed"),
-    "nothing goes wrong": Case(),
+    "there is no fault": Case(),
 }
 
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
-    with rough_system(tmp_path_factory.mktemp("services")) as system:
+    with faulty_system(tmp_path_factory.mktemp("services")) as system:
         yield system
 
 
 @pytest.fixture(scope="module")
 def numbers(system):
-    """All cases at once, because most of them wait: the number of each image by its case."""
+    """Upload the images of all cases together, and return their numbers by the cases' names.
+
+    Most cases wait for a retry, so together they take much less time.
+    """
     numbers = dict(zip(CASES, system.new_numbers(len(CASES)), strict=True))
     for name, case in CASES.items():
         system.gemini.faults[numbers[name]].extend(case.gemini)
         for operation, faults in case.s3.items():
             system.s3.faults[numbers[name], operation].extend(faults)
     system.send_all(numbers.values())
-    for name in ("gemini is busy and says no more", "gemini is overloaded"):
-        system.bring_forward(numbers[name])
+    for name in ("gemini is busy without a retry delay", "gemini is overloaded"):
+        system.end_postponement(numbers[name])
     return numbers
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_row_says_what_became_of_the_image_when(name, system, numbers):
+def test_the_image_has_the_correct_outcome_when(name, system, numbers):
     number, case = numbers[name], CASES[name]
     if case.rejected:
         assert system.rejected[number] == case.rejected
@@ -120,14 +129,18 @@ def test_the_row_says_what_became_of_the_image_when(name, system, numbers):
     assert found.acknowledged == 1
 
 
-def test_a_refusal_for_good_is_asked_for_once(system, numbers):
-    for name in ("the key is wrong", "the model is gone", "a safety filter refuses"):
+def test_a_permanent_refusal_of_gemini_is_requested_once(system, numbers):
+    for name in (
+        "the key is wrong",
+        "the model does not exist",
+        "a safety filter blocks the image",
+    ):
         system.result(numbers[name])
         assert len(system.gemini.calls_of(numbers[name])) == 1, name
 
 
-def test_what_may_pass_is_tried_as_often_as_the_settings_say_and_no_more(system, numbers):
-    number = numbers["gemini is down for good"]
+def test_a_persistent_transient_failure_is_attempted_max_attempts_times(system, numbers):
+    number = numbers["gemini stays down"]
 
     status = system.result(number)
 
@@ -135,7 +148,7 @@ def test_what_may_pass_is_tried_as_often_as_the_settings_say_and_no_more(system,
     assert len(system.gemini.calls_of(number)) == MAX_ATTEMPTS
 
 
-def test_everything_adds_up_when_all_of_it_went_wrong_at_once(system, numbers):
+def test_the_whole_system_is_consistent_after_all_faults(system, numbers):
     expected = {numbers[name]: case.expected for name, case in CASES.items()}
 
     found = audit(system, expected)
@@ -143,7 +156,7 @@ def test_everything_adds_up_when_all_of_it_went_wrong_at_once(system, numbers):
     assert found.problems == []
     assert found.acknowledged == sum(case.rejected is None for case in CASES.values())
     assert all(
-        CASES[name].expected.annotation == COMPLETED or CAPTIONED not in answers
+        CASES[name].expected.annotation == COMPLETED or CAPTIONED not in outcomes
         for name, number in numbers.items()
-        if (answers := {call.answered for call in system.gemini.calls_of(number)})
+        if (outcomes := {call.outcome for call in system.gemini.calls_of(number)})
     )

@@ -1,6 +1,6 @@
-"""Python imports this at its start: a machine whose clock is off.
+"""Set the wall clock ahead. Python imports this module at its start.
 
-Only wall clocks: a monotonic clock is never off, so `time_machine` is told to leave it.
+`time_machine` changes wall clocks only, because a monotonic clock has no correct time.
 """
 
 import datetime

@@ -1,4 +1,4 @@
-"""The local system on rough ground, and what was promised to those who uploaded to it."""
+"""A local system with faulty services, and a record of the uploads that it acknowledged."""
 
 import signal
 import threading
@@ -21,21 +21,24 @@ from tests.support.programs import free_port
 IMAGE_BUCKET = "image-annotation-originals"
 THUMBNAIL_BUCKET = "image-annotation-thumbnails"
 
-# Short, so that a test sees the end of what takes minutes or hours elsewhere.
+# These times are short, so that deadlines pass within a test.
 MAX_ATTEMPTS = 3
-FUNCTION_SECONDS = 14  # Of which the annotation function leaves Gemini six.
+FUNCTION_SECONDS = 14  # The annotation function allows Gemini six of these.
 DEADLINE_SECONDS = 60
 SWEEP_SECONDS = 3
 
 
-class RoughSystem(LocalSystem):
-    """A local system between a faulty Gemini and a faulty S3.
+class FaultySystem(LocalSystem):
+    """A local system with a faulty Gemini and a faulty S3.
 
     Attributes:
-        terminal_seconds: the longest that anything may be pending.
-        acknowledged: the id that each image was promised under, by the image's number.
-        rejected: the code of each refusal, or why there was no answer, by the image's number.
-        killed: processes that a test killed, and the calls to Gemini made until then.
+        terminal_seconds: the longest time that a job may be pending.
+        acknowledged: the id of each acknowledged image, by its number.
+        rejected: the error code of each rejected upload, or why there was no response, by number.
+        unanswered: the number of rejected or interrupted uploads. Each may have left a row.
+        unknown_keys: the keys of objects that a test itself stored.
+        killed: the processes that a test killed, each with the number of calls to Gemini until
+            then.
     """
 
     module = "tests.faults.local_run"
@@ -61,7 +64,8 @@ class RoughSystem(LocalSystem):
         self.gemini = gemini
         self.s3 = s3
         deadline_seconds = int(self._environment["PROCESSING_DEADLINE_SECONDS"])
-        # A claim of the function's time and 5 s, begun just before the deadline; then the sweep.
+        # A claim just before the deadline lasts for the function's time and 5 s. Then the sweep
+        # runs.
         function_seconds = int(self._environment["LOCAL_FUNCTION_TIMEOUT_SECONDS"])
         self.terminal_seconds = deadline_seconds + function_seconds + 5 + 2 * SWEEP_SECONDS
         self.database_url = environment.get("DATABASE_URL") or (
@@ -69,25 +73,25 @@ class RoughSystem(LocalSystem):
         )
         self.acknowledged: dict[int, int] = {}
         self.rejected: dict[int, str] = {}
-        self.unanswered = 0  # Uploads that were refused or cut off: each may have left a row.
-        self.foreign_keys: set[str] = set()  # Objects that a test itself put there.
+        self.unanswered = 0
+        self.unknown_keys: set[str] = set()
         self.killed: list[tuple[int, int]] = []
         self.secrets = [gemini.key]
         self._numbers = iter(range(1, 4096))
         self._lock = threading.Lock()
 
     def new_number(self) -> int:
-        """The number of an image that nobody has sent yet."""
+        """Return the number of a new image."""
         return next(self._numbers)
 
     def new_numbers(self, count: int) -> list[int]:
-        """Several of them."""
+        """Return the numbers of several new images."""
         return [self.new_number() for _ in range(count)]
 
     def send(self, number: int) -> None:
-        """Upload one image and remember what was answered."""
+        """Upload one image and record the response."""
         original = numbered_image(number)
-        self.s3.announce(number, original)
+        self.s3.register(number, original)
         try:
             response = requests.post(
                 f"{self.url}/upload",
@@ -99,7 +103,7 @@ class RoughSystem(LocalSystem):
         except (requests.RequestException, ValueError, KeyError) as error:
             with self._lock:
                 self.unanswered += 1
-                self.rejected[number] = f"no answer: {error!r}"
+                self.rejected[number] = f"no response: {error!r}"
             return
         with self._lock:
             if result["outcome"] == "rejected":
@@ -108,29 +112,29 @@ class RoughSystem(LocalSystem):
             else:
                 self.acknowledged[number] = result["id"]
 
-    def send_all(self, numbers: Iterable[int], *, at_once: int = 8) -> None:
-        """Upload images, several at a time, and return when each was answered or cut off."""
-        with ThreadPoolExecutor(at_once) as people:
-            list(people.map(self.send, numbers))
+    def send_all(self, numbers: Iterable[int], *, concurrency: int = 8) -> None:
+        """Upload images concurrently, once each."""
+        with ThreadPoolExecutor(concurrency) as clients:
+            list(clients.map(self.send, numbers))
 
-    def send_all_until_taken(self, numbers: Iterable[int], *, at_once: int = 8) -> None:
-        """Upload images, several at a time, and return when each was taken."""
-        with ThreadPoolExecutor(at_once) as people:
-            list(people.map(self.send_until_taken, numbers))
+    def send_all_until_accepted(self, numbers: Iterable[int], *, concurrency: int = 8) -> None:
+        """Upload images concurrently, and repeat each until it is accepted."""
+        with ThreadPoolExecutor(concurrency) as clients:
+            list(clients.map(self.send_until_accepted, numbers))
 
-    def send_until_taken(self, number: int, *, seconds: float = 60) -> None:
-        """Upload one image as a person does whose upload failed: again, after a moment."""
+    def send_until_accepted(self, number: int, *, seconds: float = 60) -> None:
+        """Upload one image, and repeat the upload after a moment until it is accepted."""
         ends_at = time.monotonic() + seconds
         while True:
             self.send(number)
             if number in self.acknowledged:
                 return
-            assert time.monotonic() < ends_at, f"{number} was never taken: {self.rejected[number]}"
+            assert time.monotonic() < ends_at, f"{number} was not accepted: {self.rejected[number]}"
             time.sleep(0.5)
 
     def send_and_watch(self, number: int) -> None:
-        """Upload one image until it is taken, and look at it until nothing of it is pending."""
-        self.send_until_taken(number)
+        """Upload one image until it is accepted, and wait until its jobs are not pending."""
+        self.send_until_accepted(number)
         ends_at = time.monotonic() + self.terminal_seconds
         while time.monotonic() < ends_at:
             with suppress(requests.RequestException, AssertionError):
@@ -139,11 +143,11 @@ class RoughSystem(LocalSystem):
             time.sleep(0.5)
 
     def result(self, number: int) -> dict[str, Any]:
-        """The status of an acknowledged image, once nothing of it is pending."""
+        """Wait until an acknowledged image is not pending, and return its status."""
         return self.finished(self.acknowledged[number], self.terminal_seconds)
 
     def rows(self) -> Sequence[Any]:
-        """Every row, from the database itself."""
+        """Return every row, from the database."""
         engine = create_engine(self.database_url)
         try:
             with engine.connect() as connection:
@@ -152,7 +156,7 @@ class RoughSystem(LocalSystem):
             engine.dispose()
 
     def objects(self, bucket: str) -> dict[str, bytes]:
-        """Every object of a bucket by its key, from the AWS behind the door."""
+        """Return every object of a bucket by its key, from the AWS emulator without the proxy."""
         s3 = self.client("s3")
         pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
         keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
@@ -163,28 +167,28 @@ class RoughSystem(LocalSystem):
             return dict(zip(keys, bodies, strict=True))
 
     def logs(self) -> str:
-        """All that any part has printed."""
+        """Return the output and the log files of all processes."""
         files = sorted((self.state_dir / "logs").glob("*.log*"))
         return self.output + "".join(path.read_text(errors="replace") for path in files)
 
     def kill(self, *processes: Any) -> None:
-        """kill -9, noting which calls to Gemini that may have cut off."""
+        """Kill processes by kill -9, and record the calls to Gemini that this may have cut off."""
         for process in processes:
             process.kill()
             self.killed.append((process.pid, len(self.gemini.calls)))
 
-    def bring_forward(self, number: int) -> None:
-        """Have the minute be over for which an annotation was put off.
+    def end_postponement(self, number: int) -> None:
+        """Wait until an annotation job is postponed, and end its postponement.
 
-        Waits until it is put off, or not pending any more.
+        A job that is not pending any more is left as it is.
         """
         image_id = self.acknowledged[number]
 
-        def is_put_off() -> bool:
+        def is_postponed() -> bool:
             status = self.status(image_id)
             return status["annotation_status"] != "pending" or bool(status["annotation_error"])
 
-        wait_until(is_put_off, seconds=self.terminal_seconds)
+        wait_until(is_postponed, seconds=self.terminal_seconds)
         engine = create_engine(self.database_url)
         try:
             with engine.begin() as connection:
@@ -199,27 +203,27 @@ class RoughSystem(LocalSystem):
         finally:
             engine.dispose()
 
-    def lose_power(self) -> None:
-        """kill -9 of the supervisor, which takes everything with it."""
-        family = self.processes()
+    def kill_all(self) -> None:
+        """Kill the supervisor by kill -9, which ends all other processes too."""
+        processes = self.processes()
         self.signal(signal.SIGKILL)
         assert self.orphans() == []
         calls = len(self.gemini.calls)
-        self.killed += [(process.pid, calls) for process in family]
+        self.killed += [(process.pid, calls) for process in processes]
 
     def key_of(self, number: int) -> str:
-        """The object key of an acknowledged image's original."""
+        """Return the object key of an acknowledged image's original."""
         (row,) = [row for row in self.rows() if row.id == self.acknowledged[number]]
         return str(row.original_key)
 
 
 @contextmanager
-def rough_system(folder: Path, **environment: str) -> Iterator[RoughSystem]:
-    """A system that runs until the end of the block, and leaves nothing behind."""
+def faulty_system(folder: Path, **environment: str) -> Iterator[FaultySystem]:
+    """Run a system until the end of the block, and assert that no process is left."""
     with ExitStack() as parts:
         gemini = parts.enter_context(faulty_gemini())
         s3 = parts.enter_context(faulty_s3(free_port()))
-        system = RoughSystem(folder / "state", gemini, s3, **environment)
+        system = FaultySystem(folder / "state", gemini, s3, **environment)
         try:
             system.start()
             yield system
