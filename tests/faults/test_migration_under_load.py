@@ -128,6 +128,8 @@ def test_no_request_fails_during_a_migration_of_a_full_table(
             GOOGLE_GEMINI_BASE_URL=gemini.url,
         )
         system.project = previous_release
+        if not (previous_release / "local_cloud").is_dir():
+            system.module = "deployment.local"  # The name of the package before it was moved.
         system.start()
         try:
             (first,) = system.upload(("1.jpg", numbered_image(1)))
