@@ -1,10 +1,10 @@
-# Where this machine's own distribution is served from, read from its apt sources. To be sourced.
+# Functions that find the archive of this machine's distribution in its apt sources. Source this file.
 # shellcheck shell=bash
 
 readonly APT_SOURCES_DIR=${APT_SOURCES_DIR:-/etc/apt}
 
-# Prints "rank|address|keyring" for every apt source that may be the distribution's own archive, read from
-# both formats of sources. Third-party archives can look alike, so the caller tries them in turn.
+# Prints "rank|address|keyring" for every apt source that may be the archive of the distribution. It reads both
+# formats of sources. Other archives can look similar, so the caller tries the candidates in order.
 archive_candidates() {
     local codename files=()
     # shellcheck source=/dev/null
@@ -62,7 +62,7 @@ archive_candidates() {
     ' "${files[@]}" | sort -u -t '|' -k 1,1n -k 2
 }
 
-# Prints debian or ubuntu: by the archive's address, or else by what this machine says of itself.
+# Prints debian or ubuntu, depending on the archive's address or else on /etc/os-release.
 family_of() {
     local likeness
     # shellcheck source=/dev/null

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Make a real MySQL server available to the tests, without installing anything on the system.
 #
-# The stable releases of Debian and Ubuntu carry MariaDB or an old MySQL; their rolling suites carry a
-# current one. This script downloads that server with everything it links to, the C library included,
-# unpacks it into one folder, and writes a `mysqld` there that runs it with its own libraries.
-# tests/support/mysql_server.py finds it. Delete the folder to be rid of it.
+# The stable releases of Debian and Ubuntu have MariaDB or an old MySQL; their rolling suites have a current
+# one. This script downloads that server with all libraries that it links to, including the C library. It
+# unpacks them into one folder, and writes a `mysqld` there that runs the server with these libraries.
+# tests/support/mysql_server.py finds it. To uninstall the server, delete the folder.
 #
-#   TEST_PARTS_DIR    where such parts of the tests live (default: ~/.cache/image-annotation)
-#   TEST_MYSQL_URL    a server of your own; then there is nothing to do
+#   TEST_PARTS_DIR    the folder for downloaded parts of the tests (default: ~/.cache/image-annotation)
+#   TEST_MYSQL_URL    the URL of another server; the script then does nothing
 set -euo pipefail
 
 readonly PACKAGE=mysql-server-core
@@ -28,8 +28,8 @@ is_recent_mysql() {
     ((BASH_REMATCH[1] > 8 || (BASH_REMATCH[1] == 8 && BASH_REMATCH[2] >= 4)))
 }
 
-# Writes an apt configuration that shares the machine's proxy, credentials and keys, and nothing else. The empty
-# list of installed packages makes apt fetch every dependency, so that nothing is borrowed from the system.
+# Writes an apt configuration that uses only the proxy, the credentials and the keys of this machine. Its list of
+# installed packages is empty, so that apt downloads every dependency, also those that the system has.
 write_apt_configuration() {
     local work=$1 address=$2 keyring=$3 family suite architecture candidate
     family=$(family_of "$address")
@@ -54,7 +54,7 @@ write_apt_configuration() {
 APT::Architectures { "$architecture"; };
 APT::Sandbox::User "";
 APT::Update::Error-Mode "any";
-// A mirror may lag, and a rolling suite says it is stale after days. The signatures are still checked.
+// A rolling suite expires after days, and a mirror may be older than that. Signatures are still checked.
 Acquire::Check-Valid-Until "false";
 Acquire::Languages "none";
 Acquire::Retries "3";
@@ -70,7 +70,8 @@ Dir::Etc::preferencesparts "-";
 CONFIGURATION
 }
 
-# Both steps again on a failure: a rolling archive may change between the list and the packages.
+# Downloads the package. After a failure both steps are repeated, because a rolling archive may change between
+# the update and the download.
 download_packages() {
     local work=$1 try
     for ((try = 1; try <= APT_TRIES; try++)); do
@@ -94,14 +95,15 @@ unpack() {
     rm -rf "$root"/usr/share/{doc,man,locale,info}
 }
 
-# A server built for a newer C library must be started by that library's own loader.
+# Writes a script that starts the server with the loader of its own C library, which may be newer than the
+# system's.
 write_launcher() {
     local root=$1 loader
     loader=$(cd "$root" && compgen -G 'usr/lib/*-linux-gnu*/ld*.so.[0-9]' | head -n 1)
     [[ -n $loader ]] || return 1
     cat >"$root/mysqld" <<LAUNCHER
 #!/bin/sh
-# Options of mysqld follow; --no-defaults, when given, has to stay the first of them.
+# The arguments come first, because mysqld accepts --no-defaults only as its first option.
 root=\$(cd "\$(dirname "\$0")" && pwd)
 exec "\$root/$loader" --library-path "\$root/${loader%/*}" "\$root/usr/sbin/mysqld" "\$@" \\
     --basedir="\$root/usr" --lc-messages-dir="\$root/usr/share/mysql" \\
@@ -132,13 +134,13 @@ if is_recent_mysql "$TARGET/mysqld"; then
 fi
 for tool in apt-get dpkg dpkg-deb flock; do
     command -v "$tool" >/dev/null ||
-        fail "No $tool here to fetch MySQL with: install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."
+        fail "MySQL cannot be downloaded without $tool. Install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."
 done
 
 mkdir -p "$PARTS_DIR"
 exec 9>"$PARTS_DIR/mysql.lock"
 flock 9
-if is_recent_mysql "$TARGET/mysqld"; then # Another run finished while this one waited.
+if is_recent_mysql "$TARGET/mysqld"; then # Another run installed it while this one waited for the lock.
     say "The tests use the MySQL unpacked in $TARGET"
     exit 0
 fi
@@ -151,7 +153,7 @@ while IFS='|' read -r _ address keyring <&3; do
     [[ -n $address ]] || continue
     say "Fetching $PACKAGE from $address"
     if install_from "$work" "$address" "$keyring"; then
-        # A rename is one step, so that no reader ever meets half a server.
+        # A rename is atomic, so that no other process sees an incomplete server.
         rm -rf "$TARGET"
         mv -T "$work/mysql" "$TARGET"
         say "The tests use the MySQL unpacked in $TARGET: $("$TARGET/mysqld" --no-defaults --version)"
@@ -159,4 +161,4 @@ while IFS='|' read -r _ address keyring <&3; do
     fi
     rm -rf "${work:?}"/*
 done 3<<<"$candidates"
-fail "MySQL could not be fetched from this machine's apt sources: install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."
+fail "MySQL could not be downloaded from this machine's apt sources. Install MySQL 8.4 or later so that mysqld is on PATH, or set TEST_MYSQL_URL."
