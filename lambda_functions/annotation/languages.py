@@ -18,9 +18,9 @@ MIN_LETTERS = 20
 MIN_WORDS = 6
 # A text in the right language has at least this share of its letters in its own script.
 MIN_SCRIPT_SHARE = 0.3
-# A text is foreign if it has at least MIN_FOREIGN_WORDS different common words of another language
-# and at least FOREIGN_WORDS_PER_OWN for each common word of the requested one. Languages share a
-# few common words.
+# A text is foreign if it has at least MIN_FOREIGN_WORDS different common words from another
+# language, and at least FOREIGN_WORDS_PER_OWN for each common word from the requested one, because
+# languages share a few.
 MIN_FOREIGN_WORDS = 3
 FOREIGN_WORDS_PER_OWN = 4
 

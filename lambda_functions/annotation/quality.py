@@ -23,7 +23,7 @@ MAX_CAPTION_CHARACTERS: Final = 2000
 MAX_ALT_TEXT_CHARACTERS: Final = 125
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
-# A text that repeats this many consecutive words of the prompt is rejected as an echo.
+# A text that repeats this many consecutive words from the prompt is rejected as an echo.
 ECHO_WORDS: Final = 8
 
 
@@ -293,7 +293,7 @@ def _is_refusal(text: str) -> bool:
 
 
 def _is_echo(text: str, prompt: str) -> bool:
-    """Return whether a text repeats ECHO_WORDS consecutive words of the prompt outside quotes."""
+    """Return whether a text repeats ECHO_WORDS consecutive words from the prompt, unquoted."""
     return not _word_sequences(prompt).isdisjoint(_word_sequences(_without_quotations(text)))
 
 
