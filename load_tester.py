@@ -483,7 +483,7 @@ Send = Callable[[Plan, Connection, Recorder, float], None]
 
 
 class Schedule:
-    """Start times of the requests of one process: those numbered `first`, `first + step`, …"""
+    """Start times of the requests numbered `first`, `first + step` and so on of one process."""
 
     def __init__(self, plan: Plan, starts_at: float, first: int, step: int) -> None:
         self._plan = plan

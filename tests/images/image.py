@@ -17,7 +17,7 @@ _STOP_SECONDS = 30
 
 
 class ToolsMissingError(RuntimeError):
-    """This machine cannot build images. The message says what to do."""
+    """Building images is not possible on this machine. The message says what to do."""
 
 
 @dataclass(frozen=True)
