@@ -275,7 +275,7 @@ def test_the_page_works_without_javascript(new_person):
     page.get_by_role("button", name="Upload").click()
 
     expect(page).to_have_url(re.compile("/gallery$"))
-    expect(page.locator(".messages")).to_contain_text("plain.jpg: accepted.")
+    expect(page.locator(".messages")).to_contain_text("plain.jpg: uploaded.")
     expect(page.locator(".card").first).to_contain_text("plain.jpg")
 
 
@@ -288,6 +288,6 @@ def test_the_plain_form_works_when_a_module_cannot_be_loaded(person, page):
     )
     page.get_by_role("button", name="Upload", exact=True).click()
 
-    expect(page.locator(".messages")).to_contain_text("still.jpg: accepted.")
+    expect(page.locator(".messages")).to_contain_text("still.jpg: uploaded.")
     assert len(person.script_errors) == 1  # The missing module is reported.
     person.script_errors.clear()

@@ -196,7 +196,7 @@ def test_an_upload_without_javascript_redirects_to_the_gallery_with_a_message_fo
 
     assert [step.status_code for step in response.history] == [303]
     assert response.url == f"{system.url}/gallery"
-    assert "good.jpg: accepted." in response.text
+    assert "good.jpg: uploaded." in response.text
     assert "bad.jpg: " in response.text
 
 

@@ -372,7 +372,7 @@ def test_a_form_without_javascript_redirects_to_the_gallery_with_messages(web_ap
     [redirect] = response.history
     assert (redirect.status_code, response.status_code) == (303, 200)
     assert response.url == f"{web_app.url}/gallery"
-    assert "good.jpg: accepted." in response.text
+    assert "good.jpg: uploaded." in response.text
     assert "bad.jpg: We can’t read this kind of file" in response.text
 
 

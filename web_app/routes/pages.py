@@ -154,7 +154,7 @@ def restore_image(image_id: int) -> BaseResponse:
     """Restore the model's annotation."""
     return _change(
         image_id,
-        "The AI version is restored.",
+        "The AI version is back.",
         lambda actions: actions.edit(image_id, {}, is_restoring=True),
     )
 
@@ -171,8 +171,8 @@ def retry_image(image_id: int) -> BaseResponse:
 @pages.post("/images/<image_id:image_id>/delete")
 def delete_image(image_id: int) -> BaseResponse:
     """Delete an image and redirect to the gallery."""
-    owner_actions(current_owner().known_id).delete(image_id)
-    flash("Deleted.", "accepted")
+    filename = owner_actions(current_owner().known_id).delete(image_id)
+    flash(f"Deleted “{_shortened(filename)}”.", "accepted")
     return redirect(url_for("pages.show_gallery"), 303)
 
 
@@ -298,9 +298,13 @@ def _upload_redirect(results: Sequence[UploadResult]) -> Response:
 
 
 def _message(result: UploadResult) -> str:
-    filename = result.filename if len(result.filename) <= 60 else f"{result.filename[:57]}…"
+    filename = _shortened(result.filename)
     if result.error is not None:
         return f"{filename}: {result.error}"
     if result.outcome == "duplicate":
         return f"{filename}: already uploaded."
-    return f"{filename}: accepted."
+    return f"{filename}: uploaded."
+
+
+def _shortened(filename: str) -> str:
+    return filename if len(filename) <= 60 else f"{filename[:57]}…"

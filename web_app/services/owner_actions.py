@@ -78,10 +78,13 @@ class OwnerActions:
         self.event_bus.request([job for jobs in requested.values() for job in jobs])
         return list(requested)
 
-    def delete(self, image_id: int) -> None:
-        """Hide an image, then delete its objects and its row. The sweep finishes what fails."""
+    def delete(self, image_id: int) -> str:
+        """Hide an image, then delete its objects and its row, and return its file name.
+
+        The sweep finishes what fails.
+        """
         with session_scope(self.session_factory) as session:
-            self._get_own(session, image_id)
+            filename = self._get_own(session, image_id).filename
             deleted = mark_deleting(session, image_id)
         logger.info("deleting an image", extra={"image_id": image_id, "key": deleted.original_key})
         try:
@@ -94,6 +97,7 @@ class OwnerActions:
                 extra={"image_id": image_id},
                 exc_info=True,
             )
+        return filename
 
     def _get_own(self, session: Session, image_id: int) -> Image:
         if self.owner_id is None:

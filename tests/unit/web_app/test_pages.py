@@ -418,7 +418,7 @@ def test_a_form_redirects_to_the_gallery_with_a_message_for_each_file(client, se
     assert [outcome for outcome, _ in shown] == ["rejected", "rejected", "accepted", "duplicate"]
     assert shown[0][1].startswith("2.jpg: We can’t read this kind of file")
     assert shown[1][1].startswith("4.jpg: This file is empty")
-    assert shown[2][1] == "b&gt;.jpg: accepted."
+    assert shown[2][1] == "b&gt;.jpg: uploaded."
     assert messages(client.get("/gallery")) == []
 
 
