@@ -1,95 +1,53 @@
-"""Measure the shape, colours and brightness of an image."""
+"""Describe the shape, brightness and colours of an image."""
 
 from collections import Counter
-from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
-_SAMPLE_PIXELS = (48, 48)
-_SQUARE_TOLERANCE = 0.05
-# A second or third colour is named if it has at least this share of the pixels.
-_NAMED_SHARE = 0.12
-_HUES = (  # Upper limits of the hues. In Pillow, 0 to 255 is the whole circle.
-    (11, "red"), (28, "orange"), (46, "yellow"), (115, "green"), (138, "teal"),
-    (178, "blue"), (200, "purple"), (238, "pink"), (256, "red"),
-)  # fmt: skip
+_COLOURS = {
+    "red": (220, 30, 30), "orange": (255, 140, 0), "yellow": (250, 230, 60),
+    "blue": (70, 130, 230), "teal": (20, 150, 150), "green": (50, 160, 60),
+    "purple": (130, 50, 190), "pink": (255, 120, 190), "brown": (110, 65, 30),
+    "black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255),
+}  # fmt: skip
+_SIDE = 48  # The image is reduced to a square of this size.
+_MIN_SHARE = 0.12  # A second or third colour is named if it has this share of the pixels.
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """The measurements of one image, and texts about them."""
-
-    orientation: str  # portrait, landscape or square
-    brightness: str  # bright, dark or evenly lit
-    colours: tuple[str, ...]  # At most three, the most frequent first.
-    above: str  # The most frequent colour of the upper half.
-    below: str
-
-    @property
-    def caption(self) -> str:
-        """A sentence such as `A dark landscape image, mostly blue with green.`."""
-        first, *others = self.colours
-        mostly = f"mostly {first} with {_list(others)}" if others else f"almost entirely {first}"
-        halves = f": {self.above} above, {self.below} below" if self.above != self.below else ""
-        article = "An" if self.brightness[0] in "aeiou" else "A"
-        return f"{article} {self.brightness} {self.orientation} image, {mostly}{halves}."
-
-    @property
-    def tags(self) -> tuple[str, ...]:
-        """Unique single words."""
-        brightness = () if " " in self.brightness else (self.brightness,)
-        return (self.orientation, *brightness, *self.colours)
-
-
-def measure(image: Image.Image) -> Measurements:
-    """Measure an image of any mode. Transparent pixels count as white."""
+def describe_image(image: Image.Image) -> tuple[str, list[str]]:
+    """Return a caption and tags of an image of any mode. Transparent pixels count as white."""
     rgba = image.convert("RGBA")
-    opaque = Image.new("RGBA", rgba.size, "white")
-    opaque.alpha_composite(rgba)
-    sample = opaque.convert("RGB").resize(_SAMPLE_PIXELS, Image.Resampling.BOX)
+    opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+    sample = opaque.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    shape, light = _shape(*image.size), _light(sample)
+    first, *others = colours = _main_colours(sample)
+    upper, lower = (0, 0, _SIDE, _SIDE // 2), (0, _SIDE // 2, _SIDE, _SIDE)
+    above, below = (_main_colours(sample.crop(half))[0] for half in (upper, lower))
 
-    names = _colour_names(sample)
-    counted = Counter(names).most_common(3)
-    half = len(names) // 2
-    return Measurements(
-        orientation=_orientation(*image.size),
-        brightness=_brightness(sample),
-        colours=tuple(
-            name
-            for place, (name, count) in enumerate(counted)
-            if place == 0 or count >= _NAMED_SHARE * len(names)
-        ),
-        above=Counter(names[:half]).most_common(1)[0][0],
-        below=Counter(names[half:]).most_common(1)[0][0],
-    )
+    mostly = f"mostly {first} with {' and '.join(others)}" if others else f"almost entirely {first}"
+    halves = f": {above} above, {below} below" if above != below else ""
+    article = "An" if light == "evenly lit" else "A"
+    tags = [shape, light, *colours] if light != "evenly lit" else [shape, *colours]
+    return f"{article} {light} {shape} image, {mostly}{halves}.", tags
 
 
-def _orientation(width: int, height: int) -> str:
-    if abs(width - height) <= _SQUARE_TOLERANCE * max(width, height):
+def _shape(width: int, height: int) -> str:
+    if abs(width - height) <= 0.05 * max(width, height):
         return "square"
     return "landscape" if width > height else "portrait"
 
 
-def _brightness(sample: Image.Image) -> str:
+def _light(sample: Image.Image) -> str:
     mean = ImageStat.Stat(sample.convert("L")).mean[0]
-    if mean < 80:
-        return "dark"
-    return "bright" if mean > 165 else "evenly lit"
+    return "dark" if mean < 80 else "bright" if mean > 165 else "evenly lit"
 
 
-def _colour_names(sample: Image.Image) -> list[str]:
-    pixels = sample.convert("HSV").tobytes()
-    return [_colour_name(*pixels[start : start + 3]) for start in range(0, len(pixels), 3)]
-
-
-def _colour_name(hue: int, saturation: int, value: int) -> str:
-    if value < 45:
-        return "black"
-    if saturation < 40:
-        return "white" if value > 215 else "grey"
-    name = next(name for end, name in _HUES if hue < end)
-    return "brown" if name in ("red", "orange") and value < 150 and hue > 4 else name
-
-
-def _list(words: list[str]) -> str:
-    return " and ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
+def _main_colours(sample: Image.Image) -> list[str]:
+    """Return the names of at most three colours, the most frequent first."""
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([value for colour in _COLOURS.values() for value in colour])
+    counts = sample.quantize(palette=palette, dither=Image.Dither.NONE).histogram()
+    named = Counter(dict(zip(_COLOURS, counts, strict=False))).most_common(3)
+    return [
+        name for name, count in named if count >= _MIN_SHARE * sum(counts) or name == named[0][0]
+    ]
