@@ -18,15 +18,9 @@ from typing import Any
 
 from local_cloud.console import Console, short_key
 from local_cloud.event_queue import Delivery, EventQueue, QueueUnavailableError
-from local_cloud.function_process import (
-    ACCOUNT_ID,
-    Failure,
-    FunctionProcess,
-    InitError,
-    Outcome,
-    Success,
-)
+from local_cloud.function_process import ACCOUNT_ID, FunctionProcess, InitError, Outcome
 from local_cloud.processes import Backoff
+from local_cloud.runtime_api import Failure, Success
 from local_cloud.settings import REGION
 from local_cloud.template import Function, Schedule
 
@@ -141,13 +135,11 @@ class QueueReader:
         delay = self.retry_policy.delay_seconds(
             delivery.attempt, failure, ran_seconds, self.process.function.timeout_seconds
         )
-        self._print(delivery.event, f"retry in {delay} s: {_reason(failure)}", "error")
+        self._print(delivery.event, f"retry in {delay} s: {failure}", "error")
         self.queue.redeliver(delivery, delay)
 
     def _fail(self, delivery: Delivery, failure: Failure, attempts: int) -> None:
-        self._print(
-            delivery.event, f"failed after {attempts} attempts: {_reason(failure)}", "error"
-        )
+        self._print(delivery.event, f"failed after {attempts} attempts: {failure}", "error")
         record = failure_record(self.process.function, delivery, failure, attempts)
         self.queue.move_to_failed(delivery, record)
 
@@ -196,7 +188,7 @@ class Scheduler:
             outcome = self.process.invoke(event["id"], event)
             if isinstance(outcome, Failure):
                 name = self.process.function.name
-                self.console.print_event(name, f"failed: {_reason(outcome)}", "error")
+                self.console.print_event(name, f"failed: {outcome}", "error")
         stopping.wait(self._wait_seconds())
 
     def _wait_seconds(self) -> float:
@@ -310,7 +302,3 @@ def _key_of(event: Any) -> str:
         return short_key(str(event["detail"]["object"]["key"]))
     except (KeyError, TypeError):
         return "an event without a key"
-
-
-def _reason(failure: Failure) -> str:
-    return f"{failure.error_type}: {failure.error_message}".strip(": ")

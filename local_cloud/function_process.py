@@ -5,14 +5,14 @@ import secrets
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
 from local_cloud import processes
 from local_cloud.logs import Log
-from local_cloud.runtime_api import ErrorReport, Invocation, Ready, Report, Response, RuntimeAPI
+from local_cloud.runtime_api import Failure, Invocation, Ready, Report, RuntimeAPI, Success
+from local_cloud.settings import REGION
 from local_cloud.template import Function
 
 ACCOUNT_ID = "123456789012"  # The default of Moto.
@@ -25,25 +25,6 @@ class InitError(Exception):
     """A process could not load its handler."""
 
 
-@dataclass(frozen=True)
-class Success:
-    """The function returned."""
-
-    response: Any
-
-
-@dataclass(frozen=True)
-class Failure:
-    """The function raised an exception, or its process ended.
-
-    A killed function (`was_killed`) could not release its claim, which stays until it expires.
-    """
-
-    error_type: str
-    error_message: str
-    was_killed: bool
-
-
 Outcome = Success | Failure
 
 
@@ -53,16 +34,13 @@ class FunctionProcess:
     Args:
         function: the function in the template.
         environment: its environment, without the variables that Lambda adds.
-        region: the AWS region in the ARN of the function.
         log: the log of its output.
     """
 
-    def __init__(
-        self, function: Function, environment: Mapping[str, str], region: str, log: Log
-    ) -> None:
+    def __init__(self, function: Function, environment: Mapping[str, str], log: Log) -> None:
         self.function = function
         self.is_busy = False  # True during an invocation.
-        self._arn = f"arn:aws:lambda:{region}:{ACCOUNT_ID}:function:{function.name}"
+        self._arn = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function.name}"
         self._environment = environment
         self._log = log
         self._api: RuntimeAPI | None = None
@@ -99,13 +77,9 @@ class FunctionProcess:
         if isinstance(report, Ready):
             return
         self.stop()
-        if isinstance(report, ErrorReport):
-            details = [line.rstrip() for line in report.stack_trace]
-        else:
-            details = [self._log.tail(log_start)]
-        assert not isinstance(report, Response)
-        reason = f"{report.error_type}: {report.error_message}"
-        raise InitError("\n".join([reason, *details]).rstrip())
+        assert isinstance(report, Failure)
+        details = [self._log.tail(log_start)] if report.was_killed else report.stack_trace
+        raise InitError("\n".join([str(report), *map(str.rstrip, details)]).rstrip())
 
     def invoke(self, request_id: str, event: Any) -> Outcome:
         """Run the handler for one event, with the time-out and memory limit of the template."""
@@ -125,18 +99,12 @@ class FunctionProcess:
             report = self._next_report(timeout)
         finally:
             self.is_busy = False
-        match report:
-            case Response() as response:
-                return Success(response.body)
-            case ErrorReport() as error:
-                return Failure(error.error_type, error.error_message, was_killed=False)
-            case Failure() as killed:
-                self.stop()
-                with self._log.open() as log:
-                    log.write(f"{killed.error_type}: {killed.error_message}\n".encode())
-                return killed
-            case Ready():
-                raise AssertionError("a process reports only once that it is ready")
+        assert not isinstance(report, Ready), "a process reports only once that it is ready"
+        if isinstance(report, Failure) and report.was_killed:
+            self.stop()
+            with self._log.open() as log:
+                log.write(f"{report}\n".encode())
+        return report
 
     def stop(self) -> None:
         """Kill the process."""
@@ -147,7 +115,7 @@ class FunctionProcess:
             self._api.close()
             self._api = None
 
-    def _next_report(self, timeout_seconds: int) -> Report | Failure:
+    def _next_report(self, timeout_seconds: int) -> Report:
         """Wait for the next report, or return why the process cannot send one."""
         assert self._api is not None
         assert self._process is not None

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
 import json
 import queue
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
@@ -32,22 +32,29 @@ class Ready:
 
 
 @dataclass(frozen=True)
-class Response:
-    """The handler returned a result."""
+class Success:
+    """The function returned."""
 
-    body: Any
+    response: Any
 
 
 @dataclass(frozen=True)
-class ErrorReport:
-    """The handler raised an exception or could not be loaded."""
+class Failure:
+    """The function raised an exception or could not be loaded, or its process ended.
+
+    A killed function (`was_killed`) could not release its claim, which stays until it expires.
+    """
 
     error_type: str
     error_message: str
-    stack_trace: tuple[str, ...]
+    was_killed: bool = False
+    stack_trace: tuple[str, ...] = field(default=(), compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.error_type}: {self.error_message}".strip(": ")
 
 
-Report = Ready | Response | ErrorReport
+Report = Ready | Success | Failure
 
 
 class RuntimeAPI(LoopbackServer):
@@ -98,9 +105,9 @@ class _RuntimeAPIHandler(LoopbackHandler):
         body = self.read_body()
         invocation = _INVOCATION.fullmatch(self.path)
         if invocation is not None and invocation[1] == "response":
-            self.server.reports.put(Response(_json(body)))
+            self.server.reports.put(Success(_json(body)))
         elif invocation is not None or self.path == f"{_VERSION}/init/error":
-            self.server.reports.put(_error_report(_json(body)))
+            self.server.reports.put(_failure(_json(body)))
         else:
             self.respond(404, {"errorMessage": "no such path", "errorType": "InvalidPath"})
             return
@@ -114,10 +121,10 @@ def _json(body: bytes) -> Any:
         return body.decode(errors="replace")
 
 
-def _error_report(error: Any) -> ErrorReport:
+def _failure(error: Any) -> Failure:
     fields = error if isinstance(error, dict) else {"errorMessage": str(error)}
-    return ErrorReport(
+    return Failure(
         str(fields.get("errorType") or "Unknown"),
         str(fields.get("errorMessage") or ""),
-        tuple(fields.get("stackTrace") or ()),
+        stack_trace=tuple(fields.get("stackTrace") or ()),
     )

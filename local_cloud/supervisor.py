@@ -25,10 +25,11 @@ from local_cloud.function_host import (
     Scheduler,
     invoke_once,
 )
-from local_cloud.function_process import Failure, FunctionProcess, Outcome
+from local_cloud.function_process import FunctionProcess, Outcome
 from local_cloud.loopback_http import LOOPBACK
 from local_cloud.processes import Service
-from local_cloud.settings import REGION, Settings
+from local_cloud.runtime_api import Failure
+from local_cloud.settings import Settings
 from local_cloud.state_folder import StateFolder
 from local_cloud.template import Function, Template
 from local_cloud.wiring import Queue, Wiring
@@ -124,9 +125,8 @@ class Supervisor:
         self._wait_for(migration.done, "the migration", seconds=migration_seconds)
         outcome = migration.result()
         if isinstance(outcome, Failure):
-            reason = f"{outcome.error_type}: {outcome.error_message}"
             raise StartError(
-                f"The database could not be migrated: {reason}. Fix the cause and start again."
+                f"The database could not be migrated: {outcome}. Fix the cause and start again."
             )
         self._wait_for(self._aws_listens, "the local AWS", self._aws)
 
@@ -198,7 +198,7 @@ class Supervisor:
 
     def _function_process(self, function: Function) -> FunctionProcess:
         environment = self._settings.function_environment(function)
-        return FunctionProcess(function, environment, REGION, self._folder.log(function.name))
+        return FunctionProcess(function, environment, self._folder.log(function.name))
 
     def _wait_for(
         self,

@@ -14,8 +14,9 @@ import requests
 from sqlalchemy import create_engine, make_url, text
 
 from local_cloud import processes
-from local_cloud.function_process import FunctionProcess, Success
+from local_cloud.function_process import FunctionProcess
 from local_cloud.logs import Log
+from local_cloud.runtime_api import Success
 from local_cloud.settings import REGION, Settings
 from local_cloud.supervisor import build_wiring
 from local_cloud.template import Template
@@ -100,7 +101,7 @@ class DeployedSystem:
         """Run a function for one event, and return its response."""
         if name not in self._processes:
             log = Log(self._folder / f"{name}.log")
-            process = FunctionProcess(self._functions[name], self._environment(name), REGION, log)
+            process = FunctionProcess(self._functions[name], self._environment(name), log)
             self._processes[name] = process
             process.start()
         outcome = self._processes[name].invoke("request", event)

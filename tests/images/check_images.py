@@ -24,7 +24,7 @@ import pytest
 import requests
 from PIL import Image as PillowImage
 
-from local_cloud.runtime_api import ErrorReport, Invocation, Ready, Response, RuntimeAPI
+from local_cloud.runtime_api import Failure, Invocation, Ready, RuntimeAPI, Success
 from tests.images import image as images
 from tests.images.image import Image
 from tests.integration.conftest import AWS, aws  # noqa: F401 # A fixture is used by its name.
@@ -279,7 +279,7 @@ def function(image: Image, log: Path, **environment: str) -> Iterator[Any]:
             arn = "arn:aws:lambda:eu-west-1:123456789012:function:checked"
             api.invocations.put(Invocation("request", event, arn, deadline_ms, "Root=1-0-0"))
             report = next_report()
-            return report.body if isinstance(report, Response) else report
+            return report.response if isinstance(report, Success) else report
 
         try:
             assert next_report() == Ready(), log.read_text()
@@ -390,7 +390,7 @@ def test_a_function_image_reports_an_invalid_event(unpacked, database_url, aws, 
     with function(unpacked["thumbnail"], tmp_path / "log", **environment) as invoke:
         failed = invoke({"detail": "names no original"})
 
-    assert isinstance(failed, ErrorReport)
+    assert isinstance(failed, Failure)
     assert failed.error_type == "InvalidEventError"
 
 

@@ -26,8 +26,9 @@ from local_cloud.function_host import (
     Scheduler,
     invoke_once,
 )
-from local_cloud.function_process import Failure, FunctionProcess, InitError
+from local_cloud.function_process import FunctionProcess, InitError
 from local_cloud.logs import Log
+from local_cloud.runtime_api import Failure
 from local_cloud.template import Function, Schedule
 from tests.support.local_system import wait_until
 
@@ -97,7 +98,7 @@ def make_process(tmp_path):
         )
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
         log = Log(tmp_path / "toy.log")
-        made.append(FunctionProcess(function, environment, "us-east-1", log))
+        made.append(FunctionProcess(function, environment, log))
         return made[-1]
 
     yield make

@@ -7,9 +7,10 @@ import pytest
 
 from database.models import Image, Status
 from database.session import session_scope
-from local_cloud.function_process import FunctionProcess, Success
+from local_cloud.function_process import FunctionProcess
 from local_cloud.logs import Log
 from local_cloud.processes import PROJECT
+from local_cloud.runtime_api import Success
 from local_cloud.template import Function
 from tests.support.factories import make_encoded, make_jpeg
 
@@ -56,7 +57,7 @@ def function(tmp_path, migrated_sqlite_url):
         "POWERTOOLS_SERVICE_NAME": "thumbnail",
     }
     description = Function("Thumbnail", "bad_decoder.handler", 30, 1024, {}, frozenset())
-    process = FunctionProcess(description, environment, "us-east-1", Log(tmp_path / "log"))
+    process = FunctionProcess(description, environment, Log(tmp_path / "log"))
     process.start()
     yield process
     process.stop()
