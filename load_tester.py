@@ -248,29 +248,20 @@ class Recorder:
         tally.status_codes[status] += 1
         tally.received_bytes += received_bytes
 
-    def record_completed(self, started_at: float, error: str | None = None) -> None:
-        """Count a request that got a response or timed out, and record its latency.
+    def record_completed(self, started_at: float | None, error: str | None = None) -> None:
+        """Count a request that succeeded or failed, and record its latency.
 
         A timed-out request took at least this long. Leaving it out would make the server look
-        faster than it is.
+        faster than it is. Other failed requests have no meaningful latency and pass None.
         """
-        tally = self._count_completed()
-        _record_latency(tally.latency, started_at)
-        if error:
-            tally.failed += 1
-            tally.errors[error] += 1
-
-    def record_failed(self, error: str) -> None:
-        """Count a failed request without a meaningful latency."""
-        tally = self._count_completed()
-        tally.failed += 1
-        tally.errors[error] += 1
-
-    def _count_completed(self) -> Tally:
         tally = self.current()
         tally.completed += 1
         self.last_completed_at = time.monotonic()
-        return tally
+        if started_at is not None:
+            _record_latency(tally.latency, started_at)
+        if error:
+            tally.failed += 1
+            tally.errors[error] += 1
 
     def record_upload(self, started_at: float) -> None:
         """Record the latency of the upload itself. Its image is not complete yet."""
@@ -284,10 +275,6 @@ def _record_latency(histogram: HdrHistogram, started_at: float) -> None:
 
 class NoResponseError(Exception):
     """A request got no response. The message is the text under which it is counted."""
-
-
-class TimedOutError(NoResponseError):
-    """A request got no response before its time-out."""
 
 
 class Connection:
@@ -354,7 +341,7 @@ def _tls_context(*, verify: bool) -> ssl.SSLContext:
 
 def _no_response(error: Exception) -> NoResponseError:
     if isinstance(error, TimeoutError):
-        return TimedOutError("timed out")
+        return NoResponseError("timed out")
     if isinstance(error, ssl.SSLError):
         return NoResponseError(f"TLS: {getattr(error, 'verify_message', '') or error.reason}")
     if isinstance(error, socket.gaierror):
@@ -369,21 +356,14 @@ def _no_response(error: Exception) -> NoResponseError:
 
 
 def send_request(plan: Plan, connection: Connection, recorder: Recorder, started_at: float) -> None:
-    """Send one request as configured by the options and record the result."""
-    try:
-        status, body = connection.request(plan.method, plan.target.path, plan.body)
-    except NoResponseError as error:
-        _record_no_response(recorder, started_at, error)
-        return
+    """Send one request as configured by the options and record the result.
+
+    Raises:
+        NoResponseError: there was no response.
+    """
+    status, body = connection.request(plan.method, plan.target.path, plan.body)
     recorder.record_response(status, len(body))
     recorder.record_completed(started_at, None if status < 400 else f"HTTP {status}")
-
-
-def _record_no_response(recorder: Recorder, started_at: float, error: NoResponseError) -> None:
-    if isinstance(error, TimedOutError):
-        recorder.record_completed(started_at, str(error))
-    else:
-        recorder.record_failed(str(error))
 
 
 class Uploader:
@@ -400,37 +380,30 @@ class Uploader:
     def __call__(
         self, plan: Plan, connection: Connection, recorder: Recorder, started_at: float
     ) -> None:
-        """Upload one image, wait until it is complete, and record the result."""
-        try:
-            status, body = connection.request(
-                "POST",
-                self._path,
-                self._form(),
-                {
-                    "Accept": "application/json",
-                    "Content-Type": f"multipart/form-data; boundary={self._boundary}",
-                },
-            )
-        except NoResponseError as error:
-            _record_no_response(recorder, started_at, error)
-            return
+        """Upload one image, wait until it is complete, and record the result.
+
+        Raises:
+            NoResponseError: there was no response to the upload.
+        """
+        headers = {
+            "Accept": "application/json",
+            "Content-Type": f"multipart/form-data; boundary={self._boundary}",
+        }
+        status, body = connection.request("POST", self._path, self._form(), headers)
         recorder.record_response(status, len(body))
         result = _first_result(body)
         if result is None:
-            recorder.record_failed(
-                f"HTTP {status}" if status >= 400 else "unexpected response to the upload"
-            )
-            return
-        if result["outcome"] == "rejected":
-            recorder.record_failed(f"rejected: {result['error']['code']}")
-            return
-        recorder.record_upload(started_at)
-        # Ignore the host in the response, so that requests go only to the target.
-        parts = urlsplit(result["status_url"])
-        status_path = urlunsplit(("", "", parts.path, parts.query, ""))
-        recorder.record_completed(
-            started_at, self._await_caption(connection, started_at, status_path)
-        )
+            text = f"HTTP {status}" if status >= 400 else "unexpected response to the upload"
+            recorder.record_completed(None, text)
+        elif result["outcome"] == "rejected":
+            recorder.record_completed(None, f"rejected: {result['error']['code']}")
+        else:
+            recorder.record_upload(started_at)
+            # Ignore the host in the response, so that requests go only to the target.
+            parts = urlsplit(result["status_url"])
+            status_path = urlunsplit(("", "", parts.path, parts.query, ""))
+            error = self._await_caption(connection, started_at, status_path)
+            recorder.record_completed(started_at, error)
 
     def _await_caption(self, connection: Connection, started_at: float, path: str) -> str | None:
         """Poll the status until the image is complete. Return the error, or None for success."""
@@ -539,7 +512,11 @@ def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) 
 
     def work(schedule: Schedule, connection: Connection, recorder: Recorder) -> None:
         while (started_at := schedule.wait_for_next(gevent.sleep)) is not None:
-            send(plan, connection, recorder, started_at)
+            try:
+                send(plan, connection, recorder, started_at)
+            except NoResponseError as error:
+                has_latency = isinstance(error.__cause__, TimeoutError)
+                recorder.record_completed(started_at if has_latency else None, str(error))
 
     def run(schedule: Schedule, recorder: Recorder) -> None:
         workers = [gevent.spawn(work, schedule, connection, recorder) for connection in opened]
