@@ -35,7 +35,7 @@ import ssl
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -49,6 +49,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 import click
 from hdrh.histogram import HdrHistogram
+from rich import filesize
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -109,9 +110,8 @@ class Target:
             raise StartError(f"{url!r} is not a URL that begins with http:// or https://.")
         if parts.username or parts.password:
             raise StartError("The URL contains a password. Send it with --header instead.")
-        path = quote(parts.path or "/", safe="/%:@!$&'()*+,;=~-._")
-        if parts.query:
-            path += "?" + quote(parts.query, safe="/%:@!$&'()*+,;=~-._?")
+        path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        path = quote(path, safe="/?%:@!$&'()*+,;=~-._")
         return cls(parts.scheme, parts.hostname, port or DEFAULT_PORTS[parts.scheme], path)
 
     @property
@@ -591,13 +591,10 @@ class RunResult:
 
 
 def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
-    """Run the load test in worker processes.
+    """Run the load test in worker processes. Ctrl-C ends it early.
 
-    Args:
-        plan: what to send.
-        show: called several times per second with the measurements so far.
-    Returns:
-        All measurements, also if Ctrl-C ended the run early.
+    This calls `show` several times per second with the measurements so far.
+
     Raises:
         StartError: a worker process ended unexpectedly.
     """
@@ -617,11 +614,14 @@ def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
         children.append(child)
     try:
         for pipe in pipes:
-            _receive(pipe)  # Wait for "ready".
+            pipe.recv()  # Wait for "ready".
         starts_at = time.monotonic() + 0.05
         for pipe in pipes:
             pipe.send(starts_at)
         return _collect(plan, pipes, starts_at + plan.warm_up_seconds, show)
+    except EOFError as error:
+        message = "A worker process ended unexpectedly. Its error message is above."
+        raise StartError(message) from error
     finally:
         for child in children:
             child.terminate()
@@ -629,20 +629,17 @@ def run(plan: Plan, show: Callable[[RunResult], None]) -> RunResult:
 
 
 def _collect(
-    plan: Plan,
-    pipes: Sequence[Pipe],
-    starts_at: float,
-    show: Callable[[RunResult], None],
+    plan: Plan, pipes: Sequence[Pipe], starts_at: float, show: Callable[[RunResult], None]
 ) -> RunResult:
     result = RunResult(datetime.now(UTC))
     running = list(pipes)
     # Without a duration, the run ends with the last response, not when its tally arrives here.
-    last_completed_at = starts_at + (0 if plan.duration_seconds is None else plan.duration_seconds)
+    last_completed_at = starts_at + (plan.duration_seconds or 0)
     while running:
         try:
             for pipe in wait(running, timeout=0.2):
                 assert isinstance(pipe, Pipe)
-                message = _receive(pipe)
+                message = pipe.recv()
                 if isinstance(message, WorkerDone):
                     result.started += message.started
                     last_completed_at = max(last_completed_at, message.last_completed_at)
@@ -662,15 +659,6 @@ def _collect(
     if not result.is_interrupted:
         result.seconds = last_completed_at - starts_at
     return result
-
-
-def _receive(pipe: Pipe) -> Any:
-    try:
-        return pipe.recv()
-    except EOFError as error:
-        raise StartError(
-            "A worker process ended unexpectedly. Its error message is above."
-        ) from error
 
 
 # ---- Summary -------------------------------------------------------------------------------------
@@ -820,17 +808,13 @@ def _distribution(histogram: HdrHistogram) -> list[Bucket]:
 
 
 def _timeline_points(timeline: Timeline, seconds: float) -> list[Point]:
-    def milliseconds(tally: Tally, percentile: float) -> float | None:
-        if not tally.latency.total_count:
-            return None
-        return float(tally.latency.get_value_at_percentile(percentile)) / 1000
-
     points = []
     for index in range(max(timeline.points, default=-1) + 1):
         tally = timeline.points.get(index) or Tally()
         second = index * timeline.interval_seconds
         lasted = max(0.001, min(timeline.interval_seconds, seconds - second))
-        percentiles = (milliseconds(tally, p) for p in (50, 95, 99))
+        latency = Latency.of(tally.latency)
+        percentiles = (latency.p50, latency.p95, latency.p99) if latency else (None, None, None)
         points.append(Point(second, tally.completed / lasted, tally.failed, *percentiles))
     # The rest of the last interval is too short for a rate.
     return points[:-1] if len(points) > 1 and seconds % timeline.interval_seconds < 0.5 else points
@@ -864,15 +848,6 @@ def duration_text(milliseconds: float) -> str:
     return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:,.0f} s"
 
 
-def bytes_text(number: float) -> str:
-    """Format a size with three digits: `512 B`, `1.5 MB`."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000 or unit == "GB":
-            return f"{number:.3g} {unit}"
-        number /= 1000
-    raise AssertionError
-
-
 # ---- Output --------------------------------------------------------------------------------------
 
 
@@ -883,25 +858,23 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
     console.print(
         f"\n[bold]{summary.requests:,} {what}[/] {ending} {summary.seconds:.1f} s: "
         f"[bold]{summary.rate:,.1f}[/] {what}/s succeeded, "
-        f"{bytes_text(summary.received_bytes)} received"
+        f"{filesize.decimal(summary.received_bytes)} received"
     )
     if plan.rate:
         console.print(
             f"Rate: {plan.rate:g} {what}/s. Latencies are measured from the scheduled start."
         )
-    if latency_rows := _latency_rows(plan, summary):
-        latencies = Table("latency", *_LATENCY_NAMES, box=None, pad_edge=False)
-        for row in latency_rows:
-            latencies.add_row(*row)
-        console.print(latencies)
+    _print_table(console, ("latency", *_LATENCY_NAMES), _latency_rows(plan, summary))
     if plan.uploads:
         console.print(f"Image statuses were polled every {POLL_SECONDS:g} s.", style="dim")
-    _print_distribution(console, summary)
-    counts = Table("status", "count", box=None, pad_edge=False)
-    for code, number in summary.status_codes.items():
-        counts.add_row(code, f"{number:,}")
-    if summary.status_codes:
-        console.print(counts)
+    most = max((bucket.count for bucket in summary.distribution), default=0)
+    buckets = (
+        (duration_text(b.up_to), f"{b.count:,}", "█" * math.ceil(40 * b.count / most))
+        for b in summary.distribution
+    )
+    _print_table(console, ("up to", "count", ""), buckets)
+    counts = ((code, f"{number:,}") for code, number in summary.status_codes.items())
+    _print_table(console, ("status", "count"), counts)
     if any(code.startswith("3") for code in summary.status_codes):
         console.print("Redirects (3xx) were counted and not followed.")
     if summary.unsent:
@@ -909,12 +882,23 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
             f"[red]{summary.unsent:,} {what} were never sent,[/] because all {plan.concurrency} "
             "connections were waiting for the server. They count as errors."
         )
-    if summary.errors:
-        errors = Table("error", "count", "share", box=None, pad_edge=False, style="red")
-        for kind, number in summary.errors.items():
-            # Error texts can contain brackets from the server, which rich would read as markup.
-            errors.add_row(escape(kind), f"{number:,}", f"{number / summary.requests:.2%}")
-        console.print(errors)
+    errors = (
+        # Error texts can contain brackets from the server, which rich would read as markup.
+        (escape(kind), f"{number:,}", f"{number / summary.requests:.2%}")
+        for kind, number in summary.errors.items()
+    )
+    _print_table(console, ("error", "count", "share"), errors, style="red")
+
+
+def _print_table(
+    console: Console, headings: Sequence[str], rows: Iterable[Sequence[str]], style: str = ""
+) -> None:
+    """Print rows under headings; print nothing if there are no rows."""
+    table = Table(*headings, box=None, pad_edge=False, style=style)
+    for row in rows:
+        table.add_row(*row)
+    if table.row_count:
+        console.print(table)
 
 
 def _latency_rows(plan: Plan, summary: Summary) -> list[list[str]]:
@@ -928,23 +912,9 @@ def _latency_rows(plan: Plan, summary: Summary) -> list[list[str]]:
     ]
 
 
-def _print_distribution(console: Console, summary: Summary) -> None:
-    if not summary.distribution:
-        return
-    most = max(bucket.count for bucket in summary.distribution)
-    table = Table("up to", "count", "", box=None, pad_edge=False)
-    for bucket in summary.distribution:
-        bar = "█" * math.ceil(40 * bucket.count / most) if bucket.count else ""
-        table.add_row(duration_text(bucket.up_to), f"{bucket.count:,}", bar)
-    console.print(table)
-
-
 @contextmanager
 def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[RunResult], None]]:
     """Show a progress bar and the current numbers on a terminal. Show nothing elsewhere."""
-    if not console.is_terminal:
-        yield lambda result: None
-        return
     counted = plan.num_requests is not None
     columns = (
         TextColumn("{task.description}"),
@@ -952,7 +922,8 @@ def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[RunResult]
         MofNCompleteColumn() if counted else TextColumn("{task.completed:.0f} s"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=console, transient=True, refresh_per_second=5) as progress:
+    is_hidden = not console.is_terminal
+    with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
         task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
 
         def show(result: RunResult) -> None:
@@ -1026,16 +997,14 @@ def write_html(path: Path, plan: Plan, summary: Summary) -> None:
         What=what.title(),
         rate=f"{summary.rate:,.1f}",
         failed=f"{summary.failed:,}",
-        received=bytes_text(summary.received_bytes),
+        received=filesize.decimal(summary.received_bytes),
         latencies=_html_table(["", *_LATENCY_NAMES], _latency_rows(plan, summary)),
         latency_chart=_latency_chart(summary.timeline),
         rate_chart=_bar_chart(
-            [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline],
-            lambda value: f"{value:,.0f}",
+            [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline]
         ),
         distribution_chart=_bar_chart(
-            [(duration_text(b.up_to), b.count, 0) for b in summary.distribution],
-            lambda value: f"{value:,.0f}",
+            [(duration_text(b.up_to), b.count, 0) for b in summary.distribution]
         ),
         outcomes=_html_table(["", "count"], [[name, f"{n:,}"] for name, n in outcomes]),
     )
@@ -1090,9 +1059,9 @@ def _latency_chart(points: Sequence[Point]) -> str:
     return _svg("p50, p95 and p99 over time", "".join(content))
 
 
-def _bar_chart(bars: Sequence[tuple[str, float, int]], text: Callable[[float], str]) -> str:
+def _bar_chart(bars: Sequence[tuple[str, float, int]]) -> str:
     top = max((height for _, height, _ in bars), default=0) * 1.05 or 1.0
-    content = [_grid(top, text)]
+    content = [_grid(top, "{:,.0f}".format)]
     width = CHART_WIDTH / max(1, len(bars))
     every = math.ceil(len(bars) / 12)
     for index, (label, value, failed) in enumerate(bars):
@@ -1100,7 +1069,7 @@ def _bar_chart(bars: Sequence[tuple[str, float, int]], text: Callable[[float], s
         content.append(
             f'<rect class="{"failed" if failed else "bar"}" x="{index * width:.1f}" '
             f'y="{CHART_HEIGHT - height:.1f}" width="{width * 0.85:.1f}" height="{height:.1f}">'
-            f"<title>{html.escape(label)}: {text(value)}"
+            f"<title>{html.escape(label)}: {value:,.0f}"
             f"{f', {failed:,} failed' if failed else ''}</title></rect>"
         )
         if index % every == 0:
@@ -1298,10 +1267,8 @@ def _resolve_concurrency(concurrency: int | None, rate: float | None) -> int:
 
 
 def _read_body(body: str | None) -> bytes:
-    if body is None:
-        return b""
-    if not body.startswith("@"):
-        return body.encode()
+    if body is None or not body.startswith("@"):
+        return (body or "").encode()
     try:
         return Path(body[1:]).read_bytes()
     except OSError as error:
