@@ -11,12 +11,12 @@ import logging
 import resource
 import threading
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
 import boto3
 from moto.moto_server.werkzeug_app import (
@@ -25,7 +25,9 @@ from moto.moto_server.werkzeug_app import (
     create_backend_app,
 )
 from werkzeug.serving import make_server
-from werkzeug.test import EnvironBuilder, run_wsgi_app
+from werkzeug.test import Client, TestResponse, run_wsgi_app
+from werkzeug.wrappers import Response
+from werkzeug.wsgi import get_input_stream
 
 from local_cloud.loopback_http import LOOPBACK
 from local_cloud.object_mirror import ObjectMirror, StoredObject, is_plain_key
@@ -52,24 +54,15 @@ _EVENTS_ON = _EVENTS_OFF.replace(
 class MirroredAWS:
     """Moto's WSGI application with durable objects: each is on disk before the response.
 
-    Args:
-        moto: the application of Moto.
-        mirror: the storage of the objects.
-        image_bucket: a mirrored bucket that sends events to EventBridge.
-        thumbnail_bucket: a mirrored bucket that sends no events.
+    Only the bucket of originals sends events to EventBridge.
     """
 
-    def __init__(
-        self,
-        moto: "WSGIApplication",
-        mirror: ObjectMirror,
-        image_bucket: str,
-        thumbnail_bucket: str,
-    ) -> None:
+    def __init__(self, moto: "WSGIApplication", mirror: ObjectMirror, wiring: Wiring) -> None:
         self._moto = moto
+        self._client = Client(moto, use_cookies=False)
         self._mirror = mirror
-        self._image_bucket = image_bucket
-        self._buckets = (image_bucket, thumbnail_bucket)
+        self._image_bucket = wiring.image_bucket
+        self._buckets = (wiring.image_bucket, wiring.thumbnail_bucket)
         self._present: set[tuple[str, str]] = set()  # Mirrored objects that Moto has in memory.
         # Moto loses a message that is added to a queue while another is deleted.
         self._write_lock = threading.Lock()
@@ -80,15 +73,18 @@ class MirroredAWS:
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
         """Pass a request to Moto and write the changed objects to disk."""
-        error = self._error(environ)
-        if error is not None:
-            return _respond(start_response, *error)
+        if error := self._error(environ):
+            status, code = error
+            text = f"<Error><Code>{code}</Code><Message>{status}</Message></Error>"
+            response = Response(text, status, content_type="application/xml")
+            return response(environ, start_response)
         self._restore(self._requested_objects(environ))
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") or _is_long_poll(environ):
             return self._moto(environ, start_response)
 
         # Read the whole body first, so that a slow client does not hold the lock.
-        body = _buffer_body(environ)
+        body = get_input_stream(environ).read()
+        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
         with self._write_lock:
             chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
         if status.startswith("2"):
@@ -118,20 +114,17 @@ class MirroredAWS:
 
     def _restore(self, requested: list[tuple[str, str]]) -> None:
         """Load objects from disk into Moto without sending events."""
-        stored = [found for found in requested if self._mirror.has(*found)]
-        if not stored:
+        missing = [found for found in requested if self._mirror.has(*found)]
+        if not missing:
             return
         with self._write_lock:
-            self._request(
-                "PUT", f"/{self._image_bucket}?notification", StoredObject(_EVENTS_OFF, {})
-            )
-            for bucket, key in stored:
+            self._request("PUT", f"/{self._image_bucket}?notification", _EVENTS_OFF)
+            for bucket, key in missing:
                 if (bucket, key) not in self._present and self._mirror.has(bucket, key):
-                    self._request("PUT", f"/{bucket}/{key}", self._mirror.read(bucket, key))
+                    stored = self._mirror.read(bucket, key)
+                    self._request("PUT", f"/{bucket}/{key}", stored.body, stored.headers)
                     self._present.add((bucket, key))
-            self._request(
-                "PUT", f"/{self._image_bucket}?notification", StoredObject(_EVENTS_ON, {})
-            )
+            self._request("PUT", f"/{self._image_bucket}?notification", _EVENTS_ON)
 
     def _error(self, environ: "WSGIEnvironment") -> tuple[str, str] | None:
         """Return status and code for requests that AWS rejects or that cannot be mirrored."""
@@ -164,12 +157,16 @@ class MirroredAWS:
         if not is_plain_key(key):
             return  # Such a key is never stored.
         with self._key_locks[zlib.crc32(key.encode()) % len(self._key_locks)]:
-            status, headers, body = self._request("GET", f"/{bucket}/{key}")
-            if status.startswith("200"):
-                kept = {name: headers[name] for name in _KEPT_HEADERS if name in headers}
-                kept |= {n: v for n, v in headers.items() if n.startswith("x-amz-meta-")}
+            answer = self._request("GET", f"/{bucket}/{key}")
+            if answer.status_code == 200:
+                headers = {name.lower(): value for name, value in answer.headers.items()}
+                kept = {
+                    name: value
+                    for name, value in headers.items()
+                    if name in _KEPT_HEADERS or name.startswith("x-amz-meta-")
+                }
                 self._present.add((bucket, key))
-                self._mirror.write(bucket, key, StoredObject(body, kept))
+                self._mirror.write(bucket, key, StoredObject(answer.data, kept))
             else:
                 self._mirror.remove(bucket, key)
                 self._present.discard((bucket, key))
@@ -182,19 +179,12 @@ class MirroredAWS:
         return (bucket, key) if bucket in self._buckets else ("", "")
 
     def _request(
-        self, method: str, path: str, stored: StoredObject | None = None
-    ) -> tuple[str, dict[str, str], bytes]:
+        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None
+    ) -> TestResponse:
         """Send a request to Moto directly, without the network."""
-        headers = {"Authorization": _AUTHORIZATION, **(dict(stored.headers) if stored else {})}
-        environ = EnvironBuilder(
-            path,
-            f"http://{LOOPBACK}",
-            method=method,
-            headers=list(headers.items()),
-            data=stored.body if stored else None,
-        ).get_environ()
-        chunks, status, received = run_wsgi_app(self._moto, environ, buffered=True)
-        return status, {name.lower(): value for name, value in received}, b"".join(chunks)
+        signed = {"Authorization": _AUTHORIZATION, **(headers or {})}
+        url = f"http://{LOOPBACK}{path}"
+        return self._client.open(url, method=method, headers=signed, data=body, buffered=True)
 
 
 def _is_long_poll(environ: "WSGIEnvironment") -> bool:
@@ -204,26 +194,6 @@ def _is_long_poll(environ: "WSGIEnvironment") -> bool:
 
 def _is_multi_delete(environ: "WSGIEnvironment") -> bool:
     return "delete" in parse_qs(environ["QUERY_STRING"], keep_blank_values=True)
-
-
-def _buffer_body(environ: "WSGIEnvironment") -> bytes:
-    length = environ.get("CONTENT_LENGTH")
-    if length:
-        body: bytes = environ["wsgi.input"].read(int(length))
-    elif environ.get("wsgi.input_terminated"):
-        body = environ["wsgi.input"].read()
-    else:
-        body = b""
-    environ["wsgi.input"] = io.BytesIO(body)
-    environ["CONTENT_LENGTH"] = str(len(body))
-    return body
-
-
-def _respond(start_response: "StartResponse", status: str, code: str) -> list[bytes]:
-    body = f"<Error><Code>{escape(code)}</Code><Message>{escape(status)}</Message></Error>".encode()
-    headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))]
-    start_response(status, headers)
-    return [body]
 
 
 def serve(app: "WSGIApplication", port: int) -> "BaseWSGIServer":
@@ -246,12 +216,8 @@ def main() -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     _allow_many_files()
     wiring: Wiring = arguments.wiring
-    aws = MirroredAWS(
-        DomainDispatcherApplication(create_backend_app),
-        ObjectMirror(arguments.folder),
-        wiring.image_bucket,
-        wiring.thumbnail_bucket,
-    )
+    moto = DomainDispatcherApplication(create_backend_app)
+    aws = MirroredAWS(moto, ObjectMirror(arguments.folder), wiring)
     aws.create_buckets()
     private = serve(aws, 0)
     threading.Thread(target=private.serve_forever, daemon=True).start()
@@ -265,10 +231,9 @@ def _allow_many_files() -> None:
     """Raise the limit of open files, because Moto keeps one open for each large object."""
     _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = 65536 if hard == resource.RLIM_INFINITY else min(hard, 65536)
-    try:
+    # macOS may allow less than its hard limit. Keep the soft limit then.
+    with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
-    except (OSError, ValueError):
-        return  # macOS may allow less than its hard limit. Keep the soft limit then.
 
 
 if __name__ == "__main__":
