@@ -11,7 +11,10 @@ All are permanent: the same bytes always fail in the same way, so callers must n
 decoder's own exception.
 """
 
-MILLION = 1_000_000
+_SAVE_AGAIN = "Open it in an image editor, save it again and upload the new copy."
+_MAKE_SMALLER = (
+    "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
+)
 
 
 class ImageError(Exception):
@@ -32,37 +35,24 @@ class InvalidImageError(ImageError):
     code = "invalid_image"
 
     def __init__(
-        self,
-        message: str = (
-            "This image is damaged or incomplete. "
-            "Open it in an image editor, save it again and upload the new copy."
-        ),
+        self, message: str = f"This image is damaged or incomplete. {_SAVE_AGAIN}"
     ) -> None:
         super().__init__(message)
 
     @classmethod
     def crashed(cls) -> "InvalidImageError":
         """Return the error for a file that crashed the decoder."""
-        return cls(
-            "This image is damaged and crashes our decoder. "
-            "Open it in an image editor, save it again and upload the new copy."
-        )
+        return cls(f"This image is damaged and crashes our decoder. {_SAVE_AGAIN}")
 
     @classmethod
     def out_of_memory(cls) -> "InvalidImageError":
         """Return the error for a file that needs more memory than the limit allows."""
-        return cls(
-            "This image needs too much memory to open. "
-            "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
-        )
+        return cls(f"This image needs too much memory to open. {_MAKE_SMALLER}")
 
     @classmethod
     def too_slow(cls) -> "InvalidImageError":
         """Return the error for a file that uses more processor time than the limit allows."""
-        return cls(
-            "This image takes too long to open. "
-            "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
-        )
+        return cls(f"This image takes too long to open. {_MAKE_SMALLER}")
 
 
 class TooManyPixelsError(ImageError):
@@ -81,12 +71,9 @@ class TooManyPixelsError(ImageError):
     @classmethod
     def for_memory(cls, size: tuple[int, int], format_name: str) -> "TooManyPixelsError":
         """Return the error for an image that needs too much memory in its format and size."""
-        return cls(
-            f"This {format_name} image ({size[0]} × {size[1]} pixels) needs too much memory to "
-            "open. Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it "
-            "again."
-        )
+        what = f"{format_name} image ({size[0]} × {size[1]} pixels)"
+        return cls(f"This {what} needs too much memory to open. {_MAKE_SMALLER}")
 
 
 def _millions(pixels: int) -> str:
-    return f"{pixels / MILLION:,.1f}".removesuffix(".0")
+    return f"{pixels / 1e6:,.1f}".removesuffix(".0")
