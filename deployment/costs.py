@@ -4,85 +4,64 @@ Quantities come from the templates and the parameter files. Prices are in this f
 date. Free tiers, discounts, taxes and traffic beyond the assumptions are not included.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from deployment.stacks import (
-    APPLICATION,
-    NETWORK,
-    ORDER,
-    WEB,
-    ParameterFile,
-    read_templates,
-)
+from deployment.stacks import APPLICATION, NETWORK, ORDER, WEB, ParameterFile, read_templates
 
 PROFILES = ("lab", "default", "prod")
 HOURS = 730  # The hours per month in AWS price calculations.
 
 
-@dataclass(frozen=True)
+_INSTANCE_HOUR = {"t3.micro": 0.0104, "t3.small": 0.0208, "m7i-flex.large": 0.09576}
+_DATABASE_HOUR = {"db.t4g.micro": 0.016, "db.t4g.small": 0.032, "db.m7g.large": 0.168}
+
+
 class Prices:
     """On-demand list prices in US dollars. Check them before you rely on them."""
 
-    as_of: str = "2026-11"
-    region: str = "us-east-1"
-    instance_hour: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "t3.micro": 0.0104,
-            "t3.small": 0.0208,
-            "m7i-flex.large": 0.09576,
-        }
-    )
-    database_hour: Mapping[str, float] = field(
-        default_factory=lambda: {
-            "db.t4g.micro": 0.016,
-            "db.t4g.small": 0.032,
-            "db.m7g.large": 0.168,
-        }
-    )
-    database_gib_month: float = 0.115
-    volume_gib_month: float = 0.08
-    nat_hour: float = 0.045
-    nat_gb: float = 0.045
-    load_balancer_hour: float = 0.0225
-    load_balancer_gb: float = 0.008  # One capacity unit processes one GB per hour.
-    public_address_hour: float = 0.005
-    secret_month: float = 0.40
-    alarm_month: float = 0.10
-    dashboard_month: float = 3.00
-    registry_gb_month: float = 0.10
-    lambda_gb_second: float = 0.0000166667
-    lambda_million_requests: float = 0.20
-    storage_gb_month: float = 0.023
-    thousand_puts: float = 0.005
-    thousand_gets: float = 0.0004
-    million_events: float = 1.00
-    million_traces: float = 5.00
-    log_gb: float = 0.50
-    traffic_out_gb: float = 0.09
-    gemini_million_in: float = 0.30  # gemini-3.5-flash-lite, as published on 2026-11-22.
-    gemini_million_out: float = 2.50
+    as_of = "2026-11"
+    region = "us-east-1"
+    database_gib_month = 0.115
+    volume_gib_month = 0.08
+    nat_hour = 0.045
+    nat_gb = 0.045
+    load_balancer_hour = 0.0225
+    load_balancer_gb = 0.008  # One capacity unit processes one GB per hour.
+    public_address_hour = 0.005
+    secret_month = 0.40
+    alarm_month = 0.10
+    dashboard_month = 3.00
+    registry_gb_month = 0.10
+    lambda_gb_second = 0.0000166667
+    lambda_million_requests = 0.20
+    storage_gb_month = 0.023
+    thousand_puts = 0.005
+    thousand_gets = 0.0004
+    million_events = 1.00
+    million_traces = 5.00
+    log_gb = 0.50
+    traffic_out_gb = 0.09
+    gemini_million_in = 0.30  # gemini-3.5-flash-lite, as published on 2026-11-22.
+    gemini_million_out = 2.50
 
 
-@dataclass(frozen=True)
 class Assumptions:
     """Assumptions about an average image and about the idle system."""
 
-    original_mb: float = 3.0
-    thumbnail_mb: float = 0.03
-    views: int = 10  # Views per thumbnail.
-    tokens_in: int = 1400  # The reduced JPEG and the prompt.
-    tokens_out: int = 150
-    annotation_seconds: float = 3.0
-    thumbnail_seconds: float = 1.5
-    function_gb: float = 1.0
-    sweep_seconds: float = 0.1
-    sweep_gb: float = 0.5
-    to_gemini_mb: float = (
-        0.25  # Through the NAT gateway. S3 traffic uses the free gateway endpoint.
-    )
-    log_kb: float = 10.0
-    images_gb: float = 5.0  # All kept container images.
+    original_mb = 3.0
+    thumbnail_mb = 0.03
+    views = 10  # Views per thumbnail.
+    tokens_in = 1400  # The reduced JPEG and the prompt.
+    tokens_out = 150
+    annotation_seconds = 3.0
+    thumbnail_seconds = 1.5
+    function_gb = 1.0
+    sweep_seconds = 0.1
+    sweep_gb = 0.5
+    to_gemini_mb = 0.25  # Through the NAT gateway. S3 traffic uses the free gateway endpoint.
+    log_kb = 10.0
+    images_gb = 5.0  # All kept container images.
 
 
 @dataclass(frozen=True)
@@ -94,7 +73,7 @@ class Line:
     dollars: float
 
 
-def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]:
+def idle_month(profile: str) -> list[Line]:
     """Return the cost of a month without requests."""
     templates = read_templates()
     parameters = ParameterFile.read(profile, templates).values
@@ -116,29 +95,28 @@ def idle_month(profile: str, prices: Prices, assumed: Assumptions) -> list[Line]
     gateways = {"none": 0, "single": 1, "perAZ": 2}[value(NETWORK, "NatMode")]
     addresses = gateways + 2  # The load balancer has one address in each zone.
     alarms, dashboards = count("AWS::CloudWatch::Alarm"), count("AWS::CloudWatch::Dashboard")
-    secrets = (
-        count("AWS::SecretsManager::Secret") + 1
-    )  # RDS stores the database password in another secret.
+    # RDS stores the database password in another secret.
+    secrets = count("AWS::SecretsManager::Secret") + 1
     sweeps = HOURS * 60
-    sweep_gb_seconds = sweeps * assumed.sweep_seconds * assumed.sweep_gb
+    sweep_gb_seconds = sweeps * Assumptions.sweep_seconds * Assumptions.sweep_gb
 
     return [
-        _line("Web servers", servers, prices.instance_hour[size], size, hours=True),
-        _line("Their volumes", servers * volume_gib, prices.volume_gib_month, "GiB"),
-        _line("Database", zones, prices.database_hour[database], database, hours=True),
-        _line("Its storage", zones * database_gib, prices.database_gib_month, "GiB"),
-        _line("NAT gateways", gateways, prices.nat_hour, "", hours=True),
-        _line("Load balancer", 1, prices.load_balancer_hour, "", hours=True),
-        _line("Public addresses", addresses, prices.public_address_hour, "", hours=True),
-        _line("Secrets", secrets, prices.secret_month, ""),
-        _line("Alarms", alarms, prices.alarm_month, ""),
-        _line("Dashboard", dashboards, prices.dashboard_month, ""),
-        _line("Container images", assumed.images_gb, prices.registry_gb_month, "GB"),
+        _line("Web servers", servers, _INSTANCE_HOUR[size], size, hours=True),
+        _line("Their volumes", servers * volume_gib, Prices.volume_gib_month, "GiB"),
+        _line("Database", zones, _DATABASE_HOUR[database], database, hours=True),
+        _line("Its storage", zones * database_gib, Prices.database_gib_month, "GiB"),
+        _line("NAT gateways", gateways, Prices.nat_hour, "", hours=True),
+        _line("Load balancer", 1, Prices.load_balancer_hour, "", hours=True),
+        _line("Public addresses", addresses, Prices.public_address_hour, "", hours=True),
+        _line("Secrets", secrets, Prices.secret_month, ""),
+        _line("Alarms", alarms, Prices.alarm_month, ""),
+        _line("Dashboard", dashboards, Prices.dashboard_month, ""),
+        _line("Container images", Assumptions.images_gb, Prices.registry_gb_month, "GB"),
         Line(
             "The sweep, every minute",
             f"{sweep_gb_seconds:.0f} GB-s + {sweeps} calls",
-            sweep_gb_seconds * prices.lambda_gb_second
-            + sweeps / 1e6 * prices.lambda_million_requests,
+            sweep_gb_seconds * Prices.lambda_gb_second
+            + sweeps / 1e6 * Prices.lambda_million_requests,
         ),
     ]
 
@@ -149,49 +127,45 @@ def _line(name: str, quantity: float, price: float, unit: str, *, hours: bool = 
     return Line(name, f"{factors} × ${price:g}", dollars)
 
 
-def thousand_images(prices: Prices, assumed: Assumptions) -> list[Line]:
+def thousand_images() -> list[Line]:
     """Return the cost of 1,000 images with one month of storage, equal in all profiles."""
-    seconds = 1000 * (assumed.annotation_seconds + assumed.thumbnail_seconds)
-    gb_seconds = seconds * assumed.function_gb
-    uploaded_gb = assumed.original_mb
-    stored_gb = assumed.original_mb + assumed.thumbnail_mb
-    shown_gb = assumed.views * assumed.thumbnail_mb
-    gets = 2 + assumed.views  # Each function reads the original once.
-    million_in, million_out = assumed.tokens_in / 1e3, assumed.tokens_out / 1e3
+    seconds = 1000 * (Assumptions.annotation_seconds + Assumptions.thumbnail_seconds)
+    gb_seconds = seconds * Assumptions.function_gb
+    uploaded_gb = Assumptions.original_mb
+    stored_gb = Assumptions.original_mb + Assumptions.thumbnail_mb
+    shown_gb = Assumptions.views * Assumptions.thumbnail_mb
+    gets = 2 + Assumptions.views  # Each function reads the original once.
+    million_in, million_out = Assumptions.tokens_in / 1e3, Assumptions.tokens_out / 1e3
     return [
-        _line("Gemini, tokens in", million_in, prices.gemini_million_in, "million"),
-        _line("Gemini, tokens out", million_out, prices.gemini_million_out, "million"),
-        _line("Functions' time", gb_seconds, prices.lambda_gb_second, "GB-s"),
-        _line("Functions' calls", 0.002, prices.lambda_million_requests, "million"),
-        _line("S3, stored for a month", stored_gb, prices.storage_gb_month, "GB"),
-        _line("S3, written", 2, prices.thousand_puts, "thousand"),
-        _line("S3, read", gets, prices.thousand_gets, "thousand"),
-        _line("EventBridge", 0.001, prices.million_events, "million"),
-        _line("NAT gateway, to Gemini", assumed.to_gemini_mb, prices.nat_gb, "GB"),
-        _line("Load balancer, uploads", uploaded_gb, prices.load_balancer_gb, "GB"),
-        _line("Traffic out, thumbnails", shown_gb, prices.traffic_out_gb, "GB"),
-        _line("Logs", assumed.log_kb / 1e3, prices.log_gb, "GB"),
-        _line("Traces", 0.002, prices.million_traces, "million"),
+        _line("Gemini, tokens in", million_in, Prices.gemini_million_in, "million"),
+        _line("Gemini, tokens out", million_out, Prices.gemini_million_out, "million"),
+        _line("Functions' time", gb_seconds, Prices.lambda_gb_second, "GB-s"),
+        _line("Functions' calls", 0.002, Prices.lambda_million_requests, "million"),
+        _line("S3, stored for a month", stored_gb, Prices.storage_gb_month, "GB"),
+        _line("S3, written", 2, Prices.thousand_puts, "thousand"),
+        _line("S3, read", gets, Prices.thousand_gets, "thousand"),
+        _line("EventBridge", 0.001, Prices.million_events, "million"),
+        _line("NAT gateway, to Gemini", Assumptions.to_gemini_mb, Prices.nat_gb, "GB"),
+        _line("Load balancer, uploads", uploaded_gb, Prices.load_balancer_gb, "GB"),
+        _line("Traffic out, thumbnails", shown_gb, Prices.traffic_out_gb, "GB"),
+        _line("Logs", Assumptions.log_kb / 1e3, Prices.log_gb, "GB"),
+        _line("Traces", 0.002, Prices.million_traces, "million"),
     ]
 
 
-def report(prices: Prices | None = None, assumed: Assumptions | None = None) -> str:
+def report() -> str:
     """Return both estimates as the tables of deployment/README.md."""
-    prices, assumed = prices or Prices(), assumed or Assumptions()
-    bills = {profile: idle_month(profile, prices, assumed) for profile in PROFILES}
+    bills = {profile: idle_month(profile) for profile in PROFILES}
     idle = [
         (lines[0].name, *(f"{line.arithmetic} = {line.dollars:.2f}" for line in lines))
         for lines in zip(*bills.values(), strict=True)
     ]
     totals = [f"**{_total(lines):.2f}**" for lines in bills.values()]
-    images = [
-        (line.name, f"{line.arithmetic} = {line.dollars:.3f}")
-        for line in thousand_images(prices, assumed)
-    ]
-    all_images = f"**{_total(thousand_images(prices, assumed)):.2f}**"
+    images = [(line.name, f"{line.arithmetic} = {line.dollars:.3f}") for line in thousand_images()]
+    all_images = f"**{_total(thousand_images()):.2f}**"
     return "\n".join(
         [
-            f"US dollars, {prices.region}, prices of {prices.as_of}.",
+            f"US dollars, {Prices.region}, prices of {Prices.as_of}.",
             "",
             *_table(("idle month", *PROFILES), [*idle, ("**Together**", *totals)]),
             "",

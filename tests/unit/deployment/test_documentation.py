@@ -96,12 +96,16 @@ def test_the_tables_of_costs_are_the_output_of_the_command():
 
 def test_every_size_in_a_profile_has_a_price():
     for profile in costs.PROFILES:
-        for line in costs.idle_month(profile, costs.Prices(), costs.Assumptions()):
+        for line in costs.idle_month(profile):
             assert line.dollars > 0, line
 
 
-def test_token_prices_are_multiplied_by_a_thousand_images():
-    prices = costs.Prices(gemini_million_in=1.0, gemini_million_out=10.0)
-    lines = costs.thousand_images(prices, costs.Assumptions(tokens_in=1000, tokens_out=100))
+def test_token_prices_are_multiplied_by_a_thousand_images(monkeypatch):
+    monkeypatch.setattr(costs.Prices, "gemini_million_in", 1.0)
+    monkeypatch.setattr(costs.Prices, "gemini_million_out", 10.0)
+    monkeypatch.setattr(costs.Assumptions, "tokens_in", 1000)
+    monkeypatch.setattr(costs.Assumptions, "tokens_out", 100)
+
+    lines = costs.thousand_images()
 
     assert [line.dollars for line in lines[:2]] == pytest.approx([1.0, 1.0])
