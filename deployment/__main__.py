@@ -240,13 +240,10 @@ def main(arguments: list[str] | None = None) -> int:
             err=True,
         )
         return _INTERRUPTED
-    except DeploymentError as error:
-        click.echo(str(error), err=True)
-        return error.exit_code
-    except (BotoCoreError, ClientError) as error:
-        explanation = explain(error)
-        click.echo(str(explanation), err=True)
-        return explanation.exit_code
+    except (DeploymentError, BotoCoreError, ClientError) as error:
+        failure = error if isinstance(error, DeploymentError) else explain(error)
+        click.echo(str(failure), err=True)
+        return failure.exit_code
     return 0
 
 

@@ -54,7 +54,6 @@ class Stack:
     """An existing stack."""
 
     id: str
-    name: str
     status: str
     reason: str
     parameters: Mapping[str, str]
@@ -105,7 +104,6 @@ class CloudFormation:
             return None
         return Stack(
             found["StackId"],
-            found["StackName"],
             found["StackStatus"],
             found.get("StackStatusReason", ""),
             {p["ParameterKey"]: p.get("ParameterValue", "") for p in found.get("Parameters", [])},
@@ -253,10 +251,8 @@ class CloudFormation:
         style = "success" if status.endswith("_COMPLETE") else "dim"
         if "FAILED" in status or "ROLLBACK" in status:
             style = "error"
-        text = f"{event['LogicalResourceId']} ({event['ResourceType']})"
-        if event["ResourceType"] == _STACK_TYPE:
-            text = "the stack"
-        text = f"{text} {status.lower().replace('_', ' ')}"
+        subject = "the stack" if event["ResourceType"] == _STACK_TYPE else _resource(event)
+        text = f"{subject} {status.lower().replace('_', ' ')}"
         if style == "error" and (reason := event.get("ResourceStatusReason")):
             text = f"{text}: {reason}"
         self._console.print_step(label, text, style)
@@ -288,12 +284,16 @@ class CloudFormation:
         status = stack.status if stack else "gone"
         if cause is None:
             reason = (stack.reason if stack else "") or "CloudFormation gave no reason"
-            first = f"{label} failed: {reason}"
+            place = ""
         else:
             reason = cause.get("ResourceStatusReason", "no reason given")
-            resource = f"{cause['LogicalResourceId']} ({cause['ResourceType']})"
-            first = f"{label} failed at {resource}: {reason}"
+            place = f" at {_resource(cause)}"
+        first = f"{label} failed{place}: {reason}"
         return StackFailedError(_lines(first, advice_for(reason), _state(status, label)))
+
+
+def _resource(event: "StackEventTypeDef") -> str:
+    return f"{event['LogicalResourceId']} ({event['ResourceType']})"
 
 
 def _lines(*lines: str | None) -> str:

@@ -38,9 +38,7 @@ def _current_value(client: "SecretsManagerClient", secret_arn: str) -> str | Non
         return client.get_secret_value(SecretId=secret_arn)["SecretString"]
     except ClientError as error:
         # A new secret has no value, and the operator may have no permission to read it.
-        if error.response["Error"]["Code"] in (
-            "ResourceNotFoundException",
-            "AccessDeniedException",
-        ):
-            return None
-        raise
+        code = error.response["Error"]["Code"]
+        if code not in ("ResourceNotFoundException", "AccessDeniedException"):
+            raise
+        return None
