@@ -16,9 +16,8 @@ from typing import Any, Self
 
 from deployment.aws import Account
 from deployment.errors import UsageError
-from deployment.template_files import load_template
+from deployment.template_files import FOLDER, load_template, parameter_text
 
-FOLDER = Path(__file__).parent
 PROFILES = FOLDER / "parameters"
 DEFAULT_PROFILE = "default"
 
@@ -137,7 +136,7 @@ class ParameterFile:
             UsageError: a parameter without a default is not set.
         """
         values = {
-            name: _replace_placeholders(_text(value), account)
+            name: _replace_placeholders(parameter_text(value), account)
             for name, value in self.values.get(template.name, {}).items()
         }
         values |= {name: value for name, value in given.items() if name in template.parameters}
@@ -167,15 +166,6 @@ def _check(path: Path, values: Any, templates: Templates) -> None:
                 raise UsageError(
                     f"{path} sets {parameter}, which {name}.yaml does not have. Remove it."
                 )
-
-
-def _text(value: Any) -> str:
-    """Convert a JSON value to a parameter value, for example a list to `a,b`."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, list):
-        return ",".join(_text(item) for item in value)
-    return str(value)
 
 
 def _replace_placeholders(text: str, account: Account) -> str:

@@ -14,6 +14,15 @@ def load_template(path: Path) -> dict[str, Any]:
     return template
 
 
+def parameter_text(value: Any) -> str:
+    """Convert a value to the text of a parameter or variable: `true`, or `a,b` for a list."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return ",".join(parameter_text(item) for item in value)
+    return str(value)
+
+
 class _Loader(yaml.SafeLoader):
     """A YAML loader that accepts the short tags of CloudFormation."""
 

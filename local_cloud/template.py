@@ -5,13 +5,13 @@ of `deployment/03-lambda-stack.yaml`, so that errors there appear on the develop
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from deployment.template_files import FOLDER, load_template
+from deployment.template_files import FOLDER, load_template, parameter_text
 
 LAMBDA_TEMPLATE = FOLDER / "03-lambda-stack.yaml"
 
@@ -91,20 +91,23 @@ class Template:
     def event_rules(self) -> list[EventRule]:
         """Return the event rules, one per target."""
         return [
-            EventRule(name, self.resolve(properties["EventPattern"]), _function_id(target))
-            for name, properties in self._properties("AWS::Events::Rule")
-            if "EventPattern" in properties
-            for target in properties["Targets"]
+            EventRule(name, self.resolve(pattern), function_id)
+            for name, pattern, function_id in self._rules("EventPattern")
         ]
 
     def schedules(self) -> list[Schedule]:
         """Return the scheduled rules, one per target."""
         return [
-            Schedule(name, _every_seconds(properties["ScheduleExpression"]), _function_id(target))
-            for name, properties in self._properties("AWS::Events::Rule")
-            if "ScheduleExpression" in properties
-            for target in properties["Targets"]
+            Schedule(name, _every_seconds(expression), function_id)
+            for name, expression, function_id in self._rules("ScheduleExpression")
         ]
+
+    def _rules(self, condition: str) -> Iterator[tuple[str, Any, str]]:
+        """Yield the name, the condition and the function's id of each rule that has it."""
+        for name, properties in self._properties("AWS::Events::Rule"):
+            if condition in properties:
+                for target in properties["Targets"]:
+                    yield name, properties[condition], str(target["Arn"]["Fn::GetAtt"][0])
 
     def resolve(self, value: Any) -> Any:
         """Replace references to parameters and other stacks with their values.
@@ -114,11 +117,14 @@ class Template:
         """
         match value:
             case {"Ref": name}:
-                return self._parameter(name)
+                return _known(self._parameters, name)
             case {"Fn::ImportValue": name}:
-                return self._import(self.resolve(name))
+                prefix = f"{self._parameters['Environment']}-"
+                return _known(self._imports, self.resolve(name).removeprefix(prefix))
             case {"Fn::Sub": str(text)}:
-                return re.sub(r"\$\{([^!}]+)\}", lambda m: str(self._parameter(m[1])), text)
+                return re.sub(
+                    r"\$\{([^!}]+)\}", lambda found: str(_known(self._parameters, found[1])), text
+                )
             case dict() if len(value) == 1 and next(iter(value)).startswith(("Fn::", "Condition")):
                 raise UnresolvedError(next(iter(value)))
             case dict():
@@ -133,7 +139,7 @@ class Template:
         environment = {}
         for name, value in variables.items():
             try:
-                environment[name] = _text(self.resolve(value))
+                environment[name] = parameter_text(self.resolve(value))
             except UnresolvedError:
                 continue
         return Function(
@@ -152,23 +158,11 @@ class Template:
             if resource["Type"] == resource_type
         ]
 
-    def _parameter(self, name: str) -> Any:
-        try:
-            return self._parameters[name]
-        except KeyError:
-            raise UnresolvedError(name) from None
 
-    def _import(self, name: str) -> str:
-        output = name.removeprefix(f"{self._parameters['Environment']}-")
-        try:
-            return self._imports[output]
-        except KeyError:
-            raise UnresolvedError(output) from None
-
-
-def _function_id(target: Mapping[str, Any]) -> str:
-    logical_id, _attribute = target["Arn"]["Fn::GetAtt"]
-    return str(logical_id)
+def _known(values: Mapping[str, Any], name: str) -> Any:
+    if name not in values:
+        raise UnresolvedError(name)
+    return values[name]
 
 
 def _every_seconds(expression: str) -> int:
@@ -177,8 +171,3 @@ def _every_seconds(expression: str) -> int:
     if found is None:
         raise ValueError(f"a local run supports only rate(…) schedules, not {expression}")
     return int(found[1]) * _SECONDS[found[2]]
-
-
-def _text(value: Any) -> str:
-    """Convert a value to the text of an environment variable; booleans become `true` or `false`."""
-    return str(value).lower() if isinstance(value, bool) else str(value)
