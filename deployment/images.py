@@ -36,32 +36,23 @@ class Image:
     name: str
     dockerfile: str
     folders: tuple[str, ...]  # The folders that the Dockerfile copies from.
-    repository_output: str  # An output of the repositories' stack.
-    parameter: str  # A parameter of the stack that runs the image.
+
+    @property
+    def repository_output(self) -> str:
+        """The output of the repositories' stack, such as `WebRepositoryUri`."""
+        return f"{self.name.title()}RepositoryUri"
+
+    @property
+    def parameter(self) -> str:
+        """The parameter of the stack that runs the image, such as `WebImageUri`."""
+        return f"{self.name.title()}ImageUri"
 
 
+_FUNCTION_FOLDERS = ("lambda_functions", "database", "imaging")
 IMAGES = (
-    Image(
-        "web",
-        "web_app/Dockerfile",
-        ("web_app", "database", "imaging"),
-        "WebRepositoryUri",
-        "WebImageUri",
-    ),
-    Image(
-        "annotation",
-        "lambda_functions/annotation/Dockerfile",
-        ("lambda_functions", "database", "imaging"),
-        "AnnotationRepositoryUri",
-        "AnnotationImageUri",
-    ),
-    Image(
-        "thumbnail",
-        "lambda_functions/thumbnail/Dockerfile",
-        ("lambda_functions", "database", "imaging"),
-        "ThumbnailRepositoryUri",
-        "ThumbnailImageUri",
-    ),
+    Image("web", "web_app/Dockerfile", ("web_app", "database", "imaging")),
+    Image("annotation", "lambda_functions/annotation/Dockerfile", _FUNCTION_FOLDERS),
+    Image("thumbnail", "lambda_functions/thumbnail/Dockerfile", _FUNCTION_FOLDERS),
 )
 
 
@@ -99,12 +90,9 @@ class Builder:
         self._tool: str | None = None
 
     def build_and_push(self, image: Image, reference: str, credentials: tuple[str, str]) -> None:
-        """Build an image and push it.
+        """Build an image and push it as `<repository>:<tag>`.
 
-        Args:
-            image: the image.
-            reference: `<repository>:<tag>`.
-            credentials: user name and password of the registry.
+        `credentials` are the user name and password of the registry.
 
         Raises:
             DeploymentError: no tool works, or the tool failed; the message has its last output.
@@ -162,8 +150,7 @@ def _working_tool() -> str:
         problems.append(f"{tool}: {''.join(last) or 'cannot run'}")
     raise DeploymentError(
         "No tool on this machine can build images. Install docker, podman or buildah, or start its "
-        "service "
-        f"({'; '.join(problems)})."
+        f"service ({'; '.join(problems)})."
     )
 
 
