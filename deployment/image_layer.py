@@ -21,12 +21,7 @@ _1980 = 315532800  # The oldest time that every archive format can store.
 
 
 def finish(folder: Path, destination: str) -> None:
-    """Prepare a folder.
-
-    Args:
-        folder: the folder that pip or COPY filled.
-        destination: its path in the image, for tracebacks.
-    """
+    """Prepare a folder that pip or COPY filled. Tracebacks show its `destination` in the image."""
     _remove_unneeded_files(folder)
     # By default, bytecode contains the time of its source, which differs between builds, and Python
     # compares it at each start. Files in an image never change, so no comparison is needed.

@@ -35,14 +35,9 @@ def show_logs(
     follow: bool,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Print the logs of some parts, or of all parts, oldest first.
+    """Print the logs of some parts, or of all if none is named, oldest first.
 
-    Args:
-        environment: the environment.
-        parts: names such as `web` or `annotation`; empty means all.
-        since_seconds: the age of the first line.
-        follow: if true, print new lines until interrupted.
-        sleep: a replacement for `time.sleep` in tests.
+    `since_seconds` is the age of the first line. `follow` prints new lines until interrupted.
 
     Raises:
         DeploymentError: the environment has no log groups.

@@ -86,13 +86,7 @@ def redrive_queues(
 ) -> RedriveResult:
     """Send the event of every message again and print the outcome of each.
 
-    Args:
-        sqs: the client of the queues.
-        events: the client of the default event bus.
-        queue_urls: the dead-letter queues.
-        console: the output.
-        limit: the maximum number of messages, or None for all.
-        dry_run: if true, only print the messages.
+    At most `limit` messages are read. A dry run only prints the messages.
     """
     result = RedriveResult()
     for url in queue_urls:

@@ -33,10 +33,6 @@ class EventQueue:
     """Receives events, each for one caller, and deletes or redelivers them.
 
     Every method raises QueueUnavailableError.
-
-    Args:
-        name: the name of the queue.
-        endpoint_url: the address of the local AWS.
     """
 
     def __init__(self, name: str, endpoint_url: str) -> None:

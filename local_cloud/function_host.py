@@ -45,13 +45,8 @@ class RetryPolicy:
         """Return the whole seconds until the next attempt.
 
         If the function was killed, or the database was unavailable when it released its claim, the
-        claim is still valid. The retry then waits until it has expired.
-
-        Args:
-            attempt: the number of the failed attempt; the first is 1.
-            failure: the failure of that attempt.
-            ran_seconds: the duration of that attempt.
-            timeout_seconds: the time-out of the function, which is also the length of its claim.
+        claim is still valid. The retry then waits until it has expired. A claim is as long as the
+        time-out.
         """
         delay: int = self.first_delay_seconds * 2 ** (attempt - 1)
         if not (failure.was_killed or failure.error_type == _DATABASE_UNAVAILABLE):

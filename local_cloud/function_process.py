@@ -29,13 +29,7 @@ Outcome = Success | Failure
 
 
 class FunctionProcess:
-    """Runs one function, one event at a time.
-
-    Args:
-        function: the function in the template.
-        environment: its environment, without the variables that Lambda adds.
-        log: the log of its output.
-    """
+    """Runs one function, one event at a time, with the environment and the variables of Lambda."""
 
     def __init__(self, function: Function, environment: Mapping[str, str], log: Log) -> None:
         self.function = function

@@ -21,12 +21,8 @@ Process = subprocess.Popen[bytes]
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Log) -> Process:
     """Start a Python program that ends with this process.
 
-    On Linux, the program also ends with the thread that calls this function.
-
-    Args:
-        command: arguments of the Python interpreter, such as `-m gunicorn`.
-        environment: the whole environment of the program.
-        log: the log of its output.
+    On Linux, the program also ends with the thread that calls this function. The command has the
+    arguments of the Python interpreter, such as `-m gunicorn`. The environment is the whole one.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     with log.open() as output:
@@ -85,15 +81,7 @@ class Backoff:
 
 
 class Service:
-    """A program that is restarted when it ends.
-
-    Args:
-        name: its name on the console.
-        command: arguments of the Python interpreter.
-        environment: the whole environment of the program.
-        log: the log of its output.
-        grace_seconds: the time between SIGTERM and SIGKILL.
-    """
+    """A program that is restarted when it ends; command and environment as for `spawn`."""
 
     def __init__(
         self,

@@ -54,13 +54,7 @@ class StoppedError(Exception):
 
 
 class Supervisor:
-    """One local run, from start to end.
-
-    Args:
-        settings: the settings of the run.
-        folder: the claimed folder with its data.
-        console: the terminal output.
-    """
+    """One local run, from start to end. The state folder must be claimed."""
 
     def __init__(self, settings: Settings, folder: StateFolder, console: Console) -> None:
         self._settings = settings
@@ -128,7 +122,8 @@ class Supervisor:
             raise StartError(
                 f"The database could not be migrated: {outcome}. Fix the cause and start again."
             )
-        self._wait_for(self._aws_listens, "the local AWS", self._aws)
+        port = self._settings.aws_port
+        self._wait_for(lambda: processes.listens(port), "the local AWS", self._aws)
 
         self._web.start()
         self._wait_for(self._web_answers, "the web application", self._web)
@@ -225,9 +220,6 @@ class Supervisor:
             if time.monotonic() > ends_at:
                 hint = f" See {service.log.path}." if service is not None else " Start again."
                 raise StartError(f"{name.capitalize()} did not start in {seconds} s.{hint}")
-
-    def _aws_listens(self) -> bool:
-        return processes.listens(self._settings.aws_port)
 
     def _web_answers(self) -> bool:
         try:
