@@ -1,4 +1,4 @@
-"""AWS clients of one region. Every boto3 client of the deployment is created here."""
+"""AWS clients of one region. Every boto3 client and resource of the deployment is created here."""
 
 import difflib
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_events import EventBridgeClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_rds import RDSClient
-    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3 import S3ServiceResource
     from mypy_boto3_secretsmanager import SecretsManagerClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_sts import STSClient
@@ -73,6 +73,6 @@ class AWS:
         self.events: EventBridgeClient = session.client("events", config=_CONFIG)
         self.logs: CloudWatchLogsClient = session.client("logs", config=_CONFIG)
         self.rds: RDSClient = session.client("rds", config=_CONFIG)
-        self.s3: S3Client = session.client("s3", config=_CONFIG)
+        self.s3: S3ServiceResource = session.resource("s3", config=_CONFIG)
         self.secretsmanager: SecretsManagerClient = session.client("secretsmanager", config=_CONFIG)
         self.sqs: SQSClient = session.client("sqs", config=_CONFIG)

@@ -10,8 +10,7 @@ from deployment.errors import DeploymentError
 
 if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
-    from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import ObjectIdentifierTypeDef
+    from mypy_boto3_s3.service_resource import Bucket
 
 _ECR_BATCH_SIZE = 100
 # S3 writes access logs minutes after the request, so an emptied bucket can fill again.
@@ -19,36 +18,33 @@ _MAX_ATTEMPTS = 10
 _RETRY_SECONDS = 30
 
 
-def empty_bucket(client: "S3Client", bucket: str) -> int:
+def empty_bucket(bucket: "Bucket") -> int:
     """Delete every version of every object and return their number; 0 if there is no bucket.
 
     Raises:
         DeploymentError: S3 could not delete some objects.
     """
-    count = 0
     try:
-        for page in client.get_paginator("list_object_versions").paginate(Bucket=bucket):
-            versions: list[ObjectIdentifierTypeDef] = [
-                {"Key": found["Key"], "VersionId": found["VersionId"]}
-                for found in (*page.get("Versions", []), *page.get("DeleteMarkers", []))
-            ]
-            if versions:
-                _delete_versions(client, bucket, versions)
-                count += len(versions)
+        answers = bucket.object_versions.delete()
     except ClientError as error:
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise
-    return count
+        return 0
+    if errors := [error for answer in answers for error in answer.get("Errors", [])]:
+        raise DeploymentError(
+            f"S3 could not delete {len(errors)} objects of {bucket.name}. The first is "
+            f"{errors[0].get('Key')}: {errors[0].get('Message')}. Fix the cause and run the same "
+            "command again."
+        )
+    return sum(len(answer["Deleted"]) for answer in answers)
 
 
-def delete_bucket(
-    client: "S3Client", bucket: str, sleep: Callable[[float], None] = time.sleep
-) -> None:
+def delete_bucket(bucket: "Bucket", sleep: Callable[[float], None] = time.sleep) -> None:
     """Empty and delete a bucket, if it exists. Repeat this if new objects arrive meanwhile."""
     for attempt in range(1, _MAX_ATTEMPTS + 1):
-        empty_bucket(client, bucket)
+        empty_bucket(bucket)
         try:
-            client.delete_bucket(Bucket=bucket)
+            bucket.delete()
             return
         except ClientError as error:
             code = error.response["Error"]["Code"]
@@ -74,16 +70,3 @@ def empty_repository(client: "ECRClient", repository: str) -> int:
             repositoryName=repository, imageIds=[{"imageDigest": digest} for digest in batch]
         )
     return len(digests)
-
-
-def _delete_versions(
-    client: "S3Client", bucket: str, versions: "list[ObjectIdentifierTypeDef]"
-) -> None:
-    answer = client.delete_objects(Bucket=bucket, Delete={"Objects": versions, "Quiet": True})
-    if errors := answer.get("Errors"):
-        first = errors[0]
-        raise DeploymentError(
-            f"S3 could not delete {len(errors)} objects of {bucket}. The first is "
-            f"{first.get('Key')}: {first.get('Message')}. Fix the cause and run the same command "
-            "again."
-        )

@@ -92,10 +92,10 @@ def _delete_with_data(environment: Environment, name: str, sleep: Callable[[floa
     that belongs to no stack.
     """
     aws, console = environment.aws, environment.console
-    buckets = _physical_ids(environment, name, _BUCKET)
+    buckets = [aws.s3.Bucket(bucket) for bucket in _physical_ids(environment, name, _BUCKET)]
     for bucket in buckets:
-        count = cleanup.empty_bucket(aws.s3, bucket)
-        console.print_step(name, f"{bucket} emptied, {count} versions deleted")
+        count = cleanup.empty_bucket(bucket)
+        console.print_step(name, f"{bucket.name} emptied, {count} versions deleted")
     for repository in _physical_ids(environment, name, _REPOSITORY):
         count = cleanup.empty_repository(aws.ecr, repository)
         console.print_step(name, f"{repository} emptied, {count} images deleted")
@@ -107,8 +107,8 @@ def _delete_with_data(environment: Environment, name: str, sleep: Callable[[floa
     databases = _physical_ids(environment, name, _DATABASE)
     _delete(environment, name)
     for bucket in buckets:
-        cleanup.delete_bucket(aws.s3, bucket, sleep)
-        console.print_step(name, f"{bucket} deleted")
+        cleanup.delete_bucket(bucket, sleep)
+        console.print_step(name, f"{bucket.name} deleted")
     for database in databases:
         console.print(
             f"A final snapshot of {database} may remain and cost money. List it with: aws rds "
