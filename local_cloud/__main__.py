@@ -8,11 +8,7 @@ import time
 
 from local_cloud.console import Console
 from local_cloud.settings import SettingError, Settings, use_local_aws
-from local_cloud.state_folder import (
-    StateFolder,
-    StateFolderInUseError,
-    StateFolderUnusableError,
-)
+from local_cloud.state_folder import StateFolder, StateFolderInUseError
 from local_cloud.supervisor import StartError, Supervisor
 
 # A web server that was just killed keeps its port for a moment.
@@ -36,7 +32,7 @@ def main() -> int:
             f"Another run already uses {settings.state_dir}. Stop it or choose another folder: "
             f"make run LOCAL_STATE_DIR=.local-2 PORT={settings.port + 1}"
         )
-    except (SettingError, StartError, StateFolderUnusableError) as error:
+    except (SettingError, StartError) as error:
         return _fail(str(error))
     return 0
 

@@ -6,14 +6,11 @@ import secrets
 from pathlib import Path
 
 from local_cloud.logs import Log
+from local_cloud.settings import SettingError
 
 
 class StateFolderInUseError(Exception):
     """Another local run uses the folder."""
-
-
-class StateFolderUnusableError(Exception):
-    """The folder is not writable. The message has the reason."""
 
 
 class StateFolder:
@@ -30,18 +27,17 @@ class StateFolder:
 
         Raises:
             StateFolderInUseError: another local run uses it.
-            StateFolderUnusableError: it cannot be created or is not writable.
+            SettingError: it cannot be created or is not writable.
         """
         try:
             for folder in (self.path, self.path / "logs", self.temporary):
                 folder.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            reason = (
+            raise SettingError(
                 f"Cannot write to {self.path}: {error.strerror}. Set LOCAL_STATE_DIR to a writable "
                 "folder."
-            )
-            raise StateFolderUnusableError(reason) from error
+            ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

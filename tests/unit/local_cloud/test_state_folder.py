@@ -3,11 +3,8 @@ import stat
 import pytest
 
 from local_cloud.logs import Log
-from local_cloud.state_folder import (
-    StateFolder,
-    StateFolderInUseError,
-    StateFolderUnusableError,
-)
+from local_cloud.settings import SettingError
+from local_cloud.state_folder import StateFolder, StateFolderInUseError
 
 
 def test_only_one_run_can_claim_a_folder(tmp_path):
@@ -25,7 +22,7 @@ def test_only_one_run_can_claim_a_folder(tmp_path):
 def test_a_folder_that_cannot_be_created_is_reported(tmp_path):
     (tmp_path / "file").touch()
 
-    with pytest.raises(StateFolderUnusableError, match=r"^Cannot write to .*\.$"):
+    with pytest.raises(SettingError, match=r"^Cannot write to .*\.$"):
         StateFolder(tmp_path / "file" / "state").claim()
 
 
