@@ -6,6 +6,7 @@ works in strips, and each strip is reduced before the next one is converted.
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 
 from PIL import ExifTags, Image, ImageCms
 from PIL.TiffImagePlugin import TiffImageFile
@@ -139,25 +140,16 @@ def _extrema(image: Image.Image) -> tuple[float, float]:
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Apply an embedded ICC profile. Ignore a broken profile or one for another colour space."""
     if profile:
-        try:
-            transform = ImageCms.buildTransform(
-                ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
+            converted = ImageCms.profileToProfile(
+                image,
+                io.BytesIO(profile),
                 ImageCms.createProfile("sRGB"),
-                image.mode,
-                "RGB",
                 ImageCms.Intent.PERCEPTUAL,
+                outputMode="RGB",
+                inPlace=image.mode == "RGB",  # This saves memory.
             )
-            # Convert in place if the mode allows it, to save memory.
-            if image.mode == "RGB":
-                ImageCms.applyTransform(image, transform, inPlace=True)
-                converted = image
-            else:
-                converted = transform.apply(image)
-        except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-            pass
-        else:
-            converted.info = {}
-            return converted
+            image = converted or image  # The result is None after a conversion in place.
     rgb = image if image.mode == "RGB" else image.convert("RGB")
     rgb.info = {}
     return rgb
