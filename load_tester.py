@@ -39,6 +39,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
@@ -377,9 +378,7 @@ class Uploader:
         self._images = [(path.name, path.read_bytes()) for path in plan.uploads]
         self._counter = count(os.getpid())  # Worker processes start with different files.
 
-    def __call__(
-        self, plan: Plan, connection: Connection, recorder: Recorder, started_at: float
-    ) -> None:
+    def __call__(self, connection: Connection, recorder: Recorder, started_at: float) -> None:
         """Upload one image, wait until it is complete, and record the result.
 
         Raises:
@@ -440,7 +439,8 @@ class Uploader:
 
 
 def _first_result(body: bytes) -> dict[str, Any] | None:
-    try:
+    """Return the outcome of an upload, or None if the response has another form."""
+    with suppress(ValueError, LookupError, TypeError):
         result: dict[str, Any] = json.loads(body)["results"][0]
         if result["outcome"] == "rejected":
             is_known = bool(result["error"]["code"])
@@ -448,11 +448,7 @@ def _first_result(body: bytes) -> dict[str, Any] | None:
             is_known = result["outcome"] in ("accepted", "duplicate")
             is_known = is_known and isinstance(result["status_url"], str)
         return result if is_known else None
-    except (ValueError, LookupError, TypeError):
-        return None
-
-
-Send = Callable[[Plan, Connection, Recorder, float], None]
+    return None
 
 
 class Schedule:
@@ -469,8 +465,7 @@ class Schedule:
     def wait_for_next(self, sleep: Callable[[float], None]) -> float | None:
         """Wait until the next request must start. Every free connection calls this.
 
-        Returns:
-            The scheduled start on the monotonic clock, or None if there are no more requests.
+        Return its start on the monotonic clock, or None if there are no more requests.
         """
         number = next(self._numbers)
         if self._plan.num_requests is not None and number >= self._plan.num_requests:
@@ -505,7 +500,7 @@ def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) 
     # The main process handles Ctrl-C. It tells the workers to stop and prints their results.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_many_connections(connections)
-    send: Send = Uploader(plan) if plan.uploads else send_request
+    send = Uploader(plan) if plan.uploads else partial(send_request, plan)
     opened = [Connection(plan) for _ in range(connections)]
     pipe.send("ready")
     starts_at = pipe.recv()
@@ -513,16 +508,14 @@ def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) 
     def work(schedule: Schedule, connection: Connection, recorder: Recorder) -> None:
         while (started_at := schedule.wait_for_next(gevent.sleep)) is not None:
             try:
-                send(plan, connection, recorder, started_at)
+                send(connection, recorder, started_at)
             except NoResponseError as error:
                 has_latency = isinstance(error.__cause__, TimeoutError)
                 recorder.record_completed(started_at if has_latency else None, str(error))
 
     def run(schedule: Schedule, recorder: Recorder) -> None:
         workers = [gevent.spawn(work, schedule, connection, recorder) for connection in opened]
-        while not gevent.wait(workers, timeout=0.1, count=len(workers)) or not all(
-            worker.ready() for worker in workers
-        ):
+        while len(gevent.wait(workers, timeout=0.1)) < len(workers):
             recorder.current()
             if pipe.poll():
                 schedule.is_stopped = True
