@@ -21,8 +21,9 @@ Process = subprocess.Popen[bytes]
 def spawn(command: Sequence[str], environment: Mapping[str, str], log: Log) -> Process:
     """Start a Python program that ends with this process.
 
-    On Linux, the program also ends with the thread that calls this function. The command has the
-    arguments of the Python interpreter, such as `-m gunicorn`. The environment is the whole one.
+    On Linux, the program also ends with the thread that calls this function. The command holds the
+    arguments of the Python interpreter, such as `-m gunicorn`. The program gets no variables other
+    than those of the environment.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     with log.open() as output:
