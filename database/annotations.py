@@ -7,8 +7,8 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.jobs import Claim, record_result, success
-from database.models import AnnotationFingerprint, AnnotationSource, Image
+from database.jobs import Claim, job_state, record_result
+from database.models import AnnotationFingerprint, AnnotationSource, Image, Status
 from database.rows import is_visible, update_images
 
 
@@ -40,10 +40,8 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
     """Complete the annotation job.
 
     A person's text is never overwritten; the model's text is stored beside it. If a person wrote
-    before the model's first annotation, the model fills the fields that are still empty.
-
-    Returns:
-        False when the claim was lost; the row is unchanged.
+    before the model's first annotation, the model fills the fields that are still empty. Returns
+    False when the claim was lost.
     """
     is_human = Image.annotation_source == AnnotationSource.HUMAN
     is_first = Image.generated_annotation.is_(None)
@@ -69,7 +67,7 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             "generated_alt_text": result.alt_text,
             "generated_tags": list(result.tags),
             "annotation_model": result.model,
-            **success(claim.job),
+            **job_state(claim.job, Status.COMPLETED),
         },
     )
     if is_recorded and result.fingerprint is not None:
@@ -148,4 +146,4 @@ def restore_annotation(session: Session, image_id: int) -> bool:
         "annotation_source": AnnotationSource.MODEL,
     }
     conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
-    return update_images(session, *conditions, values=generated) > 0
+    return update_images(session, *conditions, values=generated)

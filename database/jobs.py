@@ -9,7 +9,8 @@ The states of a job:
        └──── transient failure, postponement, or the lease ended
 
 The end of the lease is also the token of the claim. A `record_*` with a token that is no longer in
-the row changes nothing, so a function that continues after its lease cannot overwrite newer data.
+the row changes nothing and returns False, so a function that continues after its lease cannot
+overwrite newer data.
 
 A person's retry (`reset_for_retry`) resets a finished job to pending. The jobs of an image that is
 being deleted (`mark_deleting`) cannot be claimed.
@@ -92,12 +93,10 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
             job_column(job, "error_code").is_(None),
         )
     ]
-    failure = {
-        name: value
-        for job in Job
-        for name, value in _failure(job, "upload_failed", message).items()
-    }
-    return update_images(session, Image.id == image_id, *untouched, values=failure) > 0
+    failure: dict[str, Any] = {}
+    for job in Job:
+        failure |= job_state(job, Status.FAILED, "upload_failed", message)
+    return update_images(session, Image.id == image_id, *untouched, values=failure)
 
 
 def claim_job(
@@ -149,45 +148,32 @@ def claim_job(
         )
     code = "attempts_exhausted"
     message = f"The work was started {row[1]} times and never finished. Try it again."
-    failure = _failure(job, code, message)
+    failure = job_state(job, Status.FAILED, code, message)
     exhausted = update_images(session, *free, attempts >= max_attempts, values=failure)
     return FailedJob(row.id, original_key, job, code, message) if exhausted else None
 
 
 def record_thumbnail(session: Session, claim: Claim, dominant_color: str) -> bool:
-    """Complete the thumbnail job. The thumbnail's key is derived from the original's.
-
-    Returns:
-        False when the claim was lost; the row is unchanged.
-    """
+    """Complete the thumbnail job. The thumbnail's key is derived from the original's."""
     return record_result(
         session,
         claim,
         {
             "thumbnail_key": object_keys.thumbnail_key(claim.original_key),
             "dominant_color": dominant_color,
-            **success(claim.job),
+            **job_state(claim.job, Status.COMPLETED),
         },
     )
 
 
 def record_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
-    """Fail the job permanently.
-
-    Returns:
-        False when the claim was lost; the row is unchanged.
-    """
-    return record_result(session, claim, _failure(claim.job, code, message))
+    """Fail the job permanently."""
+    return record_result(session, claim, job_state(claim.job, Status.FAILED, code, message))
 
 
 def record_transient_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
-    """Record the error and release the claim; the job stays pending for the next attempt.
-
-    Returns:
-        False when the claim was lost; the row is unchanged.
-    """
-    error = {**_failure(claim.job, code, message), f"{claim.job}_status": Status.PENDING}
-    return record_result(session, claim, error)
+    """Record the error and release the claim; the job stays pending for the next attempt."""
+    return record_result(session, claim, job_state(claim.job, Status.PENDING, code, message))
 
 
 def record_postponement(
@@ -196,16 +182,12 @@ def record_postponement(
     """Postpone the job: it stays pending and cannot be claimed for this many seconds.
 
     The attempt is not counted. `requeue_stalled_jobs` returns the job afterwards.
-
-    Returns:
-        False when the claim was lost; the row is unchanged.
     """
     return record_result(
         session,
         claim,
         {
-            **_failure(claim.job, code, message),
-            f"{claim.job}_status": Status.PENDING,
+            **job_state(claim.job, Status.PENDING, code, message),
             f"{claim.job}_attempts": job_column(claim.job, "attempts") - 1,
             f"{claim.job}_claimed_until": utc_now(seconds),
         },
@@ -225,7 +207,7 @@ def reset_for_retry(
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
     has_ended = job_column(job, "status").in_(ended)
     conditions = (Image.id == image_id, is_visible(), has_ended, was_stored())
-    return update_images(session, *conditions, values=_as_new(job)) > 0
+    return update_images(session, *conditions, values=_as_new(job))
 
 
 def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
@@ -242,17 +224,9 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
         job_column(job, "error_code").in_(REDRIVABLE_CODES),
     )
     has_no_attempt = and_(*_waiting(job), job_column(job, "attempts") >= max_attempts)
-    return (
-        update_images(
-            session,
-            Image.original_key == original_key,
-            is_visible(),
-            was_stored(),
-            or_(has_failed, has_no_attempt),
-            values=_as_new(job),
-        )
-        > 0
-    )
+    is_helped = or_(has_failed, has_no_attempt)
+    conditions = (Image.original_key == original_key, is_visible(), was_stored(), is_helped)
+    return update_images(session, *conditions, values=_as_new(job))
 
 
 def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
@@ -275,7 +249,7 @@ def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> l
     ).all()
     code, message = "timed_out", "The work did not finish in time. Try it again."
     ids = [row.id for row in overdue]
-    failure = _failure(job, code, message)
+    failure = job_state(job, Status.FAILED, code, message)
     update_images(session, Image.id.in_(ids), *_waiting(job), values=failure)
     return [FailedJob(row.id, row.original_key, job, code, message) for row in overdue]
 
@@ -333,31 +307,18 @@ def _waiting(job: Job) -> list[ColumnElement[bool]]:
 
 
 def _as_new(job: Job) -> dict[str, Any]:
+    state = job_state(job, Status.PENDING)
+    return {**state, f"{job}_attempts": 0, f"{job}_requested_at": utc_now()}
+
+
+def job_state(
+    job: Job, status: Status, code: str | None = None, message: str | None = None
+) -> dict[str, Any]:
+    """Return the values of the columns of a job that nobody works on."""
     return {
-        f"{job}_status": Status.PENDING,
-        f"{job}_error_code": None,
-        f"{job}_error_message": None,
-        f"{job}_attempts": 0,
-        f"{job}_claimed_until": None,
-        f"{job}_requested_at": utc_now(),
-    }
-
-
-def success(job: Job) -> dict[str, Any]:
-    """Return the values of a completed job's columns."""
-    return {
-        f"{job}_status": Status.COMPLETED,
-        f"{job}_error_code": None,
-        f"{job}_error_message": None,
-        f"{job}_claimed_until": None,
-    }
-
-
-def _failure(job: Job, code: str, message: str) -> dict[str, Any]:
-    return {
-        f"{job}_status": Status.FAILED,
+        f"{job}_status": status,
         f"{job}_error_code": code,
-        f"{job}_error_message": message[:MAX_ERROR_MESSAGE_CHARACTERS],
+        f"{job}_error_message": message and message[:MAX_ERROR_MESSAGE_CHARACTERS],
         f"{job}_claimed_until": None,
     }
 
@@ -367,4 +328,4 @@ def record_result(session: Session, claim: Claim, values: dict[str, Any]) -> boo
     is_valid = job_column(claim.job, "claimed_until") == claim.claimed_until
     is_pending = job_column(claim.job, "status") == Status.PENDING
     conditions = (Image.id == claim.image_id, is_pending, is_valid)
-    return update_images(session, *conditions, values=values) > 0
+    return update_images(session, *conditions, values=values)

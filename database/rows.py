@@ -30,14 +30,14 @@ def job_column(job: Job, name: str) -> InstrumentedAttribute[Any]:
 
 def update_images(
     session: Session, *conditions: ColumnElement[bool], values: Mapping[str, Any]
-) -> int:
-    """Update the images that meet all conditions and return their number."""
+) -> bool:
+    """Update the images that meet all conditions; return whether there were any."""
     return execute_update(session, update(Image).where(*conditions).values(values))
 
 
-def execute_update(session: Session, statement: Update | Delete) -> int:
-    """Run an update or delete and return the number of matching rows."""
+def execute_update(session: Session, statement: Update | Delete) -> bool:
+    """Run an update or delete; return whether any row matched."""
     # No session here holds loaded rows that need to be synchronised, which would cost a SELECT of
     # every matching id.
     unsynchronized = statement.execution_options(synchronize_session=False)
-    return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount
+    return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount > 0
