@@ -51,7 +51,11 @@ _HEAD_CODES = {"403": "AccessDenied"}
 
 
 class ObjectStore:
-    """One bucket. The function's role allows exactly the actions of these methods."""
+    """One bucket. The function's role allows exactly the actions of these methods.
+
+    Each method raises TransientError if S3 did not answer, and ConfigurationError if the function
+    may not do this.
+    """
 
     def __init__(self, bucket: str, client: "S3Client | None" = None) -> None:
         self._bucket = bucket
@@ -63,9 +67,8 @@ class ObjectStore:
         Uploads have a size limit, and decoders need a seekable file.
 
         Raises:
-            TransientError: the object does not exist (yet), or S3 did not answer, answered too
-                slowly or closed the connection early.
-            ConfigurationError: this function may not read the object.
+            TransientError: the object does not exist (yet), or S3 answered too slowly or closed
+                the connection early.
         """
         with _translated_errors():
             response = self._client.get_object(Bucket=self._bucket, Key=key)
@@ -78,46 +81,28 @@ class ObjectStore:
                 while chunk := raw.read1(_CHUNK_BYTES):
                     data.write(chunk)
                     if time.monotonic() > deadline:
-                        raise TransientError(
-                            "The image storage answered too slowly. Try it again.",
-                            code="storage_unavailable",
-                        )
+                        raise _unavailable("answered too slowly")
             if data.tell() != response["ContentLength"]:
-                raise TransientError(
-                    "The image storage closed the connection early. Try it again.",
-                    code="storage_unavailable",
-                )
+                raise _unavailable("closed the connection early")
             data.seek(0)
             return data
 
     def put(self, key: str, data: bytes, *, content_type: str) -> None:
-        """Store an object.
-
-        Raises:
-            TransientError: S3 did not answer.
-            ConfigurationError: this function may not write the object.
-        """
+        """Store an object."""
         with _translated_errors():
             self._client.put_object(
                 Bucket=self._bucket, Key=key, Body=data, ContentType=content_type
             )
 
     def delete(self, key: str) -> None:
-        """Delete an object, if it exists.
-
-        Raises:
-            TransientError: S3 did not answer.
-            ConfigurationError: this function may not delete the object.
-        """
+        """Delete an object, if it exists."""
         with _translated_errors():
             self._client.delete_object(Bucket=self._bucket, Key=key)
 
     def is_gone(self, key: str) -> bool:
         """Return whether S3 reports that the object does not exist.
 
-        Raises:
-            TransientError: S3 did not answer.
-            ConfigurationError: S3 does not tell, because this function may not list the bucket.
+        S3 does not tell this to a function that may not list the bucket.
         """
         try:
             self._client.head_object(Bucket=self._bucket, Key=key)
@@ -127,7 +112,7 @@ class ObjectStore:
             code = error.response["Error"].get("Code", "")
             raise _work_error(_HEAD_CODES.get(code, code)) from error
         except BotoCoreError as error:
-            raise _no_answer() from error
+            raise _unavailable("did not answer") from error
         return False
 
 
@@ -142,12 +127,12 @@ def _translated_errors() -> Iterator[None]:
             "This system has no credentials for its image storage. The operator must add them."
         ) from error
     except (BotoCoreError, urllib3.exceptions.HTTPError) as error:
-        raise _no_answer() from error
+        raise _unavailable("did not answer") from error
 
 
-def _no_answer() -> TransientError:
+def _unavailable(problem: str) -> TransientError:
     return TransientError(
-        "The image storage did not answer. Try it again.", code="storage_unavailable"
+        f"The image storage {problem}. Try it again.", code="storage_unavailable"
     )
 
 
@@ -163,6 +148,4 @@ def _work_error(code: str) -> WorkError:
         return ConfigurationError(
             f"The image storage refused access ({code}). The operator must fix the permissions."
         )
-    return TransientError(
-        f"The image storage is busy ({code}). Try it again.", code="storage_unavailable"
-    )
+    return _unavailable(f"is busy ({code})")
