@@ -108,15 +108,6 @@ class JobContext:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The end of an attempt, returned as JSON by the function."""
-
-    outcome: str  # completed | failed | postponed | skipped
-    image_id: int | None = None
-    error: dict[str, str] | None = None  # code and message, when it failed or was postponed
-
-
-@dataclass(frozen=True)
 class OutcomeWriter:
     """Writes to the row of a claim. It retries while the database is unavailable.
 
@@ -160,13 +151,12 @@ def attempt(
     """Claim a job, do the work and record the result.
 
     Args:
-        context: the function's parts.
-        event: the event that started the function.
         work: does the work and returns its result.
         record: writes the result to the row; returns False when the claim was lost.
         remaining_ms: the time left in this invocation.
     Returns:
-        The `Outcome`, as a dictionary. A recorded failure and a postponed job are outcomes too.
+        The outcome, which the function returns as JSON. A recorded failure and a postponed job
+        are outcomes too.
     Raises:
         InvalidEventError: the event names no original.
         TransientError: a retry may succeed. The row says what happened, and Lambda retries.
@@ -187,13 +177,11 @@ def attempt(
     if claim is None:
         _count("Skipped", context.job)
         logger.info("skipped: the job is done, postponed, deleted or claimed by another delivery")
-        return asdict(Outcome("skipped"))
+        return _outcome("skipped")
     if isinstance(claim, FailedJob):
         _count(FAILURE_METRICS[TransientError], context.job)
         logger.warning("failed: no attempts left", extra=asdict(claim))
-        return asdict(
-            Outcome("failed", claim.image_id, {"code": claim.code, "message": claim.reason})
-        )
+        return _outcome("failed", claim.image_id, claim.code, claim.reason)
 
     logger.append_keys(image_id=claim.image_id, attempt=claim.attempt)
     writer = OutcomeWriter(context.session_factory, claim, retry_until)
@@ -211,7 +199,7 @@ def attempt(
         return _drop(claim)
     _count("Completed", claim.job)
     logger.info("completed")
-    return asdict(Outcome("completed", claim.image_id))
+    return _outcome("completed", claim.image_id)
 
 
 def _claim(
@@ -266,7 +254,7 @@ def _finish_failed(writer: OutcomeWriter, error: Exception, max_attempts: int) -
         # The traceback is logged for unforeseen errors only; the others say what happened.
         is_unforeseen = metric == FAILURE_METRICS[Exception]
         logger.warning(log_message, extra=facts, exc_info=is_unforeseen)
-        outcome = asdict(Outcome(status, claim.image_id, {"code": code, "message": message}))
+        outcome = _outcome(status, claim.image_id, code, message)
     else:
         outcome = _drop(claim)
     if status == "raised":
@@ -278,7 +266,15 @@ def _drop(claim: Claim) -> dict[str, Any]:
     """Report that the lease ended before the outcome was recorded: nothing was changed."""
     _count("Skipped", claim.job)
     logger.warning("dropped: the lease ended before the outcome was recorded")
-    return asdict(Outcome("skipped", claim.image_id))
+    return _outcome("skipped", claim.image_id)
+
+
+def _outcome(
+    outcome: str, image_id: int | None = None, code: str | None = None, message: str = ""
+) -> dict[str, Any]:
+    """Return the end of an attempt: completed, failed, postponed or skipped."""
+    error = {"code": code, "message": message} if code is not None else None
+    return {"outcome": outcome, "image_id": image_id, "error": error}
 
 
 def _postponement_seconds(error: BusyError) -> int:

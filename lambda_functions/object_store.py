@@ -131,9 +131,7 @@ def _translated_errors() -> Iterator[None]:
 
 
 def _unavailable(problem: str) -> TransientError:
-    return TransientError(
-        f"The image storage {problem}. Try it again.", code="storage_unavailable"
-    )
+    return TransientError(f"The image storage {problem}. Try it again.", code="storage_unavailable")
 
 
 def _work_error(code: str) -> WorkError:

@@ -7,12 +7,7 @@ from functools import partial
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import token_budget
-from database.annotations import (
-    GeneratedAnnotation,
-    Tokens,
-    find_generated,
-    record_tokens,
-)
+from database.annotations import GeneratedAnnotation, Tokens, find_generated, record_tokens
 from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
@@ -57,11 +52,8 @@ class Annotator:
     daily_token_budget: int
 
     def annotate(self, claim: Claim, *, deadline: float) -> GeneratedAnnotation:
-        """Have the model describe an original.
+        """Have the model describe an original before the deadline, on the monotonic clock.
 
-        Args:
-            claim: the claim on the image's annotation job.
-            deadline: the time by which the model must have responded, on the monotonic clock.
         Raises:
             WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """

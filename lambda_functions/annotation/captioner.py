@@ -96,7 +96,6 @@ class Captioner:
         Args:
             read_api_key: returns the current key. It is called again when a key is refused,
                 because the key may have been rotated.
-            model_name: the id of a Gemini model.
             language: the language of the captions, by its English name or its own name.
             prompt: replaces `PROMPT`. `{language}` in either is replaced by the language's name.
         """
@@ -122,10 +121,8 @@ class Captioner:
     def generate(self, jpeg: bytes, *, timeout_seconds: float) -> ModelResponse:
         """Request a caption for one image.
 
-        Args:
-            jpeg: the image.
-            timeout_seconds: the time limit for the whole request, also if the response arrives
-                slowly, byte by byte.
+        The time limit covers the whole request, also if the response arrives slowly, byte by byte.
+
         Raises:
             PermanentError: the service cannot process this image.
             BusyError: the service asks for a later retry.
@@ -307,16 +304,13 @@ def _work_error(error: errors.APIError, model_name: str) -> WorkError:
 
     https://ai.google.dev/gemini-api/docs/troubleshooting
     """
-    if error.code == 429:
+    if error.code in (429, 503):
+        # 503 means overloaded or temporarily down, usually for minutes.
+        is_quota = error.code == 429
         return BusyError(
-            "The captioning service is busy. Try it again in a few minutes.",
-            code="model_busy",
-            retry_after_seconds=_retry_after_seconds(error),
-        )
-    if error.code == 503:  # Overloaded or temporarily down, usually for minutes.
-        return BusyError(
-            "The captioning service is overloaded. Try it again in a few minutes.",
-            code="model_unavailable",
+            f"The captioning service is {'busy' if is_quota else 'overloaded'}. Try it again in a"
+            " few minutes.",
+            code="model_busy" if is_quota else "model_unavailable",
             retry_after_seconds=_retry_after_seconds(error),
         )
     if error.code in (408, 499) or error.code >= 500:

@@ -22,9 +22,6 @@ JPEG_QUALITY = 85
 def make_model_input(original: BinaryIO, *, max_pixels: int) -> bytes:
     """Shrink an image to a long side of ENOUGH_PIXELS to MAX_SIDE_PIXELS, but never enlarge it.
 
-    Args:
-        original: an encoded image, in any format imaging accepts; seekable.
-        max_pixels: the largest original to decode.
     Returns:
         An upright JPEG without metadata.
     Raises:

@@ -31,13 +31,9 @@ class ThumbnailFunction:
     thumbnails: ObjectStore
 
     def create_thumbnail(self, claim: Claim, *, deadline: float) -> str:
-        """Read an original and store its thumbnail.
+        """Read an original, store its thumbnail, and return the dominant colour as `#rrggbb`.
 
-        Args:
-            claim: the claim on the image's thumbnail job.
-            deadline: the time at which decoding is stopped, on the monotonic clock.
-        Returns:
-            The dominant colour, as `#rrggbb`.
+        Decoding is stopped at the deadline, which is a time on the monotonic clock.
         """
         make = partial(
             make_thumbnail,

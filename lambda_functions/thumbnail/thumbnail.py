@@ -41,9 +41,7 @@ def make_thumbnail(original: BinaryIO, *, size: tuple[int, int], max_pixels: int
     """Cover a box with an image: scale it up or down, then crop the centre.
 
     Args:
-        original: an encoded image, in any format imaging accepts; seekable.
         size: (width, height) in pixels.
-        max_pixels: the largest original to decode.
     Returns:
         A thumbnail of exactly that size. The same bytes give the same colour each time.
     Raises:
