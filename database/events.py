@@ -7,7 +7,7 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +18,9 @@ from database.models import Job
 if TYPE_CHECKING:
     from mypy_boto3_events.type_defs import PutEventsRequestEntryTypeDef
 
+# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
+_MAX_ENTRIES = 10
+
 # The rules in deployment/03-lambda-stack.yaml match these.
 SOURCE = "image-annotation"
 DETAIL_TYPES = {
@@ -26,16 +29,20 @@ DETAIL_TYPES = {
 }
 
 
-def build_entry(
-    job: Job, *, bus_name: str, bucket: str, key: str
-) -> "PutEventsRequestEntryTypeDef":
-    """Build the event that requests a job on the original with this key."""
-    return {
-        "EventBusName": bus_name,
-        "Source": SOURCE,
-        "DetailType": DETAIL_TYPES[job],
-        "Detail": json.dumps({"bucket": {"name": bucket}, "object": {"key": key}}),
-    }
+def build_batches(
+    jobs: Sequence[tuple[Job, str]], *, bus_name: str, bucket: str
+) -> Iterator[list["PutEventsRequestEntryTypeDef"]]:
+    """Yield the events that request jobs on the originals with these keys, for one call each."""
+    for start in range(0, len(jobs), _MAX_ENTRIES):
+        yield [
+            {
+                "EventBusName": bus_name,
+                "Source": SOURCE,
+                "DetailType": DETAIL_TYPES[job],
+                "Detail": json.dumps({"bucket": {"name": bucket}, "object": {"key": key}}),
+            }
+            for job, key in jobs[start : start + _MAX_ENTRIES]
+        ]
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import migrations
 from database.deletion import list_deleting, remove_deleted
-from database.events import OriginalReady
 from database.jobs import fail_overdue_jobs, requeue_stalled_jobs
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
@@ -69,12 +68,9 @@ class SweepFunction:
             stalled = self._requeue_stalled(
                 round(deadline_seconds * STALLED_SHARE_OF_DEADLINE), restarts_deadline=False
             )
-        published = self.event_bus.publish(
-            (job, OriginalReady(self.settings.s3_image_bucket, key)) for job, key in stalled
-        )
         return {
             "timed_out": timed_out,
-            "requested_again": published,
+            "requested_again": self.event_bus.publish(stalled),
             "deleted": self._finish_deletions(),
         }
 
@@ -124,7 +120,7 @@ def _sweep_function() -> SweepFunction:
     return SweepFunction(
         settings,
         create_session_factory(create_database_engine(settings)),
-        EventBus(settings.event_bus_name),
+        EventBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket),
         ObjectStore(settings.s3_image_bucket),
         ObjectStore(settings.s3_thumbnail_bucket),
     )

@@ -135,8 +135,8 @@ UNUSUAL_VALUES = {
 class FakeStore:
     """An object store that only knows its bucket."""
 
-    def __init__(self, bucket: str) -> None:
-        self.bucket = bucket
+    def __init__(self, bucket: str, *, image_bucket: str | None = None) -> None:
+        self.bucket, self.image_bucket = bucket, image_bucket
 
     def is_gone(self, key: str) -> bool:
         raise NotImplementedError

@@ -8,7 +8,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from database.events import build_entry
+from database.events import build_batches
 from database.models import Job
 
 if TYPE_CHECKING:
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 # Short time-outs, because a person waits, and the sweep requests lost jobs again.
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 2})
-# https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
-_MAX_ENTRIES = 10
 
 logger = logging.getLogger(__name__)
 
@@ -38,13 +36,9 @@ class EventBus:
         An unavailable bus is logged and is no error: the rows record what is pending, and the sweep
         requests it again.
         """
-        entries = [
-            build_entry(job, bus_name=self._name, bucket=self._image_bucket, key=key)
-            for job, key in jobs
-        ]
+        batches = build_batches(jobs, bus_name=self._name, bucket=self._image_bucket)
         try:
-            for start in range(0, len(entries), _MAX_ENTRIES):
-                batch = entries[start : start + _MAX_ENTRIES]
+            for batch in batches:
                 refused = self._client.put_events(Entries=batch)["FailedEntryCount"]
                 if refused:
                     logger.warning("the event bus rejected requests", extra={"count": refused})

@@ -9,7 +9,6 @@ from sqlalchemy import inspect, text
 
 from database import object_keys
 from database.deletion import mark_deleting
-from database.events import OriginalReady
 from database.jobs import claim_job
 from database.models import Job, Status
 from database.session import session_scope
@@ -22,10 +21,9 @@ class FakeEventBus:
     def __init__(self):
         self.published = []
 
-    def publish(self, events):
-        events = list(events)
-        self.published += events
-        return len(events)
+    def publish(self, jobs):
+        self.published += jobs
+        return len(jobs)
 
 
 class FakeBucket:
@@ -91,9 +89,8 @@ def test_both_jobs_of_an_image_whose_events_were_lost_are_requested_again(
 
     counts = sweep.sweep()
 
-    original = OriginalReady("originals-bucket", key)
     assert counts == {"timed_out": 0, "requested_again": 2, "deleted": 0}
-    assert sweep.event_bus.published == [(Job.ANNOTATION, original), (Job.THUMBNAIL, original)]
+    assert sweep.event_bus.published == [(Job.ANNOTATION, key), (Job.THUMBNAIL, key)]
     assert read_image(image_id).status is Status.PENDING
     assert sweep.sweep()["requested_again"] == 0
 
@@ -116,7 +113,7 @@ def test_a_job_is_requested_again_when_its_postponement_or_lease_has_ended(
     first, second = sweep.sweep(), sweep.sweep()
 
     assert [first["requested_again"], second["requested_again"]] == [1, 0]
-    assert sweep.event_bus.published == [(Job.ANNOTATION, OriginalReady("originals-bucket", key))]
+    assert sweep.event_bus.published == [(Job.ANNOTATION, key)]
     assert read_image(image_id).annotation_claimed_until is None
 
 
