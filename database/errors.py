@@ -1,12 +1,4 @@
-"""The errors of this package, and whether a retry can help.
-
-DatabaseError
-├── ImageNotFoundError          no such row; retry, because an event may arrive before its row
-├── InvalidObjectKeyError       not a key that this system writes; do not retry
-├── InvalidEventError           the event names no original; do not retry
-└── DatabaseUnavailableError    unreachable, overloaded or deadlocked; retry
-    └── QueryTooSlowError       the query took too long; narrow the search
-"""
+"""The errors of this package, and whether a retry can help."""
 
 
 class DatabaseError(Exception):
@@ -14,20 +6,20 @@ class DatabaseError(Exception):
 
 
 class ImageNotFoundError(DatabaseError):
-    """No row has this id or object key."""
+    """No row has this id or object key. Retry, because an event may arrive before its row."""
 
 
 class InvalidObjectKeyError(DatabaseError):
-    """The key does not have the form `originals/<uuid>.<ext>`."""
+    """The key does not have the form `originals/<uuid>.<ext>`. Do not retry."""
 
 
 class InvalidEventError(DatabaseError):
-    """The event is neither one that this system sends nor one that S3 sends for an original."""
+    """The event is neither this system's nor one of S3 for an original. Do not retry."""
 
 
 class DatabaseUnavailableError(DatabaseError):
-    """The database did not answer, or aborted the transaction. A retry may succeed."""
+    """The database did not answer, is overloaded or found a deadlock. A retry may succeed."""
 
 
 class QueryTooSlowError(DatabaseUnavailableError):
-    """The database aborted a query that took too long."""
+    """The database aborted a query that took too long. Narrow the search."""

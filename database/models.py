@@ -162,9 +162,8 @@ class Image(Base):
     id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
     filename: Mapped[str] = mapped_column(String(255))  # Chosen by the owner: text, never a path.
     original_key: Mapped[str] = mapped_column(_exact_text(64), unique=True)
-    thumbnail_key: Mapped[str | None] = mapped_column(
-        _exact_text(64)
-    )  # Set once the object is stored.
+    # Set once the object is stored.
+    thumbnail_key: Mapped[str | None] = mapped_column(_exact_text(64))
     content_type: Mapped[str] = mapped_column(String(64))
     size_bytes: Mapped[int] = mapped_column(BigInteger)
     width: Mapped[int]  # In pixels, after the EXIF rotation.

@@ -25,15 +25,7 @@ class Reservation:
 
 
 def reserve(session: Session, tokens: int, *, budget: int) -> Reservation | None:
-    """Reserve tokens of today's budget.
-
-    Args:
-        session: the session.
-        tokens: the most tokens that the request can use.
-        budget: the tokens allowed in a day.
-    Returns:
-        The reservation, or None if too few tokens are left.
-    """
+    """Reserve the most tokens that a request can use; return None if too few are left today."""
     day = session.scalar(select(utc_today()))
     assert day is not None
     _begin_day(session, day)

@@ -53,14 +53,13 @@ _MAX_CACHED_LINKS = 4096
 
 
 class ObjectStore:
-    """Stores and deletes objects in the image bucket and the thumbnail bucket, and signs links."""
+    """Stores and deletes objects in the image bucket and the thumbnail bucket, and signs links.
+
+    Each method raises StorageUnavailableError if S3 does not answer or refuses the request.
+    """
 
     def __init__(
-        self,
-        *,
-        image_bucket: str,
-        thumbnail_bucket: str,
-        presigned_url_seconds: int,
+        self, *, image_bucket: str, thumbnail_bucket: str, presigned_url_seconds: int
     ) -> None:
         session = boto3.Session()
         self._image_bucket = image_bucket
@@ -82,13 +81,8 @@ class ObjectStore:
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
         """Store an original. The stream is read from its beginning, and never as a whole.
 
-        Args:
-            key: the object key.
-            stream: the bytes.
-            content_type: the content type, as found in the bytes.
-            sha256: the digest of the bytes. S3 rejects the object if other bytes arrive.
-        Raises:
-            StorageUnavailableError: S3 did not store it, or its answer was lost.
+        S3 rejects the object if the bytes that arrive have another digest. After an error the
+        object may be stored nevertheless, because only the answer was lost.
         """
         stream.seek(0)
         try:
@@ -103,11 +97,7 @@ class ObjectStore:
             raise StorageUnavailableError from error
 
     def has_original(self, key: str) -> bool:
-        """Return whether an original is stored.
-
-        Raises:
-            StorageUnavailableError: S3 did not answer.
-        """
+        """Return whether an original is stored."""
         try:
             self._client.head_object(Bucket=self._image_bucket, Key=key)
         except ClientError as error:
@@ -147,11 +137,7 @@ class ObjectStore:
         return f"{access_key} {int(time.time()) // window_seconds}"
 
     def check_originals(self) -> None:
-        """Check that the image bucket exists and can be used.
-
-        Raises:
-            StorageUnavailableError: it cannot be used, or S3 did not answer.
-        """
+        """Check that the image bucket exists and can be used."""
         self._check(self._image_bucket)
 
     def check_thumbnails(self) -> None:
@@ -159,11 +145,7 @@ class ObjectStore:
         self._check(self._thumbnail_bucket)
 
     def delete(self, original_key: str, thumbnail_key: str) -> None:
-        """Delete both objects of an image. A missing object counts as deleted.
-
-        Raises:
-            StorageUnavailableError: S3 did not delete both.
-        """
+        """Delete both objects of an image. A missing object counts as deleted."""
         try:
             self._client.delete_object(Bucket=self._image_bucket, Key=original_key)
             self._client.delete_object(Bucket=self._thumbnail_bucket, Key=thumbnail_key)

@@ -12,9 +12,7 @@ from web_app.middleware.exemptions import is_health_check
 def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
     """Refuse requests to other hosts. If no host is configured, accept all.
 
-    Args:
-        app: the application.
-        allowed: host names; a name that begins with a dot includes its subdomains.
+    A host name that begins with a dot includes its subdomains.
     """
     app.after_request(_redirect_to_path)
     if not allowed:
