@@ -44,7 +44,14 @@ def create_app(
 ) -> Flask:
     """Create the application. Arguments that are None are built from the settings."""
     settings = settings or Settings()
-    object_store = object_store or _object_store(settings)
+    object_store = object_store or ObjectStore(
+        image_bucket=settings.s3_image_bucket,
+        thumbnail_bucket=settings.s3_thumbnail_bucket,
+        presigned_url_seconds=settings.presigned_url_seconds,
+    )
+    event_bus = event_bus or EventBus(
+        settings.event_bus_name, image_bucket=settings.s3_image_bucket
+    )
     session_factory = session_factory or create_session_factory(create_database_engine(settings))
     app = Flask("web_app", static_folder=None)
     app.request_class = BoundedRequest
@@ -59,7 +66,7 @@ def create_app(
     app.extensions[EXTENSION] = Dependencies(
         settings=settings,
         object_store=object_store,
-        event_bus=event_bus or _event_bus(settings),
+        event_bus=event_bus,
         session_factory=session_factory,
         readiness=Readiness.of(session_factory, object_store),
         sign_in=_sign_in(settings),
@@ -102,18 +109,6 @@ def _sign_in(settings: Settings) -> SignIn | None:
     if settings.sign_in_load_balancer_arn is None:
         return None
     return SignIn(settings.sign_in_load_balancer_arn, settings.public_keys_url())
-
-
-def _object_store(settings: Settings) -> ObjectStore:
-    return ObjectStore(
-        image_bucket=settings.s3_image_bucket,
-        thumbnail_bucket=settings.s3_thumbnail_bucket,
-        presigned_url_seconds=settings.presigned_url_seconds,
-    )
-
-
-def _event_bus(settings: Settings) -> EventBus:
-    return EventBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket)
 
 
 def _forbid_shared_caching(response: Response) -> Response:

@@ -7,6 +7,7 @@ https://docs.aws.amazon.com/elasticloadbalancing/latest/application/listener-aut
 import hashlib
 import time
 import uuid
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -30,7 +31,7 @@ class SignIn:
     def __init__(self, load_balancer_arn: str, public_keys_url: str) -> None:
         self._load_balancer_arn = load_balancer_arn
         self._public_keys_url = public_keys_url
-        self._keys: dict[str, EllipticCurvePublicKey] = {}
+        self._fetch_once = lru_cache(maxsize=_MAX_CACHED_KEYS)(self._fetch)
         self._http = urllib3.PoolManager(
             timeout=urllib3.Timeout(connect=2, read=3),
             # No redirects: the settings name the address of the keys.
@@ -82,13 +83,7 @@ class SignIn:
         # The id becomes part of a URL, so it must be a UUID.
         if not isinstance(key_id, str) or not _is_uuid(key_id):
             raise NotSignedInError
-        key = self._keys.get(key_id)
-        if key is None:
-            key = self._fetch(key_id)
-            if len(self._keys) >= _MAX_CACHED_KEYS:
-                self._keys.clear()
-            self._keys[key_id] = key
-        return key
+        return self._fetch_once(key_id)
 
     def _fetch(self, key_id: str) -> EllipticCurvePublicKey:
         try:

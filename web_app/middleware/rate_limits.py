@@ -24,15 +24,12 @@ _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 
 def limit_requests(app: Flask, settings: Settings) -> None:
     """Refuse requests above the limits of the settings. 0 means no limit."""
-    limits = {
-        kind: RateLimitItemPerMinute(per_minute)
-        for kind, per_minute in (
-            ("uploads", settings.uploads_per_minute),
-            ("changes", settings.changes_per_minute),
-            ("reads", settings.reads_per_minute),
-        )
-        if per_minute
+    per_minute = {
+        "uploads": settings.uploads_per_minute,
+        "changes": settings.changes_per_minute,
+        "reads": settings.reads_per_minute,
     }
+    limits = {kind: RateLimitItemPerMinute(each) for kind, each in per_minute.items() if each}
     if not limits:
         return
     limiter = FixedWindowRateLimiter(MemoryStorage())

@@ -10,7 +10,6 @@ from flask import (
     current_app,
     flash,
     get_flashed_messages,
-    jsonify,
     make_response,
     redirect,
     render_template,
@@ -28,18 +27,12 @@ from database.models import Status
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE, HEIC, HEIF, TIFF
 from web_app.dependencies import current_dependencies, owner_actions
-from web_app.errors import (
-    BadRequestError,
-    ConflictError,
-    InvalidEditError,
-    UploadRejectedError,
-)
+from web_app.errors import BadRequestError, ConflictError, InvalidEditError, UploadRejectedError
 from web_app.middleware.owners import Owner, current_owner, current_owners
 from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
-from web_app.services.edits import split_tags
 from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
@@ -73,7 +66,14 @@ def show_upload_page() -> str:
 def upload() -> BaseResponse:
     """Accept the files of a form; respond with JSON, or redirect a browser to the gallery."""
     owner = current_owner()
-    results = _upload_service().accept_all(_sent_files(), owner_id=owner.id)
+    dependencies = current_dependencies()
+    service = UploadService(
+        dependencies.session_factory,
+        dependencies.object_store,
+        max_upload_bytes=dependencies.settings.max_upload_bytes,
+        max_image_pixels=dependencies.settings.max_image_pixels,
+    )
+    results = service.accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
     current_owners().remember(response, owner, is_secure=request.is_secure)
     return response
@@ -145,7 +145,7 @@ def edit_image(image_id: int) -> BaseResponse:
         name: form[name] for name in ("annotation", "alt_text") if name in form
     }
     if "tags" in form:
-        changes["tags"] = split_tags(form["tags"])
+        changes["tags"] = form["tags"].split(",")
     return _change(image_id, "Saved.", lambda actions: actions.edit(image_id, changes))
 
 
@@ -229,16 +229,6 @@ def _helpers() -> dict[str, Any]:
     }
 
 
-def _upload_service() -> UploadService:
-    dependencies = current_dependencies()
-    return UploadService(
-        dependencies.session_factory,
-        dependencies.object_store,
-        max_upload_bytes=dependencies.settings.max_upload_bytes,
-        max_image_pixels=dependencies.settings.max_image_pixels,
-    )
-
-
 def _sent_files() -> list[Upload]:
     """Return the files of the form.
 
@@ -271,13 +261,10 @@ def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
             (result.error for result in results if result.error is not None),
             key=lambda error: error.http_status,
         )
-        response = jsonify(error=str(worst), code=worst.code, **body)
-        response.status_code = worst.http_status
-        return response
-    response = jsonify(body)
-    response.status_code = 201
-    response.headers["Location"] = url_for("api.show_status", image_id=accepted[0].image_id)
-    return response
+        body |= {"error": str(worst), "code": worst.code}
+        return make_response(body, worst.http_status)
+    location = url_for("api.show_status", image_id=accepted[0].image_id)
+    return make_response(body, 201, {"Location": location})
 
 
 def _upload_redirect(results: Sequence[UploadResult]) -> Response:

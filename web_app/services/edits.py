@@ -11,11 +11,10 @@ MAX_ALT_TEXT_CHARACTERS = 500
 MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 50
 
-_MAX_CHARACTERS = {
-    "annotation": MAX_ANNOTATION_CHARACTERS,
-    "alt_text": MAX_ALT_TEXT_CHARACTERS,
+_TEXTS = {
+    "annotation": ("The caption", MAX_ANNOTATION_CHARACTERS),
+    "alt_text": ("The alt text", MAX_ALT_TEXT_CHARACTERS),
 }
-_NAMES = {"annotation": "The caption", "alt_text": "The alt text"}
 # These characters change the text direction of the rest of the page.
 _DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
@@ -27,28 +26,23 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
         InvalidEditError: a value is too long, or there are too many tags.
     """
     clean: dict[str, Any] = {}
-    for field in ("annotation", "alt_text"):
+    for field, (name, limit) in _TEXTS.items():
         if field in changes:
-            clean[field] = _clean_text(changes[field] or "") or None
-            if len(clean[field] or "") > _MAX_CHARACTERS[field]:
+            text = _clean_text(changes[field] or "")
+            if len(text) > limit:
                 raise InvalidEditError(
-                    f"{_NAMES[field]} has {len(clean[field])} characters. The limit is "
-                    f"{_MAX_CHARACTERS[field]}. Shorten it and save again."
+                    f"{name} has {len(text)} characters. The limit is {limit}. Shorten it and save"
+                    " again."
                 )
+            clean[field] = text or None
     if "tags" in changes:
         clean["tags"] = _clean_tags(changes["tags"] or []) or None
     return clean
 
 
-def split_tags(text: str) -> list[str]:
-    """Split the tags of a form, which are separated by commas."""
-    return text.split(",")
-
-
 def _clean_tags(tags: Sequence[str]) -> list[str]:
-    cleaned = [_clean_text(tag) for tag in tags]
     distinct: dict[str, str] = {}
-    for tag in filter(None, cleaned):
+    for tag in filter(None, map(_clean_text, tags)):
         distinct.setdefault(tag.casefold(), tag)
     kept = list(distinct.values())
     if len(kept) > MAX_TAGS:
