@@ -19,11 +19,29 @@ WRITE_AUTH: list[dict[str, list[str]]] = [{"ownerToken": []}, {"ownerCookie": []
 READ_AUTH: list[dict[str, list[str]]] = [{}, {"ownerToken": []}, {"ownerCookie": []}]
 
 _STRING: dict[str, Any] = {"type": "string"}
-_ETAG = {
+ETAG_HEADERS: dict[str, Any] = {
     "ETag": {"description": "Send it back as `If-None-Match`.", "schema": _STRING},
     "Cache-Control": {"description": "`private, no-cache`", "schema": _STRING},
 }
-ETAG_HEADERS: dict[str, Any] = _ETAG
+_SECURITY_SCHEMES = {
+    "ownerToken": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "The `owner_token` from the response to the first upload.",
+    },
+    "ownerCookie": {
+        "type": "apiKey",
+        "in": "cookie",
+        "name": COOKIE_NAME,
+        "description": "The same value, as browsers store it.",
+    },
+    "csrfToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": CSRF_HEADER,
+        "description": "Changes with the cookie need the CSRF token of a page.",
+    },
+}
 _RETRY_AFTER = {
     "Retry-After": {
         "description": "Seconds to wait before a retry.",
@@ -72,7 +90,9 @@ def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:
 
 def not_modified(blueprint: Blueprint) -> Decorator:
     """Document 304."""
-    decorator: Decorator = blueprint.alt_response(304, description="Not modified", headers=_ETAG)
+    decorator: Decorator = blueprint.alt_response(
+        304, description="Not modified", headers=ETAG_HEADERS
+    )
     return decorator
 
 
@@ -93,33 +113,8 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
     )
     api = _Api(app)
     api.register_converter(ImageIDConverter, _describe_image_id)
-    schemes = api.spec.components
-    schemes.security_scheme(
-        "ownerToken",
-        {
-            "type": "http",
-            "scheme": "bearer",
-            "description": "The `owner_token` from the response to the first upload.",
-        },
-    )
-    schemes.security_scheme(
-        "ownerCookie",
-        {
-            "type": "apiKey",
-            "in": "cookie",
-            "name": COOKIE_NAME,
-            "description": "The same value, as browsers store it.",
-        },
-    )
-    schemes.security_scheme(
-        "csrfToken",
-        {
-            "type": "apiKey",
-            "in": "header",
-            "name": CSRF_HEADER,
-            "description": "Changes with the cookie need the CSRF token of a page.",
-        },
-    )
+    for name, scheme in _SECURITY_SCHEMES.items():
+        api.spec.components.security_scheme(name, scheme)
     for blueprint in blueprints:
         api.register_blueprint(blueprint)
     [upload] = app.url_map.iter_rules("pages.upload")

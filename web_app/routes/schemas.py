@@ -42,11 +42,16 @@ class ErrorSchema(Schema):
     code = fields.String(required=True)
 
 
-class JobErrorSchema(Schema):
-    """The error of a failed job, or of the last attempt of a pending one."""
+class FileErrorSchema(Schema):
+    """The error of a rejected file."""
 
     code = fields.String(required=True)
     message = fields.String(required=True)
+
+
+class JobErrorSchema(FileErrorSchema):
+    """The error of a failed job, or of the last attempt of a pending one."""
+
     attempts = fields.Integer(required=True)
 
 
@@ -192,13 +197,6 @@ class RetriedSchema(Schema):
     ids = fields.List(fields.Integer(), required=True)
 
 
-class FileErrorSchema(Schema):
-    """The error of a rejected file."""
-
-    code = fields.String(required=True)
-    message = fields.String(required=True)
-
-
 class UploadResultSchema(Schema):
     """The result for one file."""
 
@@ -219,12 +217,10 @@ class UploadSchema(Schema):
     )
 
 
-class RejectedUploadSchema(UploadSchema):
+class RejectedUploadSchema(ErrorSchema, UploadSchema):
     """No file was accepted: the worst error, and the error of each file that was checked."""
 
     results = fields.List(fields.Nested(UploadResultSchema))
-    error = fields.String(required=True)
-    code = fields.String(required=True)
 
 
 class HealthSchema(Schema):
