@@ -1,7 +1,6 @@
 """The annotation function: reads an original and has Gemini describe it."""
 
 import time
-from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -23,16 +22,9 @@ from lambda_functions.settings import AnnotationSettings
 RECORDING_SECONDS = 8
 
 
-@dataclass(frozen=True)
-class AnnotationFunction:
-    """The parts of the function, made once for each container."""
-
-    context: JobContext
-    annotator: Annotator
-
-
 @cache
-def _function() -> AnnotationFunction:
+def _function() -> tuple[JobContext, Annotator]:
+    """Make the parts of the function, once for each container."""
     settings = AnnotationSettings()
     session_factory = create_session_factory(create_database_engine(settings))
     originals = ObjectStore(settings.s3_image_bucket)
@@ -50,7 +42,7 @@ def _function() -> AnnotationFunction:
         daily_token_budget=settings.gemini_daily_token_budget,
     )
     context = JobContext(Job.ANNOTATION, session_factory, originals.is_gone, settings.max_attempts)
-    return AnnotationFunction(context, annotator)
+    return context, annotator
 
 
 def _read_api_key(settings: AnnotationSettings) -> str:
@@ -79,13 +71,13 @@ def _read_api_key(settings: AnnotationSettings) -> str:
 @metrics.log_metrics
 def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Handle one event; Lambda calls this."""
-    function = _function()
+    job_context, annotator = _function()
     remaining_ms = context.get_remaining_time_in_millis()
     deadline = time.monotonic() + remaining_ms / 1000 - RECORDING_SECONDS
     return attempt(
-        function.context,
+        job_context,
         event,
-        work=partial(function.annotator.annotate, deadline=deadline),
+        work=partial(annotator.annotate, deadline=deadline),
         record=record_annotation,
         remaining_ms=remaining_ms,
     )
