@@ -105,8 +105,6 @@ def claim_job(
     """Claim a job if it is pending and no other claim is active.
 
     Args:
-        job: the annotation job or the thumbnail job.
-        original_key: the object key in the event.
         lease_seconds: the length of the lease. It must be longer than the function may run, and
             end before Lambda delivers the event again.
         max_attempts: the number of attempts. A job that was started this often without a result

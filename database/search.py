@@ -73,17 +73,17 @@ def parse_words(text: str, *, is_whole: bool = False) -> list[Word]:
 
 
 def _runs(text: str) -> Iterator[tuple[str, bool]]:
-    for kind, characters in groupby(text, _kind):
-        if kind is not None:
-            yield "".join(characters), kind == "unspaced"
+    for is_unspaced, characters in groupby(text, _is_unspaced):
+        if is_unspaced is not None:
+            yield "".join(characters), is_unspaced
 
 
-def _kind(character: str) -> str | None:
+def _is_unspaced(character: str) -> bool | None:
+    """Return whether a character's script has no spaces; None if it is in no word."""
     # MySQL's full-text parser treats characters above U+FFFF as separators.
     if ord(character) > 0xFFFF or unicodedata.category(character)[0] not in "LNM":
         return None
-    is_unspaced = any(first <= ord(character) <= last for first, last in UNSPACED)
-    return "unspaced" if is_unspaced else "spaced"
+    return any(first <= ord(character) <= last for first, last in UNSPACED)
 
 
 def mysql_query(words: Sequence[Word]) -> str:

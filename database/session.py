@@ -64,7 +64,6 @@ def create_database_engine(
     """Create the engine for the configured database. It connects on first use.
 
     Args:
-        settings: the address of the database.
         fetch_secret: reads the secret that `DB_SECRET_ARN` names, if it is set.
         read_timeout_seconds: the time that MySQL may take for one statement.
     """

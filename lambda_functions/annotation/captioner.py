@@ -285,18 +285,17 @@ _HARMS = {
 }
 
 
+_LIKELY = (types.HarmProbability.HIGH, types.HarmProbability.MEDIUM)
+
+
 def _block_reason(reason: str, ratings: list[types.SafetyRating] | None) -> str:
     """Return the harms that the filter names, or else its reason, in plain words."""
     harms = [
         _HARMS.get(rating.category.value, "unsafe content")
         for rating in ratings or []
-        if rating.category is not None and (rating.blocked or _is_likely(rating))
+        if rating.category is not None and (rating.blocked or rating.probability in _LIKELY)
     ]
     return " and ".join(dict.fromkeys(harms)) or _BLOCK_REASONS.get(reason, "not stated")
-
-
-def _is_likely(rating: types.SafetyRating) -> bool:
-    return rating.probability is not None and rating.probability.value in ("HIGH", "MEDIUM")
 
 
 def _work_error(error: errors.APIError, model_name: str) -> WorkError:

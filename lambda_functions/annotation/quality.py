@@ -67,7 +67,7 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     if (
         not alt_text
         or _PLACEHOLDER.fullmatch(alt_text)
-        or _is_refusal(alt_text)
+        or _REFUSAL.match(alt_text)
         or _is_echo(alt_text, prompt)
     ):
         alt_text = caption
@@ -79,7 +79,7 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
 
 
 def _check_caption(caption: str, *, prompt: str, language: str) -> None:
-    if _is_refusal(caption):
+    if _REFUSAL.match(caption):
         raise CaptionRejectedError("the model declined, or did not see the image")
     if _is_echo(caption, prompt):
         raise CaptionRejectedError("it repeated the model's instructions")
@@ -286,10 +286,6 @@ _QUOTATION = re.compile(
 
 # Values for a field without content.
 _PLACEHOLDER = re.compile(r"(?:n/?a|none|null|string|undefined)\.?", re.IGNORECASE)
-
-
-def _is_refusal(text: str) -> bool:
-    return _REFUSAL.match(text) is not None
 
 
 def _is_echo(text: str, prompt: str) -> bool:

@@ -43,11 +43,8 @@ def register_error_handlers(app: Flask) -> None:
     @app.errorhandler(DatabaseUnavailableError)
     def database_unavailable(error: DatabaseUnavailableError) -> ResponseReturnValue:
         logger.error("the database is unavailable", exc_info=error)
-        return _answer(
-            "The database did not answer. Try again in a moment.",
-            "database_unavailable",
-            503,
-        )
+        message = "The database did not answer. Try again in a moment."
+        return _answer(message, "database_unavailable", 503)
 
     @app.errorhandler(QueryTooSlowError)
     def query_too_slow(error: QueryTooSlowError) -> ResponseReturnValue:

@@ -8,7 +8,6 @@ from flask import url_for
 
 from database.models import Image, Job
 from web_app.adapters.object_store import ObjectStore
-from web_app.errors import WebError
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
 
@@ -64,20 +63,15 @@ def image_cost_usd(image: Image) -> float | None:
 
 def upload_result(result: UploadResult) -> dict[str, Any]:
     """Return the JSON of one file's result. `id` and links are null for a file without a row."""
-    has_row = result.image_id is not None
+    has_row, error = result.image_id is not None, result.error
     return {
         "filename": result.filename,
         "outcome": result.outcome,
         "id": result.image_id,
         "status_url": url_for("api.show_status", image_id=result.image_id) if has_row else None,
         "url": url_for("pages.show_image", image_id=result.image_id) if has_row else None,
-        "error": error(result.error) if result.error else None,
+        "error": {"code": error.code, "message": str(error)} if error is not None else None,
     }
-
-
-def error(problem: WebError) -> dict[str, str]:
-    """Return the JSON of one file's error."""
-    return {"code": problem.code, "message": str(problem)}
 
 
 def job_error(image: Image, job: Job) -> dict[str, Any] | None:

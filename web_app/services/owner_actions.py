@@ -116,10 +116,9 @@ def _reset(
     session: Session, image: Image, *, regenerate: bool = False
 ) -> Sequence[tuple[Job, str]]:
     """Reset jobs of an image to pending, and return those that must be requested."""
-    key = image.original_key
     jobs = [Job.ANNOTATION] if regenerate else list(Job)
     return [
-        (job, key)
+        (job, image.original_key)
         for job in jobs
         if reset_for_retry(session, image.id, job, even_completed=regenerate)
     ]

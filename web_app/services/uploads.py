@@ -145,7 +145,11 @@ class UploadService:
             with session_scope(self.session_factory) as session:
                 image_id = add_image(session, new)
         except DatabaseUnavailableError as error:
-            raise _database_unavailable() from error
+            raise UploadRejectedError(
+                "The database did not answer, so this image was not saved. Try again in a moment.",
+                code="database_unavailable",
+                http_status=503,
+            ) from error
         self._store(image_id, new, file)
         logger.info("accepted an upload", extra={"image_id": image_id, "key": new.original_key})
         return UploadResult(filename, "accepted", image_id)
@@ -227,14 +231,6 @@ def _outage(results: Sequence[UploadResult]) -> WebError | None:
     if len(last) == 2 and all(error is not None and error.http_status >= 500 for error in last):
         return last[-1]
     return None
-
-
-def _database_unavailable() -> UploadRejectedError:
-    return UploadRejectedError(
-        "The database did not answer, so this image was not saved. Try again in a moment.",
-        code="database_unavailable",
-        http_status=503,
-    )
 
 
 def clean_filename(filename: str) -> str:
