@@ -312,7 +312,7 @@ def _as_new(job: Job) -> dict[str, Any]:
 def job_state(
     job: Job, status: Status, code: str | None = None, message: str | None = None
 ) -> dict[str, Any]:
-    """Return the values of the columns of a job that nobody works on."""
+    """Return the values of a job's columns for this status, without a claim."""
     return {
         f"{job}_status": status,
         f"{job}_error_code": code,

@@ -121,7 +121,7 @@ class Captioner:
     def generate(self, jpeg: bytes, *, timeout_seconds: float) -> ModelResponse:
         """Request a caption for one image.
 
-        The time limit covers the whole request, also if the response arrives slowly, byte by byte.
+        `timeout_seconds` limits the whole request, also if the response arrives byte by byte.
 
         Raises:
             PermanentError: the service cannot process this image.

@@ -82,7 +82,7 @@ class ObjectStore:
         """Store an original. The stream is read from its beginning, and never as a whole.
 
         S3 rejects the object if the bytes that arrive have another digest. After an error the
-        object may be stored nevertheless, because only the answer was lost.
+        object may still be stored, because the answer of S3 may have been lost.
         """
         stream.seek(0)
         try:
