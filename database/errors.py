@@ -1,4 +1,12 @@
-"""The errors of this package, and whether a retry can help."""
+"""The errors of this package, and whether a retry can help.
+
+DatabaseError
+├── ImageNotFoundError          no such row; retry, because an event may arrive before its row
+├── InvalidObjectKeyError       not a key that this system writes; do not retry
+├── InvalidEventError           the event names no original; do not retry
+└── DatabaseUnavailableError    unreachable, overloaded or deadlocked; retry
+    └── QueryTooSlowError       the query took too long; narrow the search
+"""
 
 
 class DatabaseError(Exception):

@@ -1,4 +1,19 @@
-"""The errors of the web application, with their HTTP statuses."""
+"""The errors of the web application, with their HTTP statuses.
+
+WebError                          `str(error)` is a sentence for a person, `code` for a program
+├── UploadRejectedError           this file cannot be accepted as it is           4xx
+├── BadRequestError               a parameter or the body is not valid            400
+├── HostNotAllowedError           the host name is not one of this site           400
+├── CSRFError                     a cookie came without the CSRF token            400
+├── InvalidOwnerTokenError        the bearer token is not valid                   401
+├── NotSignedInError              there is no valid token of the load balancer    401
+├── NotOwnerError                 the image belongs to another owner              403
+├── ConflictError                 the state of the image does not allow this      409
+├── InvalidEditError              a text is too long, or there are too many tags  422
+├── RateLimitedError              too many requests; wait and retry               429
+├── StorageUnavailableError       S3 rejected the request or did not answer       502
+└── SignInUnavailableError        the public key could not be fetched             503
+"""
 
 
 class WebError(Exception):

@@ -188,7 +188,7 @@ function isHidden(element) {
 /** @param {number} bytes */
 function formatBytes(bytes) {
   if (bytes < 1000) {
-    return `${bytes} bytes`;
+    return bytes === 1 ? "1 byte" : `${bytes} bytes`;
   }
   return bytes < 1024 ** 2
     ? `${Math.round(bytes / 1024)} kB`
