@@ -79,6 +79,7 @@ def as_text(value: Any) -> str:
 @pytest.mark.parametrize("component", COMPONENTS)
 def test_every_setting_that_is_read_is_used(component):
     settings_class, settings_file, _, folders = COMPONENTS[component]
+    entry_point = "web_app/app.py" if component == "web" else f"{folders[0]}/handler.py"
     source = "\n".join(
         path.read_text()
         for folder in folders
@@ -93,7 +94,7 @@ def test_every_setting_that_is_read_is_used(component):
     ]
 
     assert not unused, (
-        f"{settings_file} reads them, but nothing in {folders} uses them: pass them on"
+        f"{settings_file} reads them, but nothing uses them: pass them on in {entry_point}"
     )
 
 
@@ -264,6 +265,62 @@ def test_the_sweep_passes_every_setting_on(unusual, monkeypatch):
     # The deadline is read from the settings at each sweep.
     missing = [name for name in missing if name != "PROCESSING_DEADLINE_SECONDS"]
     assert not missing, "pass them on in lambda_functions/maintenance/handler.py"
+
+
+def test_the_annotation_function_holds_each_setting_under_its_own_name(unusual, monkeypatch):
+    context, _, keywords = calls_of_attempt(annotation_handler, monkeypatch)
+    annotator = keywords["work"].func.__self__
+    captioner = annotator.captioner
+
+    held = {
+        "S3_IMAGE_BUCKET": annotator.originals.bucket,
+        "MAX_IMAGE_PIXELS": annotator.max_image_pixels,
+        "MAX_ATTEMPTS": context.max_attempts,
+        "GEMINI_MODEL_NAME": captioner._model_name,
+        "GEMINI_PROMPT": captioner.prompt,
+        "CAPTION_LANGUAGE": captioner.language,
+        "GEMINI_DAILY_TOKEN_BUDGET": annotator.daily_token_budget,
+    }
+
+    # The key is read from the settings when Gemini is called.
+    expected = names_of(AnnotationSettings) - {"GEMINI_API_KEY", "GEMINI_SECRET_ARN"}
+    assert held.keys() == expected, "name the place of each setting in this test"
+    assert differences_from_unusual(held) == {}, "lambda_functions/annotation/handler.py"
+
+
+def test_the_thumbnail_function_holds_each_setting_under_its_own_name(unusual, monkeypatch):
+    made: list[partial[Any]] = []
+
+    def run_isolated(make: partial[Any], **_kwargs: Any) -> SimpleNamespace:
+        made.append(make)
+        return SimpleNamespace(data=b"", dominant_color="#ffffff")
+
+    monkeypatch.setattr(thumbnail_handler, "run_isolated", run_isolated)
+    context, _, keywords = calls_of_attempt(thumbnail_handler, monkeypatch)
+    function = keywords["work"].func.__self__
+
+    keywords["work"](SimpleNamespace(original_key=f"originals/{uuid4()}.jpg"))
+
+    width, height = made[0].keywords["size"]
+    held = {
+        "S3_IMAGE_BUCKET": function.originals.bucket,
+        "S3_THUMBNAIL_BUCKET": function.thumbnails.bucket,
+        "MAX_IMAGE_PIXELS": made[0].keywords["max_pixels"],
+        "MAX_ATTEMPTS": context.max_attempts,
+        "THUMBNAIL_WIDTH": width,
+        "THUMBNAIL_HEIGHT": height,
+    }
+    assert held.keys() == names_of(ThumbnailSettings), "name the place of each setting in this test"
+    assert differences_from_unusual(held) == {}, "lambda_functions/thumbnail/handler.py"
+
+
+def names_of(settings_class: type[DatabaseSettings]) -> set[str]:
+    return {name.upper() for name in fields_of(settings_class)}
+
+
+def differences_from_unusual(held: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that are held with another value than the environment has."""
+    return {name: value for name, value in held.items() if str(value) != UNUSUAL_VALUES[name]}
 
 
 # ---- .env.example -------------------------------------------------------------------------------
@@ -458,3 +515,35 @@ def test_a_variable_holds_the_parameter_of_its_own_name(template_file):
     }
 
     assert not crossed, f"variables in {template_file} hold another parameter"
+
+
+@pytest.mark.parametrize("template_file", [FUNCTIONS_STACK, WEB_STACK])
+def test_a_parameter_named_like_a_setting_is_held_by_its_variable(template_file):
+    """A parameter that no variable refers to has no effect."""
+    settings = {
+        name
+        for cls, _, its_template, _ in COMPONENTS.values()
+        for name in fields_of(cls)
+        if its_template == template_file
+    }
+    parameters = load_template(ROOT / template_file)["Parameters"]
+    text = (ROOT / template_file).read_text()
+
+    without_effect = [
+        name
+        for name in parameters
+        if setting_name(name) in settings and not refers_to(text, setting_name(name).upper(), name)
+    ]
+
+    assert not without_effect, f"let a variable in {template_file} refer to them"
+
+
+def refers_to(template: str, variable: str, parameter: str) -> bool:
+    """Return whether a variable is set to a parameter, directly or through a name of `Fn::Sub`."""
+    values = re.findall(rf"^ +{variable}[:=] ?(.+)$", template, re.MULTILINE)
+    for value in values:
+        for name in re.findall(r"\w+", value):
+            definition = re.search(rf"^ +{name}: (!.+)$", template, re.MULTILINE)
+            if name == parameter or (definition and f"!Ref {parameter}" in definition[1]):
+                return True
+    return False
