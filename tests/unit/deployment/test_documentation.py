@@ -65,16 +65,19 @@ def test_every_stack_is_described():
     assert re.findall(r"^\| `(\d\d-[a-z0-9-]+)\.yaml`", README, re.MULTILINE) == list(ORDER)
 
 
-def test_every_named_parameter_exists(parameters):
+def test_every_named_parameter_and_output_exists(parameters, outputs):
     named = set(NAME.findall(README.partition("### What the operator")[0]))
     advice = Path(errors.__file__).read_text().partition("_ADVICE")[2].partition("def ")[0]
     advised = set(re.findall(r"\b(?:NatMode|InstanceType|Database[A-Z]\w+)", advice))
     protections = set(re.findall(r'"(\w+DeletionProtection)"', Path(down.__file__).read_text()))
+    named_outputs = set(re.findall(r"output `(\w+)`", README))
 
     assert named
+    assert named_outputs
+    assert sorted(named_outputs - outputs) == [], "deployment/README.md names them"
     assert advised
     assert protections
-    unknown = (named | advised | protections) - parameters - {"GeminiSecretArn", "FlaskSecretArn"}
+    unknown = (named | advised | protections) - parameters - named_outputs
     assert sorted(unknown) == [], "deployment/README.md, errors.py or down.py names them"
 
 

@@ -232,7 +232,8 @@ def test_a_parameter_outside_its_constraints_is_rejected(name, given):
 
 def test_every_parameter_is_described_and_constrained(template):
     for name, parameter in template["Parameters"].items():
-        assert len(parameter["Description"]) > 20, name
+        description = parameter.get("Description", "")
+        assert len(description) > 20, f"{name}: describe it in the template"
         constraints = parameter.keys() & {"AllowedValues", "AllowedPattern", "MaxLength"}
         bounded = parameter.keys() >= {"MinValue", "MaxValue"}
         checked_by_aws = parameter["Type"].startswith(("AWS::", "List<AWS::"))
@@ -253,6 +254,25 @@ def test_every_parameter_is_in_one_group(template):
     assert len(grouped) == len(set(grouped)), "a parameter is in two groups"
     labels = interface["ParameterLabels"].keys()
     assert sorted(labels - parameters) == [], "ParameterLabels names parameters that do not exist"
+
+
+@pytest.mark.parametrize("profile", ["default", "prod", "lab"])
+def test_functions_and_web_servers_get_the_same_values_in_each_profile(profile):
+    given = json.loads((DEPLOYMENT / "parameters" / f"{profile}.json").read_text())
+    of_functions, of_web = (
+        {
+            name: given[stack].get(name, str(parameter.get("Default")))
+            for name, parameter in document(stack)["Parameters"].items()
+        }
+        for stack in (FUNCTIONS, WEB)
+    )
+    shared = of_functions.keys() & of_web.keys()
+
+    different = {name for name in shared if of_functions[name] != of_web[name]}
+
+    assert shared >= {"ThumbnailWidth", "ThumbnailHeight", "MaxImagePixels"}
+
+    assert not different, f"deployment/parameters/{profile}.json: give them one value in 03 and 04"
 
 
 def test_all_templates_have_the_same_environment_parameter():
