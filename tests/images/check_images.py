@@ -53,7 +53,11 @@ MAX_BYTES = {
 }
 # The code folders of the project in each image.
 FOLDERS = {
-    "web_app": {"database", "imaging", "imaging/containers", "web_app"},
+    "web_app": {
+        *("database", "imaging", "imaging/containers"),
+        *("web_app", "web_app/adapters", "web_app/middleware"),
+        *("web_app/routes", "web_app/services"),
+    },
     "annotation": {
         *("database", "imaging", "imaging/containers"),
         *("lambda_functions", "lambda_functions/annotation"),
@@ -64,7 +68,10 @@ FOLDERS = {
         *("lambda_functions", "lambda_functions/maintenance", "lambda_functions/thumbnail"),
     },
 }
-PROJECT_FOLDERS = ("database", "imaging", "lambda_functions", "web_app", "deployment", "tests")
+PROJECT_FOLDERS = (
+    *("database", "imaging", "lambda_functions", "web_app"),
+    *("deployment", "local_cloud", "tests"),
+)
 
 
 @pytest.fixture(scope="session")
