@@ -42,7 +42,7 @@ from lambda_functions.errors import (
 from lambda_functions.settings import METRICS_NAMESPACE
 
 # The lease outlasts the function by this much. It must still end before Lambda delivers a failed
-# event again, which is after one minute, so functions time out within 50 seconds.
+# event again, which is after one minute, so functions time out within 54 seconds.
 # https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html
 LEASE_MARGIN_SECONDS = 5
 
