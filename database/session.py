@@ -18,8 +18,8 @@ CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
 # Shorter than the idle time-out of any load balancer and than the wait_timeout in the template.
 POOL_RECYCLE_SECONDS = 280
-# One connection for each thread of a web worker, so that a burst needs no new handshakes. A
-# function uses one. Connections are opened only when they are needed.
+# For each web process: further requests wait for a connection. A function uses one. Connections are
+# opened only when they are needed.
 POOL_SIZE = 16
 SQLITE_BUSY_TIMEOUT_SECONDS = 30
 

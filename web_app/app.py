@@ -16,6 +16,7 @@ from web_app.middleware.forwarding import trust_proxies
 from web_app.middleware.owners import require_sign_in
 from web_app.middleware.rate_limits import limit_requests
 from web_app.middleware.security_headers import SessionCookies, set_security_headers
+from web_app.middleware.slow_clients import limit_slow_clients
 from web_app.routes.api import api
 from web_app.routes.assets import serve_assets
 from web_app.routes.error_handlers import register_error_handlers
@@ -27,7 +28,7 @@ from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
 # All files of one request together can be as large as this many files of the maximum size. The
-# limit bounds the disk space for temporary files: each thread can receive one request.
+# limit bounds the disk space for temporary files, with UPLOADS_AT_ONCE in slow_clients.py.
 MAX_LARGEST_FILES = 5
 # The size of a form without its files: boundaries, headers, file names.
 _FORM_OVERHEAD_BYTES = 1024 * 1024
@@ -79,6 +80,7 @@ def create_app(
     refuse_other_hosts(app, settings.allowed_hosts)
     require_sign_in(app)
     limit_requests(app, settings)
+    limit_slow_clients(app)
     protect_against_csrf(app)
     serve_assets(app)
     trust_proxies(app, settings.trusted_proxy_count)

@@ -8,9 +8,11 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidOwnerTokenError        the bearer token is not valid                   401
 ├── NotSignedInError              there is no valid token of the load balancer    401
 ├── NotOwnerError                 the image belongs to another owner              403
+├── RequestTimeoutError           the body did not arrive in time                408
 ├── ConflictError                 the state of the image does not allow this      409
 ├── InvalidEditError              a text is too long, or there are too many tags  422
 ├── RateLimitedError              too many requests; wait and retry               429
+├── ServerBusyError               too many uploads in progress; wait and retry    503
 ├── StorageUnavailableError       S3 rejected the request or did not answer       502
 └── SignInUnavailableError        the public key could not be fetched             503
 """
@@ -83,6 +85,16 @@ class NotOwnerError(WebError):
     message = "This image belongs to someone else. Only its owner can change it."
 
 
+class RequestTimeoutError(WebError):
+    """The body of a request did not arrive in time."""
+
+    code, http_status = "request_timeout", 408
+    message = (
+        "This request was sent too slowly, so it was stopped. Check your connection and send it "
+        "again."
+    )
+
+
 class ConflictError(WebError):
     """The request is valid, but the state of the image does not allow it."""
 
@@ -104,6 +116,14 @@ class RateLimitedError(WebError):
         unit = "second" if retry_after_seconds == 1 else "seconds"
         super().__init__(f"Too many requests. Wait {retry_after_seconds} {unit} and try again.")
         self.retry_after_seconds = retry_after_seconds
+
+
+class ServerBusyError(WebError):
+    """The process already receives as many uploads as it can."""
+
+    code, http_status = "server_busy", 503
+    message = "Too many uploads are in progress on this server. Wait a few seconds and try again."
+    retry_after_seconds = 5
 
 
 class StorageUnavailableError(WebError):

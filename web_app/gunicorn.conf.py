@@ -1,15 +1,26 @@
 """Configure gunicorn. The address is set on the command line with `--bind`."""
 
 import multiprocessing
+import resource
 
-# Requests wait for the database and for S3, so each process has several threads. One process for
-# each core does the work that needs Python itself: templates, hashes and signatures. A process uses
-# about 120 MB at rest. The number of threads equals the size of a process's connection pool
-# (POOL_SIZE). `preload_app` would save memory and start-up time. But then all processes would share
-# one temporary copy of the static files, which the first process to end deletes (routes/assets.py).
-worker_class = "gthread"
+# One process for each core does the work that needs Python itself: templates, hashes and
+# signatures. Inside a process, each connection has a greenlet, which costs a few kilobytes, so
+# clients that send or read slowly do not use up threads (decision 0060). `preload_app` would save
+# memory and start-up time. But then all processes would share one temporary copy of the static
+# files, which the first process to end deletes (routes/assets.py).
+worker_class = "web_app.worker.WebAppWorker"
 workers = max(2, multiprocessing.cpu_count())
-threads = 16
+# For each process. Further connections wait until others are closed.
+worker_connections = 2000
+# Each connection needs a file descriptor, and each upload a temporary file. Many systems allow
+# 1,024 by default, and more on request.
+_FILE_DESCRIPTORS = 2 * worker_connections
+_soft, _hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+if _soft != resource.RLIM_INFINITY and _soft < _FILE_DESCRIPTORS:
+    _allowed = (
+        _FILE_DESCRIPTORS if _hard == resource.RLIM_INFINITY else min(_hard, _FILE_DESCRIPTORS)
+    )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (_allowed, _hard))
 # The control socket would be in a home directory, which a container may not have, and two servers
 # of one account would share it.
 control_socket_disable = True
@@ -21,10 +32,11 @@ secure_scheme_headers: dict[str, str] = {}
 # The load balancer sends the signed-in user in a header of up to 11 KB.
 limit_request_field_size = 16 * 1024 - 1
 
-# Seconds without a heartbeat after which a process is replaced. A thread that reads a slow upload
-# does not stop the heartbeat of its process, so slow uploads are not cut off.
+# Seconds without a heartbeat after which a process is replaced. A slow upload does not stop the
+# heartbeat of its process; middleware/slow_clients.py limits its time.
 timeout = 60
 graceful_timeout = 30
-# Longer than the idle time-out of the load balancer (60 s), so that it never sends a request on a
-# connection that was just closed.
+# The seconds that a client has to send the headers of its next request. Longer than the idle
+# time-out of the load balancer (60 s), so that it never sends a request on a connection that was
+# just closed.
 keepalive = 75

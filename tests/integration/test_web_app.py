@@ -86,7 +86,7 @@ class RunningWebApp:
 
 
 @contextmanager
-def serve(database_url, s3_url, aws, folder, arguments, environment):
+def serve(database_url, s3_url, aws, folder, arguments, environment, application):
     """Start gunicorn, and kill it when the block ends."""
     port = free_port()
     log = folder / "web_app.log"
@@ -94,7 +94,7 @@ def serve(database_url, s3_url, aws, folder, arguments, environment):
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
-                *("--bind", f"127.0.0.1:{port}", *arguments, "web_app.wsgi:app"),
+                *("--bind", f"127.0.0.1:{port}", *arguments, application),
             ],
             cwd=PROJECT,
             env={
@@ -119,7 +119,15 @@ def serve(database_url, s3_url, aws, folder, arguments, environment):
 
 @contextmanager
 def run_web_app(
-    database_url, aws, make_gate, folder, *, with_database_gate, arguments=(), **environment
+    database_url,
+    aws,
+    make_gate,
+    folder,
+    *,
+    with_database_gate,
+    arguments=(),
+    application="web_app.wsgi:app",
+    **environment,
 ):
     engine = create_database_engine(DatabaseSettings(database_url=database_url))
     migrate(engine)
@@ -128,7 +136,7 @@ def run_web_app(
     if with_database_gate:
         database_gate, database_url = make_gate(database_url)
     try:
-        served = serve(database_url, s3_url, aws, folder, arguments, environment)
+        served = serve(database_url, s3_url, aws, folder, arguments, environment, application)
         with served as (url, process, log):
             sessions = create_session_factory(engine)
             web_app = RunningWebApp(url, process, log, sessions, s3_gate, database_gate)

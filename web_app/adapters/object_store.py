@@ -38,7 +38,7 @@ _CONFIG = Config(
     connect_timeout=3,
     read_timeout=10,
     retries={"mode": "standard", "total_max_attempts": 3},
-    # At least one connection for each thread of a worker (`threads` in gunicorn.conf.py).
+    # One connection for each upload at once (UPLOADS_AT_ONCE in middleware/slow_clients.py).
     max_pool_connections=32,
 )
 # A health check needs a fast answer.

@@ -1,8 +1,10 @@
-"""Requests that the checks of this package let through."""
+"""Kinds of requests that the checks of this package treat differently."""
 
 from flask import request
 
 HEALTH_BLUEPRINT = "health"
+# Requests with other methods change nothing.
+CHANGING_METHODS = {"POST", "PUT", "PATCH", "DELETE"}
 
 
 def is_health_check() -> bool:

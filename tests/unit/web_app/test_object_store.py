@@ -16,6 +16,7 @@ from urllib3 import HTTPResponse
 
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import StorageUnavailableError
+from web_app.middleware.slow_clients import UPLOADS_AT_ONCE
 
 ACCESS_KEY, SECRET_KEY = "AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY"
 KEY = "originals/01234567-89ab-cdef-0123-456789abcdef.jpg"
@@ -265,7 +266,7 @@ def test_the_s3_client_has_time_outs_and_a_connection_for_every_thread(make_stor
     assert config.connect_timeout <= 5
     assert config.read_timeout <= 30
     assert config.retries["total_max_attempts"] <= 4
-    assert config.max_pool_connections >= 16  # `threads` in gunicorn.conf.py
+    assert config.max_pool_connections >= UPLOADS_AT_ONCE
 
 
 def test_a_download_link_has_the_original_file_name_and_is_signed(make_store):

@@ -308,15 +308,14 @@ def test_a_form_without_a_valid_boundary_is_rejected(client, content_type):
     )
 )
 def test_no_malformed_body_causes_a_server_error(client, pieces):
-    response = client.post(
+    with client.post(
         "/upload",
         data=b"".join(pieces),
         content_type="multipart/form-data; boundary=x",
         headers={"Accept": "application/json"},
-    )
-
-    assert response.status_code in (201, 400, 413, 415, 422)
-    assert response.json
+    ) as response:
+        assert response.status_code in (201, 400, 413, 415, 422)
+        assert response.json
 
 
 def test_a_body_over_the_limit_is_rejected_before_it_is_read(client):

@@ -1,0 +1,139 @@
+"""Limit the time that a client may take, and its requests at once.
+
+Each connection has a greenlet, so a slow client does not stop other requests. But its request keeps
+memory, temporary files and a connection. These limits free them again:
+
+    headers     75 s to send them (`keepalive` in gunicorn.conf.py)
+    body        BODY_GRACE_SECONDS, and one second more for each MIN_BYTES_PER_SECOND received
+    response    RESPONSE_SECONDS to read it
+    at once     some changing requests of each client, and some uploads of each process
+
+Further changing requests wait. Others are not counted, because the application reads no body.
+"""
+
+import errno
+import io
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from threading import Semaphore
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, request
+from gevent import Timeout
+from werkzeug.wsgi import ClosingIterator
+
+from web_app.errors import RateLimitedError, RequestTimeoutError, ServerBusyError, WebError
+from web_app.middleware.exemptions import CHANGING_METHODS
+from web_app.middleware.forwarding import client_network
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+BODY_GRACE_SECONDS = 30
+# A phone with a weak connection still sends 16 KB in a second. A file of 20 MB may take 22 minutes.
+MIN_BYTES_PER_SECOND = 16 * 1024
+MAX_BODY_SECONDS = 30 * 60
+RESPONSE_SECONDS = 60
+
+# For each process. A browser opens six connections to a site.
+UPLOADS_PER_CLIENT = 12
+OTHER_CHANGES_PER_CLIENT = 48
+# Bounds the disk space for temporary files. One client cannot use all of them.
+UPLOADS_AT_ONCE = 32
+MAX_WAIT_SECONDS = 10
+
+# Clients are spread over this many counters, so that their memory is bounded. Python's hash of a
+# text differs in each process, so a client cannot choose which others share its counter.
+_COUNTERS = 4096
+
+_ON_CLOSE = "web_app.on_close"
+
+
+def limit_slow_clients(app: Flask) -> None:
+    """Limit the time of all requests and responses, and the requests at once."""
+    app.wsgi_app = _TimeLimits(app.wsgi_app)  # type: ignore[method-assign]
+    uploads = Semaphore(UPLOADS_AT_ONCE)
+    uploads_of_clients = _ClientSemaphores(UPLOADS_PER_CLIENT)
+    others_of_clients = _ClientSemaphores(OTHER_CHANGES_PER_CLIENT)
+
+    @app.before_request
+    def wait_for_turn() -> None:
+        if request.method not in CHANGING_METHODS:
+            return
+        client = client_network(request.remote_addr)
+        if request.endpoint == "pages.upload":
+            _take(uploads_of_clients.of(client), RateLimitedError(MAX_WAIT_SECONDS))
+            _take(uploads, ServerBusyError())
+        else:
+            _take(others_of_clients.of(client), RateLimitedError(MAX_WAIT_SECONDS))
+
+
+class _ClientSemaphores:
+    """A semaphore for each client."""
+
+    def __init__(self, requests_at_once: int) -> None:
+        self._semaphores = [Semaphore(requests_at_once) for _ in range(_COUNTERS)]
+
+    def of(self, client: str) -> Semaphore:
+        """Return the semaphore of a client."""
+        return self._semaphores[hash(client) % _COUNTERS]
+
+
+def _take(semaphore: Semaphore, error: WebError) -> None:
+    """Wait for a turn, and keep it until the response was sent. Raise the error if none came."""
+    if not semaphore.acquire(timeout=MAX_WAIT_SECONDS):
+        raise error
+    on_close: ExitStack = request.environ[_ON_CLOSE]
+    on_close.callback(semaphore.release)
+
+
+class _TimeLimits:
+    """WSGI middleware that limits the time for each body and each response."""
+
+    def __init__(self, app: "WSGIApplication") -> None:
+        self._app = app
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        environ["wsgi.input"] = TimedBody(environ["wsgi.input"])
+        with ExitStack() as on_close:
+            environ[_ON_CLOSE] = on_close
+            response = self._app(environ, start_response)
+            # gunicorn closes a connection silently after this error.
+            error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
+            on_close.callback(Timeout.start_new(RESPONSE_SECONDS, error).close)
+            return ClosingIterator(response, on_close.pop_all().close)
+
+
+class TimedBody(io.RawIOBase):
+    """A request body that must arrive at a minimum rate."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+        self._started_at: float | None = None
+        self._received_bytes = 0
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read into a buffer and return the number of bytes.
+
+        Raises:
+            RequestTimeoutError: the client sends too slowly.
+        """
+        with Timeout(self._remaining_seconds(), RequestTimeoutError()):
+            data = self._body.read(len(buffer))
+        buffer[: len(data)] = data
+        self._received_bytes += len(data)
+        return len(data)
+
+    def _remaining_seconds(self) -> float:
+        now = time.monotonic()
+        if self._started_at is None:
+            self._started_at = now
+        allowed = BODY_GRACE_SECONDS + self._received_bytes / MIN_BYTES_PER_SECOND
+        return max(0, self._started_at + min(allowed, MAX_BODY_SECONDS) - now)
