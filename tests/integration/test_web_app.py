@@ -875,6 +875,22 @@ def test_no_worker_warned_or_died(web_app):
     assert log.count("Booting worker") == len(web_app.process.children())
 
 
+def test_static_files_of_a_killed_process_are_removed_by_the_next_one(guarded_web_app, tmp_path):
+    [worker] = guarded_web_app.process.children()
+    hostile = tmp_path / f"image-annotation-static-{10**30}-x"
+    hostile.mkdir()
+
+    worker.kill()
+
+    def has_new_copies_only():
+        processes = {str(child.pid) for child in guarded_web_app.process.children()}
+        copies = tmp_path.glob("image-annotation-static-*")
+        return {copy.name.split("-")[3] for copy in copies} == processes - {str(worker.pid)}
+
+    guarded_web_app.wait_until(has_new_copies_only)
+    guarded_web_app.wait_until(lambda: guarded_web_app.responds("/health"))
+
+
 def test_without_a_secret_key_gunicorn_refuses_to_start_and_names_the_variables(aws):
     started = subprocess.run(
         [sys.executable, "-m", "gunicorn", "--check-config", "web_app.wsgi:app"],

@@ -11,6 +11,7 @@ because a browser shows a page only after it has all of its stylesheets.
 
 import atexit
 import hashlib
+import os
 import re
 import shutil
 import tempfile
@@ -28,6 +29,7 @@ _HASH_CHARACTERS = 16
 _WEB_APP = Path(__file__).parents[1]
 _FOLDER = _WEB_APP / "static"
 _STYLESHEET = "app.css"
+_COPY_PREFIX = "image-annotation-static-"
 _IMPORT = re.compile(r'^@import "([\w/.-]+)";$', re.MULTILINE)
 
 
@@ -78,9 +80,11 @@ def bundle(stylesheet: Path) -> str:
 def _compressed(folder: Path, version: str) -> Path:
     """Copy the folder and add compressed files, which WhiteNoise serves.
 
-    Each process makes one copy and removes it at its end.
+    Each process makes one copy and removes it at its end. A process that was killed could not, so
+    the next one does.
     """
-    copy = Path(tempfile.mkdtemp(prefix=f"static-{version}-"))
+    _remove_copies_of_ended_processes()
+    copy = Path(tempfile.mkdtemp(prefix=f"{_COPY_PREFIX}{os.getpid()}-{version}-"))
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     (copy / _STYLESHEET).write_text(bundle(copy / _STYLESHEET))
@@ -89,6 +93,23 @@ def _compressed(folder: Path, version: str) -> Path:
         if compressor.should_compress(path.name):
             compressor.compress(str(path))
     return copy
+
+
+def _remove_copies_of_ended_processes() -> None:
+    for copy in Path(tempfile.gettempdir()).glob(f"{_COPY_PREFIX}*"):
+        pid = copy.name.removeprefix(_COPY_PREFIX).partition("-")[0]
+        if pid.isdecimal() and not _is_running(int(pid)):
+            shutil.rmtree(copy, ignore_errors=True)
+
+
+def _is_running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):  # No process can have such a number.
+        return False
+    except PermissionError:  # It belongs to another user.
+        return True
+    return True
 
 
 def _show_asset(filename: str) -> Response:
