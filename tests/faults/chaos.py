@@ -14,7 +14,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -26,9 +26,12 @@ from tests.faults.audit import COMPLETED, CUT_OFF, Audit, Expectation, audit
 from tests.faults.database_faults import FaultyDatabase, faulty_database, system_with_database
 from tests.faults.events import DETAIL_TYPES, put_event, send_to_queue, unknown_key
 from tests.faults.faulty_system import IMAGE_BUCKET, FaultySystem
+from tests.faults.health_watch import HealthWatch
 from tests.faults.http_faults import HANG, RESET, RESET_AFTER, SLOW_BODY, TRUNCATED, Fault, delayed
 from tests.faults.killer import TARGETS, Killer
 from tests.support import mysql_server
+from tests.support.slow_connections import KINDS, slow_connections
+from web_app.middleware.slow_clients import BODY_GRACE_SECONDS
 
 # Each client uploads its next image only when the last one is finished, so that a slow machine
 # takes longer but does not miss deadlines.
@@ -188,6 +191,29 @@ def _events(run: Run) -> int:
     return len(events) + 7
 
 
+def _slow_clients(run: Run) -> int:
+    url = run.system.url
+
+    def inject_faults() -> int:
+        with HealthWatch(url) as health, ExitStack() as stack:
+            # Linux answers on every address that begins with 127.
+            attacks = [
+                stack.enter_context(slow_connections(url, kind, 0, client="127.0.0.2"))
+                for kind in KINDS
+            ]
+            # Longer than a slow body may take.
+            for second in range(BODY_GRACE_SECONDS + 20):
+                for attack in attacks:
+                    if second < 25:
+                        attack.open(10)
+                    attack.trickle()
+                time.sleep(1)
+        health.require(0.99)
+        return sum(len(attack.sockets) for attack in attacks)
+
+    return run.send_during(inject_faults)
+
+
 SCENARIOS = [
     Scenario("no fault", _no_faults),
     Scenario(
@@ -240,6 +266,7 @@ SCENARIOS = [
         ),
     ),
     Scenario("events repeated, shuffled, unknown, malformed", _events),
+    Scenario("slow clients", _slow_clients),
     Scenario(
         "kill -9 of worker, server, function, AWS, host",
         _kills,

@@ -19,19 +19,21 @@ KINDS = {
     "unread responses": b"GET /gallery HTTP/1.1\r\n\r\n",
 }
 _TRICKLING = ("unfinished headers", "slow uploads", "slow JSON bodies")
-_SPARE_FILE_DESCRIPTORS = 500
+_SPARE_FILE_DESCRIPTORS = 1500
 
 
 class SlowConnections:
     """Open connections of one kind."""
 
-    def __init__(self, url: str, kind: str) -> None:
+    def __init__(self, url: str, kind: str, client: str) -> None:
         self._address = urlsplit(url)
+        self._client = client
         self._kind = kind
         self.sockets: list[socket.socket] = []
 
     def open(self, count: int) -> None:
         """Open connections, and send the first bytes on each."""
+        _allow_file_descriptors(len(self.sockets) + count + _SPARE_FILE_DESCRIPTORS)
         host, port = self._address.hostname, self._address.port
         first_line, line_end, rest = KINDS[self._kind].partition(b"\r\n")
         request = first_line + line_end + f"Host: {host}:{port}\r\n".encode() + rest
@@ -41,6 +43,7 @@ class SlowConnections:
             # The kernel of a client that does not read keeps little, so the server waits soon.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
             connection.settimeout(30)
+            connection.bind((self._client, 0))
             connection.connect((host, port))
             if first_line:
                 connection.sendall(request)
@@ -59,10 +62,11 @@ class SlowConnections:
 
 
 @contextmanager
-def slow_connections(url: str, kind: str, count: int) -> Iterator[SlowConnections]:
-    """Open connections of a kind during a block."""
-    _allow_file_descriptors(count + _SPARE_FILE_DESCRIPTORS)
-    connections = SlowConnections(url, kind)
+def slow_connections(
+    url: str, kind: str, count: int, *, client: str = "127.0.0.1"
+) -> Iterator[SlowConnections]:
+    """Open connections of a kind from a client's address during a block."""
+    connections = SlowConnections(url, kind, client)
     with ExitStack() as stack:
         stack.callback(connections.close)
         connections.open(count)
