@@ -28,8 +28,9 @@ from database.images import NewImage, add_image
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from lambda_functions.annotation import handler as annotation
-from lambda_functions.annotation.captioner import Captioner, ModelResponse
+from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.model_input import make_model_input
+from lambda_functions.annotation.responses import ModelResponse
 from lambda_functions.settings import ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail
 from lambda_functions.thumbnail.thumbnail import make_thumbnail

@@ -12,9 +12,11 @@ from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
 from imaging.isolation import run_isolated
-from lambda_functions.annotation.captioner import Captioner, ModelResponse, NoResponseError
+from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
+from lambda_functions.annotation.refusals import NoResponseError
+from lambda_functions.annotation.responses import ModelResponse
 from lambda_functions.attempt import OutcomeWriter, logger
 from lambda_functions.errors import (
     BudgetExhaustedError,

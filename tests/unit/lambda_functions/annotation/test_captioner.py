@@ -10,7 +10,8 @@ from email.utils import format_datetime
 import pytest
 
 from database.annotations import Tokens
-from lambda_functions.annotation.captioner import Captioner, NoResponseError
+from lambda_functions.annotation.captioner import Captioner
+from lambda_functions.annotation.refusals import NoResponseError
 from lambda_functions.errors import (
     BusyError,
     ConfigurationError,

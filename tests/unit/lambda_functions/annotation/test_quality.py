@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_functions.annotation.captioner import PROMPT
+from lambda_functions.annotation.description import PROMPT
 from lambda_functions.annotation.languages import find_language
 from lambda_functions.annotation.quality import (
     MAX_ALT_TEXT_CHARACTERS,

@@ -1,0 +1,92 @@
+"""Read the responses of Gemini."""
+
+from dataclasses import dataclass
+
+from google.genai import types
+
+from database.annotations import Tokens
+from lambda_functions.annotation.refusals import ACCOUNT_NOT_SERVED
+from lambda_functions.errors import ConfigurationError
+
+# The block reasons and finish reasons of a safety filter.
+_BLOCK_REASONS = {
+    "SAFETY": "unsafe content",
+    "BLOCKLIST": "a forbidden term",
+    "PROHIBITED_CONTENT": "prohibited content",
+    "SPII": "personal information",
+    "IMAGE_SAFETY": "unsafe content",
+    "IMAGE_PROHIBITED_CONTENT": "prohibited content",
+    "MODEL_ARMOR": "unsafe content",
+    "JAILBREAK": "an attempt to bypass its rules",
+    "ESCALATION": "unsafe content",
+}
+_HARMS = {
+    "HARM_CATEGORY_HARASSMENT": "harassment",
+    "HARM_CATEGORY_HATE_SPEECH": "hate speech",
+    "HARM_CATEGORY_SEXUALLY_EXPLICIT": "sexually explicit content",
+    "HARM_CATEGORY_DANGEROUS_CONTENT": "dangerous content",
+    "HARM_CATEGORY_CIVIC_INTEGRITY": "elections",
+}
+
+
+_LIKELY = (types.HarmProbability.HIGH, types.HarmProbability.MEDIUM)
+
+
+@dataclass(frozen=True)
+class ModelResponse:
+    """A response of the model.
+
+    Attributes:
+        text: the text as the model wrote it; empty when there is none.
+        model: the version of the model, as the service names it.
+        tokens: the tokens that the request used.
+        block_reason: why a safety filter blocked the image, in plain words; None when none did.
+        cutoff_reason: the service's name for why the text is incomplete; None when it is complete.
+    """
+
+    text: str
+    model: str
+    tokens: Tokens
+    block_reason: str | None = None
+    cutoff_reason: str | None = None
+
+
+def parse_response(response: types.GenerateContentResponse, model_name: str) -> ModelResponse:
+    """Read the text, the tokens and the reason why the text is missing or incomplete.
+
+    Raises:
+        ConfigurationError: the service does not serve this account.
+    """
+    usage = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
+    model = response.model_version or model_name
+    tokens = Tokens(
+        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
+        # Thinking is billed as output.
+        (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
+    )
+    feedback = response.prompt_feedback
+    if feedback is not None and feedback.block_reason is not None:
+        block_reason = _block_reason(feedback.block_reason.value, feedback.safety_ratings)
+        return ModelResponse("", model, tokens, block_reason=block_reason)
+    if not response.candidates:
+        return ModelResponse("", model, tokens)
+    candidate = response.candidates[0]
+    reason = candidate.finish_reason.value if candidate.finish_reason is not None else "STOP"
+    if reason == "PUP_LIMITED_DISABLED":
+        raise ConfigurationError(ACCOUNT_NOT_SERVED)
+    if reason in _BLOCK_REASONS:
+        block_reason = _block_reason(reason, candidate.safety_ratings)
+        return ModelResponse("", model, tokens, block_reason=block_reason)
+    parts = (candidate.content.parts if candidate.content is not None else None) or []
+    text = "".join(part.text for part in parts if part.text and not part.thought)
+    return ModelResponse(text, model, tokens, cutoff_reason=None if reason == "STOP" else reason)
+
+
+def _block_reason(reason: str, ratings: list[types.SafetyRating] | None) -> str:
+    """Return the harms that the filter names, or else its reason, in plain words."""
+    harms = [
+        _HARMS.get(rating.category.value, "unsafe content")
+        for rating in ratings or []
+        if rating.category is not None and (rating.blocked or rating.probability in _LIKELY)
+    ]
+    return " and ".join(dict.fromkeys(harms)) or _BLOCK_REASONS.get(reason, "not stated")
