@@ -2,6 +2,7 @@
 
 DatabaseError
 ├── ImageNotFoundError          no such row; retry, because an event may arrive before its row
+├── ImageExistsError            a row has this object key; look for it
 ├── InvalidObjectKeyError       not a key that this system writes; do not retry
 ├── InvalidEventError           the event names no original; do not retry
 └── DatabaseUnavailableError    unreachable, overloaded or deadlocked; retry
@@ -15,6 +16,10 @@ class DatabaseError(Exception):
 
 class ImageNotFoundError(DatabaseError):
     """No row has this id or object key. Retry, because an event may arrive before its row."""
+
+
+class ImageExistsError(DatabaseError):
+    """A row with this object key exists. Another request added it just now."""
 
 
 class InvalidObjectKeyError(DatabaseError):

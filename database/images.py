@@ -3,10 +3,11 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import or_, select
+from sqlalchemy import func, or_, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from database.errors import ImageNotFoundError
+from database.errors import ImageExistsError, ImageNotFoundError
 from database.models import Image, Job, Status
 from database.rows import is_visible, job_column, was_stored
 
@@ -32,13 +33,21 @@ class Duplicate:
     image_id: int
     original_key: str
     is_stored: bool  # A function has read its original. If False, only S3 can tell.
+    is_pending: bool  # No job has ended yet, so the functions wait for the original.
 
 
 def add_image(session: Session, new: NewImage) -> int:
-    """Add a row with two pending jobs, and return its id."""
+    """Add a row with two pending jobs, and return its id.
+
+    Raises:
+        ImageExistsError: another row has the same key.
+    """
     image = Image(**vars(new))
     session.add(image)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:
+        raise ImageExistsError("another row has this key") from error
     return image.id
 
 
@@ -91,5 +100,18 @@ def find_duplicate(session: Session, *, owner_id: str, sha256: str) -> Duplicate
     ).one_or_none()
     if row is None:
         return None
-    is_stored = Status.COMPLETED in (row.annotation_status, row.thumbnail_status)
-    return Duplicate(row.id, row.original_key, is_stored)
+    statuses = {row.annotation_status, row.thumbnail_status}
+    return Duplicate(
+        row.id,
+        row.original_key,
+        is_stored=Status.COMPLETED in statuses,
+        is_pending=statuses == {Status.PENDING},
+    )
+
+
+def find_last_id(session: Session, *, owner_id: str, sha256: str) -> int:
+    """Return the id of this owner's last image with the same bytes, in any state, or 0."""
+    last_id = session.scalar(
+        select(func.max(Image.id)).where(Image.owner_id == owner_id, Image.sha256 == sha256)
+    )
+    return last_id or 0

@@ -7,6 +7,8 @@ Keys are made from a UUID and never from a file name. They contain only `[a-z0-9
 encoding does not change them.
 """
 
+import hmac
+import json
 import re
 import uuid
 
@@ -24,6 +26,16 @@ _ORIGINAL_KEY = re.compile(
 def new_original_key(extension: str) -> str:
     """Return a new, unique key: `originals/<uuid>.<ext>`."""
     return f"{ORIGINALS_PREFIX}{uuid.uuid4()}.{extension}"
+
+
+def upload_key(secret: str, *parts: object, extension: str) -> str:
+    """Return the key for an upload: the same for the same parts.
+
+    Without the secret, the key reveals nothing about the parts and cannot be guessed.
+    """
+    text = json.dumps([str(part) for part in parts])
+    digest = hmac.digest(secret.encode(), text.encode(), "sha256")
+    return f"{ORIGINALS_PREFIX}{uuid.UUID(bytes=digest[:16], version=4)}.{extension}"
 
 
 def thumbnail_key(original_key: str) -> str:

@@ -72,6 +72,7 @@ def upload() -> BaseResponse:
         dependencies.object_store,
         max_upload_bytes=dependencies.settings.max_upload_bytes,
         max_image_pixels=dependencies.settings.max_image_pixels,
+        key_secret=str(current_app.secret_key),
     )
     results = service.accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Literal, cast
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import object_keys
-from database.errors import DatabaseUnavailableError
-from database.images import NewImage, add_image, find_duplicate
+from database.errors import DatabaseUnavailableError, ImageExistsError
+from database.images import Duplicate, NewImage, add_image, find_duplicate, find_last_id
 from database.jobs import record_upload_failed
 from database.session import session_scope
 from imaging.decoding import ImageHeader, read_header
@@ -91,6 +91,7 @@ class UploadService:
     object_store: ObjectStore
     max_upload_bytes: int
     max_image_pixels: int
+    key_secret: str  # Makes the keys of originals unpredictable.
 
     def accept_all(self, uploads: Iterable[Upload], *, owner_id: str) -> list[UploadResult]:
         """Return a result for each file, in their order. An error of one file affects no other."""
@@ -124,35 +125,85 @@ class UploadService:
 
     def _accept(self, filename: str, file: BoundedFile, owner_id: str) -> UploadResult:
         header = self._check(file)
-        new = NewImage(
-            filename=filename,
-            original_key=object_keys.new_original_key(header.format.extension),
-            content_type=header.format.content_type,
-            size_bytes=file.size_bytes,
-            width=header.width,
-            height=header.height,
-            sha256=file.sha256.hex(),
-            owner_id=owner_id,
-        )
         try:
-            with session_scope(self.session_factory) as session:
-                same = find_duplicate(session, owner_id=owner_id, sha256=new.sha256)
-            # "Already uploaded" is only true if the original is really stored.
-            if same is not None and (
-                same.is_stored or self.object_store.has_original(same.original_key)
-            ):
-                return UploadResult(filename, "duplicate", same.image_id)
-            with session_scope(self.session_factory) as session:
-                image_id = add_image(session, new)
+            same, last_id = self._find_same(owner_id, file)
+            if same is None:
+                new = self._describe(filename, file, header, owner_id, last_id)
+                try:
+                    with session_scope(self.session_factory) as session:
+                        image_id = add_image(session, new)
+                except ImageExistsError:
+                    # Another request was faster with the same bytes of the same owner.
+                    same, _ = self._find_same(owner_id, file)
+                    if same is None:
+                        raise
         except DatabaseUnavailableError as error:
             raise UploadRejectedError(
                 "The database did not answer, so this image was not saved. Try again in a moment.",
                 code="database_unavailable",
                 http_status=503,
             ) from error
+        if same is not None:
+            self._store_again(same, file, header)
+            return UploadResult(filename, "duplicate", same.image_id)
         self._store(image_id, new, file)
         logger.info("accepted an upload", extra={"image_id": image_id, "key": new.original_key})
         return UploadResult(filename, "accepted", image_id)
+
+    def _find_same(self, owner_id: str, file: BoundedFile) -> tuple[Duplicate | None, int]:
+        """Find earlier images of this owner with the same bytes.
+
+        Returns:
+            The first one with an original that is stored or can be stored, and the id of the last
+            one in any state.
+        """
+        sha256 = file.sha256.hex()
+        with session_scope(self.session_factory) as session:
+            # Read the id first. Then a row that is added in between cannot change it unseen.
+            last_id = find_last_id(session, owner_id=owner_id, sha256=sha256)
+            same = find_duplicate(session, owner_id=owner_id, sha256=sha256)
+        if same is not None and not same.is_pending and not self._is_stored(same):
+            same = None
+        return same, last_id
+
+    def _is_stored(self, image: Duplicate) -> bool:
+        return image.is_stored or self.object_store.has_original(image.original_key)
+
+    def _store_again(self, same: Duplicate, file: BoundedFile, header: ImageHeader) -> None:
+        """Store the original of an earlier upload that is still running or was cut off.
+
+        "Already uploaded" is only true if the original is really stored. Both uploads have the same
+        bytes, so it does not matter which of them is stored last.
+        """
+        if not self._is_stored(same):
+            self.object_store.put_original(
+                same.original_key,
+                cast(BinaryIO, file),
+                content_type=header.format.content_type,
+                sha256=file.sha256,
+            )
+
+    def _describe(
+        self, filename: str, file: BoundedFile, header: ImageHeader, owner_id: str, last_id: int
+    ) -> NewImage:
+        """Return the values of the row.
+
+        No two rows have the same key. Requests that send the same bytes for the same owner at the
+        same time compute the same key, so only one of them can add its row.
+        """
+        sha256 = file.sha256.hex()
+        return NewImage(
+            filename=filename,
+            original_key=object_keys.upload_key(
+                self.key_secret, owner_id, sha256, last_id, extension=header.format.extension
+            ),
+            content_type=header.format.content_type,
+            size_bytes=file.size_bytes,
+            width=header.width,
+            height=header.height,
+            sha256=sha256,
+            owner_id=owner_id,
+        )
 
     def _check(self, file: BoundedFile) -> ImageHeader:
         """Read the header of the file.

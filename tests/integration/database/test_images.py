@@ -7,8 +7,9 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from database.annotations import GeneratedAnnotation, record_annotation
-from database.errors import ImageNotFoundError
-from database.images import Duplicate, get_image, list_failed, list_images_by_id
+from database.deletion import mark_deleting
+from database.errors import ImageExistsError, ImageNotFoundError
+from database.images import Duplicate, find_last_id, get_image, list_failed, list_images_by_id
 from database.jobs import record_failure, record_thumbnail, record_upload_failed
 from database.models import Job, Status
 from database.session import session_scope
@@ -46,7 +47,9 @@ def test_a_duplicate_is_found_only_for_the_same_owner(session_factory):
     image_id, key = add(session_factory)
     add(session_factory)
 
-    assert find_same_bytes(session_factory) == Duplicate(image_id, key, is_stored=False)
+    assert find_same_bytes(session_factory) == Duplicate(
+        image_id, key, is_stored=False, is_pending=True
+    )
     assert find_same_bytes(session_factory, sha256="b" * 64) is None
     assert find_same_bytes(session_factory, owner_id="them") is None
     assert find_same_bytes(session_factory, owner_id="ME") is None
@@ -59,7 +62,33 @@ def test_a_duplicate_counts_as_stored_after_a_function_has_read_its_original(ses
 
     record(session_factory, record_annotation, claimed, CAPTION)
 
-    assert find_same_bytes(session_factory).is_stored
+    same = find_same_bytes(session_factory)
+    assert (same.is_stored, same.is_pending) == (True, False)
+
+
+def test_a_second_row_with_the_same_key_is_refused(session_factory):
+    _, key = add(session_factory)
+
+    with pytest.raises(ImageExistsError):
+        add(session_factory, original_key=key)
+
+
+def test_the_last_image_with_the_same_bytes_counts_in_every_state(session_factory):
+    def last_id(owner_id="me"):
+        with session_scope(session_factory) as session:
+            return find_last_id(session, owner_id=owner_id, sha256="a" * 64)
+
+    assert last_id() == 0
+
+    first, _ = add(session_factory)
+    failed, _ = add(session_factory)
+    record(session_factory, record_upload_failed, failed, "Away.")
+    assert last_id() == failed
+
+    record(session_factory, mark_deleting, failed)
+    assert last_id() == failed
+    assert last_id("another owner") == 0
+    assert first < failed
 
 
 def test_an_owners_failures_are_listed_newest_first(session_factory):

@@ -10,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy.exc import OperationalError
 
+from database.deletion import mark_deleting
+from database.images import add_image
 from database.jobs import claim_job
-from database.models import Job, Status
+from database.models import Image, Job, Status
 from database.session import session_scope
 from tests.support import factories
+from tests.support.fakes import StoredObject
 from web_app.errors import StorageUnavailableError
 from web_app.services.uploads import (
     MAX_FILENAME_CHARACTERS,
@@ -52,7 +55,11 @@ def distinct_jpeg(number):
 @pytest.fixture
 def upload_service(session_factory, object_store):
     return UploadService(
-        session_factory, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+        session_factory,
+        object_store,
+        max_upload_bytes=10_000_000,
+        max_image_pixels=1_000_000,
+        key_secret="k",
     )
 
 
@@ -376,6 +383,7 @@ def test_without_a_database_nothing_is_stored_and_the_result_is_rejected(
         object_store,
         max_upload_bytes=10_000_000,
         max_image_pixels=1_000_000,
+        key_secret="k",
     )
 
     results = upload_service.accept_all([upload(), upload(b"text")], owner_id="me")
@@ -393,7 +401,11 @@ def test_an_outage_after_the_row_was_added_still_gives_a_rejected_result(
 ):
     failing_sessions = BreakableSessionFactory(session_factory)
     upload_service = UploadService(
-        failing_sessions, object_store, max_upload_bytes=10_000_000, max_image_pixels=1_000_000
+        failing_sessions,
+        object_store,
+        max_upload_bytes=10_000_000,
+        max_image_pixels=1_000_000,
+        key_secret="k",
     )
 
     def make_all_unavailable(key, body):
@@ -408,17 +420,89 @@ def test_an_outage_after_the_row_was_added_still_gives_a_rejected_result(
     assert [row.status for row in read_rows()] == [Status.PENDING]
 
 
-def test_a_duplicate_of_an_image_that_was_never_stored_is_accepted(
+def test_a_second_upload_stores_the_original_of_one_that_was_cut_off(
     upload_service, object_store, read_rows, upload
 ):
-    upload_service.accept_all([upload()], owner_id="me")
+    [first] = upload_service.accept_all([upload()], owner_id="me")
     object_store.objects.clear()  # As if the process had died between the row and the put.
 
     [second] = upload_service.accept_all([upload()], owner_id="me")
 
+    [row] = read_rows()
+    assert (second.outcome, second.image_id) == ("duplicate", first.image_id)
+    assert object_store.objects[row.original_key].body == JPEG
+
+
+def test_a_second_upload_is_accepted_when_the_first_failed_without_its_original(
+    upload_service, object_store, session_factory, read_rows, upload
+):
+    upload_service.accept_all([upload()], owner_id="me")
+    object_store.objects.clear()
+    with session_scope(session_factory) as session:
+        [row] = session.query(Image).all()
+        row.annotation_status = row.thumbnail_status = Status.FAILED
+        row.annotation_error_code = row.thumbnail_error_code = "timed_out"
+
+    [second] = upload_service.accept_all([upload()], owner_id="me")
+
     assert second.outcome == "accepted"
-    assert len(object_store.objects) == 1
-    assert len(read_rows()) == 2
+    assert len({row.original_key for row in read_rows()}) == 2
+
+
+@pytest.mark.parametrize("is_stored", [True, False])
+def test_the_same_bytes_sent_twice_at_once_become_one_image(
+    upload_service, object_store, read_rows, upload, is_stored
+):
+    """Send the second upload while the first has added its row, or stores its original."""
+    results = []
+
+    def send_again(key, body):
+        object_store.before_put = lambda key, body: None
+        if is_stored:
+            object_store.objects[key] = StoredObject(body, "image/jpeg")
+        results.extend(upload_service.accept_all([upload()], owner_id="me"))
+
+    object_store.before_put = send_again
+
+    results += upload_service.accept_all([upload()], owner_id="me")
+
+    [row] = read_rows()
+    assert {result.image_id for result in results} == {row.id}
+    assert sorted(result.outcome for result in results) == ["accepted", "duplicate"]
+    assert list(object_store.objects) == [row.original_key]
+
+
+def test_two_requests_that_find_no_duplicate_add_one_row(
+    upload_service, object_store, read_rows, upload, mocker
+):
+    """Let a second upload run between the first one's search and its insert."""
+    results = []
+
+    def send_again_and_add(session, new):
+        mocker.stop(patched)
+        results.extend(upload_service.accept_all([upload()], owner_id="me"))
+        return add_image(session, new)
+
+    patched = mocker.patch("web_app.services.uploads.add_image", side_effect=send_again_and_add)
+
+    results += upload_service.accept_all([upload()], owner_id="me")
+
+    [row] = read_rows()
+    assert {result.image_id for result in results} == {row.id}
+    assert [result.outcome for result in results] == ["accepted", "duplicate"]
+
+
+def test_an_image_can_be_uploaded_again_after_it_was_deleted(
+    upload_service, session_factory, read_rows, upload
+):
+    [first] = upload_service.accept_all([upload()], owner_id="me")
+    with session_scope(session_factory) as session:
+        mark_deleting(session, first.image_id)
+
+    [second] = upload_service.accept_all([upload()], owner_id="me")
+
+    assert second.outcome == "accepted"
+    assert len({row.original_key for row in read_rows()}) == 2
 
 
 def test_a_failed_put_is_accepted_when_a_function_has_claimed_a_job(
