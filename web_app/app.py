@@ -4,7 +4,7 @@ from flask import Flask, Response
 from flask_compress import Compress
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.secret_store import fetch_secret
+from database.secret_store import fetch_rotated_secrets, fetch_secret
 from database.session import create_database_engine, create_session_factory
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
@@ -60,6 +60,7 @@ def create_app(
     app.url_map.converters["image_id"] = ImageIDConverter
     app.config.update(
         SECRET_KEY=_secret_key(settings),
+        SECRET_KEY_FALLBACKS=_fallback_keys(settings),
         SESSION_COOKIE_SAMESITE="Lax",
         MAX_CONTENT_LENGTH=MAX_LARGEST_FILES * settings.max_upload_bytes + _FORM_OVERHEAD_BYTES,
         COMPRESS_MIN_SIZE=_COMPRESS_MIN_BYTES,
@@ -105,6 +106,16 @@ def _secret_key(settings: Settings) -> str:
             f"{MIN_SECRET_CHARACTERS} characters."
         )
     return key
+
+
+def _fallback_keys(settings: Settings) -> list[str]:
+    """Return the keys that verify what was signed before or during a rotation."""
+    keys = [key.get_secret_value() for key in settings.flask_secret_key_fallbacks]
+    if settings.flask_secret_key is None:
+        rotated = fetch_rotated_secrets(settings.flask_secret_arn or "")
+        # The application does not start with a shorter key, so none has signed anything.
+        keys += [key for key in rotated if len(key) >= MIN_SECRET_CHARACTERS]
+    return keys
 
 
 def _sign_in(settings: Settings) -> SignIn | None:

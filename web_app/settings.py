@@ -21,6 +21,8 @@ class Settings(DatabaseSettings):
     # default: without one of the two, the application does not start.
     flask_secret_key: SecretStr | None = Field(None, min_length=MIN_SECRET_CHARACTERS)
     flask_secret_arn: str | None = None
+    # Keys of an earlier or a later rotation, separated by commas. What they signed stays valid.
+    flask_secret_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
     s3_image_bucket: str
     s3_thumbnail_bucket: str
     max_upload_bytes: int = Field(20 * 1024 * 1024, ge=1024 * 1024, le=100 * 1024 * 1024)
@@ -55,6 +57,22 @@ class Settings(DatabaseSettings):
         if isinstance(value, str):
             return tuple(host.strip().lower() for host in value.split(",") if host.strip())
         return value
+
+    @field_validator("flask_secret_key_fallbacks", mode="before")
+    @classmethod
+    def _split_keys(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return tuple(SecretStr(key.strip()) for key in value.split(",") if key.strip())
+        return value
+
+    @field_validator("flask_secret_key_fallbacks")
+    @classmethod
+    def _are_long_enough(cls, keys: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        if any(len(key) < MIN_SECRET_CHARACTERS for key in keys):
+            raise ValueError(
+                f"each key needs at least {MIN_SECRET_CHARACTERS} characters, and none a comma"
+            )
+        return keys
 
     @model_validator(mode="after")
     def _has_a_secret(self) -> Self:

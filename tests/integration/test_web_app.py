@@ -908,8 +908,10 @@ def test_without_a_secret_key_gunicorn_refuses_to_start_and_names_the_variables(
 
 
 def read_secret_key(aws, arn):
+    """Start the application and print its key and the keys of a rotation."""
+    show = "print(app.secret_key, *app.config['SECRET_KEY_FALLBACKS'], sep=' | ')"
     return subprocess.run(
-        [sys.executable, "-c", "from web_app.wsgi import app; print(app.secret_key)"],
+        [sys.executable, "-c", f"from web_app.wsgi import app; {show}"],
         cwd=PROJECT,
         env={**aws.environment, "DATABASE_URL": "sqlite://", "FLASK_SECRET_ARN": arn},
         capture_output=True,
@@ -931,3 +933,32 @@ def test_the_secret_key_is_read_from_secrets_manager(aws):
     assert "FLASK_SECRET_ARN names is too short" in refused.stderr
     assert "too-short" not in refused.stderr
     assert read_secret_key(aws, f"{arn[:-6]}absent").returncode != 0
+
+
+def test_the_keys_of_a_rotation_are_read_from_secrets_manager(aws):
+    """Rotate in the two steps of deployment/README.md."""
+    secrets = aws.client("secretsmanager")
+    first = secrets.create_secret(Name="flask-rotated", SecretString="the first key of the store")
+    arn = first["ARN"]
+
+    def keys():
+        return read_secret_key(aws, arn).stdout.splitlines()[-1].split(" | ")
+
+    before = keys()
+    second = secrets.put_secret_value(
+        SecretId=arn, SecretString="the second key of the store", VersionStages=["AWSPENDING"]
+    )
+    announced = keys()
+    secrets.update_secret_version_stage(
+        SecretId=arn,
+        VersionStage="AWSCURRENT",
+        MoveToVersionId=second["VersionId"],
+        RemoveFromVersionId=first["VersionId"],
+    )
+    rotated = keys()
+    secrets.close()
+
+    assert before == ["the first key of the store"]
+    assert announced == ["the first key of the store", "the second key of the store"]
+    assert rotated[0] == "the second key of the store"
+    assert "the first key of the store" in rotated

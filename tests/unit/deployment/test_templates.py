@@ -687,7 +687,13 @@ def web_variables(stacks):
 def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
     # A deployed server reads its passwords from Secrets Manager, and the keys of the load balancer
     # from the default URL of AWS.
-    not_deployed = {"DATABASE_URL", "DB_PASSWORD", "FLASK_SECRET_KEY", "SIGN_IN_PUBLIC_KEYS_URL"}
+    not_deployed = {
+        "DATABASE_URL",
+        "DB_PASSWORD",
+        "FLASK_SECRET_KEY",
+        "FLASK_SECRET_KEY_FALLBACKS",
+        "SIGN_IN_PUBLIC_KEYS_URL",
+    }
     read_by_the_sdk = {"AWS_DEFAULT_REGION"}
 
     read = {name.upper() for name in Settings.model_fields}

@@ -72,10 +72,13 @@ def test_one_request_may_hold_five_of_the_largest_files(app, settings):
     assert 5 * settings.max_upload_bytes < limit_bytes < 6 * settings.max_upload_bytes
 
 
-def test_the_secret_key_can_come_from_secrets_manager_and_is_read_once(
+def test_the_secret_keys_can_come_from_secrets_manager_and_are_read_once(
     settings, object_store, event_bus, session_factory, mocker
 ):
     fetch = mocker.patch("web_app.app.fetch_secret", return_value="a key out of the store")
+    fetch_rotated = mocker.patch(
+        "web_app.app.fetch_rotated_secrets", return_value=["the previous key there", "too-short"]
+    )
     app = create_app(
         settings.model_copy(update={"flask_secret_key": None, "flask_secret_arn": "arn:the-key"}),
         object_store=object_store,
@@ -84,8 +87,10 @@ def test_the_secret_key_can_come_from_secrets_manager_and_is_read_once(
     )
 
     assert app.secret_key == "a key out of the store"
+    assert app.config["SECRET_KEY_FALLBACKS"] == ["the previous key there"]
     app.test_client().get("/")
     fetch.assert_called_once_with("arn:the-key")
+    fetch_rotated.assert_called_once_with("arn:the-key")
 
 
 @pytest.mark.parametrize("secret", ["", "too-short"])

@@ -24,6 +24,7 @@ OPTIONAL = (
     "PRESIGNED_URL_SECONDS",
     "SITE_NOTICE",
     "FLASK_SECRET_ARN",
+    "FLASK_SECRET_KEY_FALLBACKS",
     "TRUSTED_PROXY_COUNT",
     "ALLOWED_HOSTS",
     "UPLOADS_PER_MINUTE",
@@ -73,6 +74,22 @@ def test_the_secret_key_can_be_given_as_an_arn(read_settings):
 def test_without_a_secret_key_the_error_names_both_variables(read_settings):
     with pytest.raises(ValidationError, match="set FLASK_SECRET_KEY, or FLASK_SECRET_ARN"):
         read_settings(FLASK_SECRET_KEY=None)
+
+
+def test_keys_of_a_rotation_are_separated_by_commas(read_settings):
+    settings = read_settings(FLASK_SECRET_KEY_FALLBACKS=f" {SECRET}-1, {SECRET}-2 ,")
+
+    keys = [key.get_secret_value() for key in settings.flask_secret_key_fallbacks]
+    assert keys == [f"{SECRET}-1", f"{SECRET}-2"]
+    assert read_settings(FLASK_SECRET_KEY_FALLBACKS="").flask_secret_key_fallbacks == ()
+
+
+def test_a_short_key_of_a_rotation_is_refused_and_no_key_is_repeated(read_settings):
+    with pytest.raises(ValidationError, match="each key needs at least 16") as error:
+        read_settings(FLASK_SECRET_KEY_FALLBACKS=f"{SECRET}-1,too-short")
+
+    assert SECRET not in str(error.value)
+    assert "too-short" not in str(error.value)
 
 
 @pytest.mark.parametrize(
