@@ -11,11 +11,13 @@ from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
 from web_app.dependencies import EXTENSION, Dependencies
 from web_app.middleware.allowed_hosts import refuse_other_hosts
+from web_app.middleware.cookies import SessionCookies
+from web_app.middleware.cross_site import refuse_cross_site_changes
 from web_app.middleware.csrf import protect_against_csrf
 from web_app.middleware.forwarding import trust_proxies
-from web_app.middleware.owners import require_sign_in
+from web_app.middleware.owners import renew_old_cookies, require_sign_in
 from web_app.middleware.rate_limits import limit_requests
-from web_app.middleware.security_headers import SessionCookies, set_security_headers
+from web_app.middleware.security_headers import set_security_headers
 from web_app.middleware.slow_clients import limit_slow_clients
 from web_app.routes.api import api
 from web_app.routes.assets import serve_assets
@@ -77,8 +79,10 @@ def create_app(
     Compress(app)
     set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)
+    renew_old_cookies(app)
     # Requests pass these checks in this order. Only the last one reads the body.
     refuse_other_hosts(app, settings.allowed_hosts)
+    refuse_cross_site_changes(app)
     require_sign_in(app)
     limit_requests(app, settings)
     limit_slow_clients(app)

@@ -5,6 +5,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── BadRequestError               a parameter or the body is not valid            400
 ├── HostNotAllowedError           the host name is not one of this site           400
 ├── CSRFError                     a cookie came without the CSRF token            400
+├── CrossSiteRequestError         a page of another site sent a changing request  403
 ├── InvalidOwnerTokenError        the bearer token is not valid                   401
 ├── NotSignedInError              there is no valid token of the load balancer    401
 ├── NotOwnerError                 the image belongs to another owner              403
@@ -61,13 +62,23 @@ class CSRFError(WebError):
     message = "This page has expired. Reload it and try again."
 
 
+class CrossSiteRequestError(WebError):
+    """A page of another site made a browser send a changing request."""
+
+    code, http_status = "cross_site_request", 403
+    message = (
+        "A page of another site sent this request, so nothing was changed. Open this site and try "
+        "again here."
+    )
+
+
 class InvalidOwnerTokenError(WebError):
     """The bearer token was not signed by this system."""
 
     code, http_status = "invalid_owner_token", 401
     message = (
-        "This owner token is not valid. Send the owner_token from the response to your first "
-        "upload, or no token."
+        "This owner token is not valid. Send the one from POST /api/owners or from your first "
+        "upload, or get a new one."
     )
 
 

@@ -82,4 +82,4 @@ def test_every_response_agrees_with_the_openapi_document(live_url, settings, tmp
     )
 
     assert finished.returncode == 0, finished.stdout[-6000:] + finished.stderr[-2000:]
-    assert "Tested: 11" in finished.stdout
+    assert "Tested: 12" in finished.stdout

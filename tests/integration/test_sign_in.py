@@ -283,6 +283,17 @@ def test_a_malformed_token_is_refused(app, token):
     assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 401
 
 
+def test_a_signed_in_user_gets_neither_an_owner_cookie_nor_a_token(app, make_token):
+    client, headers = app.test_client(), signed_in(make_token())
+
+    page = client.get("/", headers=headers)
+    token = re.search(r'name="csrf-token" content="([^"]+)"', page.get_data(as_text=True))[1]
+    response = client.post("/api/owners", headers={**headers, "X-CSRFToken": token})
+
+    assert client.get_cookie("owner") is None
+    assert (response.status_code, response.json) == (200, {"owner_token": None})
+
+
 @pytest.mark.parametrize(
     "name", ["a path for a key", "a host for a key", "an address for a key", "a uuid in braces"]
 )

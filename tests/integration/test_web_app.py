@@ -405,6 +405,108 @@ def test_owners_are_separate_and_identified_by_cookie_and_by_token(web_app, brow
     assert by_stranger.json()["results"][0]["outcome"] == "accepted"
 
 
+def send_and_hang_up(web_app, content, headers):
+    """Send a whole upload and close the connection before the response."""
+    body = (
+        b'--x\r\nContent-Disposition: form-data; name="image"; filename="a.jpg"\r\n\r\n'
+        + content
+        + b"\r\n--x--\r\n"
+    )
+    lines = [
+        "POST /upload HTTP/1.1",
+        f"Host: {urlsplit(web_app.url).netloc}",
+        "Content-Type: multipart/form-data; boundary=x",
+        f"Content-Length: {len(body)}",
+        *(f"{name}: {value}" for name, value in {**JSON, **headers}.items()),
+    ]
+    with socket.create_connection(urlsplit(web_app.url).netloc.split(":"), timeout=10) as sent:
+        sent.sendall("\r\n".join([*lines, "", ""]).encode() + body)
+
+
+def rows_with(web_app, content):
+    with session_scope(web_app.session_factory) as session:
+        sha256 = hashlib.sha256(content).hexdigest()
+        return session.query(Image).filter(Image.sha256 == sha256).all()
+
+
+def headers_of_a_browser(web_app, browser):
+    """Return the headers with which the upload page of a new visitor sends its first file."""
+    page = browser.get(web_app.url, timeout=10).text
+    token = re.search(r'name="csrf-token" content="([^"]+)"', page)[1]
+    cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
+    return {"Cookie": cookies, "X-CSRFToken": token, "Sec-Fetch-Site": "same-origin"}
+
+
+def headers_of_a_program(web_app, _browser):
+    token = requests.post(f"{web_app.url}/api/owners", timeout=10).json()["owner_token"]
+    return {"Authorization": f"Bearer {token}"}
+
+
+SENDERS = [headers_of_a_browser, headers_of_a_program]
+
+
+@pytest.mark.parametrize("headers_of", SENDERS)
+def test_an_image_whose_upload_got_no_answer_belongs_to_its_sender(web_app, browser, headers_of):
+    content, headers = new_jpeg(), headers_of(web_app, browser)
+
+    send_and_hang_up(web_app, content, headers)
+
+    web_app.wait_until(lambda: rows_with(web_app, content))
+    again = requests.post(
+        f"{web_app.url}/upload",
+        files=[("image", ("a.jpg", content))],
+        headers={**JSON, **headers},
+        timeout=60,
+    )
+    [row] = rows_with(web_app, content)
+    [result] = again.json()["results"]
+    assert (again.status_code, result["outcome"], result["id"]) == (201, "duplicate", row.id)
+    assert "Set-Cookie" not in again.headers
+    deleted = requests.delete(f"{web_app.url}/api/images/{row.id}", headers=headers, timeout=60)
+    assert deleted.status_code == 204
+
+
+def test_the_same_bytes_sent_many_times_at_once_become_one_stored_image(web_app, browser, aws):
+    headers = headers_of_a_program(web_app, browser)
+
+    def send_one(content):
+        return requests.post(
+            f"{web_app.url}/upload",
+            files=[("image", ("a.jpg", content))],
+            headers={**JSON, **headers},
+            timeout=60,
+        ).json()["results"][0]
+
+    for _ in range(5):
+        content = new_jpeg()
+        with ThreadPoolExecutor(8) as pool:
+            results = list(pool.map(send_one, [content] * 8))
+
+        [row] = rows_with(web_app, content)
+        assert {result["id"] for result in results} == {row.id}
+        assert sorted(result["outcome"] for result in results) == ["accepted"] + ["duplicate"] * 7
+        stored = aws.client("s3").get_object(Bucket=aws.image_bucket, Key=row.original_key)
+        assert stored["Body"].read() == content
+
+
+def test_a_form_of_another_site_is_refused_unread_and_the_connection_stays_usable(
+    sqlite_web_app, browser
+):
+    content = new_jpeg() + bytes(5 * MEBIBYTE)
+
+    response = browser.post(
+        f"{sqlite_web_app.url}/upload",
+        files=[("image", ("a.jpg", content))],
+        headers={**JSON, "Origin": "http://evil.example"},
+        timeout=60,
+    )
+
+    assert (response.status_code, response.json()["code"]) == (403, "cross_site_request")
+    assert "Set-Cookie" not in response.headers
+    assert rows_with(sqlite_web_app, content) == []
+    assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
+
+
 def test_an_invalid_token_is_refused_and_the_connection_stays_usable(sqlite_web_app, browser):
     response = send(
         sqlite_web_app,

@@ -3,9 +3,14 @@
 Every visitor can view all images; only the owner can change an image. The cookie and the token have
 the same signed value, so a program can act for the owner that it uploaded as. If users sign in at
 the load balancer, the signed-in user is the owner, and cookie and token are ignored.
+
+A browser gets its cookie with the upload page, and a program its token from `POST /api/owners`. So
+an image has an owner that its sender knows, even if the answer to the upload is lost. No answer to
+a request that another site caused sets the cookie, and a page never replaces one.
 """
 
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
@@ -15,6 +20,8 @@ from itsdangerous import BadSignature, URLSafeSerializer
 from web_app.adapters.sign_in import HEADER as SIGN_IN_HEADER
 from web_app.dependencies import current_dependencies
 from web_app.errors import InvalidOwnerTokenError
+from web_app.middleware.cookies import cookie_name
+from web_app.middleware.cross_site import is_cross_site
 from web_app.middleware.exemptions import is_health_check
 
 COOKIE_NAME = "owner"
@@ -29,6 +36,8 @@ class Owner:
     is_new: bool  # The request identified no owner, so this id was generated.
     # True if the browser added the identification, which makes a CSRF token necessary.
     is_named_by_cookie: bool = field(default=False, compare=False)
+    # True if the cookie has an earlier name or an earlier key.
+    has_old_cookie: bool = field(default=False, compare=False)
 
     @property
     def known_id(self) -> str | None:
@@ -39,8 +48,9 @@ class Owner:
 class Owners:
     """Signs owner ids and verifies them."""
 
-    def __init__(self, secret_key: str) -> None:
-        self._serializer = URLSafeSerializer(secret_key, salt="owner")
+    def __init__(self, secret_key: str, fallback_keys: Sequence[str] = ()) -> None:
+        # The last key signs. The others verify what was signed before a rotation.
+        self._serializer = URLSafeSerializer([*fallback_keys, secret_key], salt="owner")
         # A browser sends the same token with each request.
         self._read = lru_cache(maxsize=1024)(self._check)
 
@@ -59,23 +69,20 @@ class Owners:
             if owner_id is None:
                 raise InvalidOwnerTokenError
             return Owner(owner_id, is_new=False)
-        # An invalid cookie is ignored: the browser gets a new owner.
-        owner_id = self._read(request.cookies.get(COOKIE_NAME, ""))
-        if owner_id is not None:
-            return Owner(owner_id, is_new=False, is_named_by_cookie=True)
-        return Owner(secrets.token_urlsafe(16), is_new=True)
+        return self._named_by_cookie(request) or Owner(secrets.token_urlsafe(16), is_new=True)
 
-    def remember(self, response: Response, owner: Owner, *, is_secure: bool) -> None:
-        """Set the cookie of a new owner on a response."""
-        if owner.is_new:
-            response.set_cookie(
-                COOKIE_NAME,
-                self.token(owner),
-                max_age=COOKIE_SECONDS,
-                httponly=True,
-                samesite="Lax",
-                secure=is_secure,
-            )
+    def _named_by_cookie(self, request: Request) -> Owner | None:
+        """Return the owner that a cookie names. An invalid cookie is ignored."""
+        names = cookie_names(is_secure=request.is_secure)
+        for name in names:
+            token = request.cookies.get(name, "")
+            owner_id = self._read(token)
+            if owner_id is not None:
+                is_current = name == names[0] and token == self._serializer.dumps(owner_id)
+                return Owner(
+                    owner_id, is_new=False, is_named_by_cookie=True, has_old_cookie=not is_current
+                )
+        return None
 
     def _check(self, token: str) -> str | None:
         try:
@@ -83,6 +90,16 @@ class Owners:
         except BadSignature:
             return None
         return owner_id if isinstance(owner_id, str) else None
+
+
+def cookie_names(*, is_secure: bool) -> Sequence[str]:
+    """Return the names that the cookie may have in a request, the present one first.
+
+    Until 2026-11-26 the cookie had no prefix over HTTPS. The last of those cookies expires on
+    2027-12-31. Remove the second name then, because a sibling subdomain can set it for a browser
+    that has no cookie with the first.
+    """
+    return tuple(dict.fromkeys((cookie_name(COOKIE_NAME, is_secure=is_secure), COOKIE_NAME)))
 
 
 def require_sign_in(app: Flask) -> None:
@@ -94,14 +111,57 @@ def require_sign_in(app: Flask) -> None:
             current_owner()
 
 
+def renew_old_cookies(app: Flask) -> None:
+    """Set the cookie again, for the same owner, if it has an earlier name or an earlier key."""
+
+    @app.after_request
+    def renew(response: Response) -> Response:
+        owner: Owner | None = g.get("owner")
+        if owner is not None and owner.has_old_cookie and not is_cross_site():
+            _set_cookie(response, owner)
+        return response
+
+
+def offer_owner(response: Response) -> None:
+    """Set the cookie of a new owner on a page.
+
+    A link on another site may lead to the page, or its answer may arrive late. So it gives no
+    cookie to a browser that followed such a link, and replaces none, not even one that this process
+    cannot verify.
+    """
+    has_cookie = any(name in request.cookies for name in cookie_names(is_secure=request.is_secure))
+    if not has_cookie and not is_cross_site():
+        remember_owner(response)
+
+
+def remember_owner(response: Response) -> None:
+    """Set the cookie of a new owner on the answer to a changing request."""
+    owner = current_owner()
+    if owner.is_new:
+        _set_cookie(response, owner)
+
+
+def _set_cookie(response: Response, owner: Owner) -> None:
+    response.set_cookie(
+        cookie_name(COOKIE_NAME, is_secure=request.is_secure),
+        current_owners().token(owner),
+        max_age=COOKIE_SECONDS,
+        httponly=True,
+        samesite="Lax",
+        secure=request.is_secure,
+    )
+
+
 def current_owners() -> Owners:
     """Return the signer of this application's owner ids."""
-    return _owners(str(current_app.secret_key))
+    return _owners(
+        str(current_app.secret_key), tuple(current_app.config["SECRET_KEY_FALLBACKS"] or ())
+    )
 
 
 @lru_cache(maxsize=1)
-def _owners(secret_key: str) -> Owners:
-    return Owners(secret_key)
+def _owners(secret_key: str, fallback_keys: tuple[str, ...]) -> Owners:
+    return Owners(secret_key, fallback_keys)
 
 
 def current_owner() -> Owner:

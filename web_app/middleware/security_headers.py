@@ -1,20 +1,11 @@
-"""Set the security headers of every response, and protect the session cookie."""
+"""Set the security headers of every response."""
 
 from flask import Flask, Response, request
-from flask.sessions import SecureCookieSessionInterface
 
 from web_app.adapters.object_store import ObjectStore
 
 # One year. No includeSubDomains, because other subdomains may not support HTTPS.
 _HSTS = "max-age=31536000"
-
-
-class SessionCookies(SecureCookieSessionInterface):
-    """Marks the session cookie as Secure if the request came over HTTPS."""
-
-    def get_cookie_secure(self, app: Flask) -> bool:
-        """Return whether the browser may send the cookie over HTTPS only."""
-        return request.is_secure
 
 
 def set_security_headers(app: Flask, object_store: ObjectStore) -> None:

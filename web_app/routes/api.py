@@ -14,7 +14,7 @@ from database.models import Image, Status
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError
-from web_app.middleware.owners import current_owner
+from web_app.middleware.owners import current_owner, current_owners, remember_owner
 from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.openapi import (
@@ -32,6 +32,7 @@ from web_app.routes.schemas import (
     ImageSchema,
     ImagesSchema,
     ListQuerySchema,
+    OwnerSchema,
     RetriedSchema,
     RetrySchema,
     StatusQuerySchema,
@@ -39,6 +40,21 @@ from web_app.routes.schemas import (
 from web_app.services.listing import read_page
 
 api = Blueprint("api", __name__, url_prefix="/api", description="Images and their status")
+
+
+@api.route("/owners", methods=["POST"])
+@api.doc(operationId="createOwner", security=READ_AUTH)
+@api.response(201, OwnerSchema)
+@api.alt_response(200, schema=OwnerSchema, description="The request identifies an owner already")
+@documents_errors(api, 400, 401, 403, 413, 415, 503)
+def create_owner() -> ResponseReturnValue:
+    """Get an owner token before the first upload, so that no image is without an owner"""
+    owner = current_owner()
+    token = current_owners().token(owner) if owner.is_new else None
+    response = jsonify(owner_token=token)
+    response.status_code = 201 if owner.is_new else 200
+    remember_owner(response)
+    return response
 
 
 @api.route("/image_status/<image_id:image_id>")
@@ -108,7 +124,7 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @api.doc(operationId="editImage", security=WRITE_AUTH)
 @api.arguments(EditSchema())
 @api.response(200, ImageSchema)
-@documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
+@documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
     is_restoring = edit.pop("restore", False)
@@ -119,7 +135,7 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.route("/images/<image_id:image_id>", methods=["DELETE"])
 @api.doc(operationId="deleteImage", security=WRITE_AUTH)
 @api.response(204)
-@documents_errors(api, 400, 401, 403, 404, 503)
+@documents_errors(api, 400, 401, 403, 404, 413, 415, 503)
 def delete_image(image_id: int) -> None:
     """Delete an image. It disappears immediately"""
     owner_actions(_owner_id()).delete(image_id)
@@ -129,7 +145,7 @@ def delete_image(image_id: int) -> None:
 @api.doc(operationId="retryImage", security=WRITE_AUTH)
 @api.arguments(RetrySchema(), required=False)
 @api.response(202, ImageSchema)
-@documents_errors(api, 400, 401, 403, 404, 409, 415, 422, 503)
+@documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Retry the failed jobs, or write a new caption"""
     image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
@@ -139,7 +155,7 @@ def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.route("/images/retry", methods=["POST"])
 @api.doc(operationId="retryAllImages", security=WRITE_AUTH)
 @api.response(202, RetriedSchema)
-@documents_errors(api, 400, 401, 403, 503)
+@documents_errors(api, 400, 401, 403, 413, 415, 503)
 def retry_all_images() -> dict[str, Any]:
     """Retry all your failed images, up to 100 at a time"""
     ids = owner_actions(_owner_id()).retry_all()

@@ -27,13 +27,14 @@ _SECURITY_SCHEMES = {
     "ownerToken": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The `owner_token` from the response to the first upload.",
+        "description": "The `owner_token` from `POST /api/owners`, or from the first upload.",
     },
     "ownerCookie": {
         "type": "apiKey",
         "in": "cookie",
         "name": COOKIE_NAME,
-        "description": "The same value, as browsers store it.",
+        "description": "The same value, as browsers store it. Over HTTPS the name of the cookie is "
+        f"`__Host-{COOKIE_NAME}`.",
     },
     "csrfToken": {
         "type": "apiKey",
@@ -51,9 +52,10 @@ _RETRY_AFTER = {
 _REFUSALS = {
     400: "Bad request, or missing CSRF token",
     401: "Invalid owner token, or sign-in required",
-    403: "The image belongs to another owner",
+    403: "The image belongs to another owner, or another site sent the request",
     404: "The image does not exist",
     409: "The state of the image does not allow this",
+    413: "The body is too large",
     415: "The body is not JSON",
     422: "A value does not match its description",
     429: "Too many requests; see `Retry-After`",
@@ -187,6 +189,7 @@ _UPLOAD: dict[str, Any] = {
             for status, description in (
                 (400, "No file, an empty file, a damaged form, or a missing CSRF token"),
                 (401, _REFUSALS[401]),
+                (403, "Another site sent the request"),
                 (413, "Too large, or too many files"),
                 (415, "Not an accepted image format"),
                 (422, "A damaged image, or too many pixels"),

@@ -28,7 +28,13 @@ from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE, HEIC, HEIF, TIFF
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError, ConflictError, InvalidEditError, UploadRejectedError
-from web_app.middleware.owners import Owner, current_owner, current_owners
+from web_app.middleware.owners import (
+    Owner,
+    current_owner,
+    current_owners,
+    offer_owner,
+    remember_owner,
+)
 from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
@@ -48,9 +54,9 @@ pages = Blueprint("pages", __name__)
 
 
 @pages.get("/")
-def show_upload_page() -> str:
-    """Show the upload page."""
-    return render_template(
+def show_upload_page() -> Response:
+    """Show the upload page, and give a new visitor an owner."""
+    page = render_template(
         "upload.html",
         # Some systems know the extension of a format and others its content type.
         accept=",".join(f"{each.content_type},.{each.extension}" for each in ACCEPTED_FORMATS),
@@ -60,6 +66,9 @@ def show_upload_page() -> str:
         max_request_bytes=current_app.config["MAX_CONTENT_LENGTH"],
         is_known_owner=not current_owner().is_new,
     )
+    response = make_response(page)
+    offer_owner(response)
+    return response
 
 
 @pages.post("/upload")
@@ -76,7 +85,7 @@ def upload() -> BaseResponse:
     )
     results = service.accept_all(_sent_files(), owner_id=owner.id)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
-    current_owners().remember(response, owner, is_secure=request.is_secure)
+    remember_owner(response)
     return response
 
 

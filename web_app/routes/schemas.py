@@ -197,6 +197,19 @@ class RetriedSchema(Schema):
     ids = fields.List(fields.Integer(), required=True)
 
 
+class OwnerSchema(Schema):
+    """The owner of later uploads."""
+
+    owner_token = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "Send it as the bearer token of all requests, and keep it secret. Null "
+            "if the request identifies an owner already."
+        },
+    )
+
+
 class UploadResultSchema(Schema):
     """The result for one file."""
 

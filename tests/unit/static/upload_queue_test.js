@@ -81,8 +81,34 @@ browserTest("three requests run at a time", async () => {
   assert.equal(sent().length, 4);
 });
 
-browserTest("one request runs until the owner cookie is set", async () => {
+browserTest("a new visitor gets an owner before the first file is sent", async ({ server }) => {
+  server.queueJSON({ owner_token: "the-owner" }, { status: 201 });
+
   createQueue({ isOwnerKnown: false, count: 5 });
+
+  assert.equal(sent().length, 0);
+  await settle();
+  const [{ url, options }] = server.requests;
+  assert.deepEqual([options.method, url], ["POST", "/api/owners"]);
+  assert.equal(sent().length, 3);
+  await sent()[0].respond(201, ACCEPTED);
+  assert.equal(server.requests.length, 1);
+});
+
+browserTest("a file cancelled during the request for an owner is not sent", async ({ server }) => {
+  server.queueJSON({ owner_token: "the-owner" }, { status: 201 });
+  const { queue, uploads } = createQueue({ isOwnerKnown: false, count: 2 });
+
+  queue.cancel(uploads[0]);
+  await settle();
+
+  assert.equal(sent().length, 1);
+  assert.deepEqual(uploads[0].events, []);
+});
+
+browserTest("without an owner one request runs until the cookie is set", async () => {
+  createQueue({ isOwnerKnown: false, count: 5 });
+  await settle();
   assert.equal(sent().length, 1);
 
   await sent()[0].respond(201, ACCEPTED);
@@ -92,6 +118,7 @@ browserTest("one request runs until the owner cookie is set", async () => {
 
 browserTest("a rejected first file sets the owner cookie too", async () => {
   createQueue({ isOwnerKnown: false, count: 4 });
+  await settle();
 
   await sent()[0].respond(415, { results: [{ outcome: "rejected", error: { message: "No." } }] });
 
@@ -101,6 +128,7 @@ browserTest("a rejected first file sets the owner cookie too", async () => {
 for (const status of [429, 503]) {
   browserTest(`the queue pauses after ${status} as long as the server asks`, async ({ clock }) => {
     const { uploads: [first] } = createQueue({ isOwnerKnown: false, count: 2 });
+    await settle();
 
     await sent()[0].respond(status, {}, { "Retry-After": "30" });
 
@@ -172,6 +200,7 @@ browserTest("the error of a file is preferred to that of the request", async () 
 
 browserTest("a lost connection is reported as not sent, and the next file starts", async () => {
   const { uploads: [upload] } = createQueue({ isOwnerKnown: false, count: 2 });
+  await settle();
 
   await sent()[0].fail();
 
@@ -192,6 +221,7 @@ browserTest("a cancelled request is aborted and reports nothing", async () => {
 
 browserTest("a cancelled file that was queued is never sent", async () => {
   const { queue, uploads } = createQueue({ isOwnerKnown: false, count: 2 });
+  await settle();
 
   queue.cancel(uploads[1]);
   await sent()[0].respond(201, ACCEPTED);

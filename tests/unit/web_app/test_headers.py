@@ -40,18 +40,25 @@ def test_strict_transport_security_is_sent_over_https_only(client, path):
     assert "Strict-Transport-Security" not in plain.headers
 
 
-@pytest.mark.parametrize(("scheme", "is_secure"), [("https", True), ("http", False)])
+@pytest.mark.parametrize(
+    ("scheme", "is_secure", "names"),
+    [
+        ("https", True, {"__Host-owner", "__Host-session"}),
+        ("http", False, {"owner", "session"}),
+    ],
+)
 def test_every_cookie_is_httponly_and_samesite_and_over_https_secure(
-    client, send, scheme, is_secure
+    client, send, scheme, is_secure, names
 ):
     response = send(("a.jpg", make_jpeg()), base_url=f"{scheme}://images.test", accept="text/html")
 
     cookies = response.headers.getlist("Set-Cookie")
-    assert {cookie.partition("=")[0] for cookie in cookies} == {"owner", "session"}
+    assert {cookie.partition("=")[0] for cookie in cookies} == names
     for cookie in cookies:
         attributes = {word.strip().lower() for word in cookie.split(";")}
         assert {"httponly", "samesite=lax", "path=/"} <= attributes
         assert ("secure" in attributes) == is_secure
+        assert not any(attribute.startswith("domain") for attribute in attributes)
 
 
 def asset(client, name="app.css"):

@@ -508,7 +508,7 @@ def test_a_first_upload_returns_a_token_and_sets_a_cookie_with_the_same_value(cl
 def test_the_cookie_is_secure_over_https(client, send):
     send(("beach.jpg", JPEG), base_url="https://images.test")
 
-    assert client.get_cookie("owner", domain="images.test").secure
+    assert client.get_cookie("__Host-owner", domain="images.test").secure
 
 
 def test_a_later_upload_keeps_the_owner(client, send):

@@ -1,6 +1,6 @@
 // Uploads files: one per request, a few requests at a time. Pauses when the server asks for it.
 
-import { csrfToken, parseRetryAfter, renewToken } from "./api.js";
+import { csrfToken, parseRetryAfter, renewToken, sendJSON } from "./api.js";
 
 const MAX_PARALLEL_REQUESTS = 3;
 const MAX_PAUSES_PER_FILE = 30; // A server that is busy for longer gets no more requests for it.
@@ -31,8 +31,10 @@ const DEFAULT_PAUSE_SECONDS = 5;
 /**
  * The queue of one page.
  *
- * The first response to a new visitor sets the owner cookie. Parallel requests without the cookie
- * would each create another owner, so the queue sends one file at a time until `isOwnerKnown`.
+ * A visitor whose page request had no owner cookie gets one before the first upload, so that the
+ * image belongs to the visitor even if the response to its upload is lost. If that fails, the first
+ * response sets the cookie. Parallel requests without the cookie would each create another owner,
+ * so the queue sends one file at a time until `isOwnerKnown`.
  */
 export class UploadQueue {
   /** @type {Upload[]} */
@@ -43,6 +45,8 @@ export class UploadQueue {
   #pauseCounts = new WeakMap();
   /** @type {WeakSet<Upload>} */
   #hasNewToken = new WeakSet();
+  #wasOwnerRequested = false;
+  #isRequestingOwner = false;
   #pausedUntil = 0;
   /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
@@ -82,12 +86,19 @@ export class UploadQueue {
   }
 
   #startNext() {
+    if (this.#isRequestingOwner || this.#queued.length === 0) {
+      return;
+    }
     const pauseMs = this.#pausedUntil - Date.now();
     if (pauseMs > 0) {
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
         this.#startNext();
       }, pauseMs);
+      return;
+    }
+    if (!this.isOwnerKnown && !this.#wasOwnerRequested) {
+      this.#requestOwner();
       return;
     }
     const limit = this.isOwnerKnown ? MAX_PARALLEL_REQUESTS : 1;
@@ -98,6 +109,14 @@ export class UploadQueue {
       }
       this.#send(upload);
     }
+  }
+
+  async #requestOwner() {
+    this.#wasOwnerRequested = true;
+    this.#isRequestingOwner = true;
+    this.isOwnerKnown = await sendJSON("POST", "/api/owners").then(() => true, () => false);
+    this.#isRequestingOwner = false;
+    this.#startNext();
   }
 
   /** @param {Upload} upload */
