@@ -25,7 +25,7 @@ from web_app.routes.error_handlers import register_error_handlers
 from web_app.routes.health import health
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
-from web_app.routes.request import BoundedRequest, ImageIDConverter
+from web_app.routes.request import BoundedRequest, ImageIDConverter, expect_small_bodies
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
@@ -86,6 +86,7 @@ def create_app(
     require_sign_in(app)
     limit_requests(app, settings)
     limit_slow_clients(app)
+    expect_small_bodies(app)
     protect_against_csrf(app)
     serve_assets(app)
     trust_proxies(app, settings.trusted_proxy_count)

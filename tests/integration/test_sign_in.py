@@ -283,6 +283,15 @@ def test_a_malformed_token_is_refused(app, token):
     assert app.test_client().get("/api/images", headers=signed_in(token)).status_code == 401
 
 
+@pytest.mark.parametrize("header", ["[" * 6000, '{"a":' * 2000, '{"exp":' + "9" * 6000 + "}"])
+def test_a_token_with_a_header_that_cannot_be_parsed_is_refused(app, header):
+    token = f"{base64.urlsafe_b64encode(header.encode()).decode()}.e30=.e30="
+
+    response = app.test_client().get("/api/images", headers=signed_in(token))
+
+    assert (response.status_code, response.json["code"]) == (401, "not_signed_in")
+
+
 def test_a_signed_in_user_gets_neither_an_owner_cookie_nor_a_token(app, make_token):
     client, headers = app.test_client(), signed_in(make_token())
 

@@ -814,11 +814,11 @@ def test_every_worker_sends_the_same_etag(web_app, browser):
 # Unusual requests
 
 
-def post_raw(web_app, headers, body=b""):
+def post_raw(web_app, headers, body=b"", path="/upload"):
     """Send a request with exactly the given headers."""
     connection = http.client.HTTPConnection(urlsplit(web_app.url).netloc, timeout=10)
     try:
-        connection.putrequest("POST", "/upload")
+        connection.putrequest("POST", path)
         for name, value in {**JSON, **headers}.items():
             connection.putheader(name, value)
         connection.endheaders(body)
@@ -853,6 +853,22 @@ def test_a_chunked_body_is_accepted(sqlite_web_app):
 
     assert response.status == 201
     assert answer["results"][0]["outcome"] == "accepted"
+
+
+def test_a_json_body_in_chunks_without_a_type_is_refused(sqlite_web_app, browser):
+    headers = headers_of_a_program(sqlite_web_app, browser)
+    [result] = send(sqlite_web_app, browser, ("a.jpg", new_jpeg()), headers=headers).json()[
+        "results"
+    ]
+
+    response, answer = post_raw(
+        sqlite_web_app,
+        {**headers, "Transfer-Encoding": "chunked"},
+        b'13\r\n{"regenerate":true}\r\n0\r\n\r\n',
+        path=f"/api/images/{result['id']}/retry",
+    )
+
+    assert (response.status, answer["code"]) == (415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize(

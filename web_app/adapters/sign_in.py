@@ -58,7 +58,8 @@ class SignIn:
                 # The load balancer has already checked the audience.
                 options={"require": ["sub"], "verify_aud": False},
             )
-        except jwt.PyJWTError as error:
+        # PyJWT does not catch the error of a deeply nested header.
+        except (jwt.PyJWTError, RecursionError) as error:
             raise NotSignedInError from error
         issuer, subject = header["iss"], claims["sub"]
         if not subject or claims.get("iss", issuer) != issuer:

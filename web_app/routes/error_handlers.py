@@ -8,7 +8,7 @@ from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from web_app.errors import WebError
-from web_app.routes.request import prefers_json
+from web_app.routes.request import MAX_BODY_BYTES, is_upload, prefers_json
 
 RETRY_AFTER_SECONDS = 5
 
@@ -18,12 +18,12 @@ logger = logging.getLogger(__name__)
 _REFUSALS = {
     404: ("not_found", "There is no page at this address."),
     405: ("method_not_allowed", "This address does not support that method."),
-    415: ("unsupported_media_type", "Send the body as JSON, with Content-Type application/json."),
-    413: (
-        "request_too_large",
-        "This request is too large. All files together can have up to {max_megabytes} MB. "
-        "Send fewer or smaller files.",
+    415: (
+        "unsupported_media_type",
+        "This address reads no body of this type. Send JSON with Content-Type application/json to "
+        "the API, and a form to a page.",
     ),
+    413: ("request_too_large", "This request is too large."),
 }
 
 
@@ -61,8 +61,7 @@ def register_error_handlers(app: Flask) -> None:
         phrase = error.name
         code, message = _REFUSALS.get(status, (phrase.lower().replace(" ", "_"), f"{phrase}."))
         if status == 413:
-            limit_bytes = current_app.config["MAX_CONTENT_LENGTH"]
-            message = message.format(max_megabytes=limit_bytes // 1024**2)
+            message = _too_large_message()
         if status == 422 and (problem := _validation_problem(error)):
             code, message, status = problem
         # Keep the headers that belong to the status, such as `Allow` for 405.
@@ -80,6 +79,17 @@ def register_error_handlers(app: Flask) -> None:
         if response.status_code in (429, 503):
             response.headers.setdefault("Retry-After", str(RETRY_AFTER_SECONDS))
         return response
+
+
+def _too_large_message() -> str:
+    if not is_upload():
+        limit_kilobytes = MAX_BODY_BYTES // 1024
+        return f"This request is too large. The limit is {limit_kilobytes} kB. Send less text."
+    limit_megabytes = current_app.config["MAX_CONTENT_LENGTH"] // 1024**2
+    return (
+        f"This request is too large. All files together can have up to {limit_megabytes} MB. "
+        "Send fewer or smaller files."
+    )
 
 
 def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:

@@ -1,15 +1,20 @@
-"""Parse requests: bounded files, image ids, cursors, and the preferred response format."""
+"""Parse requests: bounded bodies and files, JSON, image ids, cursors, the preferred format."""
 
+import json
 import logging
 import re
 from typing import IO, Any
 
-from flask import Request, request
+from flask import Flask, Request, request
+from marshmallow import Schema, missing
+from webargs.flaskparser import FlaskParser
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
 from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
+from web_app.middleware.cross_site import CHANGING_METHODS
 from web_app.services.uploads import MAX_FILES, BoundedFile
 
 logger = logging.getLogger(__name__)
@@ -77,6 +82,76 @@ class BoundedRequest(Request):
             file.close()
 
 
+# The longest valid form of an edit has 45 kB: each character of a text becomes up to 12 bytes.
+MAX_BODY_BYTES = 64 * 1024
+UPLOAD_ENDPOINT = "pages.upload"
+_FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def expect_small_bodies(app: Flask) -> None:
+    """Refuse a body that is too long or that the route would not read. Only an upload may be long.
+
+    Without this check, a body of another type would be treated as empty.
+    """
+
+    @app.before_request
+    def check() -> None:
+        rule = request.url_rule
+        if request.method not in CHANGING_METHODS or rule is None or is_upload():
+            return
+        # Werkzeug cuts a longer body in chunks off, so one more byte shows that it was too long.
+        request.max_content_length = MAX_BODY_BYTES + 1
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise RequestEntityTooLarge
+        needs_type = _has_body() or request.method == "PATCH"
+        if needs_type and not _has_expected_type():
+            raise UnsupportedMediaType
+
+
+def is_upload() -> bool:
+    """Return whether this request sends files."""
+    return request.endpoint == UPLOAD_ENDPOINT
+
+
+def is_api() -> bool:
+    """Return whether this request is for the JSON API."""
+    return request.path.startswith("/api/")
+
+
+def _has_body() -> bool:
+    # A body in chunks has no length.
+    return bool(request.content_length) or "Transfer-Encoding" in request.headers
+
+
+def _has_expected_type() -> bool:
+    return request.is_json if is_api() else request.mimetype in _FORM_TYPES
+
+
+class JSONParser(FlaskParser):
+    """Reads the JSON body of a request."""
+
+    def load_json(self, req: Request, schema: Schema) -> Any:
+        """Return the value of a body, or `missing` if there is none.
+
+        Raises:
+            BadRequestError: the body is not JSON, it is nested too deeply, or a number in it has
+                too many digits.
+        """
+        body = req.get_data()
+        if not body:
+            return missing
+        if len(body) > MAX_BODY_BYTES:
+            raise RequestEntityTooLarge
+        try:
+            return json.loads(body.decode())
+        except (ValueError, RecursionError) as error:
+            raise BadRequestError(
+                "This body is not valid JSON, or it is nested too deeply. Correct it and send it "
+                "again.",
+                code="bad_request",
+            ) from error
+
+
 MAX_IMAGE_ID = 10**18 - 1
 
 
@@ -119,7 +194,7 @@ def prefers_json() -> bool:
 
     The more specific type wins, so `application/json, text/plain, */*` means JSON.
     """
-    if request.path.startswith("/api/"):
+    if is_api():
         return True
     return request.accept_mimetypes.best_match(["text/html", "application/json"]) == (
         "application/json"

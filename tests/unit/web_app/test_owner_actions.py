@@ -396,7 +396,9 @@ def test_a_cookie_without_a_valid_csrf_token_changes_nothing(
 ):
     headers = {"Accept": "application/json"} | ({"X-CSRFToken": token} if token else {})
 
-    response = client.open(path.format(id=my_image), method=method, headers=headers)
+    body = {"json": {}} if method == "PATCH" else {}
+
+    response = client.open(path.format(id=my_image), method=method, headers=headers, **body)
 
     assert (response.status_code, response.json["code"]) == (400, "csrf_failed")
     assert "Reload" in response.json["error"]
