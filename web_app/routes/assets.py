@@ -55,6 +55,7 @@ def code_version() -> str:
 def _set_headers(headers: Headers, _path: str, _url: str) -> None:
     headers["Cache-Control"] = f"max-age={ONE_YEAR_SECONDS}, public, immutable"
     headers["X-Content-Type-Options"] = "nosniff"
+    headers["Cross-Origin-Resource-Policy"] = "same-origin"
 
 
 @cache

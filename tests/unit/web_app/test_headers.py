@@ -31,6 +31,23 @@ def test_every_response_disables_type_sniffing_and_cross_site_referrers(client, 
         assert response.headers["Referrer-Policy"] == "same-origin"
 
 
+@pytest.mark.parametrize("path", ["/", "/gallery", "/api/docs", "/nowhere"])
+def test_pages_use_no_device_and_share_no_window_with_other_sites(client, path):
+    response = client.get(path)
+
+    policy = response.headers["Permissions-Policy"]
+    assert {"camera=()", "microphone=()", "geolocation=()"} <= set(policy.split(", "))
+    assert response.headers["Cross-Origin-Opener-Policy"] == "same-origin"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/api/images", "/health", "/static/app.css", "/nowhere", "versioned"]
+)
+def test_no_response_can_be_embedded_by_another_site(client, path):
+    with client.get(asset(client) if path == "versioned" else path) as response:
+        assert response.headers["Cross-Origin-Resource-Policy"] == "same-origin"
+
+
 @pytest.mark.parametrize("path", ["/", "/api/images", "/health", "/nowhere"])
 def test_strict_transport_security_is_sent_over_https_only(client, path):
     secure = client.get(path, base_url="https://images.test")
