@@ -367,6 +367,9 @@ def send_request(plan: Plan, connection: Connection, recorder: Recorder, started
     recorder.record_completed(started_at, None if status < 400 else f"HTTP {status}")
 
 
+_JSON = {"Accept": "application/json"}
+
+
 class Uploader:
     """Uploads images and waits until each has its caption and thumbnail."""
 
@@ -375,8 +378,23 @@ class Uploader:
         self._boundary = f"load-tester-{os.urandom(12).hex()}"
         path = plan.target.path.rstrip("/")
         self._path = path if path.endswith("/upload") else f"{path}/upload"
+        self._owner_path = f"{self._path.removesuffix('/upload')}/api/owners"
+        self._owner_header: dict[str, str] = {}
         self._images = [(path.name, path.read_bytes()) for path in plan.uploads]
         self._counter = count(os.getpid())  # Worker processes start with different files.
+
+    def request_owner(self, connection: Connection) -> None:
+        """Request the owner token of this process's uploads, unless the options name an owner.
+
+        So an upload without a response has an owner too. A server that gives no token gets the
+        uploads without one.
+        """
+        if "authorization" in {name.lower() for name, _ in self._plan.headers}:
+            return
+        with suppress(NoResponseError, ValueError, LookupError, TypeError):
+            _, body = connection.request("POST", self._owner_path, headers=_JSON)
+            if token := json.loads(body)["owner_token"]:
+                self._owner_header = {"Authorization": f"Bearer {token}"}
 
     def __call__(self, connection: Connection, recorder: Recorder, started_at: float) -> None:
         """Upload one image, wait until it is complete, and record the result.
@@ -385,8 +403,9 @@ class Uploader:
             NoResponseError: there was no response to the upload.
         """
         headers = {
-            "Accept": "application/json",
+            **_JSON,
             "Content-Type": f"multipart/form-data; boundary={self._boundary}",
+            **self._owner_header,
         }
         status, body = connection.request("POST", self._path, self._form(), headers)
         recorder.record_response(status, len(body))
@@ -412,9 +431,7 @@ class Uploader:
             gevent.sleep(POLL_SECONDS)
             # If the status cannot be read, try again, because the image is still in progress.
             with suppress(NoResponseError, ValueError, KeyError, TypeError):
-                status, body = connection.request(
-                    "GET", path, headers={"Accept": "application/json"}
-                )
+                status, body = connection.request("GET", path, headers=_JSON)
                 image: dict[str, Any] = json.loads(body) if status == 200 else {"status": "pending"}
                 if image["status"] == "completed":
                     return None
@@ -500,8 +517,11 @@ def run_worker(plan: Plan, first: int, step: int, connections: int, pipe: Pipe) 
     # The main process handles Ctrl-C. It tells the workers to stop and prints their results.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _allow_many_connections(connections)
-    send = Uploader(plan) if plan.uploads else partial(send_request, plan)
     opened = [Connection(plan) for _ in range(connections)]
+    send: Callable[[Connection, Recorder, float], None] = partial(send_request, plan)
+    if plan.uploads:
+        send = uploader = Uploader(plan)
+        uploader.request_owner(opened[0])
     pipe.send("ready")
     starts_at = pipe.recv()
 

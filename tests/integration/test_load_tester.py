@@ -341,6 +341,49 @@ def test_an_upload_is_polled_until_complete_and_only_on_the_target_host(target, 
     assert "image complete" in process.stdout
 
 
+def owner_tokens(target):
+    """Return the Authorization headers of the uploads."""
+    return [
+        headers.get("Authorization") for _, path, headers, _ in target.requests if path == "/upload"
+    ]
+
+
+def test_all_uploads_belong_to_the_owner_that_was_requested_before_the_first(target, load, folder):
+    target.responses = {
+        "/api/owners": (201, b'{"owner_token": "the-token"}'),
+        "/upload": accepted_upload(),
+        "/status/1": status("completed"),
+    }
+
+    _, summary = load("--url", target.url, "--upload", folder, "-n", 4, "-c", 2)
+
+    assert target.requests[0][:2] == ("POST", "/api/owners")
+    assert owner_tokens(target) == ["Bearer the-token"] * 4
+    assert summary["requests"] == 4  # The request for the owner does not count.
+
+
+def test_an_owner_token_of_the_options_is_used(target, load, folder):
+    target.responses = {"/upload": accepted_upload(), "/status/1": status("completed")}
+
+    load("--url", target.url, "--upload", folder, "-H", "Authorization: Bearer mine")
+
+    assert owner_tokens(target) == ["Bearer mine"] * 2
+    assert "/api/owners" not in [path for _, path, _, _ in target.requests]
+
+
+def test_a_server_without_owner_tokens_gets_the_uploads_without_one(target, load, folder):
+    target.responses = {
+        "/api/owners": (404, b"{}"),
+        "/upload": accepted_upload(),
+        "/status/1": status("completed"),
+    }
+
+    _, summary = load("--url", target.url, "--upload", folder)
+
+    assert owner_tokens(target) == [None, None]
+    assert summary["failed"] == 0
+
+
 def test_with_unique_the_same_file_is_different_in_each_upload(target, load, folder):
     target.responses = {"/upload": accepted_upload(), "/status/1": status("completed")}
 
