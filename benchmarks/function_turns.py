@@ -76,7 +76,7 @@ def _seconds(work: Callable[[str], None], add: Callable[[], str]) -> float:
 
 def _add_image(session_factory: sessionmaker[Session]) -> str:
     """Add a row like an upload of a new file, and return the key of its original."""
-    key = object_keys.new_original_key("jpg")
+    key = object_keys.original_key("benchmark", uuid.uuid4(), extension="jpg")
     new = NewImage(
         filename="photo.jpg",
         original_key=key,

@@ -8,6 +8,7 @@ of a user who has uploaded images.
 import random
 import re
 import subprocess
+import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -161,7 +162,7 @@ def fill(database_url: str) -> None:
 
 
 def _row(dice: random.Random, number: int) -> dict[str, Any]:
-    original_key = object_keys.new_original_key("jpg")
+    original_key = object_keys.original_key("benchmark", uuid.uuid4(), extension="jpg")
     uploaded_at = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(minutes=number)
     words: dict[str, Any] = {
         "annotation": f"{' '.join(dice.choices(_WORDS, k=dice.randint(8, 25)))}.".capitalize(),

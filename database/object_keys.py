@@ -23,13 +23,8 @@ _ORIGINAL_KEY = re.compile(
 )
 
 
-def new_original_key(extension: str) -> str:
-    """Return a new, unique key: `originals/<uuid>.<ext>`."""
-    return f"{ORIGINALS_PREFIX}{uuid.uuid4()}.{extension}"
-
-
-def upload_key(secret: str, *parts: object, extension: str) -> str:
-    """Return the key for an upload: the same for the same parts.
+def original_key(secret: str, *parts: object, extension: str) -> str:
+    """Return the key of an original, `originals/<uuid>.<ext>`: the same for the same parts.
 
     Without the secret, the key reveals nothing about the parts and cannot be guessed.
     """

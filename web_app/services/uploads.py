@@ -194,7 +194,7 @@ class UploadService:
         sha256 = file.sha256.hex()
         return NewImage(
             filename=filename,
-            original_key=object_keys.upload_key(
+            original_key=object_keys.original_key(
                 self.key_secret, owner_id, sha256, last_id, extension=header.format.extension
             ),
             content_type=header.format.content_type,

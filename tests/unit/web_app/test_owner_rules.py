@@ -6,9 +6,11 @@ Add each new route of this kind to one of the lists below, or these tests fail.
 import itertools
 
 import pytest
+from itsdangerous import URLSafeSerializer
 
 from database import object_keys
 from database.models import Status
+from tests.support.factories import make_jpeg
 from tests.unit.web_app.conftest import BROWSER, csrf_headers
 from web_app.middleware.owners import Owner, Owners
 
@@ -215,8 +217,17 @@ def test_an_edit_cannot_name_other_columns(app, client, add_row, read_rows, body
     assert [snapshot(row) for row in read_rows()] == before
 
 
-def test_object_keys_cannot_be_guessed():
-    keys = {object_keys.new_original_key("jpg") for _ in range(1000)}
+def test_object_keys_cannot_be_guessed(app, send, read_rows):
+    """Compute the key as the application does, with all that a viewer may know, and no secret."""
+    response = send(("beach.jpg", make_jpeg()))
+    [row] = read_rows()
+    owner_id = URLSafeSerializer(app.secret_key, salt="owner").loads(response.json["owner_token"])
 
-    assert len(keys) == 1000
-    assert all(len(key) >= len("originals/") + 32 for key in keys)
+    keys = {
+        secret: object_keys.original_key(secret, owner_id, row.sha256, 0, extension="jpg")
+        for secret in (app.secret_key, "", "another secret")
+    }
+
+    assert len(set(keys.values())) == 3
+    assert keys[app.secret_key] == row.original_key
+    assert len(row.original_key) >= len("originals/") + 32
