@@ -161,7 +161,9 @@ class UploadService:
         with session_scope(self.session_factory) as session:
             # Read the id first. Then a row that is added in between cannot change it unseen.
             last_id = find_last_id(session, owner_id=owner_id, sha256=sha256)
-            same = find_duplicate(session, owner_id=owner_id, sha256=sha256)
+            same = None
+            if last_id:
+                same = find_duplicate(session, owner_id=owner_id, sha256=sha256)
         if same is not None and not same.is_pending and not self._is_stored(same):
             same = None
         return same, last_id
