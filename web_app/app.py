@@ -80,6 +80,8 @@ def create_app(
     set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)
     renew_old_cookies(app)
+    # Static files pass no check but the time limits, which wrap the whole application.
+    serve_assets(app)
     # Requests pass these checks in this order. Only the last one reads the body.
     refuse_other_hosts(app, settings.allowed_hosts)
     refuse_cross_site_changes(app)
@@ -88,7 +90,6 @@ def create_app(
     limit_slow_clients(app)
     expect_small_bodies(app)
     protect_against_csrf(app)
-    serve_assets(app)
     trust_proxies(app, settings.trusted_proxy_count)
     app.register_blueprint(pages)
     register_api(app, api, health)

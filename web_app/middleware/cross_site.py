@@ -14,8 +14,7 @@ from urllib.parse import urlsplit
 from flask import Flask, request
 
 from web_app.errors import CrossSiteRequestError
-
-CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+from web_app.middleware.exemptions import CHANGING_METHODS
 
 # `none` is a request of the person at the browser, such as a reload. A page of a sibling subdomain
 # is `same-site`. It is refused, because another program may serve it.

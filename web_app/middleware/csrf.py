@@ -15,7 +15,7 @@ from flask_wtf.csrf import generate_csrf, validate_csrf
 from wtforms.validators import ValidationError
 
 from web_app.errors import CSRFError
-from web_app.middleware.cross_site import CHANGING_METHODS
+from web_app.middleware.exemptions import CHANGING_METHODS
 from web_app.middleware.owners import current_owner
 
 HEADER = "X-CSRFToken"

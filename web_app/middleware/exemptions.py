@@ -3,8 +3,9 @@
 from flask import request
 
 HEALTH_BLUEPRINT = "health"
+UPLOAD_ENDPOINT = "pages.upload"
 # Requests with other methods change nothing.
-CHANGING_METHODS = {"POST", "PUT", "PATCH", "DELETE"}
+CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 def is_health_check() -> bool:
@@ -13,3 +14,8 @@ def is_health_check() -> bool:
     It sends an IP address as the host, no sign-in header, and more requests than a client may.
     """
     return request.blueprint == HEALTH_BLUEPRINT
+
+
+def is_upload() -> bool:
+    """Return whether this request sends files."""
+    return request.endpoint == UPLOAD_ENDPOINT

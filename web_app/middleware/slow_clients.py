@@ -24,7 +24,7 @@ from gevent import Timeout
 from werkzeug.wsgi import ClosingIterator
 
 from web_app.errors import RateLimitedError, RequestTimeoutError, ServerBusyError, WebError
-from web_app.middleware.exemptions import CHANGING_METHODS
+from web_app.middleware.exemptions import CHANGING_METHODS, is_upload
 from web_app.middleware.forwarding import client_network
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def limit_slow_clients(app: Flask) -> None:
         if request.method not in CHANGING_METHODS:
             return
         client = client_network(request.remote_addr)
-        if request.endpoint == "pages.upload":
+        if is_upload():
             _take(uploads_of_clients.of(client), RateLimitedError(MAX_WAIT_SECONDS))
             _take(uploads, ServerBusyError())
         else:

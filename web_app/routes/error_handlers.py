@@ -8,7 +8,8 @@ from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
 from web_app.errors import WebError
-from web_app.routes.request import MAX_BODY_BYTES, is_upload, prefers_json
+from web_app.middleware.exemptions import is_upload
+from web_app.routes.request import MAX_BODY_BYTES, prefers_json
 
 RETRY_AFTER_SECONDS = 5
 

@@ -14,7 +14,7 @@ from werkzeug.routing import BaseConverter
 
 from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
-from web_app.middleware.cross_site import CHANGING_METHODS
+from web_app.middleware.exemptions import CHANGING_METHODS, is_upload
 from web_app.services.uploads import MAX_FILES, BoundedFile
 
 logger = logging.getLogger(__name__)
@@ -84,7 +84,6 @@ class BoundedRequest(Request):
 
 # The longest valid form of an edit has 45 kB: each character of a text becomes up to 12 bytes.
 MAX_BODY_BYTES = 64 * 1024
-UPLOAD_ENDPOINT = "pages.upload"
 _FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
@@ -106,11 +105,6 @@ def expect_small_bodies(app: Flask) -> None:
         needs_type = _has_body() or request.method == "PATCH"
         if needs_type and not _has_expected_type():
             raise UnsupportedMediaType
-
-
-def is_upload() -> bool:
-    """Return whether this request sends files."""
-    return request.endpoint == UPLOAD_ENDPOINT
 
 
 def is_api() -> bool:

@@ -21,7 +21,7 @@ from database.session import session_scope
 from imaging.decoding import ImageHeader, read_header
 from imaging.errors import ImageError, UnsupportedFormatError
 from web_app.adapters.object_store import ObjectStore
-from web_app.errors import UploadRejectedError, WebError
+from web_app.errors import StorageUnavailableError, UploadRejectedError, WebError
 
 MAX_FILES = 100
 MAX_FILENAME_CHARACTERS = 255
@@ -144,7 +144,8 @@ class UploadService:
                 http_status=503,
             ) from error
         if same is not None:
-            self._store_again(same, file, header)
+            if not self._is_stored(same):
+                self._store_again(same, file, header, owner_id)
             return UploadResult(filename, "duplicate", same.image_id)
         self._store(image_id, new, file)
         logger.info("accepted an upload", extra={"image_id": image_id, "key": new.original_key})
@@ -171,19 +172,25 @@ class UploadService:
     def _is_stored(self, image: Duplicate) -> bool:
         return image.is_stored or self.object_store.has_original(image.original_key)
 
-    def _store_again(self, same: Duplicate, file: BoundedFile, header: ImageHeader) -> None:
+    def _store_again(
+        self, same: Duplicate, file: BoundedFile, header: ImageHeader, owner_id: str
+    ) -> None:
         """Store the original of an earlier upload that is still running or was cut off.
 
         "Already uploaded" is only true if the original is really stored. Both uploads have the same
         bytes, so it does not matter which of them is stored last.
+
+        Raises:
+            UploadRejectedError: the earlier upload failed in the meantime.
         """
-        if not self._is_stored(same):
-            self.object_store.put_original(
-                same.original_key,
-                cast(BinaryIO, file),
-                content_type=header.format.content_type,
-                sha256=file.sha256,
-            )
+        self.object_store.put_original(
+            same.original_key,
+            cast(BinaryIO, file),
+            content_type=header.format.content_type,
+            sha256=file.sha256,
+        )
+        if self._find_same(owner_id, file)[0] is None:
+            raise _not_stored()
 
     def _describe(
         self, filename: str, file: BoundedFile, header: ImageHeader, owner_id: str, last_id: int
@@ -246,16 +253,20 @@ class UploadService:
                 sha256=file.sha256,
             )
         except Exception as error:
-            # After any error the row must say that it has no original.
+            # After any error the row must say that it has no original, unless it has one: S3 may
+            # have stored it without an answer, or a simultaneous upload of the same bytes did.
             logger.exception("could not store an original", extra={"image_id": image_id})
-            failure = UploadRejectedError(
-                "The image storage did not accept this image, so it was not saved. Try again in a "
-                "moment.",
-                code="upload_failed",
-                http_status=502,
-            )
-            if self._record_failed(image_id, str(failure)):
+            failure = _not_stored()
+            if not self._has_original(new.original_key) and self._record_failed(
+                image_id, str(failure)
+            ):
                 raise failure from error
+
+    def _has_original(self, key: str) -> bool:
+        try:
+            return self.object_store.has_original(key)
+        except StorageUnavailableError:
+            return False
 
     def _record_failed(self, image_id: int, message: str) -> bool:
         """Return False if the original was stored after all, because a function works on it."""
@@ -266,6 +277,14 @@ class UploadService:
             # The client gets the error anyway, and the sweep fails the row after its deadline.
             logger.error("could not record a failed upload", extra={"image_id": image_id})
             return True
+
+
+def _not_stored() -> UploadRejectedError:
+    return UploadRejectedError(
+        "The image storage did not accept this image, so it was not saved. Try again in a moment.",
+        code="upload_failed",
+        http_status=502,
+    )
 
 
 _TOO_MANY_FILES = UploadRejectedError(

@@ -12,7 +12,7 @@ from sqlalchemy.exc import OperationalError
 
 from database.deletion import mark_deleting
 from database.images import add_image
-from database.jobs import claim_job
+from database.jobs import claim_job, record_upload_failed
 from database.models import Image, Job, Status
 from database.session import session_scope
 from tests.support import factories
@@ -470,6 +470,45 @@ def test_the_same_bytes_sent_twice_at_once_become_one_image(
     assert {result.image_id for result in results} == {row.id}
     assert sorted(result.outcome for result in results) == ["accepted", "duplicate"]
     assert list(object_store.objects) == [row.original_key]
+
+
+def test_an_upload_whose_put_fails_is_accepted_if_another_request_stored_the_same_bytes(
+    upload_service, object_store, read_rows, upload
+):
+    results = []
+
+    def let_another_upload_succeed(key, body):
+        object_store.before_put = lambda key, body: None
+        results.extend(upload_service.accept_all([upload()], owner_id="me"))
+        raise StorageUnavailableError
+
+    object_store.before_put = let_another_upload_succeed
+
+    results += upload_service.accept_all([upload()], owner_id="me")
+
+    [row] = read_rows()
+    assert [result.outcome for result in results] == ["duplicate", "accepted"]
+    assert row.status is Status.PENDING
+
+
+def test_a_duplicate_is_not_acknowledged_if_the_first_upload_failed_in_the_meantime(
+    upload_service, object_store, session_factory, read_rows, upload
+):
+    upload_service.accept_all([upload()], owner_id="me")
+    object_store.objects.clear()
+
+    def let_the_first_upload_fail(key, body):
+        with session_scope(session_factory) as session:
+            assert record_upload_failed(session, read_rows()[0].id, "It failed.")
+
+    object_store.before_put = let_the_first_upload_fail
+
+    [result] = upload_service.accept_all([upload()], owner_id="me")
+    object_store.before_put = lambda key, body: None
+    [again] = upload_service.accept_all([upload()], owner_id="me")
+
+    assert result.error.code == "upload_failed"
+    assert again.outcome == "accepted"
 
 
 def test_two_requests_that_find_no_duplicate_add_one_row(
