@@ -21,8 +21,14 @@ def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
     @app.before_request
     def check() -> None:
         # Load balancers use an IP address as the host of their health checks.
-        if not is_health_check() and not host_is_trusted(request.host, allowed):
+        if not is_health_check() and not _is_allowed(request.host, allowed):
             raise HostNotAllowedError
+
+
+def _is_allowed(host: str, allowed: Sequence[str]) -> bool:
+    # Werkzeug compares only the part before the first colon, so no IPv6 address would match.
+    is_ipv6 = host.startswith("[") and host_is_trusted(host)
+    return (is_ipv6 and f"{host.partition(']')[0]}]" in allowed) or host_is_trusted(host, allowed)
 
 
 def _redirect_to_path(response: Response) -> Response:

@@ -41,10 +41,13 @@ def make_client(settings, object_store, event_bus, session_factory):
         ("images.example.org/evil", False),
         ("", False),
         ("203.0.113.7", False),
+        ("[::1]:8000", True),
+        ("[::2]:8000", False),
+        ("[::1].evil.com", False),
     ],
 )
 def test_only_requests_for_an_allowed_host_are_answered(make_client, host, is_allowed):
-    client = make_client(allowed_hosts=("images.example.org", ".example.net"))
+    client = make_client(allowed_hosts=("images.example.org", ".example.net", "[::1]"))
 
     responses = [client.get(path, headers={"Host": host, **JSON}) for path in ("/", "/nowhere")]
 
