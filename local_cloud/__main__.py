@@ -1,6 +1,7 @@
 """Command line of the local cloud: `python -m local_cloud`, which `make run` calls."""
 
 import errno
+import os
 import signal
 import socket
 import sys
@@ -17,12 +18,14 @@ _MAX_PORT_WAIT_SECONDS = 2
 
 def main() -> int:
     """Run the system until Ctrl-C and return the exit code."""
+    os.umask(0o077)  # Only the user can read the files of this process and its children.
     try:
         settings = Settings.read()
         folder = StateFolder(settings.state_dir)
         folder.claim()
         _check_port(settings.host, settings.port)
         use_local_aws(settings)
+        folder.write_aws_config(settings.aws_config())
         supervisor = Supervisor(settings, folder, Console())
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: supervisor.request_stop())

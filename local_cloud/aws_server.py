@@ -7,6 +7,7 @@ of earlier runs are loaded from disk at the first request for them.
 
 import argparse
 import io
+import json
 import logging
 import resource
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, unquote
 from xml.etree import ElementTree
+from xml.sax.saxutils import escape
 
 import boto3
 from moto.moto_server.werkzeug_app import (
@@ -26,11 +28,12 @@ from moto.moto_server.werkzeug_app import (
 )
 from werkzeug.serving import make_server
 from werkzeug.test import Client, TestResponse, run_wsgi_app
-from werkzeug.wrappers import Response
+from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import get_input_stream
 
-from local_cloud.loopback_http import LOOPBACK
+from local_cloud.loopback_http import LOOPBACK, PageRefusedError, refuse_pages
 from local_cloud.object_mirror import ObjectMirror, StoredObject, is_plain_key
+from local_cloud.signatures import RefusedError, SignatureVerifier
 from local_cloud.wiring import Wiring, connect
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
     from werkzeug.serving import BaseWSGIServer
 
 _KEPT_HEADERS = ("content-type", "cache-control", "content-disposition", "content-encoding")
-# Moto requires a signature but does not verify it.
+# Moto itself requires a signature but does not verify it.
 _AUTHORIZATION = (
     "AWS4-HMAC-SHA256 Credential=local/20000101/us-east-1/s3/aws4_request, "
     "SignedHeaders=host, Signature=local"
@@ -49,6 +52,54 @@ _EVENTS_OFF = b'<NotificationConfiguration xmlns="http://s3.amazonaws.com/doc/20
 _EVENTS_ON = _EVENTS_OFF.replace(
     b"/>", b"><EventBridgeConfiguration></EventBridgeConfiguration></NotificationConfiguration>"
 )
+
+
+# The error codes of the services with JSON, for those of S3.
+_JSON_CODES = {
+    "AccessDenied": "MissingAuthenticationTokenException",
+    "InvalidAccessKeyId": "UnrecognizedClientException",
+    "SignatureDoesNotMatch": "InvalidSignatureException",
+    "RequestTimeTooSkewed": "InvalidSignatureException",
+}
+
+
+class SignedRequestsOnly:
+    """WSGI middleware that refuses what AWS would refuse, and requests that a web page can cause.
+
+    A page may only load objects, with a presigned URL.
+    """
+
+    def __init__(self, app: "WSGIApplication", verifier: SignatureVerifier) -> None:
+        self._app = app
+        self._verifier = verifier
+
+    def __call__(
+        self, environ: "WSGIEnvironment", start_response: "StartResponse"
+    ) -> Iterable[bytes]:
+        """Pass on a request with a valid signature."""
+        request = Request(environ)
+        try:
+            may_come_from_browser = request.method in ("GET", "HEAD")
+            refuse_pages(request.headers.items(), may_come_from_browser=may_come_from_browser)
+            # The body is read as a whole, because the signature covers it.
+            body = get_input_stream(environ).read()
+            self._verifier.verify(request, body)
+        except PageRefusedError as error:
+            refused = RefusedError(403, "AccessDenied", str(error))
+            return _error_response(request, refused)(environ, start_response)
+        except RefusedError as error:
+            return _error_response(request, error)(environ, start_response)
+        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        return self._app(environ, start_response)
+
+
+def _error_response(request: Request, error: RefusedError) -> Response:
+    """Return an error in the format of the service."""
+    if "X-Amz-Target" in request.headers:
+        fields = {"__type": _JSON_CODES.get(error.code, error.code), "message": str(error)}
+        return Response(json.dumps(fields), error.status, content_type="application/x-amz-json-1.1")
+    text = f"<Error><Code>{error.code}</Code><Message>{escape(str(error))}</Message></Error>"
+    return Response(text, error.status, content_type="application/xml")
 
 
 class MirroredAWS:
@@ -74,17 +125,12 @@ class MirroredAWS:
     ) -> Iterable[bytes]:
         """Pass a request to Moto and write the changed objects to disk."""
         if error := self._error(environ):
-            status, code = error
-            text = f"<Error><Code>{code}</Code><Message>{status}</Message></Error>"
-            response = Response(text, status, content_type="application/xml")
-            return response(environ, start_response)
+            return _error_response(Request(environ), error)(environ, start_response)
         self._restore(self._requested_objects(environ))
         if environ["REQUEST_METHOD"] in ("GET", "HEAD") or _is_long_poll(environ):
             return self._moto(environ, start_response)
 
-        # Read the whole body first, so that a slow client does not hold the lock.
-        body = get_input_stream(environ).read()
-        environ |= {"wsgi.input": io.BytesIO(body), "CONTENT_LENGTH": str(len(body))}
+        body = environ["wsgi.input"].getvalue()
         with self._write_lock:
             chunks, status, headers = run_wsgi_app(self._moto, environ, buffered=True)
         if status.startswith("2"):
@@ -126,18 +172,18 @@ class MirroredAWS:
                     self._present.add((bucket, key))
             self._request("PUT", f"/{self._image_bucket}?notification", _EVENTS_ON)
 
-    def _error(self, environ: "WSGIEnvironment") -> tuple[str, str] | None:
-        """Return status and code for requests that AWS rejects or that cannot be mirrored."""
+    def _error(self, environ: "WSGIEnvironment") -> RefusedError | None:
+        """Return the error for requests that AWS rejects or that cannot be mirrored."""
         path = environ["PATH_INFO"]
-        signed = "HTTP_AUTHORIZATION" in environ or "Signature=" in environ["QUERY_STRING"]
-        if path.startswith("/moto-api") or not signed:
-            return "403 Forbidden", "AccessDenied"
+        if path.startswith("/moto-api"):
+            return RefusedError(403, "AccessDenied", "Access Denied")
         bucket, key = self._object_of(path)
         method = environ["REQUEST_METHOD"]
         if key and method in ("PUT", "POST") and not is_plain_key(key):
-            return "400 Bad Request", "InvalidArgument"
+            return RefusedError(400, "InvalidArgument", "The key is not a plain path")
         if bucket and not key and method == "POST" and not _is_multi_delete(environ):
-            return "501 Not Implemented", "NotImplemented"  # A form upload: its key is in the body.
+            # A form upload: its key is in the body.
+            return RefusedError(501, "NotImplemented", "Form uploads are not supported")
         return None
 
     def _changed_objects(
@@ -219,12 +265,19 @@ def main() -> None:
     moto = DomainDispatcherApplication(create_backend_app)
     aws = MirroredAWS(moto, ObjectMirror(arguments.folder), wiring)
     aws.create_buckets()
-    private = serve(aws, 0)
+    session = boto3.Session()
+    credentials = session.get_credentials()
+    assert credentials is not None, "the supervisor sets an access key"
+    verifier = SignatureVerifier(credentials.get_frozen_credentials(), session.region_name)
+    app = SignedRequestsOnly(aws, verifier)
+    private = serve(app, 0)
     threading.Thread(target=private.serve_forever, daemon=True).start()
     url = f"http://{LOOPBACK}:{private.server_port}"
-    client: Callable[..., Any] = boto3.Session().client
+    client: Callable[..., Any] = session.client
     connect(wiring, *(client(name, endpoint_url=url) for name in ("s3", "sqs", "events")))
-    serve(aws, arguments.port).serve_forever()
+    private.shutdown()
+    private.server_close()
+    serve(app, arguments.port).serve_forever()
 
 
 def _allow_many_files() -> None:

@@ -1,12 +1,45 @@
-"""HTTP server on loopback for the JSON services of the local cloud."""
+"""HTTP server on loopback for the JSON services of the local cloud.
+
+Every page that the user opens can send requests to the ports of this machine. `refuse_pages` has
+the rules that protect all servers of the local cloud against them.
+"""
 
 import json
 import threading
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 from typing import Any
 
 LOOPBACK = "127.0.0.1"
+_OWN_NAMES = {LOOPBACK, "localhost"}
+
+
+class PageRefusedError(Exception):
+    """A web page caused the request, or may have caused it."""
+
+
+def refuse_pages(
+    headers: Iterable[tuple[str, str]], *, may_come_from_browser: bool = False
+) -> None:
+    """Refuse requests that a web page can cause.
+
+    A page can send requests to this machine in two ways. Its domain can resolve to 127.0.0.1 (DNS
+    rebinding): then the Host header has the name of that domain. Or it sends a request to 127.0.0.1
+    directly: then the browser adds one of the other headers, and the page cannot remove it.
+
+    Raises:
+        PageRefusedError: the request has another host, or a browser sent it.
+    """
+    fields = {name.lower(): value for name, value in headers}
+    if fields.get("host", "").partition(":")[0].lower() not in _OWN_NAMES:
+        raise PageRefusedError("This server accepts requests for 127.0.0.1 and localhost only.")
+    if not may_come_from_browser and (
+        "sec-fetch-site" in fields
+        or "origin" in fields
+        or fields.get("user-agent", "").startswith("Mozilla/")
+    ):
+        raise PageRefusedError("This server accepts no such requests from browsers.")
 
 
 class LoopbackServer(ThreadingHTTPServer):
@@ -50,6 +83,18 @@ class LoopbackHandler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # Buffered. The base class flushes after each request.
+
+    def parse_request(self) -> bool:
+        """Read the head of a request. Refuse requests that a web page can cause."""
+        if not super().parse_request():
+            return False
+        try:
+            refuse_pages(self.headers.items())
+        except PageRefusedError as error:
+            self.close_connection = True  # The body is not read.
+            self.respond(403, {"errorMessage": str(error), "errorType": "Forbidden"})
+            return False
+        return True
 
     def read_body(self) -> bytes:
         """Read the body of the request."""

@@ -3,7 +3,9 @@
 Only this module reads environment variables.
 """
 
+import base64
 import os
+import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,7 +36,22 @@ _MACHINE_VARIABLES = (
 _SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN", "FLASK_SECRET_ARN")
 # Rate limits are off by default, because all clients of a local run belong to its user.
 _LIMITS = ("UPLOADS_PER_MINUTE", "CHANGES_PER_MINUTE", "READS_PER_MINUTE")
+_WILDCARDS = ("0.0.0.0", "::", "")  # These values of HOST mean all addresses of the machine.
 _DATABASE_PARTS = ("DB_HOST", "DB_PORT", "DB_NAME", "DB_USER", "DB_PASSWORD")
+
+
+@dataclass(frozen=True)
+class AccessKey:
+    """The access key of one local run. Web pages and other users cannot know it."""
+
+    id: str
+    secret: str = field(repr=False)
+
+    @classmethod
+    def random(cls) -> Self:
+        """Create a key with the format of AWS."""
+        random_id = base64.b32encode(secrets.token_bytes(10)).decode()
+        return cls(f"AKIA{random_id}", secrets.token_urlsafe(30))
 
 
 class SettingError(Exception):
@@ -56,6 +73,7 @@ class Settings:
     function_timeout_seconds: int | None
     aws_port: int
     emulator_port: int | None  # None means that captions come from Gemini.
+    access_key: AccessKey = field(default_factory=AccessKey.random)
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ, folder: Path | None = None) -> Self:
@@ -95,7 +113,7 @@ class Settings:
     @property
     def url(self) -> str:
         """The URL of the application on this machine."""
-        host = LOOPBACK if self.host in ("0.0.0.0", "::", "") else self.host
+        host = LOOPBACK if self.host in _WILDCARDS else self.host
         return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
 
     @property
@@ -127,6 +145,7 @@ class Settings:
             **inherited,
             **{name: self.environment.get(name) or "0" for name in _LIMITS},
             "SITE_NOTICE": self.environment.get("SITE_NOTICE") or notice,
+            "ALLOWED_HOSTS": self.environment.get("ALLOWED_HOSTS") or self._own_names(),
             **self._local_values(),
             **self._database_environment(),
             "FLASK_SECRET_KEY": self.environment.get("FLASK_SECRET_KEY") or flask_secret_key,
@@ -178,6 +197,22 @@ class Settings:
             "TMPDIR": str(temporary_folder),
         }
 
+    def aws_config(self) -> str:
+        """Return an AWS configuration file for tools that use the local AWS."""
+        return (
+            "[default]\n"
+            f"region = {REGION}\n"
+            f"endpoint_url = {self.aws_url}\n"
+            f"aws_access_key_id = {self.access_key.id}\n"
+            f"aws_secret_access_key = {self.access_key.secret}\n"
+        )
+
+    def _own_names(self) -> str:
+        """Return the host names of this machine that pages on other domains cannot have."""
+        host = "" if self.host in _WILDCARDS else self.host
+        names = [LOOPBACK, "localhost", "[::1]", f"[{host}]" if ":" in host else host]
+        return ",".join(dict.fromkeys(filter(None, names)))
+
     def _local_values(self) -> dict[str, str]:
         return {
             **self._aws_environment(),
@@ -211,8 +246,8 @@ class Settings:
         no_proxy = ",".join(filter(None, [no_proxy, LOOPBACK, "localhost"]))
         return {
             "AWS_ENDPOINT_URL": self.aws_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_ACCESS_KEY_ID": self.access_key.id,
+            "AWS_SECRET_ACCESS_KEY": self.access_key.secret,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -3,10 +3,14 @@
 import fcntl
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from local_cloud.logs import Log
 from local_cloud.settings import SettingError
+
+_FOLDERS = ("headers", "logs", "objects", "tmp")
+_FILES = ("images.sqlite3", "images.sqlite3-shm", "images.sqlite3-wal", "flask_secret_key", "lock")
 
 
 class StateFolderInUseError(Exception):
@@ -14,7 +18,10 @@ class StateFolderInUseError(Exception):
 
 
 class StateFolder:
-    """Database, objects, logs and session key. Only one local run can use it at a time."""
+    """Database, objects, logs and keys. Only one local run can use it at a time.
+
+    Only the user of this process can read them.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -31,7 +38,8 @@ class StateFolder:
         """
         try:
             for folder in (self.path, self.path / "logs", self.temporary):
-                folder.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._make_private()
             lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
             raise SettingError(
@@ -44,6 +52,18 @@ class StateFolder:
             os.close(lock)
             raise StateFolderInUseError(self.path) from error
         self._lock = lock
+
+    def _make_private(self) -> None:
+        """Correct the permissions of what an earlier version created.
+
+        The folder itself may be one that the user shares, so only its content is changed.
+        """
+        for name in _FOLDERS:
+            with suppress(FileNotFoundError):
+                (self.path / name).chmod(0o700)
+        for name in _FILES:
+            with suppress(FileNotFoundError):
+                (self.path / name).chmod(0o600)
 
     def release(self) -> None:
         """Release the lock."""
@@ -59,6 +79,12 @@ class StateFolder:
         """Limit the size of all logs."""
         for log in list(self._logs.values()):
             log.trim()
+
+    def write_aws_config(self, content: str) -> None:
+        """Write the file that tools need to use the local AWS."""
+        path = self.path / "aws_config"
+        path.touch(mode=0o600)
+        path.write_text(content, encoding="ascii")
 
     def flask_secret_key(self) -> str:
         """Return the key that signs cookies. It is created once, so cookies survive a restart."""

@@ -114,6 +114,29 @@ def assert_upright(thumbnail):
         assert distance < 40, (place, rgb.getpixel(place), quadrants[quadrant])
 
 
+def test_only_the_user_can_read_the_files_of_a_run(system):
+    (result,) = system.upload(("private.png", make_encoded("PNG", SIZE)))
+    system.finished(result["id"])
+
+    files = [system.state_dir, *system.state_dir.rglob("*")]
+
+    names = {path.name for path in files}
+    assert {"images.sqlite3", "aws_config", "web.log", "objects", "headers"} <= names
+    assert [path for path in files if path.stat().st_mode & 0o077] == []
+
+
+def test_a_page_on_another_domain_cannot_use_the_web_application(system):
+    hosts = [f"evil.example:{system.port}", f"127.0.0.1.evil.example:{system.port}"]
+    own = [f"127.0.0.1:{system.port}", f"localhost:{system.port}", f"[::1]:{system.port}"]
+
+    def status(host):
+        url = f"{system.url}/api/images"
+        return requests.get(url, headers={"Host": host}, timeout=10).status_code
+
+    assert [status(host) for host in hosts] == [400, 400]
+    assert [status(host) for host in own] == [200, 200, 200]
+
+
 @pytest.mark.parametrize("format_name", FORMAT_NAMES)
 def test_an_image_of_each_format_gets_a_caption_and_an_upright_thumbnail(system, format_name):
     (result,) = system.upload((f"photo.{format_name}", make_encoded(format_name, SIZE)))

@@ -53,18 +53,19 @@ ACTIONS_WITHOUT_RESOURCE = (
     "elasticloadbalancing:DescribeTargetHealth"
 )
 JOBS = ("annotation", "thumbnail")
+PROGRAMS = ("web", *JOBS, "migrate", "sweep")
 
 
 class DeployedSystem:
     """The functions, the web application and AWS.
 
-    Each program has its own variables and its own access key.
+    Each program has its own variables and reaches AWS through its own proxy.
     """
 
-    def __init__(self, folder, aws_url, settings, names, gemini_url):
+    def __init__(self, folder, aws_urls, settings, names, gemini_url):
         stacks = deploy(PROFILES["no-cert"])
         self.settings, self._names = settings, names
-        self._folder, self._gemini_url, self._aws_url = folder, gemini_url, aws_url
+        self._folder, self._gemini_url, self._aws_urls = folder, gemini_url, aws_urls
         self.policies = {
             role.removesuffix("Role").lower(): self._named(statements)
             for stack in (stacks[FUNCTIONS], stacks[WEB])
@@ -141,8 +142,7 @@ class DeployedSystem:
         return {
             **self.settings.machine_environment(),
             **self._named(self._variables[part]),
-            "AWS_ENDPOINT_URL": self._aws_url,
-            "AWS_ACCESS_KEY_ID": part,
+            "AWS_ENDPOINT_URL": self._aws_urls[part],
             "AWS_DEFAULT_REGION": REGION,
             "GOOGLE_GEMINI_BASE_URL": self._gemini_url,
             # The names in this run replace those of the templates.
@@ -165,8 +165,8 @@ def client(service, settings):
         service,
         endpoint_url=settings.aws_url,
         region_name=REGION,
-        aws_access_key_id="operator",
-        aws_secret_access_key="local",
+        aws_access_key_id=settings.access_key.id,
+        aws_secret_access_key=settings.access_key.secret,
     )
 
 
@@ -217,9 +217,9 @@ def run(mysql_server_url, local_aws, tmp_path_factory):
             "name": database.database,
             "user": database.username,
         }
-        with recording_proxy(local_aws.aws_port) as proxy:
+        with recording_proxy(local_aws.aws_port, PROGRAMS) as proxy:
             folder = tmp_path_factory.mktemp("deployed")
-            system = DeployedSystem(folder, proxy.url, local_aws, names, gemini.url)
+            system = DeployedSystem(folder, proxy.urls, local_aws, names, gemini.url)
             try:
                 use_everything(system, gemini, create_engine(database))
             finally:
@@ -297,9 +297,6 @@ def redrive(system, key):
     )
 
 
-PROGRAMS = ("web", "annotation", "thumbnail", "migrate", "sweep")
-
-
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_a_role_allows_every_call_of_its_program(program, run):
     system, proxy = run
@@ -324,12 +321,6 @@ def test_a_role_allows_nothing_that_its_program_does_not_use(program, run):
     }
 
     assert unused == set()
-
-
-def test_only_the_known_programs_call_aws(run):
-    _system, proxy = run
-
-    assert {call.role for call in proxy.calls} == set(PROGRAMS)
 
 
 def is_platform_action(action):

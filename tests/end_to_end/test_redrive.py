@@ -35,10 +35,8 @@ def redrive(system, *options):
         cwd=ROOT,
         env={
             **os.environ,
-            "AWS_ENDPOINT_URL": system.aws_url,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
-            "AWS_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": str(system.state_dir / "aws_config"),
+            "AWS_SHARED_CREDENTIALS_FILE": str(system.state_dir / "aws_config"),
         },
         capture_output=True,
         text=True,

@@ -6,7 +6,7 @@ https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-l
 import json
 import re
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -103,9 +103,13 @@ def as_list(value: Any) -> list[str]:
 
 @dataclass
 class RecordingProxy:
-    """The state of a proxy that records the calls to AWS. A role's access key is its name."""
+    """The proxies that record the calls to AWS, and the calls.
 
-    url: str
+    Attributes:
+        urls: the address of the proxy of each role.
+    """
+
+    urls: dict[str, str] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
 
     def calls_of(self, role: str) -> list[Call]:
@@ -114,24 +118,33 @@ class RecordingProxy:
 
 
 @contextmanager
-def recording_proxy(port: int) -> Iterator[RecordingProxy]:
-    """Run a proxy in front of an AWS emulator on a local port."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Recorder)
-    proxy = RecordingProxy(f"http://127.0.0.1:{server.server_port}")
-    server.proxy, server.target_port = proxy, port  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
+def recording_proxy(port: int, roles: Iterable[str]) -> Iterator[RecordingProxy]:
+    """Run a proxy for each role in front of an AWS emulator on a local port."""
+    proxy = RecordingProxy()
+    servers = [_Server(proxy, role, port) for role in roles]
+    for server in servers:
+        proxy.urls[server.role] = f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
         yield proxy
     finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def __init__(self, proxy: RecordingProxy, role: str, target_port: int) -> None:
+        super().__init__(("127.0.0.1", 0), _Recorder)
+        self.proxy, self.role, self.target_port = proxy, role, target_port
 
 
 class _Recorder(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 30
+    server: _Server
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -165,16 +178,16 @@ class _Recorder(BaseHTTPRequestHandler):
         query = parse_qs(path.query, keep_blank_values=True)
         # A presigned URL has its credential in the query, other requests in a header.
         signed = query.get("X-Amz-Credential", [self.headers.get("Authorization", "")])[0]
-        found = re.search(r"(?:Credential=)?([^/\s]+)/\d+/([^/]+)/([^/]+)/aws4_request", signed)
+        found = re.search(r"/\d+/([^/]+)/([^/]+)/aws4_request", signed)
         assert found, f"unsigned: {self.command} {self.path}"
-        role, region, service = found.groups()
+        region, service = found.groups()
         if service == "s3":
             calls = _s3_calls(self.command, path.path, query, body, status)
         else:
             action = self.headers["X-Amz-Target"].split(".")[1]
             calls = _json_calls(service, action, region, json.loads(body))
         for action, resource, context in calls:
-            yield Call(role, action, resource, tuple(context.items()))
+            yield Call(self.server.role, action, resource, tuple(context.items()))
 
 
 def _s3_calls(

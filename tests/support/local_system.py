@@ -1,5 +1,6 @@
 """Run `python -m local_cloud` in a separate process, as a user does, and use it over HTTP."""
 
+import configparser
 import os
 import re
 import signal
@@ -131,12 +132,14 @@ class LocalSystem:
 
     def client(self, service: str) -> Any:
         """Return a boto3 client of this run's AWS emulator."""
+        config = configparser.ConfigParser(interpolation=None)
+        config.read(self.state_dir / "aws_config")
         return boto3.client(
             service,
             endpoint_url=self.aws_url,
             region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            aws_access_key_id=config["default"]["aws_access_key_id"],
+            aws_secret_access_key=config["default"]["aws_secret_access_key"],
         )
 
 

@@ -52,8 +52,8 @@ class LocalAWS:
             service,
             endpoint_url=self.settings.aws_url,
             region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
+            aws_access_key_id=self.settings.access_key.id,
+            aws_secret_access_key=self.settings.access_key.secret,
             config=Config(signature_version="s3v4" if service == "s3" else None),
         )
 
@@ -216,21 +216,99 @@ def test_a_retry_event_goes_only_to_the_function_of_its_job(
     assert aws.events(other) == []
 
 
-def test_a_presigned_url_is_served_and_an_unsigned_one_is_rejected(aws, originals, s3):
+def send(url, *, method="GET", headers=None, body=None):
+    """Return the status, the headers and the body of a response."""
+    request = urllib.request.Request(url, body, headers or {}, method=method)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            return answer.status, answer.headers, answer.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.headers, error.read()
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site", "none"])
+def test_a_page_may_load_an_object_with_a_presigned_url(aws, originals, s3, site):
     s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
     presigned = s3.generate_presigned_url("get_object", Params={"Bucket": originals, "Key": KEY})
 
-    with urllib.request.urlopen(presigned) as answer:
-        assert answer.read() == b"original"
-        assert "Access-Control-Allow-Origin" not in answer.headers
-    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-        urllib.request.urlopen(presigned.partition("?")[0])
-    refused.value.close()
+    status, headers, body = send(presigned, headers={"Sec-Fetch-Site": site, **BROWSER})
+
+    assert (status, body) == (200, b"original")
+    assert "Access-Control-Allow-Origin" not in headers
 
 
-def test_an_unsigned_request_cannot_reset_the_local_cloud(aws, s3):
-    request = urllib.request.Request(f"{aws.settings.aws_url}/moto-api/reset", method="POST")
+def test_an_object_cannot_be_read_without_a_valid_presigned_url(aws, originals, s3):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+    presigned = s3.generate_presigned_url("get_object", Params={"Bucket": originals, "Key": KEY})
+    plain = presigned.partition("?")[0]
 
-    with pytest.raises(urllib.error.HTTPError, match="403") as refused:
-        urllib.request.urlopen(request)
-    refused.value.close()
+    refused = {
+        "AccessDenied": [plain, f"{plain}?Signature=x"],
+        "SignatureDoesNotMatch": [f"{presigned}&response-content-type=text%2Fhtml"],
+        "InvalidAccessKeyId": [presigned.replace(aws.settings.access_key.id, "AKIALOCAL")],
+    }
+
+    for code, urls in refused.items():
+        for url in urls:
+            status, _, body = send(url)
+            assert (status, f"<Code>{code}</Code>".encode() in body) == (403, True), url
+
+
+# What a page sends without a preflight request, so without permission of the server.
+BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)"}
+FORM = {"Origin": "http://evil.example", "Content-Type": "text/plain", **BROWSER}
+
+
+def test_a_form_of_a_page_cannot_delete_an_object(aws, originals, s3):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+    body = f"<Delete><Object><Key>{KEY}</Key></Object></Delete>".encode()
+    url = f"{aws.settings.aws_url}/{originals}?delete&Signature=x"
+
+    status, _, answer = send(url, method="POST", headers=FORM, body=body)
+
+    assert (status, b"AccessDenied" in answer) == (403, True)
+    assert s3.get_object(Bucket=originals, Key=KEY)["Body"].read() == b"original"
+
+
+@pytest.mark.parametrize("path", ["/?list-type=2", f"/{KEY}?a", "/image-annotation-originals?a"])
+def test_a_page_whose_domain_resolves_to_this_machine_reads_nothing(aws, originals, s3, path):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+    host = f"{originals}.evil.example:{aws.settings.aws_port}"
+
+    status, _, body = send(f"{aws.settings.aws_url}{path}&Signature=x", headers={"Host": host})
+
+    assert status == 403
+    assert KEY.encode() not in body
+    assert body != b"original"
+
+
+def test_a_page_cannot_use_a_presigned_url_under_another_host_or_to_change_something(
+    aws, originals, s3
+):
+    target = {"Bucket": originals, "Key": KEY}
+    reading = s3.generate_presigned_url("get_object", Params=target)
+    writing = s3.generate_presigned_url("put_object", Params=target)
+
+    rebound = send(reading, headers={"Host": f"evil.example:{aws.settings.aws_port}"})
+    changed = send(writing, method="PUT", headers={"Sec-Fetch-Site": "cross-site"}, body=b"evil")
+
+    assert (rebound[0], changed[0]) == (403, 403)
+
+
+def test_a_program_without_the_access_key_of_the_run_is_refused(aws):
+    unknown = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+    options = {"endpoint_url": aws.settings.aws_url, "region_name": "us-east-1", **unknown}
+
+    with pytest.raises(ClientError, match="InvalidAccessKeyId"):
+        boto3.client("s3", **options).list_objects_v2(Bucket=aws.settings.image_bucket)
+    with pytest.raises(ClientError, match="UnrecognizedClientException"):
+        boto3.client("events", **options).list_rules()
+
+
+def test_no_request_can_reset_the_local_cloud(aws, originals, s3):
+    s3.put_object(Bucket=originals, Key=KEY, Body=b"original")
+
+    assert send(f"{aws.settings.aws_url}/moto-api/reset", method="POST", body=b"")[0] == 403
+
+    assert s3.get_object(Bucket=originals, Key=KEY)["Body"].read() == b"original"

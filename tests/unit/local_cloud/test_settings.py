@@ -31,8 +31,37 @@ def test_no_program_receives_credentials_or_addresses_of_a_real_account(tmp_path
         assert not set(real.values()) & set(environment.values())
         assert "AWS_PROFILE" not in environment
         assert environment["AWS_ENDPOINT_URL"] == settings.aws_url
-        assert environment["AWS_ACCESS_KEY_ID"] == "local"
+        assert environment["AWS_ACCESS_KEY_ID"] == settings.access_key.id
+        assert environment["AWS_SECRET_ACCESS_KEY"] == settings.access_key.secret
         assert "127.0.0.1" in environment["NO_PROXY"].split(",")
+
+
+def test_each_run_has_its_own_access_key_which_is_not_displayed(tmp_path):
+    first, second = (Settings.read({}, tmp_path) for _ in range(2))
+
+    assert first.access_key.id.startswith("AKIA")
+    assert len(first.access_key.id) == 20
+    assert len(first.access_key.secret) == 40
+    assert first.access_key.id != second.access_key.id
+    assert first.access_key.secret != second.access_key.secret
+    assert first.access_key.secret not in repr(first)
+
+
+@pytest.mark.parametrize(
+    ("variables", "allowed"),
+    [
+        ({}, "127.0.0.1,localhost,[::1]"),
+        ({"HOST": "0.0.0.0"}, "127.0.0.1,localhost,[::1]"),
+        ({"HOST": "::"}, "127.0.0.1,localhost,[::1]"),
+        ({"HOST": "192.0.2.7"}, "127.0.0.1,localhost,[::1],192.0.2.7"),
+        ({"HOST": "fe80::7"}, "127.0.0.1,localhost,[::1],[fe80::7]"),
+        ({"ALLOWED_HOSTS": "images.example"}, "images.example"),
+    ],
+)
+def test_the_web_application_accepts_only_host_names_of_this_machine(tmp_path, variables, allowed):
+    settings = Settings.read(variables, tmp_path)
+
+    assert settings.web_environment("key")["ALLOWED_HOSTS"] == allowed
 
 
 def test_a_function_receives_only_the_variables_of_its_template(tmp_path, annotation):

@@ -34,6 +34,34 @@ def test_the_session_key_is_created_once_and_is_private(tmp_path):
     assert stat.S_IMODE((tmp_path / "flask_secret_key").stat().st_mode) == 0o600
 
 
+def test_the_access_key_of_a_run_replaces_the_previous_one_and_is_private(tmp_path):
+    folder = StateFolder(tmp_path)
+
+    folder.write_aws_config("a longer earlier content")
+    folder.write_aws_config("content")
+
+    assert (tmp_path / "aws_config").read_text() == "content"
+    assert stat.S_IMODE((tmp_path / "aws_config").stat().st_mode) == 0o600
+
+
+def test_a_folder_of_an_earlier_version_becomes_private(tmp_path):
+    state = tmp_path / "state"
+    for name in ("objects", "headers", "logs", "tmp"):
+        (state / name).mkdir(mode=0o755, parents=True)
+    for name in ("images.sqlite3", "images.sqlite3-wal", "images.sqlite3-shm"):
+        (state / name).touch(mode=0o644)
+
+    StateFolder(state).claim()
+
+    assert [path.name for path in state.iterdir() if path.stat().st_mode & 0o077] == []
+
+
+def test_a_new_folder_is_private(tmp_path):
+    StateFolder(tmp_path / "state").claim()
+
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+
+
 def test_a_long_log_is_truncated_while_a_program_writes_to_it(tmp_path):
     log = Log(tmp_path / "web.log")
 
