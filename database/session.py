@@ -1,6 +1,9 @@
 """Engines, sessions and transactions for MySQL and SQLite."""
 
 import json
+import random
+import sqlite3
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -21,7 +24,10 @@ POOL_RECYCLE_SECONDS = 280
 # For each web process: further requests wait for a connection. A function uses one. Connections are
 # opened only when they are needed.
 POOL_SIZE = 16
-SQLITE_BUSY_TIMEOUT_SECONDS = 30
+# SQLite has one write lock, which a transaction holds for a few milliseconds. A web request that
+# waits for it keeps its thread.
+SQLITE_LOCK_WAIT_SECONDS = 5
+_SQLITE_POLL_SECONDS = (0.005, 0.02)
 
 # https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_access_denied_error
 _MYSQL_ACCESS_DENIED = 1045
@@ -104,7 +110,7 @@ def _create_sqlite_engine(url: URL) -> Engine:
         pool_size=POOL_SIZE,
         max_overflow=0,
         hide_parameters=True,
-        connect_args={"timeout": SQLITE_BUSY_TIMEOUT_SECONDS},
+        connect_args={"timeout": SQLITE_LOCK_WAIT_SECONDS},
     )
 
     @event.listens_for(engine, "connect")
@@ -113,8 +119,25 @@ def _create_sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA busy_timeout = 0")  # `wait_for_lock` waits instead.
         # SQLite's lower() covers ASCII only. No stored value depends on this function.
         connection.create_function("casefold", 1, _casefold, deterministic=True)
+
+    @event.listens_for(engine, "do_execute")
+    def wait_for_lock(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
+        """Execute a statement. Wait in Python, because SQLite's own wait would stop all greenlets.
+
+        A failed statement did nothing, so it can be repeated.
+        """
+        ends_at = time.monotonic() + SQLITE_LOCK_WAIT_SECONDS
+        while True:
+            try:
+                cursor.execute(statement, parameters)
+                return True
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > ends_at:
+                    raise
+            time.sleep(random.uniform(*_SQLITE_POLL_SECONDS))
 
     return engine
 

@@ -1,12 +1,14 @@
 """Connections, transactions and translated errors, on SQLite and on a real MySQL server."""
 
 import json
+import sqlite3
 import threading
 
 import pytest
 from sqlalchemy import func, make_url, select, text
 from sqlalchemy.exc import DBAPIError
 
+import database.session
 from database.errors import DatabaseUnavailableError, QueryTooSlowError
 from database.images import add_image
 from database.migrations import migrate
@@ -33,14 +35,66 @@ def test_mysql_connections_are_in_utc_in_utf8mb4_and_encrypted(mysql_url, make_e
     assert cipher
 
 
-def test_sqlite_connections_use_write_ahead_logging_and_a_busy_timeout(sqlite_url, make_engine):
+def test_sqlite_connections_use_write_ahead_logging_and_no_wait_in_c(sqlite_url, make_engine):
     with make_engine(sqlite_url).connect() as connection:
         pragmas = [
             connection.scalar(text(f"PRAGMA {name}"))
             for name in ("journal_mode", "foreign_keys", "busy_timeout")
         ]
 
-    assert pragmas == ["wal", 1, 30_000]
+    assert pragmas == ["wal", 1, 0]
+
+
+@pytest.fixture
+def locked_sqlite(sqlite_url, make_engine):
+    """Return a session factory, and a connection that holds the write lock of its database."""
+    engine = make_engine(sqlite_url)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE words (word TEXT)"))
+    holder = sqlite3.connect(
+        make_url(sqlite_url).database, isolation_level=None, check_same_thread=False
+    )
+    holder.execute("BEGIN IMMEDIATE")
+    yield create_session_factory(engine), holder
+    holder.close()
+
+
+def insert_word(factory):
+    with session_scope(factory) as session:
+        session.execute(text("INSERT INTO words VALUES ('a')"))
+
+
+def count_words(factory):
+    with session_scope(factory) as session:
+        return session.scalar(text("SELECT COUNT(*) FROM words"))
+
+
+def test_a_write_waits_for_a_short_lock_of_sqlite(locked_sqlite, monkeypatch):
+    factory, holder = locked_sqlite
+    pauses = []
+
+    def pause(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            holder.execute("COMMIT")
+
+    monkeypatch.setattr(database.session.time, "sleep", pause)
+    insert_word(factory)
+
+    assert count_words(factory) == 1
+    assert len(pauses) == 3
+
+
+def test_a_write_ends_after_a_wait_and_reads_go_on_while_sqlite_is_locked(
+    locked_sqlite, monkeypatch
+):
+    factory, _holder = locked_sqlite
+    monkeypatch.setattr(database.session, "SQLITE_LOCK_WAIT_SECONDS", 0.1)
+
+    with pytest.raises(DatabaseUnavailableError):
+        insert_word(factory)
+
+    assert count_words(factory) == 0
 
 
 @pytest.fixture

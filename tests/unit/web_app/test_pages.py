@@ -2,13 +2,17 @@
 
 import html
 import re
+import sqlite3
+from contextlib import closing
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import make_url
 
+import database.session
 import web_app
 from database.models import AnnotationSource, Job, Status
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
@@ -198,6 +202,22 @@ def test_an_unavailable_database_is_reported(client_without_database, send):
     assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
     assert is_instruction(response.json["error"])
     assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
+
+
+def test_uploads_end_with_503_and_pages_go_on_while_the_database_is_locked(
+    client, send, migrated_sqlite_url, monkeypatch
+):
+    monkeypatch.setattr(database.session, "SQLITE_LOCK_WAIT_SECONDS", 0.1)
+    with closing(sqlite3.connect(make_url(migrated_sqlite_url).database)) as holder:
+        holder.execute("BEGIN IMMEDIATE")
+
+        response = send(("beach.jpg", JPEG))
+        others = [client.get(path).status_code for path in ("/health", "/", "/gallery")]
+
+    assert (response.status_code, response.json["code"]) == (503, "database_unavailable")
+    assert response.headers["Retry-After"] == str(RETRY_AFTER_SECONDS)
+    assert others == [200, 200, 200]
+    assert send(("beach.jpg", JPEG)).status_code == 201
 
 
 # Uploads without a file or a form
