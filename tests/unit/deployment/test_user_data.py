@@ -53,9 +53,11 @@ class Server:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        for folder in ("dev", "var/log", "var/lib/cloud/data", "etc/systemd/system"):
+        for folder in ("dev", "proc", "var/log", "var/lib/cloud/data", "etc/systemd/system"):
             (root / folder).mkdir(parents=True)
         (root / "dev/null").touch()
+        # A t3.small.
+        (root / "proc/meminfo").write_text("MemTotal:        1965436 kB\nMemFree:   1000 kB\n")
         (root / "var/lib/cloud/data/instance-id").write_text("i-0123456789abcdef0\n")
         for program in PROGRAMS:
             self._copy(Path(shutil.which(program)))
@@ -176,11 +178,26 @@ def test_the_container_runs_with_minimal_privileges(server, user_data):
 
     [run] = [call for call in server.calls_of("docker") if call.startswith("run ")]
     assert run.endswith(f" {IMAGE}")
-    assert "--user 10001:10001 --read-only --mount type=volume,destination=/tmp" in run
+    assert "--user 10001:10001" in run
+    assert "--read-only --mount type=volume,destination=/tmp" in run
     assert "--cap-drop ALL --security-opt no-new-privileges" in run
     assert "--log-driver awslogs --log-opt mode=non-blocking" in run
     assert f"awslogs-region={REGION}" in run
     assert "awslogs-stream=i-0123456789abcdef0" in run
+
+
+@pytest.mark.parametrize(
+    ("total_kib", "megabytes"),
+    [(970_224, 647), (1_965_436, 1619), (8_027_448, 7539)],  # 1, 2 and 8 GiB of a server.
+)
+def test_the_container_leaves_memory_for_the_system(server, user_data, total_kib, megabytes):
+    (server.root / "proc/meminfo").write_text(f"MemTotal:       {total_kib} kB\nMemFree: 1 kB\n")
+
+    server.run(user_data)
+
+    [run] = [call for call in server.calls_of("docker") if call.startswith("run ")]
+    assert f" --memory {megabytes}m --pids-limit 512 " in run
+    assert server.status == 0
 
 
 def test_the_environment_file_has_no_quoted_values(server, user_data):
