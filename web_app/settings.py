@@ -41,9 +41,9 @@ class Settings(DatabaseSettings):
     trusted_proxy_count: int = Field(0, ge=0, le=10)
     # The accepted host names, separated by commas; ".example.org" includes all its subdomains.
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    # For each client and process; 0 means no limit. A page that uploads a folder of photos, or that
-    # polls hundreds of pending images, stays far below these limits.
-    uploads_per_minute: int = Field(1200, ge=0, le=1_000_000)
+    # For each client and process; 0 means no limit. The first one counts uploaded files and images
+    # for which captions are requested again. The upload page waits when it reaches the limit.
+    uploads_per_minute: int = Field(120, ge=0, le=1_000_000)
     changes_per_minute: int = Field(600, ge=0, le=1_000_000)
     reads_per_minute: int = Field(6000, ge=0, le=1_000_000)
     # The load balancer that signs users in. Without one, the owner cookie identifies the owner.

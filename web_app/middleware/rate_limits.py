@@ -1,13 +1,16 @@
-"""Limit the requests of one client in a minute.
+"""Limit what one client can do in a minute.
 
-Each process counts requests in its own memory. So with N processes a client can make up to N times
-as many requests. The check comes before the body is read.
+Captions cost money. So an upload counts once for each file, and a request for new captions once for
+each image. All other requests count once. The first count comes before the body is read.
+
+Each process counts in its own memory. So with N processes a client can make up to N times as many
+requests.
 """
 
 import math
 import time
 
-from flask import Flask, request
+from flask import Flask, current_app, request
 from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import FixedWindowRateLimiter
@@ -19,36 +22,62 @@ from web_app.middleware.forwarding import client_network
 from web_app.middleware.owners import current_owner
 from web_app.settings import Settings
 
+_EXTENSION = "image_annotation_limits"
 _CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
+# The endpoints that cause captions.
+_CAPTIONS = {"pages.upload", "pages.retry_image", "api.retry_image", "api.retry_all_images"}
+
+
+class RateLimits:
+    """The limits of the settings, and the counts of each client."""
+
+    def __init__(self, settings: Settings) -> None:
+        per_minute = {
+            "captions": settings.uploads_per_minute,
+            "changes": settings.changes_per_minute,
+            "reads": settings.reads_per_minute,
+        }
+        self._limits = {k: RateLimitItemPerMinute(each) for k, each in per_minute.items() if each}
+        self._limiter = FixedWindowRateLimiter(MemoryStorage())
+
+    def count(self, kind: str) -> RateLimitedError | None:
+        """Count once for the client of this request. Return the error if it is over the limit."""
+        if kind not in self._limits:
+            return None
+        limit, client = self._limits[kind], _client()
+        if self._limiter.hit(limit, kind, client):
+            return None
+        reset_at = self._limiter.get_window_stats(limit, kind, client).reset_time
+        return RateLimitedError(max(1, math.ceil(reset_at - time.time())))
 
 
 def limit_requests(app: Flask, settings: Settings) -> None:
     """Refuse requests above the limits of the settings. 0 means no limit."""
-    per_minute = {
-        "uploads": settings.uploads_per_minute,
-        "changes": settings.changes_per_minute,
-        "reads": settings.reads_per_minute,
-    }
-    limits = {kind: RateLimitItemPerMinute(each) for kind, each in per_minute.items() if each}
-    if not limits:
-        return
-    limiter = FixedWindowRateLimiter(MemoryStorage())
+    limits = RateLimits(settings)
+    app.extensions[_EXTENSION] = limits
 
     @app.before_request
     def check() -> None:
-        kind = _kind()
-        if is_health_check() or kind not in limits:
+        if is_health_check():
             return
-        client = _client()
-        if not limiter.hit(limits[kind], kind, client):
-            reset_at = limiter.get_window_stats(limits[kind], kind, client).reset_time
-            raise RateLimitedError(max(1, math.ceil(reset_at - time.time())))
+        error = limits.count(_kind())
+        if error is not None:
+            raise error
+
+
+def count_further_caption() -> RateLimitedError | None:
+    """Count one more file or caption of this request, which itself counted as the first.
+
+    Return the error if the client is over the limit.
+    """
+    limits: RateLimits = current_app.extensions[_EXTENSION]
+    return limits.count("captions")
 
 
 def _kind() -> str:
     if request.method not in _CHANGING:
         return "reads"
-    return "uploads" if request.endpoint == "pages.upload" else "changes"
+    return "captions" if request.endpoint in _CAPTIONS else "changes"
 
 
 def _client() -> str:

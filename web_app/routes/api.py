@@ -14,6 +14,7 @@ from database.session import session_scope
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
+from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.openapi import (
@@ -164,7 +165,8 @@ def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @documents_errors(api, 400, 401, 403, 413, 415, 503)
 def retry_all_images() -> dict[str, Any]:
     """Retry all your failed images, up to 100 at a time"""
-    ids = owner_actions(_owner_id()).retry_all()
+    actions = owner_actions(_owner_id())
+    ids = actions.retry_all(may_continue=lambda: count_further_caption() is None)
     return {"retried": len(ids), "ids": ids}
 
 

@@ -35,6 +35,7 @@ from web_app.middleware.owners import (
     offer_owner,
     remember_owner,
 )
+from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
@@ -83,7 +84,9 @@ def upload() -> BaseResponse:
         max_image_pixels=dependencies.settings.max_image_pixels,
         key_secret=str(current_app.secret_key),
     )
-    results = service.accept_all(_sent_files(), owner_id=owner.id)
+    results = service.accept_all(
+        _sent_files(), owner_id=owner.id, refuse_next=count_further_caption
+    )
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
     remember_owner(response)
     return response
@@ -265,6 +268,7 @@ def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
     if owner.is_new:
         body["owner_token"] = current_owners().token(owner)
     accepted = [result for result in results if result.outcome != "rejected"]
+    headers = _retry_after(results)
     if not accepted:
         # The worst error decides: a server error outranks an error of a file.
         worst = max(
@@ -272,9 +276,15 @@ def _upload_json(results: Sequence[UploadResult], owner: Owner) -> Response:
             key=lambda error: error.http_status,
         )
         body |= {"error": str(worst), "code": worst.code}
-        return make_response(body, worst.http_status)
+        return make_response(body, worst.http_status, headers)
     location = url_for("api.show_status", image_id=accepted[0].image_id)
-    return make_response(body, 201, {"Location": location})
+    return make_response(body, 201, {"Location": location, **headers})
+
+
+def _retry_after(results: Sequence[UploadResult]) -> dict[str, str]:
+    """Return the header for the files that the client may send again after a delay."""
+    delays = [result.error.retry_after_seconds or 0 for result in results if result.error]
+    return {"Retry-After": str(max(delays))} if any(delays) else {}
 
 
 def _upload_redirect(results: Sequence[UploadResult]) -> Response:

@@ -4,7 +4,7 @@ Each action checks the owner first.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,13 +68,22 @@ class OwnerActions:
         self.event_bus.request(requested)
         return self._read(image_id)
 
-    def retry_all(self) -> list[int]:
-        """Request all failed jobs of the owner again, and return the images' ids."""
+    def retry_all(self, *, may_continue: Callable[[], bool] = lambda: True) -> list[int]:
+        """Request the failed jobs of the owner again, and return the images' ids.
+
+        Args:
+            may_continue: returns whether one more image may be retried. It is called once for each
+                image after the first.
+        """
         if self.owner_id is None:
             raise NotOwnerError
         with session_scope(self.session_factory) as session:
-            failed = list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE)
-            requested = {image.id: jobs for image in failed if (jobs := _reset(session, image))}
+            requested: dict[int, Sequence[tuple[Job, str]]] = {}
+            for image in list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE):
+                if requested and not may_continue():
+                    break
+                if jobs := _reset(session, image):
+                    requested[image.id] = jobs
         self.event_bus.request([job for jobs in requested.values() for job in jobs])
         return list(requested)
 

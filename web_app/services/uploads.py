@@ -7,7 +7,7 @@ import hashlib
 import logging
 import tempfile
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, BinaryIO, Literal, cast
 
@@ -93,11 +93,24 @@ class UploadService:
     max_image_pixels: int
     key_secret: str  # Makes the keys of originals unpredictable.
 
-    def accept_all(self, uploads: Iterable[Upload], *, owner_id: str) -> list[UploadResult]:
-        """Return a result for each file, in their order. An error of one file affects no other."""
+    def accept_all(
+        self,
+        uploads: Iterable[Upload],
+        *,
+        owner_id: str,
+        refuse_next: Callable[[], WebError | None] = lambda: None,
+    ) -> list[UploadResult]:
+        """Return a result for each file, in their order. An error of one file affects no other.
+
+        Args:
+            refuse_next: returns why the client may not send one more file. It is called once for
+                each file that would be accepted after the first.
+        """
         results: list[UploadResult] = []
         for upload in uploads:
             refusal = _TOO_MANY_FILES if len(results) >= MAX_FILES else _outage(results)
+            if refusal is None and results:
+                refusal = refuse_next()
             if refusal is None:
                 results.append(self._accept_or_reject(upload, owner_id))
             else:

@@ -5,8 +5,12 @@ import io
 import pytest
 from flask import request
 
+from database.models import Status
+from tests.support import factories
 from tests.unit.web_app.conftest import BROWSER, encode_form
 from web_app.app import create_app
+from web_app.middleware.owners import Owner, current_owners
+from web_app.services.owner_actions import MAX_RETRIES_AT_ONCE
 from web_app.services.uploads import MAX_FILES
 
 JSON = {"Accept": "application/json"}
@@ -184,8 +188,119 @@ def test_the_body_of_an_upload_over_the_limit_is_not_read(make_app, object_store
     assert (response.status_code, response.json["code"]) == (429, "rate_limited")
 
 
-def test_the_default_limits_allow_five_times_an_upload_of_100_files(settings):
-    assert settings.uploads_per_minute >= 10 * MAX_FILES
+def jpeg(number):
+    return factories.make_jpeg((40, 30 + number))
+
+
+def send_files(client, count, **headers):
+    body, content_type = encode_form([(f"{n}.jpg", jpeg(n)) for n in range(count)])
+    return client.post("/upload", data=body, content_type=content_type, headers={**JSON, **headers})
+
+
+def test_each_file_of_an_upload_counts(make_app, read_rows):
+    client = make_app(uploads_per_minute=3).test_client()
+
+    response = send_files(client, 5)
+
+    results = response.json["results"]
+    assert response.status_code == 201
+    assert [result["outcome"] for result in results] == ["accepted"] * 3 + ["rejected"] * 2
+    for result in results[3:]:
+        assert result["error"]["code"] == "rate_limited"
+        assert "Wait " in result["error"]["message"]
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+    assert len(read_rows()) == 3
+
+
+def test_an_upload_after_the_limit_was_reached_gets_429_for_the_whole_request(make_app, read_rows):
+    client = make_app(uploads_per_minute=3).test_client()
+    token = send_files(client, 3).json["owner_token"]
+
+    response = send_files(client, 2, Authorization=f"Bearer {token}")
+
+    assert (response.status_code, response.json["code"]) == (429, "rate_limited")
+    assert len(read_rows()) == 3
+
+
+def test_a_file_that_is_not_an_image_counts_too(make_app):
+    client = make_app(uploads_per_minute=2).test_client()
+    body, content_type = encode_form([(f"{n}.jpg", b"text") for n in range(3)])
+
+    response = client.post("/upload", data=body, content_type=content_type, headers=JSON)
+
+    codes = [result["error"]["code"] for result in response.json["results"]]
+    assert codes == ["unsupported_format", "unsupported_format", "rate_limited"]
+    assert response.status_code == 429
+    assert 1 <= int(response.headers["Retry-After"]) <= 60
+
+
+@pytest.fixture
+def make_owner(make_app, add_row):
+    """Return a function that creates a client, a token header and failed images of its owner."""
+
+    def make(images, **limits):
+        app = make_app(**limits)
+        owner = Owner("me", is_new=False)
+        with app.app_context():
+            token = current_owners().token(owner)
+        ids = [
+            add_row(owner_id="me", annotation_status=Status.FAILED, thumbnail_status=Status.FAILED)
+            for _ in range(images)
+        ]
+        return app.test_client(), {**JSON, "Authorization": f"Bearer {token}"}, ids
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("path", "options"),
+    [
+        ("/api/images/{}/retry", {"json": {"regenerate": True}}),
+        ("/images/{}/retry", {"data": {"regenerate": "1"}}),
+    ],
+)
+def test_repeated_requests_for_a_new_caption_get_429(make_owner, event_bus, path, options):
+    client, headers, [image_id] = make_owner(1, uploads_per_minute=3)
+
+    statuses = [
+        client.post(path.format(image_id), headers=headers, **options).status_code for _ in range(5)
+    ]
+
+    assert 429 not in statuses[:3]
+    assert statuses[3:] == [429, 429]
+
+
+def test_uploads_and_requests_for_new_captions_have_one_limit(make_owner):
+    client, headers, [image_id] = make_owner(1, uploads_per_minute=3)
+
+    send_files(client, 3, **headers)
+    response = client.post(f"/api/images/{image_id}/retry", headers=headers)
+
+    assert is_refused(response)
+
+
+def test_a_retry_of_all_images_counts_each_image_and_ends_at_the_limit(make_owner, event_bus):
+    client, headers, ids = make_owner(5, uploads_per_minute=3)
+
+    first = client.post("/api/images/retry", headers=headers)
+    second = client.post("/api/images/retry", headers=headers)
+
+    assert (first.status_code, first.json["retried"]) == (202, 3)
+    assert set(first.json["ids"]) < set(ids)
+    assert is_refused(second)
+
+
+def test_other_changes_do_not_count_as_captions(make_owner):
+    client, headers, [image_id] = make_owner(1, uploads_per_minute=1, changes_per_minute=10)
+    path = f"/api/images/{image_id}"
+
+    edits = [client.patch(path, headers=headers, json={"annotation": "Mine."}) for _ in range(3)]
+
+    assert [edit.status_code for edit in edits] == [200] * 3
+
+
+def test_the_default_limits_allow_an_upload_of_100_files_and_its_pages(settings):
+    assert settings.uploads_per_minute >= max(MAX_FILES, MAX_RETRIES_AT_ONCE)
     # The page fetches the card of each image after each change, two or three times.
     assert settings.reads_per_minute >= 5 * (POLLS_PER_MINUTE + 3 * MAX_FILES)
     assert settings.changes_per_minute >= 5 * MAX_FILES
