@@ -20,6 +20,7 @@ from deployment.logs import show_logs
 from deployment.plan import show_plan
 from deployment.redrive import QUEUE_OUTPUTS, redrive_queues
 from deployment.settings import DeploymentSettings
+from deployment.spending import show_spending
 from deployment.stacks import FUNCTIONS, read_templates
 from deployment.status import show_outputs, show_status
 from deployment.up import deploy_environment
@@ -104,6 +105,7 @@ def up(name: str, region: str | None, parameters: str | None) -> None:
     parameter_file = environment.parameter_file(parameters)
     address = deploy_environment(environment, parameter_file, _registry(environment), key)
     environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
+    show_spending(parameter_file, environment.templates, environment.console)
 
 
 @cli.command()

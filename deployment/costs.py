@@ -42,7 +42,8 @@ class Prices:
     million_traces = 5.00
     log_gb = 0.50
     traffic_out_gb = 0.09
-    gemini_million_in = 0.30  # gemini-3.5-flash-lite, as published on 2026-11-22.
+    gemini_model = "gemini-3.5-flash-lite"  # As published on 2026-11-22.
+    gemini_million_in = 0.30
     gemini_million_out = 2.50
 
 
@@ -76,11 +77,10 @@ class Line:
 def idle_month(profile: str) -> list[Line]:
     """Return the cost of a month without requests."""
     templates = read_templates()
-    parameters = ParameterFile.read(profile, templates).values
+    parameter_file = ParameterFile.read(profile, templates)
 
     def value(template: str, parameter: str) -> str:
-        default = templates[template].parameters[parameter]["Default"]
-        return str(parameters.get(template, {}).get(parameter, default))
+        return parameter_file.value(templates[template], parameter)
 
     def count(resource_type: str) -> int:
         return sum(
@@ -151,6 +151,14 @@ def thousand_images() -> list[Line]:
         _line("Logs", Assumptions.log_kb / 1e3, Prices.log_gb, "GB"),
         _line("Traces", 0.002, Prices.million_traces, "million"),
     ]
+
+
+def captions_within(tokens: int) -> tuple[int, float]:
+    """Return about how many captions a number of tokens allows, and their price in dollars."""
+    captions = tokens // (Assumptions.tokens_in + Assumptions.tokens_out)
+    dollars_in = Assumptions.tokens_in * Prices.gemini_million_in / 1e6
+    dollars_out = Assumptions.tokens_out * Prices.gemini_million_out / 1e6
+    return captions, captions * (dollars_in + dollars_out)
 
 
 def report() -> str:

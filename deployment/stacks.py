@@ -33,6 +33,8 @@ _MAX_BODY_BYTES = 51_200
 
 # `up` sets these parameters, so a parameter file must not.
 _GIVEN = ("Environment", "AnnotationImageUri", "ThumbnailImageUri", "WebImageUri")
+# The functions and the web servers use these parameters, so both must have the same value.
+_SHARED = {"GeminiDailyTokenBudget", "MaxImagePixels", "ThumbnailHeight", "ThumbnailWidth"}
 _PLACEHOLDER = re.compile(r"\$\{AWS::(AccountId|Partition|Region)\}")
 
 
@@ -120,7 +122,14 @@ class ParameterFile:
         except ValueError as error:
             raise UsageError(f"{path} is not valid JSON: {error}. Correct the file.") from error
         _check(path, values, templates)
-        return cls(name, values)
+        parameter_file = cls(name, values)
+        _check_shared(parameter_file, templates)
+        return parameter_file
+
+    def value(self, template: StackTemplate, parameter: str) -> str:
+        """Return the value of a parameter: from the file, else the default of the template."""
+        values = self.values.get(template.name, {})
+        return parameter_text(values.get(parameter, template.parameters[parameter].get("Default")))
 
     def stack_parameters(
         self, template: StackTemplate, given: Mapping[str, str], account: Account
@@ -166,6 +175,18 @@ def _check(path: Path, values: Any, templates: Templates) -> None:
                 raise UsageError(
                     f"{path} sets {parameter}, which {name}.yaml does not have. Remove it."
                 )
+
+
+def _check_shared(parameter_file: ParameterFile, templates: Templates) -> None:
+    """Check that the functions and the web servers get the same values."""
+    stacks = templates[FUNCTIONS], templates[WEB]
+    for parameter in sorted(_SHARED.intersection(*(stack.parameters for stack in stacks))):
+        for_functions, for_web = (parameter_file.value(stack, parameter) for stack in stacks)
+        if for_functions != for_web:
+            raise UsageError(
+                f"In “{parameter_file.name}”, {parameter} is {for_functions} for {FUNCTIONS} and "
+                f"{for_web} for {WEB}. Use the same value."
+            )
 
 
 def _replace_placeholders(text: str, account: Account) -> str:

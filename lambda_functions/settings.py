@@ -26,7 +26,7 @@ class AnnotationSettings(WorkSettings):
     gemini_model_name: str = "gemini-3.5-flash-lite"
     gemini_prompt: str | None = None
     caption_language: str = "English"
-    gemini_daily_token_budget: int = Field(0, ge=0, le=10_000_000_000)  # 0 for no limit.
+    gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)  # 0 for no limit.
 
     @model_validator(mode="after")
     def _require_api_key(self) -> Self:

@@ -145,6 +145,7 @@ class Settings:
             **inherited,
             **{name: self.environment.get(name) or "0" for name in _LIMITS},
             "SITE_NOTICE": self.environment.get("SITE_NOTICE") or notice,
+            **self._emulator_budget(),
             "ALLOWED_HOSTS": self.environment.get("ALLOWED_HOSTS") or self._own_names(),
             **self._local_values(),
             **self._database_environment(),
@@ -229,9 +230,17 @@ class Settings:
             "GEMINI_API_KEY": "local",
             "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.emulator_port}",
             "GEMINI_MODEL_NAME": EMULATOR_MODEL,
+            **self._emulator_budget(),
             # The emulator writes English, and the function would reject it as another language.
             "CAPTION_LANGUAGE": "English",
         }
+
+    def _emulator_budget(self) -> dict[str, str]:
+        """Return no limit of tokens if captions come from the emulator, which costs nothing."""
+        if self.emulator_port is None:
+            return {}
+        name = "GEMINI_DAILY_TOKEN_BUDGET"
+        return {name: self.environment.get(name) or "0"}
 
     def _database_environment(self) -> dict[str, str]:
         if self.environment.get("DATABASE_URL"):

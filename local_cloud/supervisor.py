@@ -237,7 +237,9 @@ class Supervisor:
             )
         else:
             model = settings.function_environment(self._functions["AnnotationFunction"])
-            captions = f"Gemini, {model['GEMINI_MODEL_NAME']}"
+            budget = int(model["GEMINI_DAILY_TOKEN_BUDGET"])
+            limit = f"at most {budget:,} tokens a day" if budget else "without a daily limit"
+            captions = f"Gemini, {model['GEMINI_MODEL_NAME']}, {limit} (GEMINI_DAILY_TOKEN_BUDGET)"
         queued = [self._functions[i].name for i in self._wiring.queues]
         schedules = [
             f"{self._functions[s.function_id].name} every {s.every_seconds} s"

@@ -194,6 +194,8 @@ def settings() -> Settings:
         flask_secret_key="a secret key for the tests",
         s3_image_bucket="images",
         s3_thumbnail_bucket="thumbnails",
+        # A test with generated values may send more uploads than one client may in a minute.
+        uploads_per_minute=0,
     )
 
 

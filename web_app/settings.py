@@ -46,6 +46,8 @@ class Settings(DatabaseSettings):
     uploads_per_minute: int = Field(120, ge=0, le=1_000_000)
     changes_per_minute: int = Field(600, ge=0, le=1_000_000)
     reads_per_minute: int = Field(6000, ge=0, le=1_000_000)
+    # The tokens for all captions of a day, which the functions enforce. The upload page names it.
+    gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)
     # The load balancer that signs users in. Without one, the owner cookie identifies the owner.
     sign_in_load_balancer_arn: str | None = None
     # The address of its public keys.

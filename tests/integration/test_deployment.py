@@ -145,7 +145,14 @@ def stack_resources(name, environment="dev"):
 
 
 def test_up_creates_the_five_stacks_in_order_and_pushes_images_after_the_first(first_up):
-    steps = ["00-ecr-repositories", "pushed (", *ORDER[1:], "healthy", "runs at http://"]
+    steps = [
+        "00-ecr-repositories",
+        "pushed (",
+        *ORDER[1:],
+        "healthy",
+        "runs at http://",
+        "Captions: ",
+    ]
 
     assert [stack(name)["StackStatus"] for name in ORDER] == ["CREATE_COMPLETE"] * 5
     places = [first_up.index(step) for step in steps]

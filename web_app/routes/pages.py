@@ -42,6 +42,7 @@ from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
+from web_app.services.pricing import captions_within
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
 
 # Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
@@ -63,6 +64,7 @@ def show_upload_page() -> Response:
         accept=",".join(f"{each.content_type},.{each.extension}" for each in ACCEPTED_FORMATS),
         accepted_formats_sentence=ACCEPTED_FORMATS_SENTENCE,
         max_files=MAX_FILES,
+        daily_captions=captions_within(current_dependencies().settings.gemini_daily_token_budget),
         max_upload_bytes=current_dependencies().settings.max_upload_bytes,
         max_request_bytes=current_app.config["MAX_CONTENT_LENGTH"],
         is_known_owner=not current_owner().is_new,

@@ -1,4 +1,4 @@
-"""The price of captions."""
+"""The price of captions, and the captions that a budget allows."""
 
 # US dollars per million input and output tokens, in the paid tier.
 # https://ai.google.dev/gemini-api/docs/pricing
@@ -8,6 +8,15 @@ _DOLLARS_PER_MILLION = {
     "gemini-3.1-flash-lite": (0.25, 1.50),
     "gemini-3.5-flash-lite": (0.30, 2.50),
 }
+# The tokens of an average caption: 1,400 for the image and the prompt, 150 for the answer.
+TOKENS_PER_CAPTION = 1550
+
+
+def captions_within(tokens: int) -> int:
+    """Return about how many captions a budget allows, with two significant digits."""
+    captions = tokens // TOKENS_PER_CAPTION
+    unit: int = 10 ** max(0, len(str(captions)) - 2)
+    return captions // unit * unit
 
 
 def cost_usd(

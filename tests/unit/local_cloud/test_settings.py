@@ -95,6 +95,19 @@ def test_without_a_key_captions_come_from_the_emulator_and_pages_have_a_notice(
     assert "local emulator" in settings.web_environment("key")["SITE_NOTICE"]
 
 
+def test_only_the_emulator_has_no_daily_limit_of_tokens(tmp_path, annotation):
+    name = "GEMINI_DAILY_TOKEN_BUDGET"
+    emulator = Settings.read({}, tmp_path)
+    chosen = Settings.read({name: "9000"}, tmp_path)
+    gemini = Settings.read({"GEMINI_API_KEY": "real-key"}, tmp_path)
+
+    for settings, budget in ((emulator, "0"), (chosen, "9000")):
+        assert settings.function_environment(annotation)[name] == budget
+        assert settings.web_environment("key")[name] == budget
+    assert int(gemini.function_environment(annotation)[name]) > 0
+    assert name not in gemini.web_environment("key")  # The default of the application.
+
+
 def test_with_a_key_captions_come_from_the_model_of_the_template(tmp_path, annotation):
     settings = Settings.read({"GEMINI_API_KEY": "real-key"}, tmp_path)
 

@@ -802,6 +802,29 @@ def test_a_page_that_needs_the_database_asks_to_try_again(client_without_databas
     assert "Try again in a moment" in response.get_data(as_text=True)
 
 
+@pytest.mark.parametrize(
+    ("budget", "sentence"),
+    [
+        (10_000_000, "This site writes about 6,400 captions a day for all visitors together."),
+        (0, ""),
+    ],
+)
+def test_the_upload_page_says_how_many_captions_a_day_allows(
+    settings, object_store, event_bus, session_factory, budget, sentence
+):
+    app = create_app(
+        settings.model_copy(update={"gemini_daily_token_budget": budget}),
+        object_store=object_store,
+        event_bus=event_bus,
+        session_factory=session_factory,
+    )
+
+    page = app.test_client().get("/").get_data(as_text=True)
+
+    assert sentence in page
+    assert ("captions a day" in page) == bool(sentence)
+
+
 def test_the_upload_page_needs_no_database(client_without_database):
     assert client_without_database.get("/").status_code == 200
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from web_app.services.pricing import cost_usd
+from web_app.services.pricing import captions_within, cost_usd
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,11 @@ from web_app.services.pricing import cost_usd
 )
 def test_the_cost_is_computed_from_tokens_or_is_none_if_unknown(model, tokens, cost):
     assert cost_usd(model, *tokens) == cost
+
+
+@pytest.mark.parametrize(
+    ("tokens", "captions"),
+    [(0, 0), (1549, 0), (1550, 1), (150_000, 96), (2_000_000, 1200), (10_000_000, 6400)],
+)
+def test_the_captions_of_a_budget_are_rounded_down_to_two_digits(tokens, captions):
+    assert captions_within(tokens) == captions

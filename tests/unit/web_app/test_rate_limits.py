@@ -12,6 +12,7 @@ from web_app.app import create_app
 from web_app.middleware.owners import Owner, current_owners
 from web_app.services.owner_actions import MAX_RETRIES_AT_ONCE
 from web_app.services.uploads import MAX_FILES
+from web_app.settings import Settings
 
 JSON = {"Accept": "application/json"}
 # The upload page polls at most once a second, while images are pending.
@@ -299,8 +300,10 @@ def test_other_changes_do_not_count_as_captions(make_owner):
     assert [edit.status_code for edit in edits] == [200] * 3
 
 
-def test_the_default_limits_allow_an_upload_of_100_files_and_its_pages(settings):
-    assert settings.uploads_per_minute >= max(MAX_FILES, MAX_RETRIES_AT_ONCE)
+def test_the_default_limits_allow_an_upload_of_100_files_and_its_pages():
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+
+    assert defaults["uploads_per_minute"] >= max(MAX_FILES, MAX_RETRIES_AT_ONCE)
     # The page fetches the card of each image after each change, two or three times.
-    assert settings.reads_per_minute >= 5 * (POLLS_PER_MINUTE + 3 * MAX_FILES)
-    assert settings.changes_per_minute >= 5 * MAX_FILES
+    assert defaults["reads_per_minute"] >= 5 * (POLLS_PER_MINUTE + 3 * MAX_FILES)
+    assert defaults["changes_per_minute"] >= 5 * MAX_FILES
