@@ -17,13 +17,12 @@ from limits.strategies import FixedWindowRateLimiter
 
 from web_app.dependencies import current_dependencies
 from web_app.errors import RateLimitedError
-from web_app.middleware.exemptions import is_health_check
+from web_app.middleware.exemptions import CHANGING_METHODS, is_health_check
 from web_app.middleware.forwarding import client_network
 from web_app.middleware.owners import current_owner
 from web_app.settings import Settings
 
 _EXTENSION = "image_annotation_limits"
-_CHANGING = {"POST", "PUT", "PATCH", "DELETE"}
 # The endpoints that cause captions.
 _CAPTIONS = {"pages.upload", "pages.retry_image", "api.retry_image", "api.retry_all_images"}
 
@@ -75,7 +74,7 @@ def count_further_caption() -> RateLimitedError | None:
 
 
 def _kind() -> str:
-    if request.method not in _CHANGING:
+    if request.method not in CHANGING_METHODS:
         return "reads"
     return "captions" if request.endpoint in _CAPTIONS else "changes"
 
