@@ -42,6 +42,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from imaging.containers import bmp, gif, isobmff, jpeg, png, tiff, webp
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
+from imaging.containers.reading import HeaderReader
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.formats import ImageFormat, identify
 from imaging.isolation import MAX_CHILD_BYTES
@@ -100,7 +101,7 @@ _DECODERS: dict[str, Callable[[BinaryIO], ImageFile]] = {
     "BMP": BmpImageFile,
 }
 
-_INFO_READERS: dict[str, Callable[[BinaryIO], ImageInfo]] = {
+_INFO_READERS: dict[str, Callable[[HeaderReader], ImageInfo]] = {
     "JPEG": jpeg.read_info,
     "PNG": png.read_info,
     "GIF": gif.read_info,
@@ -151,7 +152,8 @@ def read_header(source: BinaryIO, *, max_pixels: int) -> ImageHeader:
     """Validate a file by its header, without decoding pixels.
 
     This detects truncated files by their structure. It does not detect damage inside the image
-    data; decode() does. It needs only a few megabytes of memory for any file.
+    data; decode() does. Processor time and memory are bounded for any file, and for all files of a
+    request together: see containers/reading.py.
 
     Args:
         source: seekable. Its position is at the beginning afterwards.
@@ -195,7 +197,7 @@ def decode(
 def _read_info(source: BinaryIO, image_format: ImageFormat, max_pixels: int) -> ImageInfo:
     """Parse the header and reject the file if it is too large or incomplete."""
     with _decoder_errors_translated():
-        info = _INFO_READERS[image_format.pillow_name](source)
+        info = _INFO_READERS[image_format.pillow_name](HeaderReader(source))
     _require_size(info.size, max_pixels)
     if not info.is_complete:
         raise InvalidImageError

@@ -11,6 +11,8 @@ All are permanent: the same bytes always fail in the same way, so callers must n
 decoder's own exception.
 """
 
+from typing import Self
+
 _SAVE_AGAIN = "Open it in an image editor, save it again and upload the new copy."
 _MAKE_SMALLER = (
     "Make it smaller, or save it as a baseline (not progressive) JPEG, and upload it again."
@@ -43,6 +45,11 @@ class InvalidImageError(ImageError):
     def crashed(cls) -> "InvalidImageError":
         """Return the error for a file that crashed the decoder."""
         return cls(f"This image is damaged and crashes our decoder. {_SAVE_AGAIN}")
+
+    @classmethod
+    def too_many_parts(cls) -> Self:
+        """Return the error for a file whose structure takes too long to read."""
+        return cls(f"This image has too many parts inside. {_SAVE_AGAIN}")
 
     @classmethod
     def out_of_memory(cls) -> "InvalidImageError":

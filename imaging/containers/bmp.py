@@ -1,23 +1,35 @@
 """BMP header parser. The file has a header, an optional palette and rows."""
 
-from typing import BinaryIO
+import io
 
 from PIL.BmpImagePlugin import BmpImageFile
 
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
-from imaging.containers.reading import file_size
+from imaging.containers.reading import HeaderReader
+from imaging.errors import InvalidImageError
 
 # The run-length decoder holds the rows twice, as a bytearray and as bytes.
 _RUN_LENGTH_BYTES_PER_PIXEL = 2.0
 
+# The longest header and palette.
+_HEADER_BYTES = 8 * 1024
+_COLORS = slice(46, 50)
+_DEPTH = slice(28, 30)
+# Pillow loops over the colours, of which a header can claim 65,536. Some writers store more than
+# the 256 that a pixel can address.
+_MAX_COLORS = 1024
 
-def read_info(source: BinaryIO) -> ImageInfo:
+
+def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the header and check that no row is missing.
 
-    Pillow's own parser is safe to use here: it reads at most 124 bytes and a palette.
+    Pillow's own parser reads at most 124 bytes and a palette.
     """
-    source.seek(0)
-    image = BmpImageFile(source)
+    header = reader.read(0, min(reader.size, _HEADER_BYTES))
+    has_palette = int.from_bytes(header[_DEPTH], "little") <= 8
+    if has_palette and int.from_bytes(header[_COLORS], "little") > _MAX_COLORS:
+        raise InvalidImageError
+    image = BmpImageFile(io.BytesIO(header))
     codec, _, offset, arguments = image.tile[0]
     assert isinstance(arguments, tuple)
     is_run_length = codec != "raw"
@@ -25,7 +37,7 @@ def read_info(source: BinaryIO) -> ImageInfo:
     end = offset if is_run_length else offset + int(arguments[1]) * image.height
     return ImageInfo(
         image.size,
-        end <= file_size(source),
+        end <= reader.size,
         bytes_per_pixel=bytes_per_pixel(image.mode),
         codec_bytes_per_pixel=_RUN_LENGTH_BYTES_PER_PIXEL if is_run_length else 0.0,
     )

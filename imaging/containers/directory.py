@@ -4,16 +4,11 @@ https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf (section 2)
 """
 
 import struct
-from collections.abc import Container
-from typing import BinaryIO
+from collections.abc import Container, Iterator
+from dataclasses import dataclass
 
-from imaging.containers.reading import read_exactly
+from imaging.containers.reading import HeaderReader
 from imaging.errors import InvalidImageError
-
-# More strips or tiles than a real photo has.
-_MAX_VALUES = 1 << 18
-
-_MAX_ENTRIES = 1 << 16
 
 # The struct format of each integer type: BYTE, SHORT, LONG, IFD, LONG8, IFD8.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
@@ -21,49 +16,73 @@ _INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 13: "L", 16: "Q", 18: "Q"}
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
 
+_VALUES_PER_PIECE = 1024
 
-def read_directory(source: BinaryIO, tag_ids: Container[int]) -> dict[int, tuple[int, ...]]:
+
+@dataclass(frozen=True)
+class Values:
+    """The integer values of a tag. They stay in the file, because a tag can have millions.
+
+    Attributes:
+        number: the struct format of one value.
+    """
+
+    reader: HeaderReader
+    position: int
+    count: int
+    number: struct.Struct
+
+    def first(self, count: int) -> tuple[int, ...]:
+        """Return up to `count` values from the beginning."""
+        return self._read(0, min(count, self.count))
+
+    def __iter__(self) -> Iterator[int]:
+        """Yield all values. They are read in pieces."""
+        for start in range(0, self.count, _VALUES_PER_PIECE):
+            yield from self._read(start, min(_VALUES_PER_PIECE, self.count - start))
+
+    def _read(self, start: int, count: int) -> tuple[int, ...]:
+        width = self.number.size
+        data = self.reader.read(self.position + start * width, count * width)
+        return tuple(value for [value] in self.number.iter_unpack(data))
+
+
+def read_directory(reader: HeaderReader, tag_ids: Container[int]) -> dict[int, Values]:
     """Return the integer values of the given tags in the first directory.
 
     Tags without values or with values of another type are omitted.
 
     Raises:
-        InvalidImageError: there is no directory, it exceeds the limits, or it or a requested value
-            lies outside the file.
+        InvalidImageError: there is no directory, or it or a requested value lies outside the file.
     """
-    source.seek(0)
-    start = read_exactly(source, 8)
+    start = reader.read(0, 8)
     order = _BYTE_ORDERS.get(start[:2], "")
     [version] = struct.unpack(f"{order or '<'}H", start[2:4])
     if not order or version not in (_CLASSIC, _BIG):
         raise InvalidImageError
     is_big = version == _BIG
-    offset_format = order + ("Q" if is_big else "L")
-    count_format = order + ("Q" if is_big else "H")
-    entry = struct.Struct(order + ("HHQ8s" if is_big else "HHL4s"))
+    offset = struct.Struct(order + ("Q" if is_big else "L"))
+    count = struct.Struct(order + ("Q" if is_big else "H"))
+    entry = struct.Struct(order + ("HHQ" if is_big else "HHL"))
 
-    source.seek(_unpack(offset_format, read_exactly(source, 8)) if is_big else 4)
-    if not is_big:
-        source.seek(_unpack(offset_format, read_exactly(source, 4)))
-    count = _unpack(count_format, read_exactly(source, struct.calcsize(count_format)))
-    if count > _MAX_ENTRIES:
-        raise InvalidImageError
-    entries = read_exactly(source, count * entry.size)
-    tags: dict[int, tuple[int, ...]] = {}
-    for tag, kind, length, inline in entry.iter_unpack(entries):
+    position = _read_number(reader, 8 if is_big else 4, offset)
+    entries = _read_number(reader, position, count)
+    position += count.size
+    tags: dict[int, Values] = {}
+    for _ in range(entries):
+        tag, kind, length = entry.unpack(reader.read(position, entry.size))
+        value_position = position + entry.size
+        position = value_position + offset.size
         if tag in tag_ids and tag not in tags and kind in _INTEGER_TYPES and length:
-            if length > _MAX_VALUES:
+            number = struct.Struct(order + _INTEGER_TYPES[kind])
+            if length * number.size > offset.size:  # They are stored elsewhere.
+                value_position = _read_number(reader, value_position, offset)
+            if value_position + length * number.size > reader.size:
                 raise InvalidImageError
-            values = f"{order}{length}{_INTEGER_TYPES[kind]}"
-            size = struct.calcsize(values)
-            data = inline
-            if size > len(inline):
-                source.seek(_unpack(offset_format, inline))
-                data = read_exactly(source, size)
-            tags[tag] = struct.unpack(values, data[:size])
+            tags[tag] = Values(reader, value_position, length, number)
     return tags
 
 
-def _unpack(number_format: str, data: bytes) -> int:
-    [number] = struct.unpack(number_format, data)
-    return int(number)
+def _read_number(reader: HeaderReader, position: int, number: struct.Struct) -> int:
+    [value] = number.unpack(reader.read(position, number.size))
+    return int(value)

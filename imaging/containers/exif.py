@@ -10,24 +10,30 @@ import io
 from PIL import ExifTags
 
 from imaging.containers.directory import read_directory
+from imaging.containers.reading import Budget, HeaderReader
 from imaging.errors import InvalidImageError
 
 _PREFIX = b"Exif\0\0"
 _SIDEWAYS_ORIENTATIONS = (5, 6, 7, 8)
 
 
-def read_orientation(exif: bytes | None) -> int:
+def read_orientation(exif: bytes | None, budget: Budget | None = None) -> int:
     """Return the orientation, 1 to 8, or 1 if it is missing or the EXIF data is damaged.
 
     Damaged EXIF data does not make an image invalid, so this raises nothing.
+
+    Args:
+        exif: the EXIF data.
+        budget: the budget of the file that contains the EXIF data.
     """
     if not exif:
         return 1
+    reader = HeaderReader(io.BytesIO(exif.removeprefix(_PREFIX)), budget)
     try:
-        tags = read_directory(io.BytesIO(exif.removeprefix(_PREFIX)), {ExifTags.Base.Orientation})
-    except InvalidImageError:
+        tags = read_directory(reader, {ExifTags.Base.Orientation})
+        [orientation] = tags[ExifTags.Base.Orientation].first(1)
+    except (InvalidImageError, KeyError):
         return 1
-    [orientation, *_] = tags.get(ExifTags.Base.Orientation, (1,))
     return orientation if orientation in range(1, 9) else 1
 
 

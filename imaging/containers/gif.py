@@ -7,69 +7,64 @@ https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 """
 
 import struct
-from typing import BinaryIO
 
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
-from imaging.containers.reading import file_size, read_exactly
-from imaging.errors import InvalidImageError
+from imaging.containers.reading import HeaderReader
 
 _SCREEN_POSITION = 6
+_SCREEN = struct.Struct("<HHB2x")
+_FRAME_HEADER = struct.Struct("<HHHHB")
 _EXTENSION, _FRAME = b"!", b","
-
-# A file of 20 MB has 80,000 full blocks. Encoders fill every block but the last.
-_MAX_BLOCKS = 150_000
-_MAX_EXTENSIONS = 10_000
+_PIECE_BYTES = 4096
+_UNITS_PER_BLOCK = 2
 
 
-def read_info(source: BinaryIO) -> ImageInfo:
+def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the header of the first frame and check that its data is complete.
 
     Later frames and the trailer are not checked, because many files lack the trailer.
     """
-    source.seek(_SCREEN_POSITION)
-    width, height, flags = struct.unpack("<HHB2x", read_exactly(source, 7))
-    _skip_color_table(source, flags)
-    _find_frame(source)
-    left, top, frame_width, frame_height, flags = struct.unpack("<HHHHB", read_exactly(source, 9))
-    _skip_color_table(source, flags)
-    read_exactly(source, 1)  # The minimum code size.
+    width, height, flags = _SCREEN.unpack(reader.read(_SCREEN_POSITION, _SCREEN.size))
+    position = _find_frame(reader, _SCREEN_POSITION + _SCREEN.size + _color_table_bytes(flags))
+    frame = reader.read(position, _FRAME_HEADER.size)
+    left, top, frame_width, frame_height, flags = _FRAME_HEADER.unpack(frame)
+    position += _FRAME_HEADER.size + _color_table_bytes(flags)
+    reader.read(position, 1)  # The minimum code size.
     return ImageInfo(
         # Pillow enlarges the screen if a frame does not fit.
         (max(width, left + frame_width), max(height, top + frame_height)),
-        _skip_blocks(source),
+        _skip_blocks(reader, position + 1) <= reader.size,
         bytes_per_pixel=bytes_per_pixel("P"),
     )
 
 
-def _find_frame(source: BinaryIO) -> None:
+def _find_frame(reader: HeaderReader, position: int) -> int:
     """Skip to the first frame, past extensions and, as decoders do, past unknown bytes."""
-    for _ in range(_MAX_EXTENSIONS):
-        introducer = read_exactly(source, 1)
-        if introducer == _FRAME:
-            return
+    while (introducer := reader.read(position, 1)) != _FRAME:
+        position += 1
         if introducer == _EXTENSION:
-            read_exactly(source, 1)  # The label.
-            if not _skip_blocks(source):
-                raise InvalidImageError
-    raise InvalidImageError
+            position = _skip_blocks(reader, position + 1)  # The label has one byte.
+    return position + 1
 
 
-def _skip_color_table(source: BinaryIO, flags: int) -> None:
-    if flags & 0x80:
-        source.seek(3 << (1 + (flags & 7)), 1)
+def _color_table_bytes(flags: int) -> int:
+    return 3 << (1 + (flags & 7)) if flags & 0x80 else 0
 
 
-def _skip_blocks(source: BinaryIO) -> bool:
-    """Skip a chain of blocks. Return whether it is complete; a missing terminator is accepted."""
-    position = source.tell()
-    size = file_size(source)
-    for _ in range(_MAX_BLOCKS):
-        if position >= size:
-            return position == size
-        source.seek(position)
-        length = source.read(1)[0]
-        position += 1 + length
-        if length == 0:
-            source.seek(position)
-            return True
-    raise InvalidImageError
+def _skip_blocks(reader: HeaderReader, position: int) -> int:
+    """Return the end of a chain of blocks, which is beyond the end of a truncated file.
+
+    A missing terminator is accepted. A file can have a hundred thousand blocks, so they are walked
+    in larger pieces.
+    """
+    while position < reader.size:
+        piece = reader.read(position, min(_PIECE_BYTES, reader.size - position))
+        offset = blocks = 0
+        while offset < len(piece) and (length := piece[offset]):
+            offset += 1 + length
+            blocks += 1
+        reader.budget.spend(_UNITS_PER_BLOCK * blocks)
+        position += offset
+        if offset < len(piece):
+            return position + 1
+    return position

@@ -14,37 +14,47 @@ only to read a size. So this module reads the few boxes that are needed:
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import BinaryIO
+from typing import NamedTuple
 
 from imaging.containers.image_info import ImageInfo
-from imaging.containers.reading import file_size, read_exactly
+from imaging.containers.reading import HeaderReader
 from imaging.errors import InvalidImageError
 
-# More than the number of properties and items that a file can address.
-_MAX_BOXES = 1 << 15
+# Far more than a size, a rotation, a crop and the codec configuration.
+_MAX_ASSOCIATIONS = 32
 
-# Far more than the properties of a photo with thousands of tiles need.
-_MAX_META_BYTES = 4 * 1024 * 1024
+# The beginning of a property holds everything that is needed, also the URN of an auxiliary image.
+_PROPERTY_BYTES = 64
+# More than the numbers, the type and the names of an item.
+_MAX_ITEM_BYTES = 4096
 
 _ALPHA = b":alpha"
 
 
-@dataclass(frozen=True)
-class _Box:
+class _Box(NamedTuple):
+    """The type of a box, and where its payload starts and ends."""
+
+    kind: bytes
+    start: int
+    end: int
+
+
+class _Property(NamedTuple):
+    """The type of a property, and the beginning of its payload."""
+
     kind: bytes
     payload: bytes
 
 
-def read_avif_info(source: BinaryIO) -> ImageInfo:
+def read_avif_info(reader: HeaderReader) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
     # libavif does not apply the crop (clap), and Pillow ignores it.
-    return _read_info(source, _avif_codec_bytes, for_libheif=False)
+    return _read_info(reader, _avif_codec_bytes, for_libheif=False)
 
 
-def read_heif_info(source: BinaryIO) -> ImageInfo:
+def read_heif_info(reader: HeaderReader) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
-    return _read_info(source, _heif_codec_bytes, for_libheif=True)
+    return _read_info(reader, _heif_codec_bytes, for_libheif=True)
 
 
 def _avif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
@@ -60,24 +70,27 @@ def _heif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
 
 
 def _read_info(
-    source: BinaryIO, codec_bytes: Callable[[float, bool], float], *, for_libheif: bool
+    reader: HeaderReader, codec_bytes: Callable[[float, bool], float], *, for_libheif: bool
 ) -> ImageInfo:
-    is_complete, meta = _read_meta(source)
-    boxes = {box.kind: box.payload for box in _boxes(meta[4:])}
+    is_complete, meta = _find_meta(reader)
+    boxes = _find(reader, meta._replace(start=meta.start + 4), b"pitm", b"iinf", b"iprp")
     if for_libheif:
-        _require_readable_items(boxes.get(b"iinf", b""))
-    properties = {box.kind: box.payload for box in _boxes(boxes.get(b"iprp", b""))}
-    shared = list(_boxes(properties.get(b"ipco", b"")))
-    item = _primary_item(boxes.get(b"pitm", b""))
+        _require_readable_items(reader, boxes[b"iinf"])
+    lists = _find(reader, boxes[b"iprp"], b"ipco", b"ipma")
+    shared = [
+        _Property(box.kind, _start(reader, box, _PROPERTY_BYTES))
+        for box in _boxes(reader, lists[b"ipco"])
+    ]
+    item = _primary_item(_start(reader, boxes[b"pitm"], 8))
     own = [
         shared[index - 1]
-        for index in _associations(properties.get(b"ipma", b""), item)
+        for index in _associations(reader, lists[b"ipma"], item)
         if 0 < index <= len(shared)
     ]
-    has_alpha = any(box.kind == b"auxC" and _ALPHA in box.payload for box in shared)
+    has_alpha = any(each.kind == b"auxC" and _ALPHA in each.payload for each in shared)
     size, is_sideways = _upright_size(own, applies_clap=for_libheif)
     # A grid does not share the properties of its tiles, so consider the properties of all items.
-    plane_bytes = max((_plane_bytes(box) for box in shared), default=1.5) + has_alpha
+    plane_bytes = max(map(_plane_bytes, shared), default=1.5) + has_alpha
     return ImageInfo(
         size,
         is_complete,
@@ -85,61 +98,70 @@ def _read_info(
         codec_bytes_per_pixel=codec_bytes(plane_bytes, has_alpha),
         # The size after a crop can be far smaller than the image that is decoded, so use the
         # largest extent of any item.
-        cropped_pixels=max((_extent_pixels(box) for box in shared), default=0),
+        cropped_pixels=max(map(_extent_pixels, shared), default=0),
     )
 
 
-def _read_meta(source: BinaryIO) -> tuple[bool, bytes]:
-    """Walk the top-level boxes. Return whether all end inside the file, and the `meta` payload."""
-    size = file_size(source)
+def _find_meta(reader: HeaderReader) -> tuple[bool, _Box]:
+    """Walk the top-level boxes. Return whether all end inside the file, and the `meta` box."""
     meta = None
     is_complete = True
     position = 0
-    for _ in range(_MAX_BOXES):
-        if position + 8 > size:
-            break
-        source.seek(position)
-        header = source.read(16)
+    while position + 8 <= reader.size:
+        header = reader.read(position, min(16, reader.size - position))
         length, kind = int.from_bytes(header[:4], "big"), header[4:8]
         header_length = 8
         if length == 1:
             length, header_length = int.from_bytes(header[8:16], "big"), 16
         elif length == 0:  # The box extends to the end of the file.
-            length = size - position
+            length = reader.size - position
         if not kind.strip(b"\0"):
             break  # Padding after the last box.
-        if length < header_length or position + length > size:
+        if length < header_length or position + length > reader.size:
             is_complete = False
             break
         if kind == b"meta" and meta is None:
-            source.seek(position + header_length)
-            meta = read_exactly(source, min(length - header_length, _MAX_META_BYTES))
+            meta = _Box(kind, position + header_length, position + length)
         position += length
     if meta is None:
         raise InvalidImageError
     return is_complete, meta
 
 
-def _boxes(data: bytes) -> Iterator[_Box]:
-    position = 0
-    for _ in range(_MAX_BOXES):
-        if position + 8 > len(data):
-            return
-        length = int.from_bytes(data[position : position + 4], "big")
+def _boxes(reader: HeaderReader, parent: _Box) -> Iterator[_Box]:
+    position = parent.start
+    while position + 8 <= parent.end:
+        header = reader.read(position, 8)
+        length = int.from_bytes(header[:4], "big")
         if length < 8:  # Inside `meta`, 64-bit lengths and "to the end" are not valid.
             raise InvalidImageError
-        yield _Box(data[position + 4 : position + 8], data[position + 8 : position + length])
+        yield _Box(header[4:], position + 8, min(position + length, parent.end))
         position += length
-    raise InvalidImageError
 
 
-def _require_readable_items(iinf: bytes) -> None:
+def _find(reader: HeaderReader, parent: _Box, *kinds: bytes) -> dict[bytes, _Box]:
+    """Return the boxes of these types. A missing one is empty."""
+    found = {kind: _Box(kind, 0, 0) for kind in kinds}
+    found.update((box.kind, box) for box in _boxes(reader, parent) if box.kind in found)
+    return found
+
+
+def _start(reader: HeaderReader, box: _Box, length: int) -> bytes:
+    """Return the payload of a box, or its beginning."""
+    return reader.read(box.start, min(length, box.end - box.start))
+
+
+def _require_readable_items(reader: HeaderReader, iinf: _Box) -> None:
     """Reject item types and names that are not UTF-8, because they make pi-heif 1.4 abort."""
-    entries = iinf[6 if iinf[:1] == b"\0" else 8 :]  # After version, flags and the count.
-    for box in _boxes(entries):
-        identifiers = 10 if box.payload[:1] == b"\3" else 8
+    # The entries follow the version, the flags and the count.
+    header_bytes = 6 if _start(reader, iinf, 1) == b"\0" else 8
+    for box in _boxes(reader, iinf._replace(start=iinf.start + header_bytes)):
+        if box.end - box.start > _MAX_ITEM_BYTES:
+            raise InvalidImageError
+        payload = _start(reader, box, _MAX_ITEM_BYTES)
+        identifiers = 10 if payload[:1] == b"\3" else 8
         try:
-            box.payload[identifiers:].decode()
+            payload[identifiers:].decode()
         except UnicodeDecodeError as exc:
             raise InvalidImageError from exc
 
@@ -149,28 +171,32 @@ def _primary_item(pitm: bytes) -> int:
     return int.from_bytes(pitm[4 : 4 + width], "big")
 
 
-def _associations(ipma: bytes, item_id: int) -> Iterator[int]:
-    """Yield the one-based indices of an item's properties, in order of application."""
-    version, flags = ipma[:1], ipma[3:4]
-    item_width = 2 if version == b"\0" else 4
-    index_width = 2 if flags and flags[0] & 1 else 1
+def _associations(reader: HeaderReader, ipma: _Box, item_id: int) -> list[int]:
+    """Return the one-based indices of an item's properties, in order of application."""
+    header = _start(reader, ipma, 8)
+    item_width = 2 if header[:1] == b"\0" else 4
+    index_width = 2 if header[3:4] and header[3] & 1 else 1
     is_essential = 1 << (8 * index_width - 1)  # The top bit is a flag.
-    position = 8
-    for _ in range(_MAX_BOXES):
-        if position + item_width >= len(ipma):
-            return
-        item = int.from_bytes(ipma[position : position + item_width], "big")
-        count = ipma[position + item_width]
+    position = ipma.start + 8
+    while position + item_width < ipma.end:
+        entry = reader.read(position, item_width + 1)
+        item, count = int.from_bytes(entry[:-1], "big"), entry[-1]
         position += item_width + 1
-        end = position + count * index_width
-        if item == item_id:
-            for start in range(position, min(end, len(ipma)), index_width):
-                yield int.from_bytes(ipma[start : start + index_width], "big") & ~is_essential
-        position = end
-    raise InvalidImageError
+        if item == item_id:  # An item has only one entry.
+            if count > _MAX_ASSOCIATIONS:
+                raise InvalidImageError
+            indices = _start(reader, ipma._replace(start=position), count * index_width)
+            return [
+                int.from_bytes(indices[start : start + index_width], "big") & ~is_essential
+                for start in range(0, len(indices), index_width)
+            ]
+        position += count * index_width
+    return []
 
 
-def _upright_size(properties: list[_Box], *, applies_clap: bool) -> tuple[tuple[int, int], bool]:
+def _upright_size(
+    properties: list[_Property], *, applies_clap: bool
+) -> tuple[tuple[int, int], bool]:
     width = height = 0
     is_sideways = False
     for box in properties:
@@ -186,7 +212,7 @@ def _upright_size(properties: list[_Box], *, applies_clap: bool) -> tuple[tuple[
     return (width, height), is_sideways
 
 
-def _extent_pixels(box: _Box) -> int:
+def _extent_pixels(box: _Property) -> int:
     if box.kind != b"ispe":
         return 0
     width, height = box.payload[4:8], box.payload[8:12]
@@ -198,7 +224,7 @@ def _quotient(fraction: bytes) -> int:
     return round(int.from_bytes(numerator, "big") / (int.from_bytes(denominator, "big") or 1))
 
 
-def _plane_bytes(box: _Box) -> float:
+def _plane_bytes(box: _Property) -> float:
     """Return the bytes per pixel of the decoded planes, from a codec configuration box."""
     if box.kind == b"hvcC" and len(box.payload) > 17:
         chroma, depth = box.payload[16] & 3, 8 + (box.payload[17] & 7)

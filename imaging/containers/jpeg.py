@@ -3,12 +3,12 @@
 The file has segments up to the start of the scan, then entropy-coded data up to the end marker.
 """
 
+import re
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
-from imaging.containers.reading import file_size, read_exactly
+from imaging.containers.reading import HeaderReader
 from imaging.errors import InvalidImageError
 
 _START_OF_SCAN = 0xDA
@@ -20,11 +20,17 @@ _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 _END_OF_IMAGE = b"\xff\xd9"
 _EXIF = b"Exif\0\0"
 
-# Decoders skip bytes outside segments one at a time. A hostile file can contain megabytes of them,
-# or of empty segments, to keep a process busy. The largest real headers have hundreds of segments.
-_MAX_JUNK_BYTES = 64 * 1024
-_MAX_SEGMENTS = 20_000
-_CHUNK_BYTES = 256 * 1024
+_MARKER = re.compile(rb"\xff[^\x00\xff]")
+
+# Depth, height, width, number of components, and 3 bytes for each of up to 4 components.
+_FRAME_HEADER_BYTES = 18
+
+# Bytes that are searched in the time of one unit of the budget: for a marker between segments, and
+# for the end marker.
+_MARKER_BYTES_PER_UNIT = 4
+_END_BYTES_PER_UNIT = 64
+_JUNK_PIECE_BYTES = 1024
+_END_PIECE_BYTES = 256 * 1024
 
 _COEFFICIENT_BYTES = 2
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -34,20 +40,21 @@ _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 class _Header:
     """The content of the segments before the scan."""
 
-    frame: bytes = b""  # Depth, height, width, number of components, 3 bytes for each.
+    frame: bytes = b""
     is_progressive: bool = False
     exif: bytes | None = None
+    end: int = 2
 
 
-def read_info(source: BinaryIO) -> ImageInfo:
+def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the header and check that the image data has an end marker."""
-    header = _read_header(source)
-    is_complete = _has_end_marker(source, after=source.tell())
+    header = _read_header(reader)
+    is_complete = _has_end_marker(reader, after=header.end)
     depth, components = header.frame[0], header.frame[5]
     if depth != 8 or components not in _MODES:  # Pillow supports no others.
         raise InvalidImageError
     size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
-    orientation = read_orientation(header.exif)
+    orientation = read_orientation(header.exif, reader.budget)
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
@@ -57,55 +64,72 @@ def read_info(source: BinaryIO) -> ImageInfo:
     )
 
 
-def _read_header(source: BinaryIO) -> _Header:
+def _read_header(reader: HeaderReader) -> _Header:
     """Walk the segments, and so skip an EXIF thumbnail, up to the start of the first scan."""
     header = _Header()
-    source.seek(2)
-    for _ in range(_MAX_SEGMENTS):
-        marker = _next_marker(source)
+    while True:
+        marker, position = _next_marker(reader, header.end)
+        header.end = position
         if marker in _MARKERS_WITHOUT_LENGTH:
             continue
-        length = int.from_bytes(read_exactly(source, 2), "big") - 2
-        if length < 0:
+        length = int.from_bytes(reader.read(position, 2), "big")
+        if length < 2:
             raise InvalidImageError
-        end = source.tell() + length
-        if marker in _FRAME_HEADERS:
-            header.frame = read_exactly(source, length)
-            header.is_progressive = marker in _PROGRESSIVE
-        elif marker == _APP1 and header.exif is None:
-            payload = read_exactly(source, length)
-            header.exif = payload if payload.startswith(_EXIF) else None
-        source.seek(end)
+        header.end = position + length
+        _read_segment(reader, header, marker, position + 2, length - 2)
         if marker == _START_OF_SCAN:
             if len(header.frame) < 6:
                 raise InvalidImageError
             return header
+
+
+def _read_segment(
+    reader: HeaderReader, header: _Header, marker: int, position: int, length: int
+) -> None:
+    """Add the content of a segment to the header, if it is needed."""
+    if marker in _FRAME_HEADERS:
+        header.frame = reader.read(position, min(length, _FRAME_HEADER_BYTES))
+        header.is_progressive = marker in _PROGRESSIVE
+    elif (
+        marker == _APP1
+        and header.exif is None
+        and reader.read(position, min(length, len(_EXIF))) == _EXIF
+    ):
+        header.exif = reader.read(position, length)
+
+
+def _next_marker(reader: HeaderReader, position: int) -> tuple[int, int]:
+    """Return the second byte of the next marker, and the position after it.
+
+    Decoders skip bytes between segments, so these are not an error.
+    """
+    start = reader.read(position, 2)
+    if _MARKER.match(start):
+        return start[1], position + 2
+    while position + 2 <= reader.size:
+        piece = reader.read(position, min(_JUNK_PIECE_BYTES, reader.size - position))
+        found = _MARKER.search(piece)
+        searched = found.end() if found else len(piece) - 1
+        reader.budget.spend(searched // _MARKER_BYTES_PER_UNIT)
+        position += searched
+        if found:
+            return piece[found.end() - 1], position
     raise InvalidImageError
 
 
-def _next_marker(source: BinaryIO) -> int:
-    """Skip junk and padding and return the second byte of the next marker."""
-    previous = 0
-    for _ in range(_MAX_JUNK_BYTES):
-        byte = read_exactly(source, 1)[0]
-        if previous == 0xFF and byte not in (0x00, 0xFF):
-            return byte
-        previous = byte
-    raise InvalidImageError
-
-
-def _has_end_marker(source: BinaryIO, *, after: int) -> bool:
+def _has_end_marker(reader: HeaderReader, *, after: int) -> bool:
     """Search for the end marker backwards, because it is usually near the end.
 
     Phones append video, depth maps and more images, so it can be megabytes before the end. It
     cannot occur inside the scan by chance, because entropy coding escapes the byte 0xFF.
     """
-    end = file_size(source)
+    end = reader.size
     while end > after:
-        start = max(after, end - _CHUNK_BYTES)
-        source.seek(start)
-        # Read one byte more than the chunk, in case the marker crosses the boundary.
-        if _END_OF_IMAGE in source.read(end - start + 1):
+        start = max(after, end - _END_PIECE_BYTES)
+        # Read one byte more than the piece, in case the marker crosses the boundary.
+        piece = reader.read(start, min(end + 1, reader.size) - start)
+        reader.budget.spend(len(piece) // _END_BYTES_PER_UNIT)
+        if piece.rfind(_END_OF_IMAGE) >= 0:  # Faster than `in`.
             return True
         end = start
     return False

@@ -1,19 +1,13 @@
 """PNG header parser. The file is a sequence of chunks with lengths, from IHDR to IEND."""
 
-from typing import BinaryIO
-
 from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
-from imaging.containers.reading import file_size, read_exactly
+from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
 
 _SIGNATURE_BYTES = 8
 _CHUNK_HEADER_BYTES = 8
 _CRC_BYTES = 4
-_MAX_EXIF_BYTES = 1024 * 1024
-
-# A file of 20 MB has a few thousand chunks of the small size that libpng writes.
-_MAX_CHUNKS = 50_000
 
 # The checksum at the end of the compressed data. Decoders do not need it.
 _ADLER_BYTES = 4
@@ -23,16 +17,15 @@ _MODES = {0: ("L", "I;16"), 2: ("RGB", "RGB"), 3: ("P", ""), 4: ("LA", "RGBA"), 
 _DEPTHS = (1, 2, 4, 8, 16)
 
 
-def read_info(source: BinaryIO) -> ImageInfo:
+def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the header and check that no image data is missing."""
-    source.seek(_SIGNATURE_BYTES)
-    header = read_exactly(source, _CHUNK_HEADER_BYTES + 13)
+    header = reader.read(_SIGNATURE_BYTES, _CHUNK_HEADER_BYTES + 13)
     depth, color_type = header[16], header[17]
     if header[4:8] != b"IHDR" or depth not in _DEPTHS or color_type not in _MODES:
         raise InvalidImageError
-    is_complete, exif = _walk_chunks(source)
+    is_complete, exif = _walk_chunks(reader)
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
-    orientation = read_orientation(exif)
+    orientation = read_orientation(exif, reader.budget)
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
@@ -41,27 +34,26 @@ def read_info(source: BinaryIO) -> ImageInfo:
     )
 
 
-def _walk_chunks(source: BinaryIO) -> tuple[bool, bytes | None]:
-    """Walk all chunks. Return whether the image data is complete, and the EXIF data if any.
+def _walk_chunks(reader: HeaderReader) -> tuple[bool, bytes | None]:
+    """Walk the chunks of the first frame, as decoders do.
 
-    A file that lacks only IEND is accepted, as decoders do.
+    A file that lacks only IEND is accepted.
+
+    Returns:
+        Whether the image data is complete, and the EXIF data if any. It may follow the image data.
     """
     exif = None
-    is_complete = False
-    size = file_size(source)
+    has_data = is_complete = False
     position = _SIGNATURE_BYTES
-    for _ in range(_MAX_CHUNKS):
-        if position + _CHUNK_HEADER_BYTES > size:
-            return is_complete, exif
-        source.seek(position)
-        header = source.read(_CHUNK_HEADER_BYTES)
+    while position + _CHUNK_HEADER_BYTES <= reader.size:
+        header = reader.read(position, _CHUNK_HEADER_BYTES)
         length, kind = int.from_bytes(header[:4], "big"), header[4:]
-        end = position + _CHUNK_HEADER_BYTES + length
-        if kind == b"IEND":
-            return is_complete, exif
+        start = position + _CHUNK_HEADER_BYTES
+        if kind == b"IEND" or (kind == b"fcTL" and has_data):
+            break
         if kind == b"IDAT":
-            is_complete = end - _ADLER_BYTES <= size
-        if kind == b"eXIf" and length <= _MAX_EXIF_BYTES:
-            exif = source.read(length)
-        position = end + _CRC_BYTES
-    raise InvalidImageError
+            has_data, is_complete = True, start + length - _ADLER_BYTES <= reader.size
+        if kind == b"eXIf" and length <= min(MAX_PIECE_BYTES, reader.size - start):
+            exif = reader.read(start, length)
+        position = start + length + _CRC_BYTES
+    return is_complete, exif

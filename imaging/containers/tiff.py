@@ -1,14 +1,14 @@
 """TIFF header parser. The strips or tiles of the first tag directory hold the image."""
 
 from collections.abc import Callable
+from itertools import chain, repeat
 from math import ceil
-from typing import BinaryIO
 
 from PIL import ExifTags
 
-from imaging.containers.directory import read_directory
+from imaging.containers.directory import Values, read_directory
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
-from imaging.containers.reading import file_size
+from imaging.containers.reading import BudgetSpentError, HeaderReader
 from imaging.errors import InvalidImageError
 
 _Tag = ExifTags.Base
@@ -16,6 +16,10 @@ _UNCOMPRESSED = 1
 _YCBCR = 6
 _SEPARATE_PLANES = 2
 _UNSIGNED = 1
+# More samples of a pixel than Pillow can read.
+_MAX_SAMPLES = 8
+# The cost of the check of one strip or tile.
+_UNITS_PER_STRIP = 16
 
 _TAG_IDS = frozenset(
     {
@@ -38,34 +42,47 @@ _TAG_IDS = frozenset(
     }
 )
 
-_Tags = dict[int, tuple[int, ...]]
+_Tags = dict[int, Values]
 
 
-def read_info(source: BinaryIO) -> ImageInfo:
+def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the first directory and check that its strips or tiles lie inside the file."""
-    tags = read_directory(source, _TAG_IDS)
+    tags = read_directory(reader, _TAG_IDS)
     orientation = _first(tags, _Tag.Orientation, 1)
     size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
+    decoded_bytes_per_pixel = _decoded_bytes_per_pixel(tags)
+    codec_bytes_per_pixel = _codec_bytes_per_pixel(tags)
     return ImageInfo(
         upright_size(size, orientation),
-        _has_all_data(tags, file_size(source)),
+        _has_all_data(tags, reader),  # Last, because it may spend the budget.
         # is_sideways stays False, because Pillow's TIFF reader applies the orientation itself.
-        bytes_per_pixel=_decoded_bytes_per_pixel(tags),
-        codec_bytes_per_pixel=_codec_bytes_per_pixel(tags),
+        bytes_per_pixel=decoded_bytes_per_pixel,
+        codec_bytes_per_pixel=codec_bytes_per_pixel,
     )
 
 
-def _has_all_data(tags: _Tags, size: int) -> bool:
-    offsets = tags.get(_Tag.StripOffsets) or tags.get(_Tag.TileOffsets) or ()
+def _has_all_data(tags: _Tags, reader: HeaderReader) -> bool:
+    """Return whether every strip or tile lies inside the file, as far as the budget reaches.
+
+    The decoder detects a missing strip, too, so an image with very many of them is accepted.
+    """
+    offsets = tags.get(_Tag.StripOffsets) or tags.get(_Tag.TileOffsets)
     counts = tags.get(_Tag.StripByteCounts) or tags.get(_Tag.TileByteCounts) or ()
     size_of_piece = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
-    for index, offset in enumerate(offsets):
-        # Many writers omit the byte counts of uncompressed strips or overstate them.
-        expected = size_of_piece(index) if size_of_piece else None
-        counted = counts[index] if index < len(counts) else expected or 0
-        if offset + min(counted, expected or counted) > size:
-            return False
-    return bool(offsets)
+    if offsets is None:
+        return False
+    try:
+        pairs = zip(offsets, chain(counts, repeat(None)), strict=False)
+        for index, (offset, count) in enumerate(pairs):
+            reader.budget.spend(_UNITS_PER_STRIP)
+            # Many writers omit the byte counts of uncompressed strips or overstate them.
+            expected = size_of_piece(index) if size_of_piece else None
+            counted = expected or 0 if count is None else count
+            if offset + min(counted, expected or counted) > reader.size:
+                return False
+    except BudgetSpentError:
+        pass
+    return True
 
 
 def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
@@ -118,11 +135,12 @@ def _strip_or_tile_size(tags: _Tags) -> tuple[int, int]:
 
 
 def _max_bits(tags: _Tags) -> int:
-    return max(tags.get(_Tag.BitsPerSample, (1,)))
+    bits = tags.get(_Tag.BitsPerSample)
+    return max(bits.first(_MAX_SAMPLES)) if bits else 1
 
 
 def _first(tags: _Tags, tag: int, default: int) -> int:
-    return tags.get(tag, (default,))[0]
+    return tags[tag].first(1)[0] if tag in tags else default
 
 
 def _positive(tags: _Tags, tag: int, default: int) -> int:

@@ -7,18 +7,17 @@ module reads the size without Pillow.
 """
 
 from collections.abc import Iterator
-from typing import BinaryIO
 
 from imaging.containers.exif import is_sideways, read_orientation
 from imaging.containers.image_info import ImageInfo, upright_size
-from imaging.containers.reading import file_size, read_exactly
+from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
 
 _RIFF_HEADER_BYTES = 12
 _CHUNK_HEADER_BYTES = 8
 _ANIMATION_FRAME_HEADER_BYTES = 16
-_MAX_CHUNKS = 100_000
-_MAX_EXIF_BYTES = 1024 * 1024
+_HAS_EXIF = 0x08
+_IMAGES = (b"VP8 ", b"VP8L", b"ANMF")
 
 # libwebp holds two canvases, plus either its work buffers or the frame for Python. decoding.py uses
 # the frame without a copy. Measured with Pillow 13 and libwebp 1.6: 11.2 to 12.6 bytes in total.
@@ -26,50 +25,50 @@ _LOSSY_BYTES_PER_PIXEL = 8.0
 _LOSSLESS_BYTES_PER_PIXEL = 9.0
 
 
-def read_info(source: BinaryIO) -> ImageInfo:
-    """Read the canvas size and check that the container is complete."""
-    source.seek(0)
-    end = 8 + int.from_bytes(read_exactly(source, _RIFF_HEADER_BYTES)[4:8], "little")
-    size_of_file = file_size(source)
-    size = None
-    exif = None
-    is_lossless = False
-    for kind, position, length in _chunks(source, _RIFF_HEADER_BYTES, min(end, size_of_file)):
+def read_info(reader: HeaderReader) -> ImageInfo:
+    """Read the canvas size and check that the container is complete.
+
+    Later frames are skipped, because an animation can have many thousands and only the first one is
+    decoded. They are only walked to reach the EXIF data after them.
+    """
+    end = 8 + int.from_bytes(reader.read(0, _RIFF_HEADER_BYTES)[4:8], "little")
+    size = exif = None
+    has_exif = has_image = is_lossless = False
+    for kind, position, length in _chunks(reader, _RIFF_HEADER_BYTES, min(end, reader.size)):
         if kind in _SIZE_READERS and size is None:
-            source.seek(position)
-            size = _SIZE_READERS[kind](read_exactly(source, 10))
-        if kind == b"EXIF" and length <= _MAX_EXIF_BYTES:
-            source.seek(position)
-            exif = source.read(length)
-        is_lossless |= kind == b"VP8L" or _is_lossless_frame(source, kind, position)
+            start = reader.read(position, 10)
+            size = _SIZE_READERS[kind](start)
+            has_exif = kind == b"VP8X" and bool(start[0] & _HAS_EXIF)
+        if kind in _IMAGES and not has_image:
+            has_image = True
+            is_lossless = kind == b"VP8L" or _is_lossless_frame(reader, kind, position)
+        if kind == b"EXIF" and has_exif and length <= min(MAX_PIECE_BYTES, reader.size - position):
+            exif = reader.read(position, length)
+        if has_image and (exif or not has_exif):
+            break
     if size is None:
         raise InvalidImageError
-    orientation = read_orientation(exif)
+    orientation = read_orientation(exif, reader.budget)
     return ImageInfo(
         upright_size(size, orientation),
-        end <= size_of_file,
+        end <= reader.size,
         is_sideways(orientation),
         codec_bytes_per_pixel=_LOSSLESS_BYTES_PER_PIXEL if is_lossless else _LOSSY_BYTES_PER_PIXEL,
     )
 
 
-def _chunks(source: BinaryIO, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(reader: HeaderReader, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, start and length of each chunk's payload, in order."""
-    for _ in range(_MAX_CHUNKS):
-        if position + _CHUNK_HEADER_BYTES > end:
-            return
-        source.seek(position)
-        header = read_exactly(source, _CHUNK_HEADER_BYTES)
+    while position + _CHUNK_HEADER_BYTES <= end:
+        header = reader.read(position, _CHUNK_HEADER_BYTES)
         length = int.from_bytes(header[4:], "little")
         yield header[:4], position + _CHUNK_HEADER_BYTES, length
         position += _CHUNK_HEADER_BYTES + length + length % 2
 
 
-def _is_lossless_frame(source: BinaryIO, kind: bytes, position: int) -> bool:
-    if kind != b"ANMF":
-        return False
-    source.seek(position + _ANIMATION_FRAME_HEADER_BYTES)
-    return source.read(4) == b"VP8L"
+def _is_lossless_frame(reader: HeaderReader, kind: bytes, position: int) -> bool:
+    start = position + _ANIMATION_FRAME_HEADER_BYTES
+    return kind == b"ANMF" and start + 4 <= reader.size and reader.read(start, 4) == b"VP8L"
 
 
 def _extended_size(payload: bytes) -> tuple[int, int]:

@@ -26,8 +26,8 @@ from tests.support.factories import (
 UPLOAD_BYTES = 20 * 1024 * 1024
 FILLER_BYTES = UPLOAD_BYTES - 256 * 1024  # The rest is for the image itself.
 
-_GIF_START = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
-_GIF_FRAME = b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\x02"
+GIF_START = b"GIF89a" + struct.pack("<HHBBB", 8, 8, 0x80, 0, 0) + bytes(6)
+GIF_FRAME = b"," + struct.pack("<HHHHB", 0, 0, 8, 8, 0) + b"\x02"
 
 
 # JPEG
@@ -91,11 +91,11 @@ def gif_comment(block: int) -> bytes:
     """Build a GIF with a comment of the maximum size, in blocks of one size."""
     blocks = bytes((block,)) + b"x" * block
     comment = b"!\xfe" + blocks * (FILLER_BYTES // len(blocks)) + b"\0"
-    return _GIF_START + comment + _GIF_FRAME + b"\2\x44\1\0;"
+    return GIF_START + comment + GIF_FRAME + b"\2\x44\1\0;"
 
 
 def gif_data_in_single_bytes() -> bytes:
-    return _GIF_START + _GIF_FRAME + b"\1\1" * (FILLER_BYTES // 2) + b"\0;"
+    return GIF_START + GIF_FRAME + b"\1\1" * (FILLER_BYTES // 2) + b"\0;"
 
 
 # TIFF
@@ -163,8 +163,6 @@ def heic_full_of_boxes(where: bytes) -> bytes:
     """Build a HEIC with a hundred thousand empty boxes in one of its lists."""
     empty_boxes = {where: box(b"abcd", b"") * 100_000}
     associations = b"\0\0\0\0" + struct.pack(">IHB", 1, 1, 1) + b"\x81"
-    if where == b"ipma":
-        associations += b"\0\2\1\x81" * 100_000
     size = box(b"ispe", bytes(4) + struct.pack(">II", 64, 64))
     properties = box(b"ipco", size + empty_boxes.get(b"ipco", b"")) + box(b"ipma", associations)
     meta = box(b"pitm", b"\0\0\0\0\0\1") + box(b"iinf", bytes(6) + empty_boxes.get(b"iinf", b""))
@@ -200,7 +198,7 @@ def slow_profile(grid: int = 17) -> bytes:
 
 # All files, by description
 ACCEPTED: dict[str, Callable[[], bytes]] = {
-    "a JPEG of ten thousand segments": lambda: jpeg_segments(0xFE, b"", 10_000),
+    "a JPEG of four hundred segments": lambda: jpeg_segments(0xFE, b"", 400),
     "a JPEG full of EXIF": lambda: jpeg_full_of(0xE1, b"Exif\0\0II*\0\x08\0\0\0" + bytes(65_000)),
     "a JPEG full of XMP": lambda: jpeg_full_of(
         0xE1, b"http://ns.adobe.com/xap/1.0/\0" + b"<x>" * 21_000
@@ -226,6 +224,7 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
     "a TIFF whose tags each claim the file": lambda: tiff_with_tags(100),
     "a TIFF whose directories go in a circle": tiff_that_loops,
     "a TIFF in strips of one row": lambda: tiff_with_strips(20_000),
+    "a compressed TIFF of 300,000 strips": lambda: tiff_with_strips(300_000, 5),
     "a WebP with EXIF of a megabyte": lambda: encode(
         make_image(), "WebP", exif=make_exif() + bytes(1_000_000)
     ),
@@ -236,18 +235,16 @@ ACCEPTED: dict[str, Callable[[], bytes]] = {
 }
 
 REFUSED: dict[str, Callable[[], bytes]] = {
+    "a JPEG of ten thousand segments": lambda: jpeg_segments(0xFE, b"", 10_000),
     "a JPEG full of empty segments": lambda: jpeg_full_of(0xFE, b""),
     "a JPEG full of quantisation tables": lambda: jpeg_full_of(0xDB, b"\0" + b"\1" * 64),
     "a JPEG of 12 bits": lambda: jpeg_with_depth(12),
     "a PNG full of empty chunks": lambda: png_with(png_chunk(b"abCd", b"") * (FILLER_BYTES // 12)),
     "a GIF with a comment in single bytes": lambda: gif_comment(1),
-    "a GIF full of empty extensions": lambda: _GIF_START + b"!\xfe\0" * (FILLER_BYTES // 3) + b";",
+    "a GIF full of empty extensions": lambda: GIF_START + b"!\xfe\0" * (FILLER_BYTES // 3) + b";",
     "a GIF whose data comes in single bytes": gif_data_in_single_bytes,
-    "a TIFF of two million strips": lambda: tiff_with_strips(2_400_000),
-    "a compressed TIFF of two million strips": lambda: tiff_with_strips(2_400_000, 5),
     "a BigTIFF with endless tags": lambda: tiff([], b"", big=True)[:16] + b"\xff" * 5_000,
     "a HEIC of a hundred thousand properties": lambda: heic_full_of_boxes(b"ipco"),
-    "a HEIC of a hundred thousand associations": lambda: heic_full_of_boxes(b"ipma"),
     "a HEIC of a hundred thousand items": lambda: heic_full_of_boxes(b"iinf"),
     "a HEIC of a hundred thousand boxes": lambda: heic_full_of_boxes(b"meta"),
     "an image of no size": lambda: bytes(make_encoded("BMP")[:18]) + bytes(8) + bytes(100),
