@@ -5,27 +5,32 @@ return. In a child process that affects one image only, and the caller gets an I
 
 The child is a fork: the modules and the file are already in memory, so it starts within a few
 milliseconds. It must not use other state that it shares with the caller, such as connections, logs
-or metrics, so pass only pure functions: bytes in, a small result out. The result travels through a
-pipe. The queues and locks of `multiprocessing` need shared memory (`/dev/shm`), which AWS Lambda
-does not have.
+or metrics, so pass only pure functions: bytes in, bytes out. The result travels through a pipe. The
+queues and locks of `multiprocessing` need shared memory (`/dev/shm`), which AWS Lambda does not
+have.
 
-This protects against accidents. It does not protect against a file that executes its own code in
-the decoder: the child can read everything that the function holds in memory.
+A file that executes its own code in the decoder gains little: the child has no descriptors and no
+environment of the caller, and its report is data, so it cannot change the caller. It is still no
+sandbox: the child can read everything that the function holds in memory.
 """
 
 import faulthandler
 import gc
 import os
-import pickle
 import resource
 import signal
 import traceback
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn, TypeVar, cast
+from typing import NoReturn
 
-from imaging.errors import ImageError, InvalidImageError
+from imaging.errors import (
+    ImageError,
+    InvalidImageError,
+    TooManyPixelsError,
+    UnsupportedFormatError,
+)
 
 # The limit for a whole function: the process and its child, with shared memory counted once.
 MAX_FUNCTION_BYTES = 512 * 1024 * 1024
@@ -41,23 +46,29 @@ MAX_CHILD_BYTES = MAX_FUNCTION_BYTES - FUNCTION_OWN_BYTES
 MAX_CPU_SECONDS = 10
 
 # Larger than a thumbnail of the largest size that a setting allows.
-_MAX_RESULT_BYTES = 64 * 1024 * 1024
+_MAX_REPORT_BYTES = 64 * 1024 * 1024
+_MAX_MESSAGE_BYTES = 16 * 1024
+
+# A report is a line with its kind, then the result or the message of an error.
+_RESULT, _UNEXPECTED = b"result", b"unexpected"
+_ERRORS = {
+    error.code.encode(): error
+    for error in (InvalidImageError, TooManyPixelsError, UnsupportedFormatError)
+}
 
 _STATM = Path("/proc/self/statm")
 _STATM_DATA_INDEX = 5  # https://man7.org/linux/man-pages/man5/proc_pid_statm.5.html
-
-Result = TypeVar("Result")
 
 
 class IsolatedError(Exception):
     """The work raised an unexpected exception. The message is the traceback from the child."""
 
 
-def run_isolated(work: Callable[[], Result], *, seconds: float) -> Result:
+def run_isolated(work: Callable[[], bytes], *, seconds: float) -> bytes:
     """Run a function in a child process with limited memory and time.
 
     Args:
-        work: a pure function whose result can be pickled.
+        work: a pure function.
         seconds: how long the caller can wait.
     Raises:
         ImageError: the work raised it, crashed, ran out of memory or used more than
@@ -74,19 +85,17 @@ def run_isolated(work: Callable[[], Result], *, seconds: float) -> Result:
     os.close(write_fd)
     try:
         with os.fdopen(read_fd, "rb") as pipe:
-            pickled = pipe.read(_MAX_RESULT_BYTES)
+            report = pipe.read(_MAX_REPORT_BYTES)
     except BaseException:
         os.kill(pid, signal.SIGKILL)
         raise
     finally:
         _, status = os.waitpid(pid, 0)
-    result = _parse_result(pickled, os.waitstatus_to_exitcode(status), seconds)
-    if isinstance(result, Exception):
-        raise result
-    return cast(Result, result)
+    _check_exit_code(os.waitstatus_to_exitcode(status), seconds)
+    return _parse_report(report)
 
 
-def _parse_result(pickled: bytes, exit_code: int, seconds: float) -> object:
+def _check_exit_code(exit_code: int, seconds: float) -> None:
     if exit_code == -signal.SIGALRM:
         raise TimeoutError(f"the image could not be opened in the remaining {seconds:.1f} s")
     if exit_code == -signal.SIGXCPU:
@@ -94,10 +103,20 @@ def _parse_result(pickled: bytes, exit_code: int, seconds: float) -> object:
     if exit_code:
         reason = signal.strsignal(-exit_code) if exit_code < 0 else f"exit code {exit_code}"
         raise InvalidImageError.crashed() from ChildProcessError(f"decoder process: {reason}")
-    try:
-        return pickle.loads(pickled)
-    except (EOFError, pickle.UnpicklingError) as error:  # A library called exit().
-        raise InvalidImageError.crashed() from error
+
+
+def _parse_report(report: bytes) -> bytes:
+    """Return the result, or raise the error of the work. The child may have written anything."""
+    kind, _, content = report.partition(b"\n")
+    if kind == _RESULT:
+        return content
+    message = content[:_MAX_MESSAGE_BYTES].decode(errors="replace")
+    if kind == _UNEXPECTED:
+        raise IsolatedError(message)
+    if kind in _ERRORS:
+        raise _ERRORS[kind](message)
+    # A library called exit().
+    raise InvalidImageError.crashed() from ChildProcessError("decoder process: no result")
 
 
 def _fork() -> int:
@@ -109,31 +128,41 @@ def _fork() -> int:
         return os.fork()
 
 
-def _run_child(work: Callable[[], object], write_fd: int, seconds: float) -> NoReturn:
-    """Run the work, write its result to the pipe, and exit without the caller's clean-up code."""
+def _run_child(work: Callable[[], bytes], write_fd: int, seconds: float) -> NoReturn:
+    """Run the work, write its report to the pipe, and exit without the caller's clean-up code."""
     exit_code = 1
     try:
-        pickled = pickle.dumps(_run_work(work, seconds))
+        report = _run_work(work, write_fd, seconds)
         with os.fdopen(write_fd, "wb") as pipe:
-            pipe.write(pickled)
+            pipe.write(report)
         exit_code = 0
     finally:
         os._exit(exit_code)
 
 
-def _run_work(work: Callable[[], object], seconds: float) -> object:
+def _run_work(work: Callable[[], bytes], write_fd: int, seconds: float) -> bytes:
+    """Return the report."""
     try:
         _reset_signals()
         _set_limits(seconds)
-        _discard_library_output()
+        _drop_descriptors(write_fd)
+        os.environ.clear()
         gc.disable()  # A garbage collection would write to, and so copy, every shared page.
-        return work()
+        return _report(_RESULT, work())
     except ImageError as error:
-        return error
+        return _error_report(error)
     except MemoryError:
-        return InvalidImageError.out_of_memory()
+        return _error_report(InvalidImageError.out_of_memory())
     except Exception:  # The caller raises it again, with this traceback.
-        return IsolatedError(traceback.format_exc())
+        return _report(_UNEXPECTED, traceback.format_exc().encode(errors="replace"))
+
+
+def _error_report(error: ImageError) -> bytes:
+    return _report(error.code.encode(), str(error).encode())
+
+
+def _report(kind: bytes, content: bytes) -> bytes:
+    return kind + b"\n" + content
 
 
 def _reset_signals() -> None:
@@ -158,8 +187,10 @@ def _set_limits(seconds: float) -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
 
 
-def _discard_library_output() -> None:
-    """Redirect stdout and stderr, because C libraries print unstructured text from the file."""
-    null_fd = os.open(os.devnull, os.O_WRONLY)
-    for stream in (1, 2):
+def _drop_descriptors(kept_fd: int) -> None:
+    """Close all descriptors but the pipe, and discard what C libraries print."""
+    null_fd = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
         os.dup2(null_fd, stream)
+    os.closerange(3, kept_fd)
+    os.closerange(kept_fd + 1, os.sysconf("SC_OPEN_MAX"))

@@ -15,7 +15,7 @@ from imaging.isolation import run_isolated
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.settings import ThumbnailSettings
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.thumbnail import Thumbnail, make_thumbnail
 
 # Decoding stops this long before the Lambda time-out, so that the failure can be recorded.
 RECORDING_SECONDS = 5
@@ -35,13 +35,17 @@ class ThumbnailFunction:
 
         Decoding is stopped at the deadline, which is a time on the monotonic clock.
         """
-        make = partial(
-            make_thumbnail,
-            self.originals.get(claim.original_key),
-            size=(self.settings.thumbnail_width, self.settings.thumbnail_height),
-            max_pixels=self.settings.max_image_pixels,
-        )
-        thumbnail = run_isolated(make, seconds=deadline - time.monotonic())
+        original = self.originals.get(claim.original_key)
+
+        def make() -> bytes:
+            return make_thumbnail(
+                original,
+                size=(self.settings.thumbnail_width, self.settings.thumbnail_height),
+                max_pixels=self.settings.max_image_pixels,
+            ).to_bytes()
+
+        made = run_isolated(make, seconds=deadline - time.monotonic())
+        thumbnail = Thumbnail.from_bytes(made)
         self.thumbnails.put(
             object_keys.thumbnail_key(claim.original_key),
             thumbnail.data,

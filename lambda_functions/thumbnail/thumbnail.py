@@ -2,7 +2,7 @@
 
 import io
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import BinaryIO, Self
 
 from PIL import Image, ImageOps
 
@@ -35,6 +35,15 @@ class Thumbnail:
 
     data: bytes
     dominant_color: str
+
+    def to_bytes(self) -> bytes:
+        """Return the red, green and blue of the colour in a byte each, then the file."""
+        return bytes.fromhex(self.dominant_color.removeprefix("#")) + self.data
+
+    @classmethod
+    def from_bytes(cls, packed: bytes) -> Self:
+        """Return the thumbnail of `to_bytes`. Any bytes give a valid colour."""
+        return cls(packed[3:], f"#{packed[:3].ljust(3, bytes(1)).hex()}")
 
 
 def make_thumbnail(original: BinaryIO, *, size: tuple[int, int], max_pixels: int) -> Thumbnail:

@@ -23,6 +23,7 @@ from lambda_functions.annotation import handler as annotation_handler
 from lambda_functions.maintenance import handler as maintenance_handler
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail_handler
+from lambda_functions.thumbnail.thumbnail import Thumbnail
 from local_cloud.settings import Settings as LocalSettings
 from local_cloud.template import Template
 from web_app.settings import Settings as WebSettings
@@ -225,6 +226,19 @@ def missing_settings(settings_class: type[DatabaseSettings], values: set[str]) -
     ]
 
 
+def calls_of_make_thumbnail(monkeypatch) -> list[dict[str, Any]]:
+    """Return the list to which the arguments of each thumbnail are added, without making one."""
+    calls: list[dict[str, Any]] = []
+
+    def make_thumbnail(_original: Any, **arguments: Any) -> Thumbnail:
+        calls.append(arguments)
+        return Thumbnail(b"", "#ffffff")
+
+    monkeypatch.setattr(thumbnail_handler, "make_thumbnail", make_thumbnail)
+    monkeypatch.setattr(thumbnail_handler, "run_isolated", lambda work, **_: work())
+    return calls
+
+
 def test_the_annotation_function_passes_every_setting_on(unusual, monkeypatch):
     passed = calls_of_attempt(annotation_handler, monkeypatch)
 
@@ -236,13 +250,7 @@ def test_the_annotation_function_passes_every_setting_on(unusual, monkeypatch):
 
 
 def test_the_thumbnail_function_passes_every_setting_on(unusual, monkeypatch):
-    made: list[Any] = []
-
-    def run_isolated(make: Any, **_kwargs: Any) -> SimpleNamespace:
-        made.append(make)
-        return SimpleNamespace(data=b"", dominant_color="#ffffff")
-
-    monkeypatch.setattr(thumbnail_handler, "run_isolated", run_isolated)
+    made = calls_of_make_thumbnail(monkeypatch)
     passed = calls_of_attempt(thumbnail_handler, monkeypatch)
     work = next(each for each in (*passed, passed[-1].get("work")) if isinstance(each, partial))
     function = work.func.__self__
@@ -289,23 +297,17 @@ def test_the_annotation_function_holds_each_setting_under_its_own_name(unusual, 
 
 
 def test_the_thumbnail_function_holds_each_setting_under_its_own_name(unusual, monkeypatch):
-    made: list[partial[Any]] = []
-
-    def run_isolated(make: partial[Any], **_kwargs: Any) -> SimpleNamespace:
-        made.append(make)
-        return SimpleNamespace(data=b"", dominant_color="#ffffff")
-
-    monkeypatch.setattr(thumbnail_handler, "run_isolated", run_isolated)
+    made = calls_of_make_thumbnail(monkeypatch)
     context, _, keywords = calls_of_attempt(thumbnail_handler, monkeypatch)
     function = keywords["work"].func.__self__
 
     keywords["work"](SimpleNamespace(original_key=f"originals/{uuid4()}.jpg"))
 
-    width, height = made[0].keywords["size"]
+    width, height = made[0]["size"]
     held = {
         "S3_IMAGE_BUCKET": function.originals.bucket,
         "S3_THUMBNAIL_BUCKET": function.thumbnails.bucket,
-        "MAX_IMAGE_PIXELS": made[0].keywords["max_pixels"],
+        "MAX_IMAGE_PIXELS": made[0]["max_pixels"],
         "MAX_ATTEMPTS": context.max_attempts,
         "THUMBNAIL_WIDTH": width,
         "THUMBNAIL_HEIGHT": height,

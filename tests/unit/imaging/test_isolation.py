@@ -4,7 +4,9 @@ import ctypes
 import gc
 import io
 import os
+import pickle
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -36,7 +38,8 @@ from imaging.errors import InvalidImageError
 isolation.MAX_CHILD_BYTES = 4 * 1024 * 1024
 image = Path(sys.argv[1]).read_bytes()
 try:
-    print(isolation.run_isolated(lambda: decode(io.BytesIO(image), max_pixels=10**7), seconds=60))
+    work = lambda: decode(io.BytesIO(image), max_pixels=10**7).tobytes()
+    print(isolation.run_isolated(work, seconds=60))
 except InvalidImageError as error:
     print(error)
 """
@@ -77,11 +80,15 @@ def open_descriptors():
 
 
 def decoded_size(data):
-    return decode(io.BytesIO(data), max_pixels=10**6).size
+    """Return the size of an image as text, because a child returns bytes."""
+    return str(decode(io.BytesIO(data), max_pixels=10**6).size).encode()
 
 
-def test_the_result_of_the_work_is_returned():
-    assert run_isolated(lambda: {"data": bytes(3 * MEGABYTE)}) == {"data": bytes(3 * MEGABYTE)}
+@pytest.mark.parametrize(
+    "result", [bytes(3 * MEGABYTE), b"", b"\n", b"unexpected\nerror", bytes(range(256))]
+)
+def test_the_result_of_the_work_is_returned(result):
+    assert run_isolated(lambda: result) == result
 
 
 def test_the_work_runs_in_another_process():
@@ -89,9 +96,9 @@ def test_the_work_runs_in_another_process():
 
     def work():
         before["touched"] = True
-        return os.getpid()
+        return str(os.getpid()).encode()
 
-    assert run_isolated(work) != os.getpid()
+    assert int(run_isolated(work)) != os.getpid()
     assert before == {"touched": False}
 
 
@@ -122,7 +129,7 @@ def test_a_decoder_that_ends_its_process_fails_only_one_image(crash):
 
     assert raised.value.code == "invalid_image"
     assert raised.value.__cause__ is not None
-    assert run_isolated(lambda: "the next one") == "the next one"
+    assert run_isolated(lambda: b"the next one") == b"the next one"
 
 
 def test_a_pillow_decoder_that_crashes_fails_only_one_image(monkeypatch):
@@ -134,7 +141,7 @@ def test_a_pillow_decoder_that_crashes_fails_only_one_image(monkeypatch):
 
     with pytest.raises(InvalidImageError, match="crashes our decoder"):
         run_isolated(lambda: decoded_size(make_encoded("GIF")))
-    assert run_isolated(lambda: decoded_size(make_encoded("PNG"))) == (64, 48)
+    assert run_isolated(lambda: decoded_size(make_encoded("PNG"))) == b"(64, 48)"
 
 
 def test_a_heic_that_makes_pi_heif_abort_ends_only_the_child(monkeypatch):
@@ -146,10 +153,10 @@ def test_a_heic_that_makes_pi_heif_abort_ends_only_the_child(monkeypatch):
 
 
 def test_memory_is_limited_and_exceeding_it_has_its_own_message():
-    assert run_isolated(lambda: len(bytearray(MAX_CHILD_BYTES - 16 * MEGABYTE)))
+    assert run_isolated(lambda: bytearray(MAX_CHILD_BYTES - 16 * MEGABYTE)[:1]) == bytes(1)
 
     with pytest.raises(InvalidImageError, match="too much memory") as raised:
-        run_isolated(lambda: len(bytearray(MAX_CHILD_BYTES + 64 * MEGABYTE)))
+        run_isolated(lambda: bytearray(MAX_CHILD_BYTES + 64 * MEGABYTE)[:1])
 
     assert raised.value.code == "invalid_image"
 
@@ -217,7 +224,7 @@ def test_a_limit_that_cannot_be_set_is_not_an_image_error(monkeypatch):
     monkeypatch.setattr(isolation.resource, "setrlimit", refuse)
 
     with pytest.raises(IsolatedError, match="not allowed to raise"):
-        run_isolated(lambda: "never done")
+        run_isolated(lambda: b"never done")
 
 
 def test_a_child_that_is_killed_while_it_writes_its_result_counts_as_crashed(monkeypatch):
@@ -245,7 +252,7 @@ def test_a_child_that_is_killed_while_it_writes_its_result_counts_as_crashed(mon
 
 
 def test_a_result_over_the_size_limit_is_rejected(monkeypatch):
-    monkeypatch.setattr(isolation, "_MAX_RESULT_BYTES", 1000)
+    monkeypatch.setattr(isolation, "_MAX_REPORT_BYTES", 1000)
     started = time.monotonic()
 
     with pytest.raises(InvalidImageError):
@@ -257,7 +264,7 @@ def test_a_result_over_the_size_limit_is_rejected(monkeypatch):
 def test_no_descriptor_or_child_process_is_left():
     descriptors, children = open_descriptors(), psutil.Process().children()
 
-    for work in (lambda: 1, segfault, lambda: 1 // 0):
+    for work in (lambda: b"1", segfault, lambda: 1 // 0):
         with suppress(ImageError, IsolatedError):
             run_isolated(work)
 
@@ -266,10 +273,79 @@ def test_no_descriptor_or_child_process_is_left():
     assert set(psutil.Process().children()) <= set(children)
 
 
+def test_an_object_in_the_report_cannot_run_code_in_the_caller(tmp_path):
+    """A decoder that was taken over can write anything to the pipe."""
+    ran = tmp_path / "ran"
+
+    class RunsCode:
+        def __reduce__(self):
+            return os.system, (f"touch {ran}",)
+
+    # An object instead of bytes is an error, and a pickled one is only bytes.
+    with pytest.raises(IsolatedError, match="TypeError"):
+        run_isolated(RunsCode)
+    assert run_isolated(lambda: pickle.dumps(RunsCode())) == pickle.dumps(RunsCode())
+
+    for report in (
+        pickle.dumps(RunsCode()),
+        b"result",
+        b"internal\nx",
+        b"\n" * 100_000,
+        b"[" * 10**6,
+    ):
+        with suppress(InvalidImageError):
+            assert run_isolated(lambda report=report: write_report(report)) == b""
+    assert not ran.exists()
+
+
+def write_report(report):
+    """Write to each descriptor, as code that was injected into a decoder could, and exit."""
+    for descriptor in range(3, 100):
+        with suppress(OSError):
+            os.write(descriptor, report)
+    os._exit(0)
+
+
+def test_a_long_message_in_a_report_is_cut():
+    with pytest.raises(InvalidImageError) as raised:
+        run_isolated(lambda: write_report(b"invalid_image\n" + b"x" * 10**6))
+
+    assert 0 < len(str(raised.value)) < 100_000
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux")
+def test_the_child_inherits_no_descriptor_of_the_caller(tmp_path):
+    def descriptors():
+        targets = []
+        for descriptor in range(1024):
+            with suppress(OSError):
+                targets.append(str(Path(f"/proc/self/fd/{descriptor}").readlink()))
+        return "\n".join(targets).encode()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, (tmp_path / "open").open("w"):
+        os.set_inheritable(server.fileno(), True)
+        [*streams, pipe] = run_isolated(descriptors).decode().splitlines()
+
+    assert streams == [os.devnull] * len(streams)
+    assert pipe.startswith("pipe:")
+
+
+def test_the_child_has_no_environment_and_the_caller_keeps_its_own(monkeypatch):
+    monkeypatch.setenv("GEMINI_API_KEY", "a secret")
+    C.getenv.restype = ctypes.c_char_p
+
+    def environment():
+        return str((dict(os.environ), C.getenv(b"GEMINI_API_KEY"), C.getenv(b"PATH"))).encode()
+
+    assert run_isolated(environment) == b"({}, None, None)"
+    assert os.environ["GEMINI_API_KEY"] == "a secret"
+
+
 def test_output_of_libraries_is_discarded(capfd):
     def chatter():
         os.write(1, b"to its output\n")
         os.write(2, b"warning: \x1b[31m evil\n")
+        return b""
 
     run_isolated(chatter)
 
@@ -294,7 +370,7 @@ def test_the_child_works_if_the_caller_has_other_threads():
     for thread in threads:
         thread.start()
     try:
-        assert run_isolated(lambda: decoded_size(make_jpeg())) == (64, 48)
+        assert run_isolated(lambda: decoded_size(make_jpeg())) == b"(64, 48)"
     finally:
         stop.set()
         for thread in threads:
@@ -302,5 +378,5 @@ def test_the_child_works_if_the_caller_has_other_threads():
 
 
 def test_garbage_collection_is_disabled_only_in_the_child():
-    assert run_isolated(gc.isenabled) is False
+    assert run_isolated(lambda: str(gc.isenabled()).encode()) == b"False"
     assert gc.isenabled()
