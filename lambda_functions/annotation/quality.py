@@ -59,11 +59,11 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     if not text.strip():
         raise CaptionRejectedError("it was empty")
     fields = _parse(text)
-    caption = _clean_text(fields.get("caption"))
+    caption = _clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
     if not caption:
         raise CaptionRejectedError("its caption was empty")
     _check_caption(caption, prompt=prompt, language=language)
-    alt_text = _clean_text(fields.get("alt_text"))
+    alt_text = _clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS)
     if (
         not alt_text
         or _PLACEHOLDER.fullmatch(alt_text)
@@ -128,15 +128,16 @@ _KEPT_FORMATS = {"\u200c", "\u200d"}
 
 _MARKDOWN = (
     (re.compile(r"```\w*"), ""),
-    (re.compile(r"!?\[([^\]\[\n]{0,300})\]\([^)\s]{0,2000}\)"), r"\1"),
+    (re.compile(r"!?\[([^\]\[\n]{0,300})\]\([^)\s\[]{0,2000}\)"), r"\1"),
     (re.compile(r"^[ \t]*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
-    (re.compile(r"(\*\*|__)(?=\S)(.{1,300}?)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(\*\*|__)(?=\S)((?:(?!\1).)+)(?<=\S)\1"), r"\2"),
     (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`([^`\n]+)`"), r"\1"),
 )
 
-# Only this much of a text is read, which is enough to shorten it to the maximum length.
-_MAX_READ_CHARACTERS = 4 * MAX_CAPTION_CHARACTERS
+# Only this multiple of the maximum length is read, which is enough to shorten a text.
+_READ_FACTOR = 4
+_MAX_READ_TAGS = 100
 
 _PREAMBLES = (
     re.compile(r"(?:sure|certainly|of course|okay)\b[,.!:]+\s*", re.IGNORECASE),
@@ -164,11 +165,14 @@ _PREAMBLES = (
 )
 
 
-def _clean_text(value: Any) -> str:
-    """Return one line without markdown, preambles and invisible characters; "" if no string."""
+def _clean_text(value: Any, max_characters: int) -> str:
+    """Return one line without markdown, preambles and invisible characters; "" if no string.
+
+    The text can still be longer than `max_characters`. Much longer text is cut.
+    """
     if not isinstance(value, str):
         return ""
-    text = _without_markdown(_without_invisibles(value[:_MAX_READ_CHARACTERS]))
+    text = _without_markdown(_without_invisibles(value[: _READ_FACTOR * max_characters]))
     text = " ".join(text.split())
     if len(text) > 1 and text[0] + text[-1] in ('""', "“”") and not set(text[1:-1]) & set('"“”'):
         text = text[1:-1].strip()
@@ -224,10 +228,10 @@ def _shorten(text: str, limit: int) -> str:
 def _clean_tags(value: Any) -> Iterator[str]:
     """Yield distinct tags in lower case, without those that are too long."""
     if isinstance(value, str):
-        value = re.split(r"[,;\n]", value)
+        value = re.split(r"[,;\n]", value, maxsplit=_MAX_READ_TAGS)
     seen: set[str] = set()
-    for tag in value if isinstance(value, list) else []:
-        text = _clean_text(tag).strip(" #.,;:\"'").lower()
+    for tag in value[:_MAX_READ_TAGS] if isinstance(value, list) else []:
+        text = _clean_text(tag, MAX_TAG_CHARACTERS).strip(" #.,;:\"'").lower()
         if text and len(text) <= MAX_TAG_CHARACTERS and text.casefold() not in seen:
             seen.add(text.casefold())
             yield text
@@ -278,8 +282,10 @@ _REFUSAL = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+# A quotation ends before the next opening mark. Otherwise, the search for the end of each of many
+# opening marks would read the rest of the text, and the time would grow with the square.
 _QUOTATION = re.compile(
-    r"“[^”]*”|„[^“”]*[“”]|«[^»]*»|‹[^›]*›|「[^」]*」|『[^』]*』|\"[^\"]*\"|‘[^’]*’(?!\w)"
+    r"“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|‹[^‹›]*›|「[^「」]*」|『[^『』]*』|\"[^\"]*\"|‘[^‘’]*’(?!\w)"
     r"|(?<!\w)'[^']*(?:\w'\w[^']*)*'(?!\w)"
 )
 

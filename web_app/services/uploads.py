@@ -323,9 +323,11 @@ def clean_filename(filename: str) -> str:
 
     It has at most 255 characters; a longer name is cut before its extension.
     """
+    name = filename.replace("\\", "/").rsplit("/", 1)[-1]
+    # Cut a very long name first, because the time of a normalisation can grow with the square.
     name = "".join(
         character
-        for character in filename.replace("\\", "/").rsplit("/", 1)[-1]
+        for character in _cut_before_extension(name, 4 * MAX_FILENAME_CHARACTERS)
         # Remove controls, lone surrogates, line and paragraph separators, and format characters
         # (Cf), which can change the text direction. Keep the joiner that emoji need.
         if unicodedata.category(character) not in ("Cc", "Cs", "Zl", "Zp", "Cf")
@@ -333,8 +335,12 @@ def clean_filename(filename: str) -> str:
     )
     # Normalise afterwards, because a removed character may have separated a letter and its accent.
     name = unicodedata.normalize("NFC", name).strip()
-    if len(name) > MAX_FILENAME_CHARACTERS:
-        stem, dot, extension = name.rpartition(".")
-        ending = dot + extension if stem and len(extension) <= 10 else ""
-        name = (name[: MAX_FILENAME_CHARACTERS - len(ending)] + ending).strip()
-    return name or "unnamed"
+    return _cut_before_extension(name, MAX_FILENAME_CHARACTERS).strip() or "unnamed"
+
+
+def _cut_before_extension(name: str, max_characters: int) -> str:
+    if len(name) <= max_characters:
+        return name
+    stem, dot, extension = name.rpartition(".")
+    ending = dot + extension if stem and len(extension) <= 10 else ""
+    return name[: max_characters - len(ending)] + ending
