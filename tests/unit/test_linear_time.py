@@ -16,9 +16,10 @@ from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from tests.support.measuring import cpu_seconds
 from web_app import settings
-from web_app.errors import BadRequestError
+from web_app.errors import BadRequestError, InvalidEditError
 from web_app.routes import assets
 from web_app.routes.request import parse_cursor
+from web_app.services.edits import clean_edit
 from web_app.services.uploads import MAX_FILENAME_CHARACTERS, clean_filename
 
 LENGTH = 100_000
@@ -85,6 +86,13 @@ def queries_of(text: str) -> None:
         search.mysql_patterns(word)
 
 
+def edit_of(text: str) -> None:
+    changes = ({"annotation": text}, {"alt_text": text}, {"tags": [text]}, {"tags": list(text)})
+    for change in changes:
+        with suppress(InvalidEditError):
+            clean_edit(change)
+
+
 def cursor_of(text: str) -> None:
     with suppress(BadRequestError):
         parse_cursor(text)
@@ -111,6 +119,7 @@ RULES = {
         '{"caption": "Ein Hund"}', prompt=text, language="German"
     ),
     "a language": languages_of,
+    "an edit": edit_of,
     "a file name": clean_filename,
     "a search": queries_of,
     "a cursor": cursor_of,

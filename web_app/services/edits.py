@@ -10,6 +10,8 @@ MAX_ANNOTATION_CHARACTERS = 2000
 MAX_ALT_TEXT_CHARACTERS = 500
 MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 50
+# Duplicates are removed before tags are counted, but only from a list of this length.
+_MAX_LISTED_TAGS = 50 * MAX_TAGS
 
 _TEXTS = {
     "annotation": ("The caption", MAX_ANNOTATION_CHARACTERS),
@@ -28,7 +30,7 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
     clean: dict[str, Any] = {}
     for field, (name, limit) in _TEXTS.items():
         if field in changes:
-            text = _clean_text(changes[field] or "")
+            text = _clean_text(changes[field] or "", limit)
             if len(text) > limit:
                 raise InvalidEditError(
                     f"{name} has {len(text)} characters. The limit is {limit}. Shorten it and save"
@@ -41,8 +43,10 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _clean_tags(tags: Sequence[str]) -> list[str]:
+    if len(tags) > _MAX_LISTED_TAGS:
+        raise InvalidEditError(f"Use up to {MAX_TAGS} tags. You have {len(tags)}.")
     distinct: dict[str, str] = {}
-    for tag in filter(None, map(_clean_text, tags)):
+    for tag in filter(None, (_clean_text(tag, MAX_TAG_CHARACTERS) for tag in tags)):
         distinct.setdefault(tag.casefold(), tag)
     kept = list(distinct.values())
     if len(kept) > MAX_TAGS:
@@ -52,11 +56,16 @@ def _clean_tags(tags: Sequence[str]) -> list[str]:
     return kept
 
 
-def _clean_text(text: str) -> str:
-    """Put text on one line, without control characters, direction characters and surrogates."""
-    spaced = " ".join(unicodedata.normalize("NFC", text).split())
-    return "".join(
+def _clean_text(text: str, limit: int) -> str:
+    """Put text on one line, without control characters, direction characters and surrogates.
+
+    The result can be longer than the limit.
+    """
+    kept = "".join(
         character
-        for character in spaced
+        for character in " ".join(text.split())
         if unicodedata.category(character) not in ("Cc", "Cs") and character not in _DIRECTIONS
     ).strip()
+    # The time of a normalisation can grow with the square, and a text that is much too long will be
+    # refused: it becomes at most four times shorter.
+    return kept if len(kept) > 4 * limit else unicodedata.normalize("NFC", kept)
