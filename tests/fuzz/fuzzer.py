@@ -6,9 +6,12 @@ libFuzzer: https://llvm.org/docs/LibFuzzer.html#options
 
 import importlib
 import sys
+from functools import partial
 from pathlib import Path
 
 import atheris
+
+from tests.fuzz.limits import check_within_limits
 
 # The Python modules that process untrusted bytes. The C code of Pillow and libheif cannot be
 # instrumented, and instrumenting more of the application would take a minute.
@@ -43,7 +46,7 @@ def main(target_name: str, folder: Path, options: list[str]) -> None:
             *options,
             str(corpus),
         ],
-        target.check,
+        partial(check_within_limits, target),
     )
     atheris.Fuzz()
 

@@ -12,6 +12,7 @@ from tests.support.factories import (
     make_exif,
     make_long_gif,
 )
+from tests.support.worst_headers import WORST_HEADERS
 
 MAX_PIXELS = 1_000_000
 
@@ -25,6 +26,8 @@ def seeds() -> Iterator[bytes]:
     yield make_encoded("TIFF", (24, 16), compression="tiff_lzw")
     yield make_encoded("TIFF", (24, 16), big_tiff=True)
     yield make_long_gif(3)
+    for make in WORST_HEADERS.values():
+        yield make(3000)
 
 
 def check(data: bytes) -> None:

@@ -16,6 +16,11 @@ from tests.support.factories import encode, make_icc_profile_with_swapped_colors
 
 SIZE = (16, 16)
 
+# A million pixels take up to 14 bytes each, and a slow decoder some seconds. In a function, the
+# child process has its own limits.
+MAX_SECONDS = 5
+MAX_BYTES = 96 * 1024 * 1024
+
 
 def seeds() -> Iterator[bytes]:
     yield from image_header.seeds()

@@ -2,11 +2,14 @@
 
 import importlib
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
+from tests.fuzz.limits import LimitExceededError, check_within_limits
+
 HERE = Path(__file__).parent
-RUNNERS = {"__main__", "fuzzer", "test_seeds"}
+RUNNERS = {"__main__", "fuzzer", "limits", "test_seeds"}
 TARGETS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in RUNNERS)
 
 
@@ -18,4 +21,23 @@ def test_a_target_has_no_findings_for_its_seeds_and_their_prefixes(name):
 
     for seed in seeds:
         for end in (len(seed), len(seed) * 2 // 3, len(seed) // 3, 1, 0):
-            target.check(seed[:end])
+            check_within_limits(target, seed[:end])
+
+
+def test_an_input_that_takes_too_much_processor_time_is_a_finding():
+    target = ModuleType("slow")
+    target.MAX_SECONDS = 0.01
+    target.check = lambda data: sum(range(1_000_000))
+
+    with pytest.raises(LimitExceededError, match="processor time"):
+        check_within_limits(target, b"")
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_an_input_that_takes_too_much_memory_is_a_finding():
+    target = ModuleType("large")
+    target.check = lambda data: bytearray(b"x") * (40 * 1024 * 1024)
+
+    for _ in range(2):
+        with pytest.raises(LimitExceededError, match="MB of memory"):
+            check_within_limits(target, b"")
