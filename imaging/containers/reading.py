@@ -5,8 +5,8 @@ Every parser therefore reads through a `HeaderReader`, which has one budget for 
 budget grows with the size of the file. The total for a request is then bounded as well, because a
 request has a limit on its size and on its number of files.
 
-One unit of the budget stands for about 50 ns of processor time (measured; decision record 0060).
-Units are used instead of a clock, so that the same file always gives the same result.
+One unit of the budget stands for about 50 ns of processor time (measured). Units are used instead
+of a clock, so that the same file always gives the same result.
 """
 
 import os
@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from imaging.errors import InvalidImageError
 
-# Enough for a thousand parts in a small file, and for a part in each kilobyte of a large file.
+# Enough for a thousand parts in a small file, and for a part in each kilobyte of a large file. The
+# largest request (100 files, 101 MB) then has 5.7 million units, which are 0.3 s.
 _UNITS_PER_FILE = 24_000
 _BYTES_PER_UNIT = 32
 

@@ -5,22 +5,27 @@ each other scenario. CHAOS_SEED (default 1) seeds the random choices. The exit s
 audit found a problem.
 """
 
+import io
 import logging
 import os
 import random
 import sys
 import tempfile
+import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import requests
 from rich.console import Console
 from rich.table import Table
 
+from imaging.decoding import read_header
+from imaging.errors import ImageError
 from tests.faults import faulty_gemini, faulty_s3
 from tests.faults.audit import COMPLETED, CUT_OFF, Audit, Expectation, audit
 from tests.faults.database_faults import FaultyDatabase, faulty_database, system_with_database
@@ -31,6 +36,7 @@ from tests.faults.http_faults import HANG, RESET, RESET_AFTER, SLOW_BODY, TRUNCA
 from tests.faults.killer import TARGETS, Killer
 from tests.support import mysql_server
 from tests.support.slow_connections import KINDS, slow_connections
+from tests.support.worst_headers import WORST_HEADERS
 from web_app.middleware.slow_clients import BODY_GRACE_SECONDS
 
 # Each client uploads its next image only when the last one is finished, so that a slow machine
@@ -39,6 +45,10 @@ CONCURRENT_CLIENTS = 24
 DEADLINE_SECONDS = 120
 # This allows Gemini sixteen seconds, of which a slow machine may need some itself.
 FUNCTION_SECONDS = 24
+# Clients that upload the worst files, and the files of each request.
+ATTACKERS = 4
+FILES_PER_ATTACK = 100
+WORST_FILE_BYTES = 200_000
 # The same transient fault may hit all three attempts at random. Then this failure is correct.
 _MODEL_ERRORS = {"model_busy", "model_unavailable"}
 _STORAGE_ERRORS = {"storage_unavailable", "original_missing"}
@@ -214,6 +224,52 @@ def _slow_clients(run: Run) -> int:
     return run.send_during(inject_faults)
 
 
+def _worst_headers(run: Run) -> int:
+    """Upload files with expensive headers during the images, and return how many were read."""
+    files = _refused_files()
+    is_over = threading.Event()
+
+    def attack(rng: random.Random) -> int:
+        read = 0
+        while not is_over.is_set():
+            chosen = rng.choices(files, k=FILES_PER_ATTACK)
+            with suppress(requests.RequestException, ValueError, KeyError):
+                answer = requests.post(
+                    f"{run.system.url}/upload",
+                    files=[("image", ("worst.jpg", data)) for data in chosen],
+                    headers={"Accept": "application/json"},
+                    timeout=60,
+                )
+                # An answer without results was limited, so nothing was read.
+                read += len(answer.json()["results"])
+        return read
+
+    with HealthWatch(run.system.url) as health, ThreadPoolExecutor(ATTACKERS) as executor:
+        attacks = [
+            executor.submit(attack, random.Random(run.rng.random())) for _ in range(ATTACKERS)
+        ]
+        try:
+            run.send()
+        finally:
+            is_over.set()
+    health.require(0.99)
+    return sum(each.result() for each in attacks)
+
+
+def _refused_files() -> list[bytes]:
+    """Return the worst files that are refused. Accepted ones would get captions."""
+    files = [make(WORST_FILE_BYTES) for make in WORST_HEADERS.values()]
+    return [data for data in files if not _is_accepted(data)]
+
+
+def _is_accepted(data: bytes) -> bool:
+    try:
+        read_header(io.BytesIO(data), max_pixels=10**8)
+    except ImageError:
+        return False
+    return True
+
+
 SCENARIOS = [
     Scenario("no fault", _no_faults),
     Scenario(
@@ -267,6 +323,7 @@ SCENARIOS = [
     ),
     Scenario("events repeated, shuffled, unknown, malformed", _events),
     Scenario("slow clients", _slow_clients),
+    Scenario("worst headers", _worst_headers),
     Scenario(
         "kill -9 of worker, server, function, AWS, host",
         _kills,

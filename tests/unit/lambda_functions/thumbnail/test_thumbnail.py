@@ -1,4 +1,5 @@
 import io
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -6,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.thumbnail import Thumbnail, make_thumbnail
 from tests.support.factories import (
     BLUE,
     FORMAT_NAMES,
@@ -161,3 +162,14 @@ def test_any_original_gives_a_thumbnail_of_exactly_the_requested_size(name, orig
 
     assert opened(thumbnail).size == size
     assert len(rgb(thumbnail.dominant_color)) == 3
+
+
+def test_a_thumbnail_travels_from_the_child_process_as_bytes():
+    thumbnail = Thumbnail(b"RIFF\n", "#00ff7f")
+
+    assert Thumbnail.from_bytes(thumbnail.to_bytes()) == thumbnail
+
+
+@pytest.mark.parametrize("packed", [b"", b"\xff", b"'><x"])
+def test_any_bytes_from_the_child_process_give_a_valid_color(packed):
+    assert re.fullmatch(r"#[0-9a-f]{6}", Thumbnail.from_bytes(packed).dominant_color)
