@@ -101,7 +101,7 @@ def _big_tiff_values(size_bytes: int) -> bytes:
     tags = (256, 257, 258, 259, 262, 273, 274, 277, 278, 279, 284, 322, 323, 324, 325, 339)
     count = min(262_144, (size_bytes - 400) // 8)
     directory = tiff([(tag, 16, count, 400) for tag in tags], b"", big=True)
-    return directory.ljust(400, b"\0") + struct.pack("<Q", 1) * count
+    return directory.ljust(400, b"\0") + struct.pack(f"<{count}Q", *range(2**33, 2**33 + count))
 
 
 def _tiff_tags(size_bytes: int) -> bytes:
@@ -152,7 +152,7 @@ WORST_HEADERS: dict[str, WorstFile] = {
     "JPEG: APP1 of 64 kB": _jpeg(_segment(0xE1, bytes(65_533))),
     "JPEG: markers without length": _jpeg(b"\xff\xd0"),
     "JPEG: frame headers": _jpeg(_segment(0xC2, bytes(1000))),
-    "JPEG: 64 kB of junk before each marker": _jpeg(bytes(65_535) + _segment(0xFE, b"")),
+    "JPEG: 64 kB of junk before each marker": _jpeg(bytes(65_000) + _segment(0xFE, b"")),
     "JPEG: first bytes of markers": _jpeg(b"\xff"),
     "JPEG: escaped bytes as junk": _jpeg(b"\xff\0" * 500 + _segment(0xFE, b"")),
     "JPEG: no end but halves of it": _jpeg_without_end(b"\xd9"),
@@ -166,6 +166,7 @@ WORST_HEADERS: dict[str, WorstFile] = {
     "GIF: comment in blocks of 32 bytes": _gif_comment(32),
     "GIF: comment in blocks of 255 bytes": _gif_comment(255),
     "GIF: comments of one byte": _gif_extensions(b"\1x"),
+    "GIF: comments of a thousand bytes, each in a block": _gif_extensions(b"\1x" * 1000),
     "GIF: empty extensions": _gif_extensions(b""),
     "GIF: image data in single bytes": _gif_data(1),
     "GIF: image data in blocks of 45 bytes": _gif_data(45),
@@ -185,7 +186,8 @@ WORST_HEADERS: dict[str, WorstFile] = {
     "BigTIFF: tags": _big_tiff_tags,
     "HEIC: associations of another item": _heif(b"heic", associations=b"\0\2\1\x81"),
     "HEIC: associations of the image": _heif(b"heic", associations=b"\0\1\xff" + b"\x81" * 255),
-    "AVIF: associations of the image": _heif(b"avif", associations=b"\0\1\1\x81"),
+    "AVIF: associations of the image": _heif(b"avif", associations=b"\0\1\xff" + b"\x81" * 255),
+    "AVIF: entries of the image": _heif(b"avif", associations=b"\0\1\1\x81"),
     "AVIF: empty associations": _heif(b"avif", associations=b"\0\2\0"),
     "HEIC: properties": _heif(b"heic", parts={b"ipco": box(b"abcd", b"")}),
     "HEIC: sizes": _heif(b"heic", parts={b"ipco": box(b"ispe", bytes(12))}),
