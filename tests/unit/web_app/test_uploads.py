@@ -3,8 +3,10 @@
 import contextlib
 import hashlib
 import sqlite3
+import time
 import unicodedata
 
+import gevent
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -583,3 +585,34 @@ def test_no_bytes_of_a_file_over_the_limit_are_kept():
         assert file.size_bytes == 15
         file.seek(0)
         assert file.read() == b""
+
+
+def count_turns_during(work, monkeypatch):
+    """Return how often another request of the same process could run during a function."""
+    monkeypatch.setattr(time, "sleep", gevent.sleep)
+    turns = 0
+    working = gevent.spawn(work)
+    while not working.ready():
+        gevent.sleep(0)
+        turns += 1
+    working.get()
+    return turns
+
+
+def test_other_requests_run_while_a_file_is_received(monkeypatch):
+    def receive():
+        with BoundedFile(1000) as file:
+            for _ in range(10):
+                file.write(b"x" * 50)
+
+    assert count_turns_during(receive, monkeypatch) >= 10
+
+
+def test_other_requests_run_between_the_files_of_an_upload(upload_service, upload, monkeypatch):
+    files = [upload(b"not an image", f"{number}.jpg") for number in range(10)]
+
+    turns = count_turns_during(
+        lambda: upload_service.accept_all(files, owner_id="owner"), monkeypatch
+    )
+
+    assert turns >= 10
