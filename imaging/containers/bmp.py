@@ -13,8 +13,9 @@ _RUN_LENGTH_BYTES_PER_PIXEL = 2.0
 
 # The longest header and palette.
 _HEADER_BYTES = 8 * 1024
-_COLORS = slice(46, 50)
-_DEPTH = slice(28, 30)
+# The header of OS/2 has 12 bytes and no number of colours.
+_HEADER_SIZE, _DEPTH, _COLORS = slice(14, 18), slice(28, 30), slice(46, 50)
+_OS2_HEADER_SIZE = 12
 # Pillow loops over the colours, of which a header can claim 65,536. Some writers store more than
 # the 256 that a pixel can address.
 _MAX_COLORS = 1024
@@ -26,8 +27,10 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     Pillow's own parser reads at most 124 bytes and a palette.
     """
     header = reader.read(0, min(reader.size, _HEADER_BYTES))
-    has_palette = int.from_bytes(header[_DEPTH], "little") <= 8
-    if has_palette and int.from_bytes(header[_COLORS], "little") > _MAX_COLORS:
+    size, depth, colors = (
+        int.from_bytes(header[field], "little") for field in (_HEADER_SIZE, _DEPTH, _COLORS)
+    )
+    if size > _OS2_HEADER_SIZE and depth <= 8 and colors > _MAX_COLORS:
         raise InvalidImageError
     image = BmpImageFile(io.BytesIO(header))
     codec, _, offset, arguments = image.tile[0]

@@ -1,6 +1,7 @@
 """Tests that the header of any file, and of all files of a request, is read within bounds."""
 
 import io
+import struct
 from contextlib import suppress
 
 import pytest
@@ -160,7 +161,16 @@ def animated_png_with_a_long_tail():
     return whole[:last] + whole[last:-12] * (UPLOAD_BYTES // (len(whole) - last)) + whole[-12:]
 
 
+def os2_bmp():
+    """Build a BMP of OS/2 with a dark palette, of which some bytes look like other fields."""
+    header = struct.pack("<IHHHH", 12, 16, 16, 1, 8)
+    palette = bytes(range(20)) * 39
+    start = b"BM" + struct.pack("<IHHI", 26 + 768 + 256, 0, 0, 26 + 768)
+    return start + header + palette[:2] + b"\0\0" + palette[4:768] + bytes(256)
+
+
 HONEST = {
+    "BMP of OS/2": os2_bmp,
     "JPEG with 20 MB of metadata": lambda: jpeg_segments(0xE2, bytes(65_533), 318),
     "JPEG with a film after it": lambda: make_jpeg() + bytes(UPLOAD_BYTES - 10_000),
     "PNG in chunks of 8 kB": lambda: png_in_chunks_of(8192),
