@@ -6,17 +6,21 @@ frame is a chain of blocks of up to 255 bytes.
 https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 """
 
+import re
 import struct
 
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.containers.reading import HeaderReader
+from imaging.errors import InvalidImageError
 
 _SCREEN_POSITION = 6
 _SCREEN = struct.Struct("<HHB2x")
 _FRAME_HEADER = struct.Struct("<HHHHB")
-_EXTENSION, _FRAME = b"!", b","
+_FRAME = b","
+_INTRODUCER = re.compile(rb"[!,]")  # Of an extension or a frame.
 _PIECE_BYTES = 4096
 _UNITS_PER_BLOCK = 2
+_SEARCHED_BYTES_PER_UNIT = 8
 
 
 def read_info(reader: HeaderReader) -> ImageInfo:
@@ -40,11 +44,17 @@ def read_info(reader: HeaderReader) -> ImageInfo:
 
 def _find_frame(reader: HeaderReader, position: int) -> int:
     """Skip to the first frame, past extensions and, as decoders do, past unknown bytes."""
-    while (introducer := reader.read(position, 1)) != _FRAME:
-        position += 1
-        if introducer == _EXTENSION:
+    while position < reader.size:
+        piece = reader.read(position, min(_PIECE_BYTES, reader.size - position))
+        found = _INTRODUCER.search(piece)
+        searched = found.end() if found else len(piece)
+        reader.budget.spend(searched // _SEARCHED_BYTES_PER_UNIT)
+        position += searched
+        if found and found[0] == _FRAME:
+            return position
+        if found:
             position = _skip_blocks(reader, position + 1)  # The label has one byte.
-    return position + 1
+    raise InvalidImageError
 
 
 def _color_table_bytes(flags: int) -> int:

@@ -178,6 +178,9 @@ HONEST = {
     "GIF in blocks of 255 bytes": lambda: gif_in_blocks_of(255),
     "GIF in blocks of 127 bytes": lambda: gif_in_blocks_of(127),
     "GIF with 500 kB of XMP": lambda: gif_with_xmp(500_000),
+    "GIF with unknown bytes before its frame": lambda: (
+        GIF_START + bytes(10_000) + GIF_FRAME + b"\2\x44\1\0;"
+    ),
     "animated WebP of 20 MB": animated_webp_with_a_long_tail,
     "animated PNG of 20 MB": animated_png_with_a_long_tail,
     "TIFF of 10,000 strips": lambda: tiff_with_strips(10_000),
