@@ -805,7 +805,7 @@ def test_a_page_that_needs_the_database_asks_to_try_again(client_without_databas
 @pytest.mark.parametrize(
     ("budget", "sentence"),
     [
-        (10_000_000, "This site writes about 6,400 captions a day for all visitors together."),
+        (10_000_000, "This site can write about 6,400 captions a day for all visitors together."),
         (0, ""),
     ],
 )
