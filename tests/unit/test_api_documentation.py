@@ -74,6 +74,7 @@ FAILED_IMAGE = Image(
     annotation_error_code="invalid_image",
     annotation_error_message="It is damaged.",
     annotation_attempts=1,
+    annotation_requested_at=NOW,
     thumbnail_status=Status.PENDING,
     input_tokens=0,
     output_tokens=0,

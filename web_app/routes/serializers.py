@@ -57,8 +57,16 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
 
 
 def image_cost_usd(image: Image) -> float | None:
-    """Return the cost of all requests about an image, with or without a usable answer."""
-    return cost_usd(image.annotation_model, image.input_tokens, image.output_tokens)
+    """Return the cost of all requests about an image, at the price of the last one's day.
+
+    Requests without a usable answer are counted too.
+    """
+    return cost_usd(
+        image.annotation_model,
+        image.input_tokens,
+        image.output_tokens,
+        image.annotation_requested_at,
+    )
 
 
 def upload_result(result: UploadResult) -> dict[str, Any]:

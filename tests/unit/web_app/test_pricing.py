@@ -1,22 +1,50 @@
 """Cost of a caption, from the tokens that it used."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from web_app.services.pricing import captions_within, cost_usd
+
+NOVEMBER = datetime(2026, 11, 26, tzinfo=UTC)
+DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
+JANUARY = datetime(2027, 1, 1, tzinfo=UTC)
+A_MILLION = (1_000_000, 1_000_000)
 
 
 @pytest.mark.parametrize(
     ("model", "tokens", "cost"),
     [
-        ("gemini-3.5-flash-lite", (1_000_000, 1_000_000), 2.8),
+        ("gemini-3.5-flash-lite", A_MILLION, 2.8),
         ("gemini-3.5-flash-lite", (1290, 80), 0.000587),
+        ("gemini-3.5-flash-lite-001", A_MILLION, 2.8),
+        ("models/gemini-3.5-flash-lite", A_MILLION, 2.8),
+        ("gemini-3.1-pro-preview", A_MILLION, 14),
+        ("gemini-2.5-flash-preview-09-2025", A_MILLION, 2.8),
+        ("gemini-2.5-flash-image", A_MILLION, None),
+        ("gemini-9-flash", A_MILLION, None),
         ("local-emulator", (300, 40), None),
         (None, (None, None), None),
         ("gemini-3.5-flash-lite", (None, 40), None),
     ],
 )
 def test_the_cost_is_computed_from_tokens_or_is_none_if_unknown(model, tokens, cost):
-    assert cost_usd(model, *tokens) == cost
+    assert cost_usd(model, *tokens, NOVEMBER) == cost
+
+
+@pytest.mark.parametrize(
+    ("model", "at", "cost"),
+    [
+        ("gemini-4-argon", NOVEMBER, 12),
+        ("gemini-4-argon", DECEMBER, 24),
+        ("gemini-3.8-flash", DECEMBER, 4.5),
+        ("gemini-3.8-flash", JANUARY, 9),
+        ("gemini-2.5-pro", NOVEMBER, 11.25),
+        ("gemini-2.5-pro", JANUARY, 9),
+    ],
+)
+def test_the_price_is_that_of_the_day(model, at, cost):
+    assert cost_usd(model, *A_MILLION, at) == cost
 
 
 @pytest.mark.parametrize(
