@@ -37,6 +37,7 @@ MAX_OVERDUE = 1_000
 REDRIVABLE_CODES = frozenset(
     {
         "attempts_exhausted",
+        "billing",
         "budget_exhausted",
         "configuration",
         "database_unavailable",
@@ -45,6 +46,7 @@ REDRIVABLE_CODES = frozenset(
         "model_unavailable",
         "no_time_left",
         "original_missing",
+        "quota_exhausted",
         "secrets_unavailable",
         "storage_unavailable",
         "timed_out",

@@ -37,8 +37,10 @@ from lambda_functions.errors import (
     BusyError,
     ConfigurationError,
     PermanentError,
+    QuotaExhaustedError,
     TransientError,
 )
+from lambda_functions.redaction import redact, redacted_json
 from lambda_functions.settings import METRICS_NAMESPACE
 
 # The lease outlasts the function by this much. It must still end before Lambda delivers a failed
@@ -65,6 +67,7 @@ FAILURE_METRICS: Final[Mapping[type[Exception], str]] = {
     ImageError: "PermanentFailure",
     ConfigurationError: "ConfigurationFailure",
     BudgetExhaustedError: "BudgetExhausted",
+    QuotaExhaustedError: "QuotaExhausted",
     BusyError: "Postponed",
     TransientError: "TransientFailure",
     DatabaseUnavailableError: "DatabaseUnavailable",
@@ -73,7 +76,13 @@ FAILURE_METRICS: Final[Mapping[type[Exception], str]] = {
     Exception: "InternalError",
 }
 # A retry alone cannot help after these errors, so they fail the job at once.
-_FINAL_ERRORS = (ImageError, PermanentError, ConfigurationError, BudgetExhaustedError)
+_FINAL_ERRORS = (
+    ImageError,
+    PermanentError,
+    ConfigurationError,
+    BudgetExhaustedError,
+    QuotaExhaustedError,
+)
 
 _INTERNAL_ERROR = (
     "internal_error",
@@ -85,7 +94,8 @@ _MAX_CAUSE_CHARACTERS = 300
 _Result = TypeVar("_Result")
 _Written = TypeVar("_Written")
 
-logger = Logger()
+# Everything that is logged is redacted, tracebacks too.
+logger = Logger(json_serializer=redacted_json)
 metrics = Metrics(namespace=METRICS_NAMESPACE)
 
 
@@ -288,7 +298,7 @@ def _code_and_message(error: Exception) -> tuple[str, str]:
         return _DATABASE_UNAVAILABLE
     code = getattr(error, "code", None)
     if isinstance(error, ImageError) or _metric_of(error) != FAILURE_METRICS[Exception]:
-        return str(code), str(error)
+        return str(code), redact(str(error))
     return _INTERNAL_ERROR
 
 
@@ -300,7 +310,9 @@ def _cause_of(error: BaseException) -> str:
     chain = []
     cause: BaseException | None = error
     while cause is not None:
-        chain.append(f"{type(cause).__name__}: {str(cause)[:_MAX_CAUSE_CHARACTERS]}".strip(": "))
+        # A key is removed before the text is cut, so that no part of one is left.
+        text = redact(str(cause))[:_MAX_CAUSE_CHARACTERS]
+        chain.append(f"{type(cause).__name__}: {text}".strip(": "))
         cause = cause.__cause__
     return " ← ".join(chain)
 

@@ -9,29 +9,19 @@ import argparse
 import base64
 import io
 import json
-import re
 from collections.abc import Callable
 from typing import Any
 
 from PIL import Image
 
+from local_cloud.gemini_rules import GeminiError, GeminiRequest, check_request
 from local_cloud.image_measures import describe_image
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
 from local_cloud.settings import EMULATOR_MODEL
 
-_PATH = re.compile(r"/v1(?:beta)?/models/(?P<model>[\w.-]+)(?::(?P<method>\w+))?")
 _IMAGE_TOKENS = 258  # Google's count for one small image.
 _CHARACTERS_PER_TOKEN = 4
 _MAX_BODY_BYTES = 32 * 1024 * 1024
-
-
-class GeminiError(Exception):
-    """An error response of Google: the message, status code and status name."""
-
-    def __init__(self, message: str, code: int = 400, status: str = "INVALID_ARGUMENT") -> None:
-        super().__init__(message)
-        self.code = code
-        self.status = status
 
 
 class GeminiHandler(LoopbackHandler):
@@ -49,12 +39,11 @@ class GeminiHandler(LoopbackHandler):
         try:
             self.respond(200, handle())
         except GeminiError as error:
-            body = {"code": error.code, "message": str(error), "status": error.status}
-            self.respond(error.code, {"error": body})
+            self.respond(error.code, error.body)
 
     def _describe_model(self) -> dict[str, Any]:
         return {
-            "name": f"models/{self._path()['model']}",
+            "name": f"models/{GeminiRequest(self.path, {}, {}).model}",
             "version": EMULATOR_MODEL,
             "displayName": "Local emulator",
             "description": "Describes measured properties of an image.",
@@ -68,25 +57,16 @@ class GeminiHandler(LoopbackHandler):
             self.close_connection = True
             raise GeminiError("Request payload size exceeds the limit.")
         body = self.read_body()
-        if self._path()["method"] != "generateContent":
+        if GeminiRequest(self.path, {}, {}).method != "generateContent":
             raise GeminiError("This method is not supported.", 404, "NOT_FOUND")
-        if not self.headers.get("x-goog-api-key") and "key=" not in self.path:
-            message = "Method doesn't allow unregistered callers."
-            raise GeminiError(message, 403, "PERMISSION_DENIED")
         try:
             request = json.loads(body)
         except ValueError as error:
             raise GeminiError(f"Invalid JSON payload: {error}") from error
         if not isinstance(request, dict):
             raise GeminiError("Invalid JSON payload: not an object.")
+        check_request(GeminiRequest(self.path, self.headers, request))
         return generate(request)
-
-    def _path(self) -> re.Match[str]:
-        path = self.path.partition("?")[0]
-        found = _PATH.fullmatch(path)
-        if found is None:
-            raise GeminiError(f"No such path: {path}", 404, "NOT_FOUND")
-        return found
 
 
 def generate(request: dict[str, Any]) -> dict[str, Any]:

@@ -12,7 +12,11 @@ from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
 from imaging.isolation import run_isolated
-from lambda_functions.annotation.captioner import Captioner
+from lambda_functions.annotation.captioner import (
+    MAX_OUTPUT_TOKENS,
+    ROOMY_OUTPUT_TOKENS,
+    Captioner,
+)
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.annotation.refusals import NoResponseError
@@ -22,6 +26,7 @@ from lambda_functions.errors import (
     BudgetExhaustedError,
     ConfigurationError,
     PermanentError,
+    QuotaExhaustedError,
     TransientError,
     WorkError,
 )
@@ -36,6 +41,10 @@ MIN_REQUEST_SECONDS = 2
 TOKEN_RECORDING_SECONDS = 4
 
 _NO_TOKENS = Tokens(0, 0)
+
+
+class _NoRoomError(CaptionRejectedError):
+    """Thinking used the output tokens before the caption. The same request would fail again."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,25 @@ class Annotator:
     def _generate(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
         """Request an annotation, and a second one if the first is rejected."""
         try:
-            return self._request_annotation(claim, jpeg, deadline)
+            return self._request_annotation(claim, jpeg, deadline, MAX_OUTPUT_TOKENS)
         except CaptionRejectedError as rejection:
             if time.monotonic() > deadline - MIN_SECOND_REQUEST_SECONDS:
                 raise
             logger.warning("requesting a second caption", extra={"reason": str(rejection)})
+            needs_room = isinstance(rejection, _NoRoomError)
+            max_output_tokens = ROOMY_OUTPUT_TOKENS if needs_room else MAX_OUTPUT_TOKENS
             try:
-                return self._request_annotation(claim, jpeg, deadline)
-            except (BudgetExhaustedError, TransientError):
+                return self._request_annotation(claim, jpeg, deadline, max_output_tokens)
+            except (BudgetExhaustedError, QuotaExhaustedError, TransientError):
                 # The rejection fails the job. A retry would pay for the first response again.
                 raise rejection from None
 
     def _request_annotation(
-        self, claim: Claim, jpeg: bytes, deadline: float
+        self, claim: Claim, jpeg: bytes, deadline: float, max_output_tokens: int
     ) -> GeneratedAnnotation:
-        response = self._request(claim, jpeg, deadline)
+        response = self._request(claim, jpeg, deadline, max_output_tokens)
+        if response.refusal is not None:
+            raise response.refusal
         if response.block_reason is not None:
             raise PermanentError(
                 "The model's safety filter blocked this image. The reason is"
@@ -110,13 +123,16 @@ class Annotator:
                 code="blocked_by_safety",
             )
         if response.cutoff_reason is not None:
-            raise CaptionRejectedError(f"it was cut off ({response.cutoff_reason})")
+            kind = _NoRoomError if response.has_thought_too_long else CaptionRejectedError
+            raise kind(f"it was cut off ({response.cutoff_reason})")
         parsed = parse_annotation(
             response.text, prompt=self.captioner.prompt, language=self.captioner.language
         )
         return GeneratedAnnotation(parsed.caption, parsed.alt_text, parsed.tags, response.model)
 
-    def _request(self, claim: Claim, jpeg: bytes, deadline: float) -> ModelResponse:
+    def _request(
+        self, claim: Claim, jpeg: bytes, deadline: float, max_output_tokens: int
+    ) -> ModelResponse:
         """Send one request within the budget, and record the tokens that it used."""
         timeout_seconds = deadline - time.monotonic()
         if timeout_seconds < MIN_REQUEST_SECONDS:
@@ -124,11 +140,13 @@ class Annotator:
                 "There was no time left for the captioning service. Try it again.",
                 code="no_time_left",
             )
-        reservation = self._reserve()
+        reservation = self._reserve(extra_tokens=max_output_tokens - MAX_OUTPUT_TOKENS)
         writer = OutcomeWriter(self.session_factory, claim, deadline + TOKEN_RECORDING_SECONDS)
         settle = partial(_settle, writer, reservation)
         try:
-            response = self.captioner.generate(jpeg, timeout_seconds=timeout_seconds)
+            response = self.captioner.generate(
+                jpeg, timeout_seconds=timeout_seconds, max_output_tokens=max_output_tokens
+            )
         except NoResponseError:
             raise  # The request may have been billed, so the reservation stays.
         except WorkError:
@@ -139,7 +157,7 @@ class Annotator:
             settle(response.tokens)
         return response
 
-    def _reserve(self) -> Reservation | None:
+    def _reserve(self, *, extra_tokens: int) -> Reservation | None:
         """Reserve the most tokens that one request can use, if there is a budget.
 
         Raises:
@@ -155,7 +173,9 @@ class Annotator:
                 f"request may use {max_tokens}. The operator must raise the budget."
             )
         with session_scope(self.session_factory) as session:
-            reservation = token_budget.reserve(session, max_tokens, budget=self.daily_token_budget)
+            reservation = token_budget.reserve(
+                session, max_tokens + extra_tokens, budget=self.daily_token_budget
+            )
         if reservation is None:
             raise BudgetExhaustedError(
                 "Today's budget for captions is used up. Try it again after midnight UTC."

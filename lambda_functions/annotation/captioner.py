@@ -3,20 +3,20 @@
 import asyncio
 from collections.abc import Callable
 from hashlib import sha256
-from json import JSONDecodeError
 from typing import Final
 
 import httpx2
 from google import genai
 from google.genai import errors, types
-from pydantic import ValidationError
 
+from lambda_functions.annotation.api_key import check_api_key
 from lambda_functions.annotation.description import PROMPT, ImageDescription
-from lambda_functions.annotation.models import minimal_thinking
+from lambda_functions.annotation.models import thinking_ladder
 from lambda_functions.annotation.refusals import (
     InvalidApiKeyError,
     NoResponseError,
     rejects_thinking,
+    summarize,
     work_error,
 )
 from lambda_functions.annotation.responses import ModelResponse, parse_response
@@ -24,9 +24,16 @@ from lambda_functions.errors import TransientError
 
 # More than any caption needs, thinking included. A longer response is not a caption.
 MAX_OUTPUT_TOKENS: Final = 4096
+# For a second request, if thinking left no room for the caption in the first response.
+ROOMY_OUTPUT_TOKENS: Final = 16_384
 # More than any model counts for an image as small as the one that is sent.
 # https://ai.google.dev/gemini-api/docs/media-resolution
 MAX_IMAGE_TOKENS: Final = 2600
+# The library sends its time-out as `X-Server-Timeout`, and the service refuses a shorter one.
+# https://github.com/livekit/agents/issues/3723
+MIN_SERVER_TIMEOUT_SECONDS: Final = 10
+# Aliases such as `gemini-flash-latest` and some previews exist only in this version.
+API_VERSION: Final = "v1beta"
 
 
 class Captioner:
@@ -53,7 +60,7 @@ class Captioner:
         self._client: genai.Client | None = None
         self._runner: asyncio.Runner | None = None
         self._model_name = model_name
-        self._thinking = minimal_thinking(model_name)
+        self._thinking = list(thinking_ladder(model_name))
         self.language = language
         self.prompt = (prompt or PROMPT).replace("{language}", language)
 
@@ -67,7 +74,9 @@ class Captioner:
         parts = (image_sha256, self._model_name, self.prompt)
         return sha256("\0".join(parts).encode()).hexdigest()
 
-    def generate(self, jpeg: bytes, *, timeout_seconds: float) -> ModelResponse:
+    def generate(
+        self, jpeg: bytes, *, timeout_seconds: float, max_output_tokens: int = MAX_OUTPUT_TOKENS
+    ) -> ModelResponse:
         """Request a caption for one image.
 
         `timeout_seconds` limits the whole request, also if the response arrives byte by byte.
@@ -75,6 +84,7 @@ class Captioner:
         Raises:
             PermanentError: the service cannot process this image.
             BusyError: the service asks for a later retry.
+            QuotaExhaustedError: the account's quota of the day or its credit is used up.
             NoResponseError: the response was too late, incomplete or not readable.
             TransientError: the service cannot be reached, or answered with a server error.
             ConfigurationError: the service refused the key, the model or the account.
@@ -83,7 +93,9 @@ class Captioner:
             # The runner and its event loop are reused, because the connection belongs to the loop.
             self._runner = asyncio.Runner()
         try:
-            response = self._runner.run(self._generate_within(jpeg, timeout_seconds))
+            response = self._runner.run(
+                self._generate_within(jpeg, timeout_seconds, max_output_tokens)
+            )
         except TimeoutError as error:
             raise NoResponseError from error
         return parse_response(response, self._model_name)
@@ -98,25 +110,32 @@ class Captioner:
         self._client = self._runner = None
 
     async def _generate_within(
-        self, jpeg: bytes, timeout_seconds: float
+        self, jpeg: bytes, timeout_seconds: float, max_output_tokens: int
     ) -> types.GenerateContentResponse:
         # The time-outs of an HTTP client restart with every byte. This one covers everything:
         # the name lookup, the TLS handshake, the headers and the body.
         async with asyncio.timeout(timeout_seconds):
             try:
-                return await self._send(jpeg, timeout_seconds)
+                return await self._send(jpeg, timeout_seconds, max_output_tokens)
             except InvalidApiKeyError:
-                if self._read_api_key() == self._api_key:
+                if check_api_key(self._read_api_key()) == self._api_key:
                     raise
                 if self._client is not None:
                     await self._client.aio.aclose()
                 self._client = None
-                return await self._send(jpeg, timeout_seconds)
+                return await self._send(jpeg, timeout_seconds, max_output_tokens)
 
-    async def _send(self, jpeg: bytes, timeout_seconds: float) -> types.GenerateContentResponse:
+    async def _send(
+        self, jpeg: bytes, timeout_seconds: float, max_output_tokens: int
+    ) -> types.GenerateContentResponse:
         if self._client is None:
-            self._api_key = self._read_api_key()
-            self._client = genai.Client(api_key=self._api_key)
+            self._api_key = check_api_key(self._read_api_key())
+            # Without these arguments, environment variables would choose another service.
+            self._client = genai.Client(
+                api_key=self._api_key,
+                vertexai=False,
+                http_options=types.HttpOptions(api_version=API_VERSION),
+            )
         try:
             return await self._client.aio.models.generate_content(
                 model=self._model_name,
@@ -130,31 +149,36 @@ class Captioner:
                 config=types.GenerateContentConfig(
                     response_mime_type="application/json",
                     response_schema=ImageDescription,
-                    max_output_tokens=MAX_OUTPUT_TOKENS,
-                    thinking_config=self._thinking,
+                    max_output_tokens=max_output_tokens,
+                    thinking_config=self._thinking[0],
                     # No client-side retries: Lambda retries the event, and the row counts
                     # attempts.
                     http_options=types.HttpOptions(
-                        timeout=round(timeout_seconds * 1000),
+                        timeout=round(max(timeout_seconds, MIN_SERVER_TIMEOUT_SECONDS) * 1000),
                         retry_options=types.HttpRetryOptions(attempts=1),
                     ),
                 ),
             )
         except errors.APIError as error:
-            if self._thinking is not None and rejects_thinking(error):
+            if len(self._thinking) > 1 and rejects_thinking(error):
                 # This model does not accept the setting, so later requests omit it too.
-                self._thinking = None
-                return await self._send(jpeg, timeout_seconds)
-            raise work_error(error, self._model_name) from error
+                del self._thinking[0]
+                return await self._send(jpeg, timeout_seconds, max_output_tokens)
+            # The original error repeats the whole body, which can be long and contain the key.
+            cause = RuntimeError(summarize(error))
+            raise work_error(error, self._model_name) from cause
         except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
             # Nothing was sent, so nothing can be billed.
             raise TransientError(
                 "The captioning service cannot be reached. Try it again.", code="model_unavailable"
             ) from error
+        # The body is incomplete, not JSON, or JSON of another shape. For another shape the library
+        # raises any of the built-in errors.
         except (
             httpx2.RequestError,
-            JSONDecodeError,
-            ValidationError,
+            ValueError,
+            TypeError,
+            AttributeError,
             errors.UnknownApiResponseError,
         ) as error:
             raise NoResponseError from error

@@ -21,6 +21,14 @@ from lambda_functions.settings import AnnotationSettings
 # Gemini must answer this long before the Lambda time-out, so that the outcome can be recorded.
 RECORDING_SECONDS = 8
 
+_SECRET_MISSING = (
+    "The secret with the Gemini API key does not exist or holds no text. The operator must store"
+    " the key in it."
+)
+_SECRET_DENIED = (
+    "The secret with the Gemini API key cannot be read. The operator must grant access."
+)
+
 
 @cache
 def _function() -> tuple[JobContext, Annotator]:
@@ -49,7 +57,7 @@ def _read_api_key(settings: AnnotationSettings) -> str:
     """Return the current Gemini API key.
 
     Raises:
-        ConfigurationError: this function may not read the secret.
+        ConfigurationError: the secret has no text, or this function may not read it.
         TransientError: Secrets Manager did not answer.
     """
     if settings.gemini_api_key is not None:
@@ -58,9 +66,10 @@ def _read_api_key(settings: AnnotationSettings) -> str:
     try:
         return fetch_secret(settings.gemini_secret_arn)
     except ClientError as error:
-        raise ConfigurationError(
-            "The secret with the Gemini API key cannot be read. The operator must grant access."
-        ) from error
+        is_missing = error.response["Error"]["Code"] == "ResourceNotFoundException"
+        raise ConfigurationError(_SECRET_MISSING if is_missing else _SECRET_DENIED) from error
+    except KeyError as error:  # The secret contains bytes.
+        raise ConfigurationError(_SECRET_MISSING) from error
     except BotoCoreError as error:
         raise TransientError(
             "Secrets Manager did not answer. Try it again.", code="secrets_unavailable"

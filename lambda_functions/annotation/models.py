@@ -1,19 +1,22 @@
-"""What each model of Gemini can do."""
-
-import re
+"""Requests for what each model of Gemini can do."""
 
 from google.genai import types
 
+from database.gemini_models import find_model
 
-def minimal_thinking(model_name: str) -> types.ThinkingConfig | None:
-    """Return the setting for the least thinking, or None for a model without the setting.
 
-    A caption needs no thinking, and thinking is billed as output.
+def thinking_ladder(model_name: str) -> tuple[types.ThinkingConfig | None, ...]:
+    """Return the settings for thinking, the least first. The last, None, leaves it to the model.
+
+    A caption needs no thinking, and thinking is billed as output. If a model refuses a setting,
+    the next one is used.
 
     https://ai.google.dev/gemini-api/docs/thinking
     """
-    if re.search(r"gemini-(1|2\.0)\b", model_name) or "gemini" not in model_name:
-        return None
-    if "gemini-2.5" in model_name:
-        return types.ThinkingConfig(thinking_budget=0)
-    return types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+    return (*(_thinking_config(least) for least in find_model(model_name).thinking), None)
+
+
+def _thinking_config(least: str | int) -> types.ThinkingConfig:
+    if isinstance(least, int):
+        return types.ThinkingConfig(thinking_budget=least)
+    return types.ThinkingConfig(thinking_level=types.ThinkingLevel(least))

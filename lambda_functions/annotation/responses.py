@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from google.genai import types
 
 from database.annotations import Tokens
-from lambda_functions.annotation.refusals import ACCOUNT_NOT_SERVED
+from lambda_functions.annotation.refusals import ACCOUNT_NOT_SERVED, NoResponseError
 from lambda_functions.errors import ConfigurationError
 
 # The block reasons and finish reasons of a safety filter.
@@ -29,6 +29,8 @@ _HARMS = {
 }
 
 
+# A response has at least one of these. A proxy can send other JSON with the status 200.
+_FIELDS_OF_A_RESPONSE = {"candidates", "prompt_feedback", "usage_metadata"}
 _LIKELY = (types.HarmProbability.HIGH, types.HarmProbability.MEDIUM)
 
 
@@ -42,6 +44,9 @@ class ModelResponse:
         tokens: the tokens that the request used.
         block_reason: why a safety filter blocked the image, in plain words; None when none did.
         cutoff_reason: the service's name for why the text is incomplete; None when it is complete.
+        has_thought_too_long: whether thinking left no room for the text.
+        refusal: why the service does not serve this account; None when it does. It is not raised
+            here, because the tokens of the request are recorded first.
     """
 
     text: str
@@ -49,14 +54,18 @@ class ModelResponse:
     tokens: Tokens
     block_reason: str | None = None
     cutoff_reason: str | None = None
+    has_thought_too_long: bool = False
+    refusal: ConfigurationError | None = None
 
 
 def parse_response(response: types.GenerateContentResponse, model_name: str) -> ModelResponse:
     """Read the text, the tokens and the reason why the text is missing or incomplete.
 
     Raises:
-        ConfigurationError: the service does not serve this account.
+        NoResponseError: the body is JSON, but not a response of Gemini.
     """
+    if not response.model_fields_set & _FIELDS_OF_A_RESPONSE:
+        raise NoResponseError
     usage = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
     model = response.model_version or model_name
     tokens = Tokens(
@@ -73,13 +82,18 @@ def parse_response(response: types.GenerateContentResponse, model_name: str) -> 
     candidate = response.candidates[0]
     reason = candidate.finish_reason.value if candidate.finish_reason is not None else "STOP"
     if reason == "PUP_LIMITED_DISABLED":
-        raise ConfigurationError(ACCOUNT_NOT_SERVED)
+        return ModelResponse("", model, tokens, refusal=ConfigurationError(ACCOUNT_NOT_SERVED))
     if reason in _BLOCK_REASONS:
         block_reason = _block_reason(reason, candidate.safety_ratings)
         return ModelResponse("", model, tokens, block_reason=block_reason)
     parts = (candidate.content.parts if candidate.content is not None else None) or []
     text = "".join(part.text for part in parts if part.text and not part.thought)
-    return ModelResponse(text, model, tokens, cutoff_reason=None if reason == "STOP" else reason)
+    if reason == "STOP":
+        return ModelResponse(text, model, tokens)
+    has_thought_too_long = reason == "MAX_TOKENS" and bool(usage.thoughts_token_count)
+    return ModelResponse(
+        text, model, tokens, cutoff_reason=reason, has_thought_too_long=has_thought_too_long
+    )
 
 
 def _block_reason(reason: str, ratings: list[types.SafetyRating] | None) -> str:

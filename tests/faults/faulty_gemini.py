@@ -17,12 +17,24 @@ from typing import Any
 
 import psutil
 
+from local_cloud.gemini_rules import GeminiError, GeminiRequest, check_request
 from tests.faults import http_faults
 from tests.faults.http_faults import Fault, FaultyServer, Reply, respond_with
 from tests.faults.numbered_images import number_in
-from tests.support.scripted_gemini import answer, error
+from tests.support.scripted_gemini import (
+    NOT_IN_FREE_TIER,
+    PER_DAY,
+    PREPAID_DEPLETED,
+    SPENDING_CAP,
+    answer,
+    error,
+    only_thoughts,
+    suspended_key,
+)
 
 CAPTIONED = "captioned"
+# It has the form of a real key, in two parts so that no scanner takes it for one.
+KEY = "AIza" + "SyNoLogAndNoRowMayContainThisKey123"
 
 
 def caption_of(number: int) -> str:
@@ -42,6 +54,12 @@ def gemini_error(
     return respond_with(name, Reply(status, json.dumps(body).encode(), headers))
 
 
+def _refusal(name: str, refusal: tuple[int, dict[str, Any]]) -> Fault:
+    status, body = refusal
+    headers = {"Content-Type": "application/json"}
+    return respond_with(name, Reply(status, json.dumps(body).encode(), headers))
+
+
 def _gemini_response(name: str, body: str | dict[str, Any]) -> Fault:
     data = body if isinstance(body, str) else json.dumps(body)
     return respond_with(name, Reply(200, data.encode(), {"Content-Type": "application/json"}))
@@ -51,8 +69,16 @@ BUSY = gemini_error(429, "RESOURCE_EXHAUSTED")
 INTERNAL = gemini_error(500, "INTERNAL")
 OVERLOADED = gemini_error(503, "UNAVAILABLE")
 WRONG_KEY = gemini_error(400, "INVALID_ARGUMENT", message="API key not valid. API_KEY_INVALID")
+NO_DETAILS = gemini_error(400, "INVALID_ARGUMENT", message="Request contains an invalid argument.")
+BAD_IMAGE = gemini_error(400, "INVALID_ARGUMENT", message="Unable to process input image.")
+DAY_USED_UP = _refusal("day used up", PER_DAY)
+FREE_TIER_EMPTY = _refusal("not in the free tier", NOT_IN_FREE_TIER)
+SPENDING_CAP_REACHED = _refusal("spending cap", SPENDING_CAP)
+CREDIT_USED_UP = _refusal("prepaid credit used up", PREPAID_DEPLETED)
+KEY_SUSPENDED = _refusal("key suspended", suspended_key(KEY))
 MODEL_MISSING = gemini_error(404, "NOT_FOUND")
 INVALID_JSON = _gemini_response("invalid JSON", '{"candidates": [{"content": ')
+ONLY_THOUGHTS = _gemini_response("only thoughts", only_thoughts())
 BLOCKED = _gemini_response("safety block", {"promptFeedback": {"blockReason": "SAFETY"}})
 
 
@@ -82,7 +108,7 @@ class FaultyGemini:
         choose_fault: returns a random fault, or None, for an image without faults of its own.
     """
 
-    key = "AIza-a-key-that-no-log-may-contain"
+    key = KEY
 
     def __init__(self) -> None:
         self._server = FaultyServer(("127.0.0.1", 0), _Handler)
@@ -149,6 +175,13 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         gemini: FaultyGemini = self.server.gemini  # type: ignore[attr-defined]
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        try:
+            check_request(GeminiRequest(self.path, self.headers, request))
+        except GeminiError as refusal:
+            headers = {"Content-Type": "application/json"}
+            body = json.dumps(refusal.body).encode()
+            http_faults.send(self, Reply(refusal.code, body, headers))
+            return
         parts = request["contents"][0]["parts"]
         image = next(part["inlineData"]["data"] for part in parts if "inlineData" in part)
         number = number_in(base64.urlsafe_b64decode(image))

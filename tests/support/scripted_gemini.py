@@ -2,7 +2,9 @@
 
 An entry of a script is the body of a successful response, a pair of status and body, a `Reply`, or
 a word: "disconnect" (close the connection without a response), "reset" (reset the connection),
-"hang" (never respond).
+"hang" (never respond), "endless" (a body that never ends).
+
+A request that Gemini would refuse gets its error response and leaves the script as it is.
 """
 
 import json
@@ -15,6 +17,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from local_cloud.gemini_rules import GeminiError, GeminiRequest, check_request
 
 CAPTION = {"caption": "A dog runs on a beach.", "alt_text": "Dog on beach", "tags": ["dog", "sea"]}
 
@@ -46,6 +50,87 @@ def error(status: int, reason: str, message: str = "scripted") -> tuple[int, dic
     return status, {"error": {"code": status, "status": reason, "message": message}}
 
 
+def quota_error(
+    *quotas: dict[str, str], message: str = "You exceeded your current quota.", delay: str = ""
+) -> tuple[int, dict[str, Any]]:
+    """Build a 429 with the details that Google sends. A used-up day has a short delay too."""
+    status, body = error(429, "RESOURCE_EXHAUSTED", message)
+    kind = "type.googleapis.com/google.rpc."
+    body["error"]["details"] = [
+        {"@type": f"{kind}QuotaFailure", "violations": list(quotas)},
+        {"@type": f"{kind}Help", "links": [{"url": "https://ai.google.dev/gemini-api/docs"}]},
+        *([{"@type": f"{kind}RetryInfo", "retryDelay": delay}] if delay else []),
+    ]
+    return status, body
+
+
+def refused_key(
+    reason: str, message: str, *, status: int = 403, **metadata: str
+) -> tuple[int, dict[str, Any]]:
+    """Build a refusal of the key with an `ErrorInfo`."""
+    _, body = error(status, "PERMISSION_DENIED", message)
+    info = {"@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason}
+    body["error"]["details"] = [{**info, "domain": "googleapis.com", "metadata": metadata}]
+    return status, body
+
+
+def suspended_key(key: str) -> tuple[int, dict[str, Any]]:
+    """Build the refusal of a suspended key, which repeats the key."""
+    consumer = f"api_key:{key}"
+    message = f"Permission denied: Consumer '{consumer}' has been suspended."
+    return refused_key("CONSUMER_SUSPENDED", message, consumer=consumer)
+
+
+_REQUESTS = "generativelanguage.googleapis.com/generate_content_free_tier_requests"
+PER_MINUTE = quota_error(
+    {
+        "quotaMetric": _REQUESTS,
+        "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+        "quotaValue": "15",
+    },
+    delay="34.07s",
+)
+PER_DAY = quota_error(
+    {
+        "quotaMetric": _REQUESTS,
+        "quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier",
+        "quotaValue": "20",
+    },
+    message=f"Quota exceeded for metric: {_REQUESTS}, limit: 20, model: gemini-3.7-flash",
+    delay="18s",
+)
+NOT_IN_FREE_TIER = quota_error(
+    {
+        "quotaMetric": _REQUESTS,
+        "quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier",
+    },
+    message=f"Quota exceeded for metric: {_REQUESTS}, limit: 0, model: gemini-3.1-pro",
+    delay="18s",
+)
+SPENDING_CAP = error(
+    429,
+    "RESOURCE_EXHAUSTED",
+    "Your project has exceeded its monthly spending cap. Please go to AI Studio at "
+    "https://ai.studio/spend to manage your project spend cap.",
+)
+PREPAID_DEPLETED = error(
+    429,
+    "RESOURCE_EXHAUSTED",
+    "Your prepayment credits are depleted. Please go to AI Studio at "
+    "https://ai.studio/projects to manage your project and billing.",
+)
+PAYMENT_REQUIRED = error(402, "", "Payment required.")
+
+
+def only_thoughts() -> dict[str, Any]:
+    """Build a response that was cut off while the model was thinking."""
+    body = answer(
+        usageMetadata={"promptTokenCount": 300, "thoughtsTokenCount": 4093},
+    )
+    body["candidates"] = [{"content": {"role": "model"}, "finishReason": "MAX_TOKENS"}]
+    return body
+
+
 @dataclass(frozen=True)
 class Reply:
     """A response with full control over headers and timing.
@@ -68,7 +153,7 @@ class ScriptedGemini:
 
     Attributes:
         script: the next responses. When it is empty, each response is a good caption.
-        requests: the requests so far: path, API key and the fields of the body.
+        requests: the requests so far: path, API key, deadline and the fields of the body.
         delay_seconds: the delay before each response.
         is_over: set at the end, so that slow and hanging responses stop.
     """
@@ -104,10 +189,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         gemini: ScriptedGemini = self.server.gemini  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        request = json.loads(body)
         gemini.requests.append(
-            {"path": self.path, "key": self.headers.get("x-goog-api-key"), **json.loads(body)}
+            {
+                "path": self.path,
+                "key": self.headers.get("x-goog-api-key"),
+                "deadline": self.headers.get("X-Server-Timeout"),
+                **request,
+            }
         )
         time.sleep(gemini.delay_seconds)
+        try:
+            check_request(GeminiRequest(self.path, self.headers, request))
+        except GeminiError as refusal:
+            self._send(Reply(refusal.body, refusal.code))
+            return
         step = gemini.script.pop(0) if gemini.script else answer()
         match step:
             case "disconnect":
@@ -117,6 +213,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "hang":
                 gemini.is_over.wait()
                 self.close_connection = True
+            case "endless":
+                self._send_endless()
             case Reply():
                 self._send(step)
             case (status, content):
@@ -126,7 +224,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> None:
         content = reply.content
-        data = content.encode() if isinstance(content, str) else json.dumps(content).encode()
+        text = content if isinstance(content, str | bytes) else json.dumps(content)
+        data = text.encode() if isinstance(text, str) else text
         headers = {
             "Content-Type": "application/json",
             "Content-Length": str(len(data)),
@@ -150,6 +249,15 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(bytes([byte]))
             if gemini.is_over.wait(0.25):
                 return
+
+    def _send_endless(self) -> None:
+        gemini: ScriptedGemini = self.server.gemini  # type: ignore[attr-defined]
+        self.close_connection = True
+        head = "HTTP/1.1 200 Scripted\r\nContent-Type: application/json\r\n\r\n"
+        with suppress(OSError):  # The client closes the connection.
+            self.wfile.write(head.encode() + b'{"candidates": [')
+            while not gemini.is_over.wait(0.01):
+                self.wfile.write(b" " * 1024)
 
     def _reset(self) -> None:
         self.close_connection = True

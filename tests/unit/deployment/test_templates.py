@@ -318,7 +318,7 @@ def test_no_template_contains_a_secret_or_a_secret_parameter(template):
             assert not value.keys() & {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
             assert "FLASK_SECRET_KEY" not in value
         if isinstance(value, str):
-            assert not re.search(r"AKIA[0-9A-Z]{16}|AIza[\w-]{35}", value)
+            assert not re.search(r"AKIA[0-9A-Z]{16}|AIza[\w-]{35}|\bAQ\.[\w-]{10}", value)
             assert not re.search(r"\b(DATABASE_URL|DB_PASSWORD|GEMINI_API_KEY)=", value)
 
 

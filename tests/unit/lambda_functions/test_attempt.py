@@ -26,6 +26,7 @@ from lambda_functions.errors import (
     BusyError,
     ConfigurationError,
     PermanentError,
+    QuotaExhaustedError,
     TransientError,
 )
 
@@ -302,6 +303,8 @@ def fail(run, key, error, max_attempts=1):
         TransientError("Unavailable.", code="storage_unavailable"),
         ConfigurationError("The key was refused."),
         BudgetExhaustedError("Try it again after midnight UTC."),
+        QuotaExhaustedError("No credit.", code="billing"),
+        QuotaExhaustedError("Used up.", code="quota_exhausted"),
     ],
 )
 def test_a_redrive_retries_a_job_whose_cause_may_be_gone(run, add_image, read_image, error):
@@ -393,6 +396,7 @@ def emitted_metrics():
         (InvalidImageError("Damaged."), "PermanentFailure"),
         (ConfigurationError("The key was refused."), "ConfigurationFailure"),
         (BudgetExhaustedError("Used up."), "BudgetExhausted"),
+        (QuotaExhaustedError("Used up.", code="billing"), "QuotaExhausted"),
         (busy(), "Postponed"),
         (TransientError("Unavailable.", code="storage_unavailable"), "TransientFailure"),
         (DatabaseUnavailableError("unavailable"), "DatabaseUnavailable"),

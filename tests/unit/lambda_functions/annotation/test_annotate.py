@@ -14,14 +14,28 @@ from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.annotation import annotate
 from lambda_functions.annotation.annotate import Annotator
-from lambda_functions.annotation.captioner import Captioner
+from lambda_functions.annotation.captioner import (
+    MAX_OUTPUT_TOKENS,
+    ROOMY_OUTPUT_TOKENS,
+    Captioner,
+)
 from lambda_functions.attempt import JobContext, attempt, metrics
 from lambda_functions.errors import TransientError
 from tests.support.factories import make_jpeg
-from tests.support.scripted_gemini import Reply, answer, error, scripted_gemini
+from tests.support.scripted_gemini import (
+    PER_DAY,
+    SPENDING_CAP,
+    Reply,
+    answer,
+    error,
+    only_thoughts,
+    scripted_gemini,
+    suspended_key,
+)
 
 REFUSAL = answer({"caption": "I'm sorry, I can't help.", "alt_text": "x", "tags": []})
-SECRETS = ("the-secret-key", "inlineData", "X-Amz-Signature")
+OLD_KEY = "AIza" + "Sy-_0" * 7
+SECRETS = ("the-secret-key", OLD_KEY, "inlineData", "X-Amz-Signature")
 
 
 @pytest.fixture(autouse=True)
@@ -197,7 +211,72 @@ def test_a_busy_model_postpones_the_job_for_its_retry_delay(gemini, run, add_ima
     assert (image.annotation_attempts, image.annotation_error_code) == (0, "model_busy")
 
 
+@pytest.mark.parametrize(
+    ("step", "code", "word"),
+    [(PER_DAY, "quota_exhausted", "Today's quota"), (SPENDING_CAP, "billing", "spending cap")],
+)
+def test_a_used_up_quota_fails_the_job_at_the_first_attempt(
+    gemini, run, add_image, read_image, step, code, word
+):
+    image_id, key = add_image()
+    gemini.script.append(step)
+
+    assert run(key)["outcome"] == "failed"
+
+    image = read_image(image_id)
+    assert (image.annotation_status, image.annotation_error_code) == (Status.FAILED, code)
+    assert word in image.annotation_error_message
+    assert run(key)["outcome"] == "skipped"
+    assert len(gemini.requests) == 1
+
+
+def test_the_second_request_after_too_much_thinking_allows_more_output(
+    gemini, run, add_image, read_image
+):
+    image_id, key = add_image()
+    gemini.script.append(only_thoughts())
+
+    assert run(key)["outcome"] == "completed"
+
+    limits = [each["generationConfig"]["maxOutputTokens"] for each in gemini.requests]
+    assert limits == [MAX_OUTPUT_TOKENS, ROOMY_OUTPUT_TOKENS]
+    assert tokens_of(read_image(image_id)) == (600, 4138)
+
+
+def test_the_second_request_after_another_rejection_allows_the_same_output(gemini, run, add_image):
+    _, key = add_image()
+    gemini.script.append(REFUSAL)
+
+    run(key)
+
+    limits = [each["generationConfig"]["maxOutputTokens"] for each in gemini.requests]
+    assert limits == [MAX_OUTPUT_TOKENS] * 2
+
+
+def test_the_tokens_of_an_account_that_is_not_served_are_recorded(
+    gemini, run, add_image, read_image
+):
+    image_id, key = add_image()
+    gemini.script.append(answer(candidates=[{"finishReason": "PUP_LIMITED_DISABLED"}]))
+
+    assert run(key)["error"]["code"] == "configuration"
+
+    assert tokens_of(read_image(image_id)) == (300, 45)
+
+
 # The daily token budget
+
+
+def test_without_budget_for_more_output_the_job_fails_with_the_rejection(
+    gemini, run, captioner, add_image
+):
+    _, key = add_image()
+    gemini.script.append(only_thoughts())
+
+    outcome = run(key, budget=captioner.max_request_tokens + 4393)
+
+    assert outcome["error"]["code"] == "caption_rejected"
+    assert len(gemini.requests) == 1
 
 
 def test_a_request_beyond_the_budget_is_not_sent(
@@ -399,6 +478,11 @@ def test_a_reused_annotation_completes_the_job_only_if_the_original_can_be_read(
         ["disconnect"],
         ["reset"],
         [Reply(is_cut_off=True)],
+        [suspended_key(OLD_KEY)],
+        [suspended_key(SECRETS[0])],
+        [error(500, "INTERNAL", f"The key {OLD_KEY} is wrong.")],
+        [(403, f"<html>{OLD_KEY}</html>")],
+        [PER_DAY],
         [(200, "<html>not Gemini</html>")],
         [(200, '{"usageMetadata": {"promptTokenCount": "many"}}')],
         [REFUSAL, REFUSAL],
@@ -406,7 +490,7 @@ def test_a_reused_annotation_completes_the_job_only_if_the_original_can_be_read(
     ],
 )
 def test_a_failure_is_logged_with_image_key_code_and_cause_but_no_secret(
-    gemini, run, add_image, read_log, script
+    gemini, run, add_image, read_image, read_log, script
 ):
     image_id, key = add_image()
     gemini.script += script
@@ -415,8 +499,9 @@ def test_a_failure_is_logged_with_image_key_code_and_cause_but_no_secret(
         run(key)
 
     logged, lines = read_log()
+    stored = " ".join(str(value) for value in vars(read_image(image_id)).values())
     (failure,) = [line for line in lines if "code" in line]
     assert (failure["image_id"], failure["object_key"]) == (image_id, key)
     assert failure["cause"]
-    assert not [secret for secret in SECRETS if secret in logged]
+    assert not [secret for secret in SECRETS if secret in logged + stored]
     assert "exception" not in failure

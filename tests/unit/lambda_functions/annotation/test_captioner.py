@@ -16,9 +16,26 @@ from lambda_functions.errors import (
     BusyError,
     ConfigurationError,
     PermanentError,
+    QuotaExhaustedError,
     TransientError,
 )
-from tests.support.scripted_gemini import CAPTION, Reply, answer, error, scripted_gemini
+from tests.support.scripted_gemini import (
+    CAPTION,
+    NOT_IN_FREE_TIER,
+    PAYMENT_REQUIRED,
+    PER_DAY,
+    PER_MINUTE,
+    PREPAID_DEPLETED,
+    SPENDING_CAP,
+    Reply,
+    answer,
+    error,
+    only_thoughts,
+    quota_error,
+    refused_key,
+    scripted_gemini,
+    suspended_key,
+)
 
 JPEG = b"\xff\xd8\xff\xe0 small enough \xff\xd9"
 
@@ -122,15 +139,37 @@ def test_a_fingerprint_depends_on_bytes_model_prompt_and_language(make_captioner
             NoResponseError,
             "model_unavailable",
         ),
-        (error(400, "INVALID_ARGUMENT"), PermanentError, "model_refused_input"),
+        ((200, "[]"), NoResponseError, "model_unavailable"),
+        ((200, "null"), NoResponseError, "model_unavailable"),
+        ((200, '"x"'), NoResponseError, "model_unavailable"),
+        ((200, "3"), NoResponseError, "model_unavailable"),
+        ((200, "{}"), NoResponseError, "model_unavailable"),
+        ((200, ""), NoResponseError, "model_unavailable"),
+        ((200, '{"candidates": 3}'), NoResponseError, "model_unavailable"),
+        ((200, '{"candidates": [3]}'), NoResponseError, "model_unavailable"),
+        (
+            (200, '{"candidates": [{"content": {"parts": [{"te'),
+            NoResponseError,
+            "model_unavailable",
+        ),
+        ((200, {"error": {"code": 500, "message": "x"}}), NoResponseError, "model_unavailable"),
+        (Reply(b"\xff\xfe{"), NoResponseError, "model_unavailable"),
+        (error(400, "INVALID_ARGUMENT"), ConfigurationError, "configuration"),
+        (error(418, "TEAPOT"), ConfigurationError, "configuration"),
+        ((403, "<html>blocked</html>"), ConfigurationError, "configuration"),
+        ((404, "[]"), ConfigurationError, "configuration"),
+        ((400, '"x"'), ConfigurationError, "configuration"),
+        ((500, "null"), TransientError, "model_unavailable"),
+        ((302, ""), TransientError, "model_unavailable"),
+        (PER_MINUTE, BusyError, "model_busy"),
+        (PER_DAY, QuotaExhaustedError, "quota_exhausted"),
+        (NOT_IN_FREE_TIER, QuotaExhaustedError, "billing"),
+        (SPENDING_CAP, QuotaExhaustedError, "billing"),
+        (PREPAID_DEPLETED, QuotaExhaustedError, "billing"),
+        (PAYMENT_REQUIRED, QuotaExhaustedError, "billing"),
         (error(400, "FAILED_PRECONDITION"), ConfigurationError, "configuration"),
         (error(403, "PERMISSION_DENIED"), ConfigurationError, "configuration"),
         (error(404, "NOT_FOUND"), ConfigurationError, "configuration"),
-        (
-            {"candidates": [{"finishReason": "PUP_LIMITED_DISABLED"}]},
-            ConfigurationError,
-            "configuration",
-        ),
         (
             (
                 400,
@@ -159,6 +198,147 @@ def test_each_failure_has_its_class_and_code_and_is_not_retried(gemini, generate
     assert len(gemini.requests) == 1
 
 
+def bad_request(message):
+    return error(400, "INVALID_ARGUMENT", message)
+
+
+@pytest.mark.parametrize(
+    ("step", "kind", "sentence"),
+    [
+        (bad_request("Unable to process input image. Please retry."), PermanentError, "image"),
+        (bad_request("Provided image is not valid."), PermanentError, "image"),
+        (SPENDING_CAP, QuotaExhaustedError, "monthly spending cap"),
+        (PREPAID_DEPLETED, QuotaExhaustedError, "prepaid credit"),
+        (PAYMENT_REQUIRED, QuotaExhaustedError, "requires a payment"),
+        (PER_DAY, QuotaExhaustedError, "midnight Pacific Time"),
+        (NOT_IN_FREE_TIER, QuotaExhaustedError, "free tier .* does not include the model"),
+        (refused_key("SERVICE_DISABLED", "x"), ConfigurationError, "not enabled in the project"),
+        (refused_key("API_KEY_SERVICE_BLOCKED", "x"), ConfigurationError, "allow the Gemini API"),
+        (refused_key("API_KEY_IP_ADDRESS_BLOCKED", "x"), ConfigurationError, "from this server"),
+        (refused_key("API_KEY_HTTP_REFERRER_BLOCKED", "x"), ConfigurationError, "from this server"),
+        (refused_key("API_KEY_INVALID", "x", status=400), ConfigurationError, "must replace it"),
+        (error(401, "UNAUTHENTICATED"), ConfigurationError, "must replace it"),
+        (suspended_key("x"), ConfigurationError, "suspended"),
+        (
+            error(403, "PERMISSION_DENIED", "Your API key was reported as leaked."),
+            ConfigurationError,
+            "published",
+        ),
+        (
+            error(403, "PERMISSION_DENIED", "Your project has been denied access."),
+            ConfigurationError,
+            "denies access to the project",
+        ),
+        (
+            error(
+                400,
+                "FAILED_PRECONDITION",
+                "User location is not supported for the API use.",
+            ),
+            ConfigurationError,
+            "location",
+        ),
+        (error(404, "NOT_FOUND", "It is not found."), ConfigurationError, "has no model"),
+        (
+            error(
+                404,
+                "NOT_FOUND",
+                "This model models/gemini-3.5-flash-lite is no longer available to new users."
+                " Please use models/gemini-9-flash-lite.",
+            ),
+            ConfigurationError,
+            "no longer offers the model .* 'gemini-9-flash-lite'",
+        ),
+        (
+            bad_request("Unknown name \"x\" at 'generation_config': Cannot find field."),
+            ConfigurationError,
+            "does not accept a setting",
+        ),
+        (
+            bad_request("Image input modality is not enabled for models/x"),
+            ConfigurationError,
+            "does not accept images",
+        ),
+        (
+            bad_request("JSON mode is not enabled for models/x"),
+            ConfigurationError,
+            "cannot answer in JSON",
+        ),
+        (
+            bad_request("This model only supports Interactions API."),
+            ConfigurationError,
+            "only the Interactions API",
+        ),
+        (
+            bad_request("The maxOutputTokens value of 4096 but the supported range is 1 to 2048"),
+            ConfigurationError,
+            "responses as long",
+        ),
+        (
+            bad_request("Manually set deadline 8s is too short. Minimum allowed deadline is 10s."),
+            ConfigurationError,
+            "time limit",
+        ),
+        ((407, "<html>proxy</html>"), ConfigurationError, "probably a proxy, answered 407"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(gemini, generate, step, kind, sentence):
+    gemini.script.append(step)
+
+    with pytest.raises(kind, match=sentence):
+        generate()
+
+
+def test_a_refusal_in_a_list_is_read_too(gemini, generate):
+    status, body = PER_DAY
+    gemini.script.append((status, [body]))
+
+    with pytest.raises(QuotaExhaustedError):
+        generate()
+
+
+@pytest.mark.parametrize(
+    ("step", "reason", "value"),
+    [
+        (PER_MINUTE, "requests", 15),
+        (
+            quota_error(
+                {"quotaId": "GenerateContentInputTokensPerModelPerMinute", "quotaValue": "250000"},
+                {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel", "quotaValue": "15"},
+            ),
+            "requests",
+            15,
+        ),
+        (
+            quota_error({"quotaId": "InputTokensPerModelPerMinute", "quotaValue": "250000"}),
+            "tokens",
+            250_000,
+        ),
+        (error(429, "RESOURCE_EXHAUSTED"), "overloaded", None),
+    ],
+)
+def test_a_busy_service_says_which_quota_is_used_up(gemini, generate, step, reason, value):
+    gemini.script.append(step)
+
+    with pytest.raises(BusyError) as caught:
+        generate()
+
+    assert (caught.value.reason, caught.value.quota_per_minute) == (reason, value)
+
+
+def test_the_quota_of_a_day_is_used_up_although_another_quota_is_free_again_soon(gemini, generate):
+    gemini.script.append(
+        quota_error(
+            {"quotaId": "GenerateRequestsPerMinutePerProjectPerModel-FreeTier"},
+            {"quotaId": "GenerateRequestsPerDayPerProjectPerModel-FreeTier"},
+            delay="18s",
+        )
+    )
+
+    with pytest.raises(QuotaExhaustedError):
+        generate()
+
+
 def in_one_minute():
     return format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
 
@@ -175,6 +355,14 @@ def in_one_minute():
             [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "34.5s"}],
             34.5,
         ),
+        (
+            {},
+            [{"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": "21599s"}],
+            21599,
+        ),
+        ({}, [{"retryDelay": 3}], None),
+        ({}, [3, None, "x"], None),
+        ({}, {"retryDelay": "3s"}, None),
     ],
 )
 def test_the_retry_delay_comes_from_the_header_or_the_body(
@@ -252,6 +440,41 @@ def test_a_response_without_text_has_an_empty_text(gemini, generate, step):
     assert generate().text == ""
 
 
+def test_a_response_that_only_has_thoughts_is_cut_off_and_needs_more_room(gemini, generate):
+    gemini.script.append(only_thoughts())
+
+    response = generate()
+
+    assert (response.text, response.cutoff_reason) == ("", "MAX_TOKENS")
+    assert response.has_thought_too_long
+    assert response.tokens == Tokens(300, 4093)
+
+
+def test_an_account_that_is_not_served_is_refused_with_the_tokens_of_the_request(gemini, generate):
+    gemini.script.append(
+        answer(candidates=[{"finishReason": "PUP_LIMITED_DISABLED"}]),
+    )
+
+    response = generate()
+
+    assert response.refusal.code == "configuration"
+    assert response.tokens == Tokens(300, 45)
+
+
+def test_the_first_of_two_candidates_is_used(gemini, generate):
+    body = answer()
+    body["candidates"] += answer("another")["candidates"]
+    gemini.script.append(body)
+
+    assert json.loads(generate().text) == CAPTION
+
+
+def test_a_very_long_text_is_returned_whole(gemini, generate):
+    gemini.script.append(answer("a" * 100_000))
+
+    assert generate().text == "a" * 100_000
+
+
 def test_thoughts_are_not_part_of_the_text(gemini, generate):
     body = answer()
     body["candidates"][0]["content"]["parts"].insert(0, {"text": "Hmm.", "thought": True})
@@ -260,42 +483,120 @@ def test_thoughts_are_not_part_of_the_text(gemini, generate):
     assert json.loads(generate().text) == CAPTION
 
 
+def thinking_of(request):
+    config = request["generationConfig"].get("thinkingConfig")
+    return next(iter(config.values())) if config is not None else None
+
+
 @pytest.mark.parametrize(
     ("model_name", "thinking"),
     [
-        ("gemini-3.5-flash-lite", ["MINIMAL"]),
-        ("gemini-flash-latest", ["MINIMAL"]),
-        ("gemini-2.5-flash", [0]),
+        ("gemini-3.5-flash-lite", "MINIMAL"),
+        ("gemini-3.5-flash", "MINIMAL"),
+        ("gemini-3.7-flash", "LOW"),
+        ("gemini-3.1-pro-preview", "LOW"),
+        ("gemini-4-argon", "LOW"),
+        ("gemini-flash-latest", "LOW"),
+        ("gemini-flash-lite-latest", "MINIMAL"),
+        ("models/gemini-3.5-flash-lite", "MINIMAL"),
+        ("gemini-9-flash", "LOW"),
+        ("gemini-2.5-flash", 0),
+        ("gemini-2.5-pro", 128),
         ("gemini-2.0-flash", None),
-        ("gemma-3-27b-it", None),
     ],
 )
-def test_each_model_gets_its_setting_for_minimal_thinking(gemini, generate, model_name, thinking):
+def test_each_model_gets_its_least_thinking_at_the_first_request(
+    gemini, generate, model_name, thinking
+):
     generate(model_name=model_name)
 
-    config = gemini.requests[0]["generationConfig"].get("thinkingConfig")
-    assert (list(config.values()) if config is not None else None) == thinking
+    (request,) = gemini.requests
+    assert thinking_of(request) == thinking
+    assert f"/v1beta/models/{model_name.removeprefix('models/')}:" in request["path"]
 
 
-def test_later_requests_omit_a_thinking_setting_that_the_model_rejected(gemini, make_captioner):
-    captioner = make_captioner(model_name="gemini-2.5-pro")
-    gemini.script.append(
-        error(
-            400, "INVALID_ARGUMENT", "Budget 0 is invalid. This model only works in thinking mode"
-        )
-    )
+@pytest.mark.parametrize(
+    ("model_name", "refusals", "tried"),
+    [
+        (
+            "gemini-9-flash-lite",
+            ["Thinking level MINIMAL is not supported for this model. Please retry with other"] * 2,
+            ["MINIMAL", "LOW", None, None],
+        ),
+        (
+            "gemini-2.5-flash",
+            ["Budget 0 is invalid. This model only works in thinking mode."],
+            [0, None, None],
+        ),
+    ],
+)
+def test_later_requests_use_the_next_setting_for_thinking_after_a_refusal(
+    gemini, make_captioner, model_name, refusals, tried
+):
+    captioner = make_captioner(model_name=model_name)
+    gemini.script += [bad_request(message) for message in refusals]
 
     responses = [captioner.generate(JPEG, timeout_seconds=5) for _ in range(2)]
 
     assert [json.loads(response.text) for response in responses] == [CAPTION, CAPTION]
-    assert ["thinkingConfig" in request["generationConfig"] for request in gemini.requests] == [
-        True,
-        False,
-        False,
-    ]
+    assert [thinking_of(request) for request in gemini.requests] == tried
 
 
-@pytest.mark.parametrize("step", ["hang", Reply(slow_part="headers"), Reply(slow_part="body")])
+@pytest.mark.parametrize(
+    ("timeout_seconds", "deadline"), [(2, "10"), (9.9, "10"), (10.5, "11"), (42, "42")]
+)
+def test_the_deadline_that_is_sent_is_one_that_the_service_accepts(
+    gemini, generate, timeout_seconds, deadline
+):
+    generate(timeout_seconds=timeout_seconds)
+
+    assert [request["deadline"] for request in gemini.requests] == [deadline]
+
+
+def test_environment_variables_do_not_choose_another_service(gemini, generate, monkeypatch):
+    monkeypatch.setenv("GOOGLE_GENAI_USE_VERTEXAI", "true")
+    monkeypatch.setenv("GOOGLE_GENAI_USE_ENTERPRISE", "true")
+    monkeypatch.setenv("GOOGLE_GENAI_API_VERSION", "v1")
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "a-project")
+    monkeypatch.setenv("GOOGLE_API_KEY", "another-key")
+
+    generate()
+
+    (request,) = gemini.requests
+    assert request["path"] == "/v1beta/models/gemini-3.5-flash-lite:generateContent"
+    assert request["key"] == "the-key"
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "is empty"),
+        (" \n", "is empty"),
+        ('{"key": "AIzaSy"}', "contains JSON"),
+        ('"AIzaSy"', "contains JSON"),
+        ("AIza\nSy", "a line break"),
+        ("AIza Sy", "a space"),
+        ("AIzaSü", "another character"),
+        ("AIza\x00Sy", "another character"),
+    ],
+)
+def test_a_text_that_cannot_be_a_key_is_not_sent(gemini, generate, text, problem):
+    with pytest.raises(ConfigurationError, match=problem):
+        generate(read_api_key=lambda: text)
+
+    assert gemini.requests == []
+
+
+@pytest.mark.parametrize("key", ["AIza" + "Sy-_0" * 7, "AQ.Ab8RN6K_-x", "the-key"])
+def test_white_space_around_a_key_is_removed(gemini, generate, key):
+    generate(read_api_key=lambda: f" {key}\r\n")
+
+    assert [request["key"] for request in gemini.requests] == [key]
+
+
+@pytest.mark.parametrize(
+    "step", ["hang", "endless", Reply(slow_part="headers"), Reply(slow_part="body")]
+)
 def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
     gemini.script.append(step)
     started_at = time.monotonic()

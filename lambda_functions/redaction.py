@@ -1,0 +1,36 @@
+"""Remove API keys from text that is logged, stored or shown.
+
+Error messages of Google can contain the key of the request. Keys that begin with `AIza` or `AQ.`
+are recognised by their form, others after `remember_secret`.
+https://ai.google.dev/gemini-api/docs/api-key
+"""
+
+import json
+import re
+from typing import Any, Final
+
+REDACTED: Final = "[redacted]"
+_GOOGLE_KEY: Final = re.compile(r"AIza[\w-]{10,}|\bAQ\.[\w-]{10,}")
+# A shorter text is not a key, and could be a part of ordinary words.
+_MIN_SECRET_LENGTH: Final = 8
+
+# One set for the process, because its log is one too. Keys that were rotated stay in it.
+_secrets: Final[set[str]] = set()
+
+
+def remember_secret(secret: str) -> None:
+    """Remove this text from everything that is redacted from now on."""
+    if len(secret) >= _MIN_SECRET_LENGTH:
+        _secrets.add(secret)
+
+
+def redact(text: str) -> str:
+    """Return a text without keys."""
+    for secret in _secrets:
+        text = text.replace(secret, REDACTED)
+    return _GOOGLE_KEY.sub(REDACTED, text)
+
+
+def redacted_json(record: Any) -> str:
+    """Return a log record as one line of JSON without keys."""
+    return redact(json.dumps(record, default=str, separators=(",", ":"), ensure_ascii=False))

@@ -1,0 +1,42 @@
+"""Keys are removed from text."""
+
+import json
+
+import pytest
+
+from lambda_functions.attempt import logger
+from lambda_functions.redaction import REDACTED, redact, remember_secret
+
+KEY = "AIza" + "Sy-_0" * 7
+
+
+@pytest.mark.parametrize("key", [KEY, "AQ.Ab8RN6K_-xyz0123"])
+def test_a_key_of_google_is_removed(key):
+    text = f"Consumer 'api_key:{key}' has been suspended: {key}."
+
+    assert redact(text) == f"Consumer 'api_key:{REDACTED}' has been suspended: {REDACTED}."
+
+
+def test_a_key_of_another_form_is_removed_after_it_is_known():
+    remember_secret("a-known-secret")
+
+    assert redact("key a-known-secret!") == f"key {REDACTED}!"
+
+
+def test_ordinary_text_stays():
+    remember_secret("")
+    remember_secret("local")
+
+    assert redact("The local AQ. of FAQ.section") == "The local AQ. of FAQ.section"
+
+
+def test_a_traceback_in_the_log_has_no_key(read_log):
+    try:
+        raise ZeroDivisionError(KEY)
+    except ZeroDivisionError:
+        logger.exception("it failed", extra={"reason": KEY})
+
+    text, (line,) = read_log()
+    assert KEY not in text
+    assert REDACTED in line["exception"]
+    assert line == json.loads(json.dumps(line))
