@@ -1,7 +1,8 @@
 """The event that requests a job on an image.
 
 The web application sends it when an owner retries a job, and the sweep sends it for stalled jobs.
-`python -m deployment redrive` sends it with `redrive` set. S3 sends an event with the same fields,
+`python -m deployment redrive` sends it with `redrive` set for a dead letter, and another event that
+lets the sweep request all failed jobs again. S3 sends an event with the same fields,
 `detail.bucket.name` and `detail.object.key`, for each stored original.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
@@ -27,6 +28,7 @@ DETAIL_TYPES = {
     Job.ANNOTATION: "Annotation Requested",
     Job.THUMBNAIL: "Thumbnail Requested",
 }
+REDRIVE_DETAIL_TYPE = "Redrive Requested"
 
 
 def build_batches(

@@ -229,6 +229,35 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
     return update_images(session, *conditions, values=_as_new(job))
 
 
+def reset_failed_jobs(session: Session, *, limit: int) -> list[tuple[Job, str]]:
+    """Reset jobs to pending that failed with one of `REDRIVABLE_CODES`.
+
+    Args:
+        limit: the number of jobs of each kind, the oldest first.
+    Returns:
+        Each job and the key of its original.
+    """
+    reset: list[tuple[Job, str]] = []
+    for job in Job:
+        failed = (
+            is_visible(),
+            was_stored(),
+            job_column(job, "status") == Status.FAILED,
+            job_column(job, "error_code").in_(REDRIVABLE_CODES),
+        )
+        rows = session.execute(
+            select(Image.id, Image.original_key)
+            .where(*failed)
+            .order_by(job_column(job, "requested_at"))
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+        ).all()
+        ids = [row.id for row in rows]
+        update_images(session, Image.id.in_(ids), *failed, values=_as_new(job))
+        reset += [(job, row.original_key) for row in rows]
+    return reset
+
+
 def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
     """Fail pending jobs whose deadline has passed and that no function is working on.
 

@@ -18,7 +18,7 @@ from deployment.errors import DeploymentError, explain
 from deployment.images import Builder, Registry
 from deployment.logs import show_logs
 from deployment.plan import show_plan
-from deployment.redrive import QUEUE_OUTPUTS, redrive_queues
+from deployment.redrive import QUEUE_OUTPUTS, redrive_failed_jobs, redrive_queues
 from deployment.settings import DeploymentSettings
 from deployment.spending import show_spending
 from deployment.stacks import FUNCTIONS, read_templates
@@ -141,6 +141,7 @@ def logs(name: str, region: str | None, follow: bool, since: int, parts: tuple[s
 
 @cli.command()
 @environment_options
+@click.option("--failed", is_flag=True, help="Also request failed jobs without a dead letter.")
 @click.option("--dry-run", is_flag=True, help="Only show the messages and why they failed.")
 @click.option("--limit", type=click.IntRange(min=1), help="Read at most this many messages.")
 @click.option(
@@ -151,7 +152,12 @@ def logs(name: str, region: str | None, follow: bool, since: int, parts: tuple[s
     help="Read this queue instead of those of the environment. For the local cloud.",
 )
 def redrive(
-    name: str, region: str | None, dry_run: bool, limit: int | None, queues: tuple[str, ...]
+    name: str,
+    region: str | None,
+    failed: bool,
+    dry_run: bool,
+    limit: int | None,
+    queues: tuple[str, ...],
 ) -> None:
     """Send dead letters to the event bus again. Fix their cause first."""
     environment = _open(name, region)
@@ -171,6 +177,15 @@ def redrive(
         f"{'Can be sent' if dry_run else 'Sent'} again: {result.sent}. "
         f"Remaining in the queues: {remaining}."
     )
+    if failed and not dry_run:
+        if not redrive_failed_jobs(environment.aws.events, name):
+            raise DeploymentError(
+                "The event bus rejected the request for failed jobs. Run the same command again."
+            )
+        environment.console.print(
+            "The sweep now requests up to 500 failed jobs of each kind again. Its log has the "
+            "number. Repeat this command until it is 0."
+        )
     if result.rejected or result.unreadable:
         raise DeploymentError(
             "Some messages could not be sent again. The reason for each is above. Fix it and run "

@@ -6,6 +6,9 @@ the function and its response.
 https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-rule-dlq.html
 https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-retain-records.html
 
+Jobs that failed without a retry left no dead letter. Only the sweep can find them, because they are
+in the database; an event lets it request them again.
+
 A message is deleted only after the event bus accepted its event. A duplicate event does no harm:
 the function finds that the job is already completed.
 """
@@ -29,6 +32,7 @@ QUEUE_OUTPUTS = ("UndeliveredEventsQueueUrl", "FailedInvocationsQueueUrl")
 # The same as in database/events.py, which this package must not import. A test compares them.
 SOURCE = "image-annotation"
 DETAIL_TYPES = {"Annotation": "Annotation Requested", "Thumbnail": "Thumbnail Requested"}
+REDRIVE_DETAIL_TYPE = "Redrive Requested"
 _JOB_OF_DETAIL_TYPE = {detail_type: job for job, detail_type in DETAIL_TYPES.items()}
 # CloudFormation builds the names of rules and functions from their logical ids.
 _JOB_IN_ARN = re.compile(r"(Annotation|Thumbnail)(?:Rule|Function)\b")
@@ -104,6 +108,17 @@ def redrive_queues(
                     QueueUrl=url, ReceiptHandle=receipt, VisibilityTimeout=0
                 )
     return result
+
+
+def redrive_failed_jobs(events: "EventBridgeClient", environment: str) -> bool:
+    """Let the sweep of an environment request failed jobs again. Return whether it was accepted."""
+    entry = {
+        "Source": SOURCE,
+        "DetailType": REDRIVE_DETAIL_TYPE,
+        "Detail": json.dumps({"environment": environment}),
+    }
+    answer = events.put_events(Entries=[entry])  # type: ignore[list-item]
+    return answer["FailedEntryCount"] == 0
 
 
 def _receive(

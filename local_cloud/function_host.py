@@ -87,17 +87,23 @@ class ProcessStarter:
 
 @dataclass(frozen=True)
 class QueueReader:
-    """Runs one process of a function with the events of the function's queue."""
+    """Runs one process of a function with the events of the function's queue.
+
+    Attributes:
+        starts_early: whether the process starts before the first event, which is then faster.
+    """
 
     process: FunctionProcess
     queue: EventQueue
     retry_policy: RetryPolicy
     starter: ProcessStarter
     console: Console
+    starts_early: bool = True
 
     def run_once(self, stopping: threading.Event) -> None:
         """Wait for one event and process it."""
-        self.starter.keep_ready(self.process, stopping)
+        if self.starts_early:
+            self.starter.keep_ready(self.process, stopping)
         try:
             delivery = self.queue.receive()
         except QueueUnavailableError:

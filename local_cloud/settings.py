@@ -20,6 +20,10 @@ from local_cloud.template import Function
 
 REGION = "us-east-1"
 EMULATOR_MODEL = "local-emulator"
+# The annotation function keeps 8 s to record the caption, and requests none with less than 2 s left.
+MIN_TIMEOUT_SECONDS = 11
+# Gemini itself needs up to ten seconds.
+MIN_TIMEOUT_WITH_GEMINI_SECONDS = 18
 EMULATOR_NOTICE = (
     "Captions on this machine come from a local emulator that measures colours and shape; "
     "set GEMINI_API_KEY to use Gemini."
@@ -85,7 +89,6 @@ class Settings:
         folder = folder or Path.cwd()
         dot_env = {k: v for k, v in dotenv_values(folder / ".env").items() if v is not None}
         merged = {**dot_env, **environment}
-        limit = merged.get("LOCAL_FUNCTION_TIMEOUT_SECONDS")
         return cls(
             environment=merged,
             host=merged.get("HOST") or LOOPBACK,
@@ -93,9 +96,7 @@ class Settings:
             state_dir=(folder / (merged.get("LOCAL_STATE_DIR") or ".local")).resolve(),
             processes_per_function=_number(merged, "LOCAL_PROCESSES_PER_FUNCTION", 2, 1, 64),
             retry_seconds=_number(merged, "LOCAL_RETRY_SECONDS", 5, 0, 3600),
-            function_timeout_seconds=(
-                _number(merged, "LOCAL_FUNCTION_TIMEOUT_SECONDS", 1, 1, 900) if limit else None
-            ),
+            function_timeout_seconds=_function_timeout_seconds(merged),
             aws_port=free_port(),
             emulator_port=None if merged.get("GEMINI_API_KEY") else free_port(),
         )
@@ -281,6 +282,23 @@ def free_port() -> int:
         probe.bind((LOOPBACK, 0))
         port: int = probe.getsockname()[1]
         return port
+
+
+def _function_timeout_seconds(environment: Mapping[str, str]) -> int | None:
+    """Return the configured time-out; None for that of the template.
+
+    Raises:
+        SettingError: it leaves too little time for a caption.
+    """
+    name = "LOCAL_FUNCTION_TIMEOUT_SECONDS"
+    if not environment.get(name):
+        return None
+    # With GOOGLE_GEMINI_BASE_URL, captions come from another server.
+    uses_gemini = environment.get("GEMINI_API_KEY") and not environment.get(
+        "GOOGLE_GEMINI_BASE_URL"
+    )
+    minimum = MIN_TIMEOUT_WITH_GEMINI_SECONDS if uses_gemini else MIN_TIMEOUT_SECONDS
+    return _number(environment, name, minimum, minimum, 900)
 
 
 def _number(

@@ -159,15 +159,21 @@ class Supervisor:
             migration.set_exception(error)
 
     def _start_functions(self) -> None:
+        scheduled = {schedule.function_id for schedule in self._template.schedules()}
         for logical_id, queue in self._wiring.queues.items():
             function = self._functions[logical_id]
             function = replace(function, timeout_seconds=self._settings.timeout_seconds(function))
             events = EventQueue(queue.name, self._settings.aws_url)
             policy = RetryPolicy(queue.max_attempts, self._settings.retry_seconds)
             starter = ProcessStarter(function.name, self._console)
-            for _ in range(self._settings.processes_per_function):
+            # A scheduled function has a process of its scheduler. Its events are rare.
+            is_rare = logical_id in scheduled
+            for _ in range(1 if is_rare else self._settings.processes_per_function):
                 process = self._function_process(function)
-                self._host.start(QueueReader(process, events, policy, starter, self._console))
+                reader = QueueReader(
+                    process, events, policy, starter, self._console, starts_early=not is_rare
+                )
+                self._host.start(reader)
 
     def _start_schedulers(self) -> None:
         longest_claim_seconds = CLAIM_MARGIN_SECONDS + max(
@@ -240,7 +246,8 @@ class Supervisor:
             budget = int(model["GEMINI_DAILY_TOKEN_BUDGET"])
             limit = f"at most {budget:,} tokens a day" if budget else "without a daily limit"
             captions = f"Gemini, {model['GEMINI_MODEL_NAME']}, {limit} (GEMINI_DAILY_TOKEN_BUDGET)"
-        queued = [self._functions[i].name for i in self._wiring.queues]
+        scheduled = {schedule.function_id for schedule in self._template.schedules()}
+        queued = [self._functions[i].name for i in self._wiring.queues if i not in scheduled]
         schedules = [
             f"{self._functions[s.function_id].name} every {s.every_seconds} s"
             for s in self._template.schedules()

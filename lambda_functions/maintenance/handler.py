@@ -1,7 +1,8 @@
 """The maintenance functions.
 
 `migrate` updates the schema at each deployment. `sweep` runs every minute: it fails overdue jobs,
-publishes lost events again and finishes interrupted deletions.
+publishes lost events again and finishes interrupted deletions. After a repair, the operator lets it
+request failed jobs again.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,7 +16,8 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import migrations
 from database.deletion import list_deleting, remove_deleted
-from database.jobs import fail_overdue_jobs, requeue_stalled_jobs
+from database.events import REDRIVE_DETAIL_TYPE
+from database.jobs import fail_overdue_jobs, requeue_stalled_jobs, reset_failed_jobs
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
@@ -74,6 +76,16 @@ class SweepFunction:
             "deleted": self._finish_deletions(),
         }
 
+    def redrive(self) -> int:
+        """Request failed jobs again after a repair, and return how many.
+
+        If an event is lost, a later sweep publishes it again, because the job is pending.
+        """
+        with session_scope(self.session_factory) as session:
+            reset = reset_failed_jobs(session, limit=MAX_REQUEUED_JOBS)
+        self.event_bus.publish(reset)
+        return len(reset)
+
     def _finish_deletions(self) -> int:
         """Delete both objects, then the row, so that an interrupted deletion is repeated."""
         with session_scope(self.session_factory) as session:
@@ -131,8 +143,14 @@ def _sweep_function() -> SweepFunction:
 def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     """Run the sweep; Lambda calls this every minute.
 
-    An operator may invoke it with `idle_seconds` after events were lost.
+    An operator may invoke it with `idle_seconds` after events were lost. `python -m deployment
+    redrive --failed` sends it an event.
     """
+    if event.get("detail-type") == REDRIVE_DETAIL_TYPE:
+        redriven = _sweep_function().redrive()
+        metrics.add_metric(name="RequestedAgain", unit=MetricUnit.Count, value=redriven)
+        logger.info("redriven", extra={"requested_again": redriven})
+        return {"outcome": "completed", "requested_again": redriven}
     counts = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
     metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=counts["timed_out"])
     metrics.add_metric(

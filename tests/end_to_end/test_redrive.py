@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.factories import make_jpeg
 from tests.support.local_system import ROOT, LocalSystem, wait_until
-from tests.support.scripted_gemini import error, scripted_gemini
+from tests.support.scripted_gemini import SPENDING_CAP, error, scripted_gemini
 
 
 @pytest.fixture
@@ -64,3 +64,21 @@ def test_a_failed_image_is_completed_by_a_redrive_after_its_cause_is_fixed(syste
     assert "Sent again: 1. Remaining in the queues: 0." in sent
     assert system.status(result["id"])["annotation"] == "A dog runs on a beach."
     assert "Sent again: 0. Remaining in the queues: 0." in redrive(system)
+
+
+def test_a_job_that_failed_without_a_dead_letter_is_completed_by_a_redrive(system, gemini):
+    gemini.script += [SPENDING_CAP, error(403, "PERMISSION_DENIED")]
+    results = system.upload(("a.jpg", make_jpeg()), ("b.jpg", make_jpeg((80, 60))))
+    failed = [system.finished(result["id"]) for result in results]
+
+    listed = redrive(system, "--failed", "--dry-run")
+    sent = redrive(system, "--failed")
+    wait_until(
+        lambda: all(system.status(each["id"])["status"] == "completed" for each in results),
+        seconds=60,
+    )
+
+    codes = {status["annotation_error"]["code"] for status in failed}
+    assert codes == {"billing", "configuration"}
+    assert "The sweep" not in listed
+    assert "The sweep now requests up to 500 failed jobs" in sent

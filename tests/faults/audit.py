@@ -106,6 +106,8 @@ def audit(
     if numbers is None:
         _check_totals(found, system, rows, originals, thumbnails)
     found.wrong += logs.secrets_of(system)
+    if any(secret in str(rows) for secret in system.secrets):
+        found.wrong.append("the database contains a secret")
     return found
 
 

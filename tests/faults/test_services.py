@@ -6,13 +6,21 @@ import pytest
 
 from tests.faults.audit import COMPLETED, Expectation, audit
 from tests.faults.faulty_gemini import (
+    BAD_IMAGE,
     BLOCKED,
     BUSY,
     CAPTIONED,
+    CREDIT_USED_UP,
+    DAY_USED_UP,
+    FREE_TIER_EMPTY,
     INTERNAL,
     INVALID_JSON,
+    KEY_SUSPENDED,
     MODEL_MISSING,
+    NO_DETAILS,
+    ONLY_THOUGHTS,
     OVERLOADED,
+    SPENDING_CAP_REACHED,
     WRONG_KEY,
     gemini_error,
 )
@@ -62,6 +70,15 @@ CASES = {
     "gemini stays down": _persists(INTERNAL, "model_unavailable"),
     "the key is wrong": _persists(WRONG_KEY, "configuration"),
     "the model does not exist": _persists(MODEL_MISSING, "configuration"),
+    "the key is suspended": _persists(KEY_SUSPENDED, "configuration"),
+    "gemini refuses the request without details": _persists(NO_DETAILS, "configuration"),
+    "gemini cannot process the image": _persists(BAD_IMAGE, "model_refused_input"),
+    "the quota of the day is used up": _persists(DAY_USED_UP, "quota_exhausted"),
+    "the free tier does not include the model": _persists(FREE_TIER_EMPTY, "billing"),
+    "the spending cap is reached": _persists(SPENDING_CAP_REACHED, "billing"),
+    "the prepaid credit is used up": _persists(CREDIT_USED_UP, "billing"),
+    # The function has too little time left for a second request.
+    "thinking leaves no room for the caption": _persists(ONLY_THOUGHTS, "caption_rejected"),
     "a safety filter blocks the image": _persists(BLOCKED, "blocked_by_safety"),
     "s3 fails when the original is read": Case(s3={"GET original": [INTERNAL_ERROR] * 3}),
     "s3 is busy when the original is read": Case(s3={"GET original": [SLOW_DOWN] * 3}),
@@ -133,6 +150,10 @@ def test_a_permanent_refusal_of_gemini_is_requested_once(system, numbers):
     for name in (
         "the key is wrong",
         "the model does not exist",
+        "the key is suspended",
+        "the quota of the day is used up",
+        "the spending cap is reached",
+        "the prepaid credit is used up",
         "a safety filter blocks the image",
     ):
         system.result(numbers[name])

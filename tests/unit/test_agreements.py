@@ -10,8 +10,14 @@ from packaging.utils import canonicalize_name
 from database import object_keys, search
 from database.events import DETAIL_TYPES, SOURCE
 from database.models import Job
+from deployment.template_files import load_template
+from lambda_functions.annotation.annotate import MIN_REQUEST_SECONDS
+from lambda_functions.annotation.captioner import MIN_SERVER_TIMEOUT_SECONDS
+from lambda_functions.annotation.handler import RECORDING_SECONDS
 from lambda_functions.attempt import LEASE_MARGIN_SECONDS
-from local_cloud.template import Template
+from local_cloud.gemini_rules import MIN_DEADLINE_SECONDS
+from local_cloud.settings import MIN_TIMEOUT_SECONDS, MIN_TIMEOUT_WITH_GEMINI_SECONDS
+from local_cloud.template import LAMBDA_TEMPLATE, Template
 
 ROOT = Path(__file__).parents[2]
 LAMBDA_FIRST_RETRY_SECONDS = 60
@@ -64,6 +70,16 @@ def test_the_event_rules_match_the_keys_and_events_of_the_code(template, job):
             "object": {"key": [{"prefix": object_keys.ORIGINALS_PREFIX}]},
         },
     }
+
+
+def test_every_time_out_that_is_accepted_leaves_time_for_a_caption():
+    parameter = load_template(LAMBDA_TEMPLATE)["Parameters"]["AnnotationTimeoutInSeconds"]
+
+    assert MIN_SERVER_TIMEOUT_SECONDS == MIN_DEADLINE_SECONDS
+    assert MIN_TIMEOUT_SECONDS == RECORDING_SECONDS + MIN_REQUEST_SECONDS + 1
+    assert MIN_TIMEOUT_WITH_GEMINI_SECONDS == RECORDING_SECONDS + MIN_SERVER_TIMEOUT_SECONDS
+    # Reading the image takes time too.
+    assert parameter["MinValue"] >= MIN_TIMEOUT_WITH_GEMINI_SECONDS + 5
 
 
 def test_the_migration_and_the_search_have_the_same_unspaced_scripts():

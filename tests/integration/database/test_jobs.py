@@ -20,6 +20,7 @@ from database.jobs import (
     record_transient_failure,
     record_upload_failed,
     requeue_stalled_jobs,
+    reset_failed_jobs,
     reset_for_redrive,
     reset_for_retry,
 )
@@ -286,6 +287,26 @@ def test_a_redrive_does_not_reset_a_permanent_failure(session_factory, code):
     _, key = add_failed(session_factory, code=code)
 
     assert not redrive(session_factory, key)
+
+
+def test_failed_jobs_are_reset_in_order_up_to_a_limit_and_permanent_failures_stay(session_factory):
+    add_failed(session_factory, code="blocked_by_safety")
+    never_stored, _ = add(session_factory)
+    record(session_factory, record_upload_failed, never_stored, "Away.")
+    failed = [add_failed(session_factory, code=code) for code in ("configuration", "billing")]
+    _, thumbnail_key = add_failed(session_factory, Job.THUMBNAIL, "internal_error")
+    keys = [key for _, key in failed]
+
+    first = record(session_factory, reset_failed_jobs, limit=1)
+    second = record(session_factory, reset_failed_jobs, limit=10)
+
+    assert first == [(Job.ANNOTATION, keys[0]), (Job.THUMBNAIL, thumbnail_key)]
+    assert second == [(Job.ANNOTATION, keys[1])]
+    assert record(session_factory, reset_failed_jobs, limit=10) == []
+    for image_id, _ in failed:
+        image = read(session_factory, image_id)
+        assert (image.annotation_status, image.annotation_attempts) == (Status.PENDING, 0)
+        assert image.annotation_error_code is None
 
 
 def test_a_redrive_resets_a_job_whose_attempts_all_expired_and_no_other_pending_job(

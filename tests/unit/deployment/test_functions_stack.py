@@ -119,7 +119,11 @@ def emitted(capsys):
 
 
 def test_alarms_use_the_dimensions_of_the_metrics_that_the_code_emits(stack, capsys, monkeypatch):
-    counted = {"ConfigurationFailure": list(Job), "BudgetExhausted": [Job.ANNOTATION]}
+    counted = {
+        "ConfigurationFailure": list(Job),
+        "BudgetExhausted": [Job.ANNOTATION],
+        "QuotaExhausted": [Job.ANNOTATION],
+    }
     for name, jobs in counted.items():
         for job in jobs:
             monkeypatch.setattr(attempt.metrics, "service", job)  # POWERTOOLS_SERVICE_NAME

@@ -9,9 +9,11 @@ from database import events
 from deployment.console import Console
 from deployment.redrive import (
     DETAIL_TYPES,
+    REDRIVE_DETAIL_TYPE,
     SOURCE,
     UnreadableMessageError,
     read_dead_letter,
+    redrive_failed_jobs,
     redrive_queues,
 )
 
@@ -114,9 +116,21 @@ def run(queues, bus, **options):
 
 def test_the_events_match_the_contract_in_the_database_package():
     assert SOURCE == events.SOURCE, "edit deployment/redrive.py"
+    assert REDRIVE_DETAIL_TYPE == events.REDRIVE_DETAIL_TYPE, "edit deployment/redrive.py"
     assert {job.lower(): detail_type for job, detail_type in DETAIL_TYPES.items()} == {
         job.value: detail_type for job, detail_type in events.DETAIL_TYPES.items()
     }, "edit deployment/redrive.py"
+
+
+def test_failed_jobs_are_requested_with_one_event_for_the_environment():
+    bus = FakeBus()
+
+    assert redrive_failed_jobs(bus, "staging")
+
+    (entry,) = bus.entries
+    assert entry["DetailType"] == "Redrive Requested"
+    assert json.loads(entry["Detail"]) == {"environment": "staging"}
+    assert not redrive_failed_jobs(FakeBus(rejects=True), "staging")
 
 
 def test_each_format_sends_a_redrive_event_for_its_own_job(queues):

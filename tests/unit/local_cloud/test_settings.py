@@ -151,3 +151,21 @@ def test_database_settings_in_parts_are_passed_on_in_parts(tmp_path, annotation)
 def test_an_invalid_port_is_rejected_by_name(tmp_path, port):
     with pytest.raises(SettingError, match="PORT must be a number from 0 to 65535"):
         Settings.read({"PORT": port}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "minimum"),
+    [
+        ({}, 11),
+        ({"GEMINI_API_KEY": "a-key"}, 18),
+        ({"GEMINI_API_KEY": "a-key", "GOOGLE_GEMINI_BASE_URL": "http://127.0.0.1:1"}, 11),
+    ],
+)
+def test_a_time_out_that_leaves_no_time_for_a_caption_is_refused(tmp_path, variables, minimum):
+    name = "LOCAL_FUNCTION_TIMEOUT_SECONDS"
+
+    read = Settings.read({**variables, name: str(minimum)}, tmp_path)
+
+    assert read.function_timeout_seconds == minimum
+    with pytest.raises(SettingError, match=f"{name} must be a number from {minimum} to 900"):
+        Settings.read({**variables, name: str(minimum - 1)}, tmp_path)

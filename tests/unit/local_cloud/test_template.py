@@ -49,7 +49,11 @@ def test_the_rules_match_originals_in_the_imported_bucket(template):
         "bucket": {"name": ["originals-here"]},
         "object": {"key": [{"prefix": "originals/"}]},
     }
-    assert details == {"AnnotationRule": expected, "ThumbnailRule": expected}
+    assert details == {
+        "AnnotationRule": expected,
+        "ThumbnailRule": expected,
+        "RedriveRule": {"environment": ["dev"]},
+    }
 
 
 def test_the_sweep_runs_once_a_minute(template):

@@ -9,7 +9,7 @@ from sqlalchemy import inspect, text
 
 from database import object_keys
 from database.deletion import mark_deleting
-from database.jobs import claim_job
+from database.jobs import claim_job, record_failure
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
@@ -127,6 +127,23 @@ def test_a_job_postponed_past_its_deadline_fails_as_timed_out(
 
     assert sweep.sweep()["timed_out"] == 1
     assert read_image(image_id).annotation_error_code == "timed_out"
+
+
+def test_a_redrive_requests_failed_jobs_again(
+    lambda_context, mocker, sweep, add_image, read_image, session_factory
+):
+    mocker.patch.object(handler, "_sweep_function", return_value=sweep)
+    image_id, key = add_image()
+    with session_scope(session_factory) as session:
+        claim = claim_job(session, Job.ANNOTATION, key, lease_seconds=60, max_attempts=3)
+        record_failure(session, claim, code="configuration", message="The key was refused.")
+    event = {"detail-type": "Redrive Requested", "detail": {"environment": "dev"}}
+
+    counts = [handler.sweep(event, lambda_context)["requested_again"] for _ in range(2)]
+
+    assert counts == [1, 0]
+    assert sweep.event_bus.published == [(Job.ANNOTATION, key)]
+    assert read_image(image_id).annotation_status is Status.PENDING
 
 
 def test_the_scheduled_event_runs_the_sweep(lambda_context, mocker, sweep):
