@@ -189,8 +189,14 @@ def refuse_minimal_thinking(request: GeminiRequest) -> None:
 
 def refuse_zero_thinking_budget(request: GeminiRequest) -> None:
     """Refuse a budget of 0 for a model that always thinks."""
-    if request.thinking.get("thinkingBudget") == 0 and request.model.startswith("gemini-2.5-pro"):
+    if request.thinking.get("thinkingBudget") == 0 and "-pro" in request.model:
         raise GeminiError("Budget 0 is invalid. This model only works in thinking mode.")
+
+
+def refuse_thinking_level_of_older_models(request: GeminiRequest) -> None:
+    """Refuse a level of thinking for a model before Gemini 3, which has a budget or nothing."""
+    if "thinkingLevel" in request.thinking and re.match(r"gemini-[12]\b", request.model):
+        raise GeminiError("Thinking level is not supported for this model.")
 
 
 def refuse_json_mode_of_gemma(request: GeminiRequest) -> None:
@@ -207,6 +213,7 @@ RULES: Final = (
     refuse_unknown_fields,
     refuse_minimal_thinking,
     refuse_zero_thinking_budget,
+    refuse_thinking_level_of_older_models,
     refuse_json_mode_of_gemma,
 )
 

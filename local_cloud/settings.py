@@ -20,7 +20,7 @@ from local_cloud.template import Function
 
 REGION = "us-east-1"
 EMULATOR_MODEL = "local-emulator"
-# The annotation function keeps 8 s to record the caption, and requests none with less than 2 s left.
+# The annotation function keeps 8 s to record the caption, and a request needs at least 2 s.
 MIN_TIMEOUT_SECONDS = 11
 # Gemini itself needs up to ten seconds.
 MIN_TIMEOUT_WITH_GEMINI_SECONDS = 18

@@ -66,12 +66,20 @@ class Refusal:
         body = _dict(whole.get("error")) or whole
         details = [_dict(each) for each in _list(body.get("details"))]
         violations = [_dict(v) for each in details for v in _list(each.get("violations"))]
+        metadata = [_dict(each.get("metadata")) for each in details]
         return cls(
             is_of_google=body is not whole,
             status=_text(body.get("status")),
             message=_text(body.get("message")),
             reasons=tuple(_text(each["reason"]) for each in details if "reason" in each),
-            quotas={_text(v.get("quotaId")): _number(v.get("quotaValue")) for v in violations},
+            quotas={
+                **{_text(v.get("quotaId")): _number(v.get("quotaValue")) for v in violations},
+                **{
+                    _text(each["quota_limit"]): _number(each.get("quota_limit_value"))
+                    for each in metadata
+                    if "quota_limit" in each
+                },
+            },
             retry_delay=next(
                 (_text(each["retryDelay"]) for each in details if "retryDelay" in each), ""
             ),

@@ -289,6 +289,25 @@ def test_a_refusal_says_what_is_wrong(gemini, generate, step, kind, sentence):
         generate()
 
 
+@pytest.mark.parametrize(
+    ("quota", "value", "kind"),
+    [
+        ("GenerateRequestsPerDayPerProject", "1500", QuotaExhaustedError),
+        ("GenerateContentRequestsPerMinute", "0", QuotaExhaustedError),
+        ("GenerateContentRequestsPerMinute", "15", BusyError),
+    ],
+)
+def test_a_quota_in_an_error_info_is_read_too(gemini, generate, quota, value, kind):
+    gemini.script.append(
+        refused_key(
+            "RATE_LIMIT_EXCEEDED", "x", status=429, quota_limit=quota, quota_limit_value=value
+        )
+    )
+
+    with pytest.raises(kind):
+        generate()
+
+
 def test_a_refusal_in_a_list_is_read_too(gemini, generate):
     status, body = PER_DAY
     gemini.script.append((status, [body]))

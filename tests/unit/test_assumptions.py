@@ -1,0 +1,43 @@
+"""Compare docs/assumptions/gemini.md with the rules of the emulator and the tests that it names."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from local_cloud import gemini_rules
+
+ROOT = Path(__file__).parents[2]
+DOCUMENT = "docs/assumptions/gemini.md"
+RULES = "local_cloud/gemini_rules.py"
+
+
+def rows() -> list[list[str]]:
+    """Return the cells of every assumption."""
+    lines = re.findall(r"^\| (.*) \|$", (ROOT / DOCUMENT).read_text(), re.MULTILINE)
+    cells = [[cell.strip() for cell in line.split("|")] for line in lines]
+    return [row for row in cells if row[0] not in ("assumption", "---")]
+
+
+def test_every_rule_of_the_emulator_has_a_row_and_every_row_an_existing_rule():
+    rules = {rule.__name__ for rule in gemini_rules.RULES}
+    defined = {
+        node.name
+        for node in ast.parse((ROOT / RULES).read_text()).body
+        if isinstance(node, ast.FunctionDef) and node.name.startswith(("require_", "refuse_"))
+    }
+    named = {name for row in rows() for name in re.findall(r"`(\w+)`", row[2])}
+
+    assert sorted(defined - rules) == [], f"add them to RULES in {RULES}"
+    assert sorted(rules - named) == [], f"add a row for them to {DOCUMENT}"
+    assert sorted(named - rules) == [], f"{DOCUMENT} names rules that do not exist"
+
+
+@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
+def test_every_row_has_a_public_source_and_names_an_existing_test(row):
+    assert len(row) == 4, "assumption | source | emulator rule | test"
+    assert re.search(r"\(https://[^)]+\)", row[1]), "link its source"
+    found = re.fullmatch(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[3])
+    assert found, "name one test as `tests/….py::test_…`"
+    assert f"def {found[2]}(" in (ROOT / found[1]).read_text(), "this test does not exist"
