@@ -14,5 +14,5 @@ class DeploymentSettings:
 
     @classmethod
     def read(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read the environment."""
-        return cls(environment.get("GEMINI_API_KEY") or None)
+        """Read the environment. White space around the key, for example a line end, is removed."""
+        return cls(environment.get("GEMINI_API_KEY", "").strip() or None)

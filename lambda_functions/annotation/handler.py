@@ -1,6 +1,7 @@
 """The annotation function: reads an original and has Gemini describe it."""
 
 import time
+from datetime import UTC, datetime
 from functools import cache, partial
 from typing import Any
 
@@ -8,6 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import BotoCoreError, ClientError
 
 from database.annotations import record_annotation
+from database.gemini_models import find_model
 from database.models import Job
 from database.secret_store import fetch_secret
 from database.session import create_database_engine, create_session_factory
@@ -20,6 +22,8 @@ from lambda_functions.settings import AnnotationSettings
 
 # Gemini must answer this long before the Lambda time-out, so that the outcome can be recorded.
 RECORDING_SECONDS = 8
+# From this many days before the retirement of a model, each new container warns in the log.
+RETIREMENT_WARNING_DAYS = 60
 
 _SECRET_MISSING = (
     "The secret with the Gemini API key does not exist or holds no text. The operator must store"
@@ -34,6 +38,7 @@ _SECRET_DENIED = (
 def _function() -> tuple[JobContext, Annotator]:
     """Make the parts of the function, once for each container."""
     settings = AnnotationSettings()
+    _warn_before_retirement(settings.gemini_model_name)
     session_factory = create_session_factory(create_database_engine(settings))
     originals = ObjectStore(settings.s3_image_bucket)
     captioner = Captioner(
@@ -51,6 +56,18 @@ def _function() -> tuple[JobContext, Annotator]:
     )
     context = JobContext(Job.ANNOTATION, session_factory, originals.is_gone, settings.max_attempts)
     return context, annotator
+
+
+def _warn_before_retirement(model_name: str) -> None:
+    retires_on = find_model(model_name).retires_on
+    if retires_on is None:
+        return
+    days_left = (retires_on - datetime.now(UTC).date()).days
+    if days_left <= RETIREMENT_WARNING_DAYS:
+        logger.warning(
+            "Google may retire the model soon; choose another",
+            extra={"model": model_name, "retires_on": str(retires_on)},
+        )
 
 
 def _read_api_key(settings: AnnotationSettings) -> str:

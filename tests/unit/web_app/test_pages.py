@@ -678,6 +678,19 @@ def test_a_caption_is_shown_as_text_and_its_alt_text_on_the_thumbnail(show, add_
     assert {"dog", "beach"} <= set(page.texts)
 
 
+@pytest.mark.parametrize(
+    ("model", "cost"),
+    [
+        ("gemini-3.5-flash-lite", "$0.000190"),
+        ("gemini-x", "Unknown, because the price of this model is not known"),
+    ],
+)
+def test_the_page_of_an_image_shows_its_cost_or_that_it_is_unknown(client, add_row, model, cost):
+    image_id = add_row(**completed(annotation_model=model))
+
+    assert cost in Page(client.get(f"/images/{image_id}")).texts
+
+
 def test_without_an_alt_text_the_caption_is_the_alt_attribute(show, add_row):
     [thumbnail] = show(add_row(**completed(alt_text=None))).all("img")
 
