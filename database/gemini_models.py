@@ -23,7 +23,7 @@ class Price:
 
 @dataclass(frozen=True)
 class GeminiModel:
-    """What is known about a model.
+    """Abilities, prices and retirement of a model.
 
     Attributes:
         thinking: the settings for the least thinking, the least first: names of levels (Gemini 3
