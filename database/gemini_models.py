@@ -73,10 +73,13 @@ MODELS: Final = {
         ),
         _DECEMBER,
     ),
+    "gemini-3-flash": GeminiModel(_MINIMAL, True),
     "gemini-3-pro": GeminiModel(_LOW, True),
     "gemini-3.1-flash-lite": GeminiModel(_MINIMAL, True, (_price(0.25, 1.50),), date(2027, 5, 7)),
     "gemini-3.1-pro": GeminiModel(_LOW, True, (_price(2, 12),)),
     "gemini-3.5-flash-lite": GeminiModel(_MINIMAL, True, (_price(0.30, 2.50),)),
+    # Google answers with 3.6-flash in place of 3.5-flash, and with 3.8-flash in place of 3.7-flash.
+    # https://ai.google.dev/gemini-api/docs/generate-content/whats-new-gemini-3.7
     "gemini-3.5-flash": GeminiModel(_MINIMAL, True, (_price(1.50, 9),)),
     # The list price. Resellers also offer the promotion of 3.7-flash for this model.
     "gemini-3.6-flash": GeminiModel(_MINIMAL, True, (_price(1.50, 7.50),)),

@@ -56,7 +56,7 @@ _CONFIG_FIELDS: Final = frozenset(
         "topP",
     }
 )
-_ACCEPTS_MINIMAL: Final = re.compile(r"flash-lite|^gemini-3\.[56]-flash")
+_ACCEPTS_MINIMAL: Final = re.compile(r"flash-lite|^gemini-3(\.[56])?-flash")
 
 
 class GeminiError(Exception):
