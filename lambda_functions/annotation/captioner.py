@@ -10,6 +10,7 @@ from google import genai
 from google.genai import errors, types
 
 from lambda_functions.annotation.api_key import check_api_key
+from lambda_functions.annotation.bounded_body import bound_body
 from lambda_functions.annotation.description import PROMPT, ImageDescription
 from lambda_functions.annotation.models import thinking_ladder
 from lambda_functions.annotation.refusals import (
@@ -134,7 +135,10 @@ class Captioner:
             self._client = genai.Client(
                 api_key=self._api_key,
                 vertexai=False,
-                http_options=types.HttpOptions(api_version=API_VERSION),
+                http_options=types.HttpOptions(
+                    api_version=API_VERSION,
+                    async_client_args={"event_hooks": {"response": [bound_body]}},
+                ),
             )
         try:
             return await self._client.aio.models.generate_content(

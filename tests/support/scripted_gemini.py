@@ -2,7 +2,7 @@
 
 An entry of a script is the body of a successful response, a pair of status and body, a `Reply`, or
 a word: "disconnect" (close the connection without a response), "reset" (reset the connection),
-"hang" (never respond), "endless" (a body that never ends).
+"hang" (never respond), "endless" (a body that never ends, as fast as the client reads).
 
 A request that Gemini would refuse gets its error response and leaves the script as it is.
 """
@@ -256,8 +256,8 @@ class _Handler(BaseHTTPRequestHandler):
         head = "HTTP/1.1 200 Scripted\r\nContent-Type: application/json\r\n\r\n"
         with suppress(OSError):  # The client closes the connection.
             self.wfile.write(head.encode() + b'{"candidates": [')
-            while not gemini.is_over.wait(0.01):
-                self.wfile.write(b" " * 1024)
+            while not gemini.is_over.is_set():
+                self.wfile.write(b" " * 65_536)
 
     def _reset(self) -> None:
         self.close_connection = True

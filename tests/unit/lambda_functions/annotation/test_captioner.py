@@ -2,6 +2,7 @@
 
 import base64
 import json
+import resource
 import time
 from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
@@ -613,9 +614,7 @@ def test_white_space_around_a_key_is_removed(gemini, generate, key):
     assert [request["key"] for request in gemini.requests] == [key]
 
 
-@pytest.mark.parametrize(
-    "step", ["hang", "endless", Reply(slow_part="headers"), Reply(slow_part="body")]
-)
+@pytest.mark.parametrize("step", ["hang", Reply(slow_part="headers"), Reply(slow_part="body")])
 def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
     gemini.script.append(step)
     started_at = time.monotonic()
@@ -626,6 +625,21 @@ def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
     assert time.monotonic() - started_at < 8
     assert caught.value.code == "model_unavailable"
     assert len(gemini.requests) == 1
+
+
+def test_a_body_that_never_ends_is_not_read_beyond_its_limit(gemini, make_captioner):
+    captioner = make_captioner()
+    captioner.generate(JPEG, timeout_seconds=30)  # The first request loads modules.
+    memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    gemini.script.append("endless")
+
+    with pytest.raises(NoResponseError) as caught:
+        captioner.generate(JPEG, timeout_seconds=60)
+
+    grown_by_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before
+    assert "more than 1048576 bytes" in str(caught.value.__cause__)
+    assert grown_by_kilobytes < 100_000
+    assert json.loads(captioner.generate(JPEG, timeout_seconds=30).text) == CAPTION
 
 
 def test_the_response_after_a_timed_out_one_belongs_to_its_own_request(gemini, make_captioner):
