@@ -51,13 +51,13 @@ def test_a_failed_image_is_completed_by_a_redrive_after_its_cause_is_fixed(syste
     gemini.script += [error(500, "INTERNAL")] * 100
     (result,) = system.upload(("unlucky.jpg", make_jpeg()))
     failed = system.finished(result["id"])
-    wait_until(lambda: "failed after 3 attempts" in system.output, seconds=20)
+    wait_until(lambda: "failed after 3 attempts" in system.output, seconds=60)
 
     listed = redrive(system, "--dry-run")
     after_dry_run = system.status(result["id"])
     gemini.script.clear()
     sent = redrive(system)
-    wait_until(lambda: system.status(result["id"])["status"] == "completed", seconds=20)
+    wait_until(lambda: system.status(result["id"])["status"] == "completed", seconds=60)
 
     assert failed["annotation_status"] == after_dry_run["annotation_status"] == "failed"
     assert re.search(r"annotation of originals/\S+: RetriesExhausted after 3 attempts", listed)
