@@ -128,10 +128,16 @@ def _describe(image: Image.Image, schema: dict[str, Any]) -> dict[str, Any]:
     """Return a value of the declared type for each property of a schema."""
     caption, tags = describe_image(image)
     values = {"array": tags, "integer": 0, "number": 0, "boolean": False, "object": {}}
-    return {
-        name: values.get(str(declared.get("type")).lower(), caption)
-        for name, declared in (schema.get("properties") or {}).items()
-    }
+
+    def value_of(name: str, declared: dict[str, Any]) -> Any:
+        if declared.get("enum"):
+            return declared["enum"][0]
+        if name == "language":
+            return "en"
+        return values.get(str(declared.get("type")).lower(), caption)
+
+    properties = schema.get("properties") or {}
+    return {name: value_of(name, declared) for name, declared in properties.items()}
 
 
 def _count_tokens(text: str) -> int:

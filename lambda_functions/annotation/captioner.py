@@ -11,8 +11,13 @@ from google.genai import errors, types
 
 from lambda_functions.annotation.api_key import check_api_key
 from lambda_functions.annotation.bounded_body import bound_body
-from lambda_functions.annotation.description import PROMPT, ImageDescription
-from lambda_functions.annotation.models import thinking_ladder
+from lambda_functions.annotation.description import (
+    PROMPT,
+    REQUEST_CONSTANTS,
+    REQUEST_TEXT,
+    RESPONSE_SCHEMA,
+)
+from lambda_functions.annotation.models import media_resolution, thinking_ladder
 from lambda_functions.annotation.refusals import (
     InvalidApiKeyError,
     NoResponseError,
@@ -47,6 +52,7 @@ class Captioner:
         model_name: str,
         language: str,
         prompt: str | None,
+        resolution: str = "",
     ) -> None:
         """Store the settings. The key is read and the connection opened at the first request.
 
@@ -55,6 +61,7 @@ class Captioner:
                 because the key may have been rotated.
             language: the language of the captions, by its English name or its own name.
             prompt: replaces `PROMPT`. `{language}` in either is replaced by the language's name.
+            resolution: "low", "medium" or "high"; "" leaves it to the model.
         """
         self._read_api_key = read_api_key
         self._api_key = ""
@@ -62,17 +69,25 @@ class Captioner:
         self._runner: asyncio.Runner | None = None
         self._model_name = model_name
         self._thinking = list(thinking_ladder(model_name))
+        self.resolution = resolution
         self.language = language
         self.prompt = (prompt or PROMPT).replace("{language}", language)
 
     @property
     def max_request_tokens(self) -> int:
         """The most tokens that one request can use. A token of text has at least one byte."""
-        return MAX_IMAGE_TOKENS + len(self.prompt.encode()) + MAX_OUTPUT_TOKENS
+        text = self.prompt + REQUEST_CONSTANTS
+        return MAX_IMAGE_TOKENS + len(text.encode()) + MAX_OUTPUT_TOKENS
 
     def fingerprint(self, image_sha256: str) -> str:
-        """Return a hash of the image's bytes, the model and the prompt."""
-        parts = (image_sha256, self._model_name, self.prompt)
+        """Return a hash of the image's bytes and of everything that the request consists of."""
+        parts = (
+            image_sha256,
+            self._model_name,
+            self.prompt,
+            REQUEST_CONSTANTS,
+            self.resolution,
+        )
         return sha256("\0".join(parts).encode()).hexdigest()
 
     def generate(
@@ -147,14 +162,21 @@ class Captioner:
                     role="user",
                     parts=[
                         types.Part.from_bytes(data=jpeg, mime_type="image/jpeg"),
-                        types.Part.from_text(text=self.prompt),
+                        types.Part.from_text(text=REQUEST_TEXT),
                     ],
                 ),
                 config=types.GenerateContentConfig(
+                    system_instruction=self.prompt,
                     response_mime_type="application/json",
-                    response_schema=ImageDescription,
+                    response_schema=RESPONSE_SCHEMA,
                     max_output_tokens=max_output_tokens,
+                    media_resolution=media_resolution(self._model_name, self.resolution),
                     thinking_config=self._thinking[0],
+                    # Otherwise, the library may send several paid requests for a long response.
+                    automatic_continuation=False,
+                    # Google keeps images and responses of new projects for weeks by default.
+                    # https://ai.google.dev/gemini-api/docs/logs-datasets
+                    store=False,
                     # No client-side retries: Lambda retries the event, and the row counts
                     # attempts.
                     http_options=types.HttpOptions(

@@ -2,20 +2,23 @@
 
 Only clear cases count, because a caption that is rejected by mistake costs money. A clear case is
 another script or, among languages that share a script, several of the most common words of another
-language and very few of the requested one. A text is not checked if the requested language is not
-listed here.
+language and very few of the requested one. Some pairs of languages are told apart by the letters
+that only one of them has. A text is not checked if the requested language is not listed here.
 """
 
 import re
 import unicodedata
 from collections import Counter
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
+from typing import Any
 
 # A short caption may consist of names or of text in the image, so fewer letters or words than these
 # are no evidence.
 MIN_LETTERS = 20
 MIN_WORDS = 6
+# One foreign letter can be part of a name, for example the の of 優の良品, a shop in Hong Kong.
+MIN_FOREIGN_LETTERS = 2
 # A text in the right language has at least this share of its letters in its own script.
 MIN_SCRIPT_SHARE = 0.3
 # A text is foreign if it has at least MIN_FOREIGN_WORDS different common words from another
@@ -34,15 +37,55 @@ class Language:
         scripts: its scripts, as in the Unicode names of its letters.
         common_words: words that appear in nearly every text of two lines; empty if the script
             identifies the language.
+        own_letters: letters that a language with the same script does not have.
+        foreign_letters: letters of that other language that this one does not have.
+        needs_own_letters: whether each text of one line has some of its own letters.
     """
 
     names: frozenset[str]
     scripts: frozenset[str] = frozenset({"LATIN"})
     common_words: frozenset[str] = frozenset()
+    own_letters: str = ""
+    foreign_letters: str = ""
+    needs_own_letters: bool = False
 
-    def is_foreign(self, text: str) -> bool:
+    def is_foreign(self, text: str, *, min_words: int = MIN_WORDS) -> bool:
         """Return whether a text is clearly in another language."""
-        return self._is_in_another_script(text) or self._has_foreign_words(text)
+        return (
+            self._is_in_another_script(text)
+            or self._has_foreign_words(text, min_words)
+            or self._has_foreign_letters(text)
+        )
+
+    def is_foreign_name(self, name: str) -> bool:
+        """Return whether a name is in a script that readers of this language may not know.
+
+        Latin letters are known everywhere, from brands and place names.
+        """
+        scripts = {_script(character) for character in name if character.isalpha()}
+        return bool(scripts) and scripts.isdisjoint(self.scripts | {"LATIN"})
+
+    def fits_better(self, text: str, other: "Language") -> bool:
+        """Return whether a text looks more like this language than like another one."""
+        return self.count_evidence(text, other) > other.count_evidence(text, self)
+
+    def count_evidence(self, text: str, other: "Language") -> int:
+        """Count the words or letters of a text that only this one of two languages has."""
+        if self.scripts == other.scripts:
+            words = self.common_words - other.common_words
+            letters = sum(character in self.own_letters for character in text.casefold())
+            return len(words.intersection(_words(text))) + letters
+        scripts = self.scripts - other.scripts
+        return sum(_script(character) in scripts for character in text if character.isalpha())
+
+    def _has_foreign_letters(self, text: str) -> bool:
+        """Compare the letters that tell languages with one script apart."""
+        letters = [character for character in text.casefold() if character.isalpha()]
+        own = sum(letter in self.own_letters for letter in letters)
+        foreign = sum(letter in self.foreign_letters for letter in letters)
+        if self.needs_own_letters and own == 0 and len(letters) >= MIN_LETTERS:
+            return True
+        return foreign >= MIN_FOREIGN_LETTERS and foreign > own
 
     def _is_in_another_script(self, text: str) -> bool:
         scripts = Counter(_script(character) for character in text if character.isalpha())
@@ -57,16 +100,16 @@ class Language:
         words = set(_words(text))
         return any(len(other.common_words & words) >= MIN_FOREIGN_WORDS for other in LANGUAGES)
 
-    def _has_foreign_words(self, text: str) -> bool:
+    def _has_foreign_words(self, text: str, min_words: int) -> bool:
         words = _words(text)
-        if not self.common_words or len(words) < MIN_WORDS:
+        if not self.common_words or len(words) < min_words:
             return False
         own = len(self.common_words & set(words))
         enough = max(MIN_FOREIGN_WORDS, FOREIGN_WORDS_PER_OWN * own)
         return any(len(other.common_words & set(words)) >= enough for other in LANGUAGES)
 
 
-@cache
+@lru_cache(maxsize=64)
 def find_language(name: str) -> Language | None:
     """Return the language for a name such as `Português (Brasil)`, `German` or `pt-BR`.
 
@@ -98,8 +141,11 @@ def _latin(names: str, common_words: str) -> Language:
     return Language(frozenset(names.split()), frozenset({"LATIN"}), frozenset(common_words.split()))
 
 
-def _written_in(scripts: str, names: str) -> Language:
-    return Language(frozenset(names.split()), frozenset(scripts.split()))
+def _written_in(scripts: str, names: str, **letters: Any) -> Language:
+    return Language(frozenset(names.split()), frozenset(scripts.split()), **letters)
+
+
+_KANA = "".join(map(chr, (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB))))
 
 
 LANGUAGES = (
@@ -138,15 +184,17 @@ LANGUAGES = (
     _latin("polish polski pl", "i w na z ze jest są się do przy nad pod obok oraz o"),
     _latin("turkish türkçe turkce tr", "bir ve ile üzerinde içinde olan bu önünde için da de"),
     _latin("indonesian indonesia", "dan di yang dengan sebuah seorang pada dari ini adalah atas"),
-    _written_in("CYRILLIC", "russian русский ru"),
-    _written_in("CYRILLIC", "ukrainian українська uk"),
+    _written_in("CYRILLIC", "russian русский ru", own_letters="ыэъё", foreign_letters="іїєґ"),
+    _written_in("CYRILLIC", "ukrainian українська uk", own_letters="іїєґ", foreign_letters="ыэъё"),
     _written_in("GREEK", "greek ελληνικά el"),
-    _written_in("ARABIC", "arabic العربية ar"),
-    _written_in("ARABIC", "persian farsi فارسی fa"),
+    _written_in("ARABIC", "arabic العربية ar", own_letters="ةيىكأإ", foreign_letters="پچژگیک"),
+    _written_in("ARABIC", "persian farsi فارسی fa", own_letters="پچژگیک", foreign_letters="ةيىكأإ"),
     _written_in("HEBREW", "hebrew עברית he"),
     _written_in("DEVANAGARI", "hindi हिन्दी हिंदी hi"),
     _written_in("THAI", "thai ไทย ภาษาไทย th"),
     _written_in("HANGUL CJK", "korean 한국어 ko"),
-    _written_in("HIRAGANA KATAKANA CJK", "japanese 日本語 ja"),
-    _written_in("CJK", "chinese mandarin cantonese 中文 汉语 漢語 zh"),
+    _written_in(
+        "HIRAGANA KATAKANA CJK", "japanese 日本語 ja", own_letters=_KANA, needs_own_letters=True
+    ),
+    _written_in("CJK", "chinese mandarin cantonese 中文 汉语 漢語 zh", foreign_letters=_KANA),
 )

@@ -10,12 +10,14 @@ checked.
 import json
 import re
 import unicodedata
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
-from lambda_functions.annotation.languages import find_language
+from lambda_functions.annotation.description import FIELD_DESCRIPTIONS, REFUSED, UNREADABLE
+from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
 from lambda_functions.errors import PermanentError
 
 MAX_CAPTION_CHARACTERS: Final = 2000
@@ -23,8 +25,16 @@ MAX_CAPTION_CHARACTERS: Final = 2000
 MAX_ALT_TEXT_CHARACTERS: Final = 125
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
+# The alternative to an alt text is the caption, so fewer words are enough to judge its language.
+MIN_ALT_TEXT_WORDS: Final = 4
 # A text that repeats this many consecutive words from the prompt is rejected as an echo.
 ECHO_WORDS: Final = 8
+
+
+_OUTCOMES_WITHOUT_CAPTION: Final = {
+    UNREADABLE: "the model did not see the image",
+    REFUSED: "the model declined",
+}
 
 
 class CaptionRejectedError(PermanentError):
@@ -50,8 +60,8 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     """Parse and clean a response.
 
     Args:
-        text: the text as the model wrote it: JSON with `caption`, `alt_text` and `tags`.
-        prompt: the prompt of the request.
+        text: the text as the model wrote it: JSON with the fields of `RESPONSE_SCHEMA`.
+        prompt: the instructions of the request.
         language: the requested language, by its English name or its own name.
     Raises:
         CaptionRejectedError: the response contains no caption.
@@ -59,35 +69,29 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     if not text.strip():
         raise CaptionRejectedError("it was empty")
     fields = _parse(text)
+    if fields.get("outcome") in _OUTCOMES_WITHOUT_CAPTION:
+        raise CaptionRejectedError(_OUTCOMES_WITHOUT_CAPTION[fields["outcome"]])
+    judge = _Judge(prompt, find_language(language), _declared_language(fields))
     caption = _clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
     if not caption:
         raise CaptionRejectedError("its caption was empty")
-    _check_caption(caption, prompt=prompt, language=language)
-    alt_text = _clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS)
-    if (
-        not alt_text
-        or _PLACEHOLDER.fullmatch(alt_text)
-        or _REFUSAL.match(alt_text)
-        or _is_echo(alt_text, prompt)
-    ):
+    problem = judge.problem_of(caption)
+    if problem is not None:
+        raise CaptionRejectedError(problem.format(language=language))
+    alt_text = _without_image_of(_clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS))
+    if not alt_text or judge.problem_of(alt_text, min_words=MIN_ALT_TEXT_WORDS) is not None:
         alt_text = caption
     return ParsedAnnotation(
         _shorten_to_sentences(caption),
         _shorten(alt_text, MAX_ALT_TEXT_CHARACTERS),
-        list(_clean_tags(fields.get("tags"))),
+        list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
     )
 
 
-def _check_caption(caption: str, *, prompt: str, language: str) -> None:
-    if _REFUSAL.match(caption):
-        raise CaptionRejectedError("the model declined, or did not see the image")
-    if _is_echo(caption, prompt):
-        raise CaptionRejectedError("it repeated the model's instructions")
-    if _PLACEHOLDER.fullmatch(caption) or not any(map(str.isalpha, caption)):
-        raise CaptionRejectedError("it contained no words")
-    expected = find_language(language)
-    if expected is not None and expected.is_foreign(_without_quotations(caption)):
-        raise CaptionRejectedError(f"it was not in {language}")
+def _declared_language(fields: Mapping[str, Any]) -> Language | None:
+    """Return the language in which the model says that it writes, if it is known."""
+    name = fields.get("language")
+    return find_language(name) if isinstance(name, str) and len(name) <= 40 else None
 
 
 # JSON
@@ -96,13 +100,15 @@ def _check_caption(caption: str, *, prompt: str, language: str) -> None:
 # A response contains one object, or one inside another. The limit bounds the time for a text of
 # many braces.
 _MAX_OBJECTS = 50
+# A caption can begin with a brace: "{Hello} is written in neon tubes."
+_NESTED_JSON = re.compile(r"\s*(?:```|\{\s*[\"}])")
 
 
 def _parse(text: str) -> Mapping[str, Any]:
     """Return the JSON object in a response, also from between other text or inside its caption."""
     for candidate in _objects(text):
         inner = candidate.get("caption")
-        if isinstance(inner, str) and inner.lstrip().startswith(("{", "```")):
+        if isinstance(inner, str) and _NESTED_JSON.match(inner):
             return next(_objects(inner), {})
         return candidate
     raise CaptionRejectedError("it was not in the requested form")
@@ -130,7 +136,9 @@ _MARKDOWN = (
     (re.compile(r"```\w*"), ""),
     (re.compile(r"!?\[([^\]\[\n]{0,300})\]\([^)\s\[]{0,2000}\)"), r"\1"),
     (re.compile(r"^[ \t]*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
-    (re.compile(r"(\*\*|__)(?=\S)((?:(?!\1).)+)(?<=\S)\1"), r"\2"),
+    (re.compile(r"(\*\*)(?=\S)((?:(?!\1).)+)(?<=\S)\1"), r"\2"),
+    # One word is not changed, because it can be a name such as `__init__`.
+    (re.compile(r"__(?=[^\s_]+\s)((?:(?!__).)+)(?<=\S)__"), r"\1"),
     (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`([^`\n]+)`"), r"\1"),
 )
@@ -138,18 +146,20 @@ _MARKDOWN = (
 # Only this multiple of the maximum length is read, which is enough to shorten a text.
 _READ_FACTOR = 4
 _MAX_READ_TAGS = 100
+_MAX_TAG_TEXT = _MAX_READ_TAGS * MAX_TAG_CHARACTERS
 
 _PREAMBLES = (
-    re.compile(r"(?:sure|certainly|of course|okay)\b[,.!:]+\s*", re.IGNORECASE),
+    re.compile(r"(?:sure|certainly|of course|okay)[,.!:]{1,3}\s+(?=here\b)", re.IGNORECASE),
     # A whole introduction that ends in a colon: "Here is a description of the image:".
     re.compile(
         r"(?:here(?:'s|’s| is| are)|below is|hier ist|voici|aquí (?:está|tienes)|aqui está|ecco)\b"
-        r"[^.!?:]{0,100}:\s+",
+        r"[^.!?:]{0,60}\b(?:caption|description|alt[ -]?text|beschreibung|bildunterschrift"
+        r"|légende|descripción|descrição|legenda|descrizione|didascalia)\b[^.!?:]{0,40}:\s+",
         re.IGNORECASE,
     ),
     re.compile(
         r"here(?:'s|’s| is) (?:a|an|the|your)\b[^.!?:]{0,40}"
-        r"\b(?:description|caption|summary)\b[^.!?:]{0,60}[.!]\s+",
+        r"\b(?:description|caption)\b[^.!?:]{0,60}[.!]\s+",
         re.IGNORECASE,
     ),
     re.compile(r"(?:caption|description|alt[ -]?text)\s*:\s+", re.IGNORECASE),
@@ -225,59 +235,138 @@ def _shorten(text: str, limit: int) -> str:
     return beginning.rstrip(" ,;:–-") + "…"
 
 
-def _clean_tags(value: Any) -> Iterator[str]:
-    """Yield distinct tags in lower case, without those that are too long."""
-    if isinstance(value, str):
-        value = re.split(r"[,;\n]", value, maxsplit=_MAX_READ_TAGS)
+def _clean_tags(value: Any, judge: "_Judge") -> Iterator[str]:
+    """Yield distinct tags in lower case, without those that are too long or no words."""
     seen: set[str] = set()
-    for tag in value[:_MAX_READ_TAGS] if isinstance(value, list) else []:
-        text = _clean_text(tag, MAX_TAG_CHARACTERS).strip(" #.,;:\"'").lower()
-        if text and len(text) <= MAX_TAG_CHARACTERS and text.casefold() not in seen:
-            seen.add(text.casefold())
-            yield text
-            if len(seen) == MAX_TAGS:
-                return
+    for text in islice(_split_tags(value), _MAX_READ_TAGS):
+        tag = _clean_tag(text)
+        if tag and tag.casefold() not in seen and judge.accepts_tag(tag):
+            seen.add(tag.casefold())
+            yield tag
+
+
+def _split_tags(value: Any) -> Iterator[str]:
+    """Yield the parts of each tag, because a model can put several into one string."""
+    tags = [value] if isinstance(value, str) else value
+    for tag in tags if isinstance(tags, list) else []:
+        if isinstance(tag, str):
+            yield from re.split(r"[,;、，\n]", tag[:_MAX_TAG_TEXT], maxsplit=_MAX_READ_TAGS)
+
+
+def _clean_tag(text: str) -> str:
+    """Return a tag without markup. `C#` and `.NET` keep their signs."""
+    tag = _clean_text(text, MAX_TAG_CHARACTERS).strip(" ,;:\"'").rstrip(".").lstrip("#").strip()
+    # `str.lower` makes two characters of `İ`, a letter of Turkish.
+    return tag.replace("İ", "i").lower()
+
+
+_IMAGE_OF = re.compile(
+    r"(?:(?:image|photo|photograph|picture) (?:of|showing)"
+    # "A photo of a king" can be the subject of a sentence: "A photo of a king hangs on the wall."
+    r"|an? (?:image|photo|photograph|picture) (?:of|showing)"
+    r"(?!.{0,200}\b(?:hangs?|stands?|lies|leans?|sits|is|are|was|were)\b)) (?=\S)",
+    re.IGNORECASE,
+)
+
+
+def _without_image_of(alt_text: str) -> str:
+    """Remove "Image of", because a screen reader already says that it is an image.
+
+    https://www.w3.org/WAI/tutorials/images/tips/
+    """
+    rest = alt_text[match.end() :] if (match := _IMAGE_OF.match(alt_text)) else ""
+    return rest[0].upper() + rest[1:] if rest else alt_text
 
 
 # Checks
 
-# The beginnings of refusals. A caption does not begin in the first person.
+
+@dataclass(frozen=True)
+class _Judge:
+    """Finds texts that describe nothing, or are in another language.
+
+    Attributes:
+        wanted: the requested language; None if it is not known.
+        declared: the language in which the model says that it writes; None if it is not known.
+    """
+
+    prompt: str
+    wanted: Language | None
+    declared: Language | None
+
+    def problem_of(self, text: str, *, min_words: int = MIN_WORDS) -> str | None:
+        """Return why a text is no description in the requested language, or None."""
+        own = _QUOTATION.sub(" ", text)
+        if _REFUSAL.match(text):
+            return "the model declined, or did not see the image"
+        if not _is_new(own, f"{self.prompt} {FIELD_DESCRIPTIONS}"):
+            return "it repeated the model's instructions"
+        if _PLACEHOLDER.fullmatch(text) or not any(map(str.isalpha, text)):
+            return "it contained no words"
+        if _is_repetitive(own):
+            return "it repeated itself"
+        if self._is_foreign(own, min_words):
+            return "it was not in {language}"
+        return None
+
+    def accepts_tag(self, tag: str) -> bool:
+        """Return whether a tag is a short term in a script of the requested language."""
+        return (
+            len(tag) <= MAX_TAG_CHARACTERS
+            and not _PLACEHOLDER.fullmatch(tag)
+            and not (self.wanted is not None and self.wanted.is_foreign_name(tag))
+        )
+
+    def _is_foreign(self, text: str, min_words: int) -> bool:
+        if self.wanted is None:
+            return False
+        if self.wanted.is_foreign(text, min_words=min_words):
+            return True
+        # The model can name a wrong language, so its text counts more.
+        return (
+            self.declared is not None
+            and self.declared is not self.wanted
+            and not self.wanted.fits_better(text, self.declared)
+        )
+
+
+# The outcome names a refusal in every language. This is for a model that names none: sentences in
+# the first person, or about a missing image. A caption does not begin like that.
 _REFUSAL = re.compile(
     r"""
-    (?: (?:hello|hi) [,.!] [ ])?
-    (?: (?:i[ ]am|i['’]?m) [ ] (?:so[ ]|very[ ]|really[ ])?
-        (?:sorry|unable|afraid|not[ ]able|only[ ]a)
-      | i [ ] (?:can[ ]?not|can['’]?t|could[ ]not|couldn['’]t|do[ ]not|don['’]t|apologi[sz]e)
-      | (?:sorry|unfortunately|(?:my[ ])?apologies) [,.!] (?:[ ]but)? [ ]
-        (?:i\b|there[ ]is[ ]no[ ]image)
-      | as [ ] an? [ ] (?:ai|language[ ]model|large[ ]language) \b
-      | (?:i[ ]am|i['’]?m) [ ] (?:just[ ])? an? [ ] (?:ai|(?:large[ ])?language[ ]model) \b
-      | i [ ] (?:did[ ]not|didn['’]t|have[ ]not|haven['’]t|will[ ]not|won['’]t
-        |was[ ](?:unable|not[ ]able)|see[ ]no[ ]image) \b
-      | (?:cannot|can['’]t|unable[ ]to) [ ]
-        (?:access|analy[sz]e|caption|describe|open|process|see|view) [ ] (?:the|this|your|any) [ ]
-        (?:image|photo|picture)
-      | (?:please|could[ ]you[ ](?:please[ ])?|kindly) [ ]?
-        (?:provide|upload|share|attach|send|resend) [ ] (?:me[ ])? (?:with[ ])?
-        (?:the|an?|your|another|image)
-      | no [ ] image [ ] (?:(?:was|has[ ]been|is) [ ])? (?:provided|attached|uploaded) \b
-      | no [ ] image [ ] is [ ] visible (?: [ ] to [ ] me)? \.? $
-      | there (?:[ ]is|[ ]was|['’]s) [ ] no [ ] image [ ] (?:provided|attached|to[ ]describe)
-      | you [ ] (?:did[ ]not|didn['’]t|have[ ]not|haven['’]t) [ ]
-        (?:attach|includ|provid|send|sent|shar|upload)
-      | it [ ] (?:seems|looks|appears) [ ] (?:like[ ]|that[ ])?
-        (?:there[ ]is[ ]no[ ]image|no[ ]image|you) \b
-      | (?:es[ ]tut[ ]mir[ ]leid|tut[ ]mir[ ]leid|entschuldigung,[ ]ich|leider[ ]kann[ ]ich
-        |ich[ ]kann[ ](?:dieses|das|kein|ihnen|dir|leider)|ich[ ]sehe[ ]kein[ ]bild
-        |es[ ]wurde[ ]kein[ ]bild|bitte[ ](?:laden|stellen|senden)[ ]sie)
-      | (?:lo[ ]siento|lamentablemente,?[ ]no[ ]puedo|no[ ]puedo[ ](?:ver|describir|ayudar|procesar)
-        |por[ ]favor,?[ ](?:proporcion|sub|env|forne[cç]))
-      | (?:je[ ]suis[ ]désolé|désolée?,|je[ ]ne[ ]peux[ ]pas|veuillez[ ](?:fournir|télécharger))
-      | (?:desculpe|sinto[ ]muito|não[ ]posso[ ](?:ver|descrever|ajudar)|mi[ ]dispiace
-        |non[ ]posso[ ](?:vedere|descrivere|aiutar)|si[ ]prega[ ]di[ ](?:fornire|caricare))
-      | (?:het[ ]spijt[ ]me|sorry,[ ]ik|przykro[ ]mi|извините|к[ ]сожалению,[ ]я|вибачте)
-      | (?:申し訳|すみません|对不起|對不起|抱歉|很抱歉|죄송)
+    (?:(?:hello|hi|sorry|(?:my[ ])?apologies|unfortunately)[,.!]?[ ](?:but[ ])?)?
+    (?: i(?:[ ]am|['’]m)[ ](?:so[ ]|very[ ]|really[ ]|just[ ]|only[ ])?
+        (?:sorry|unable|afraid|not[ ]able|an?[ ](?:ai|(?:large[ ])?language[ ]model)\b)
+      | i[ ](?:must[ ]decline|apologi[sz]e|was[ ](?:unable|not[ ]able)|see[ ]no[ ]image)
+      | i[ ](?:can|could|do|did|have|will|wo)(?:[ ]?no|n?['’])t[ ](?:\w+[ ]){0,3}?
+        (?:access|assist|describe|generate|help[ ]with|identify|process|provide|receive|see|view)
+      | as[ ]an?[ ](?:ai|(?:large[ ])?language[ ]model)\b[\w ]{0,20},[ ]i\b
+      | (?:cannot|can['’]t|unable[ ]to)[ ]
+        (?:access|analy[sz]e|caption|describe|generate|open|process|see|view)\b
+      | (?:please|could[ ]you(?:[ ]please)?|kindly)[ ]
+        (?:provide|upload|share|attach|send|resend)[ ](?:\w+[ ]){0,3}?(?:image|photo|picture)
+      | (?:there(?:[ ]is|[ ]was|['’]s)[ ])?no[ ](?:image|photo|picture|caption|description)[ ]
+        (?:(?:was|has[ ]been|is)[ ])?(?:attached|available|given|provided|to[ ]describe|uploaded)
+      | you[ ](?:did|have)(?:[ ]no|n['’])t[ ](?:attach|includ|provid|send|sent|shar|upload)
+      | it[ ](?:seems|looks|appears)[ ](?:like[ ]|that[ ])?
+        (?:there[ ]is[ ]no[ ]image|no[ ]image|you[ ](?:did|forgot|have))\b
+      | (?:(?:the|this|your)[ ])?(?:content|file|image|photo|picture)[ ](?:\w+[ ]){0,5}?
+        (?:(?:can|could)[ ]?not[ ]be[ ](?:described|displayed|loaded|opened|processed|viewed)
+        |not[ ]available|unavailable|corrupted)
     )
+    # "I cannot", "unfortunately" and "sorry" in other languages
+    | es[ ](?:ist[ ]mir[ ]nicht[ ]möglich|tut[ ]mir[ ]leid|wurde[ ]kein[ ]bild)
+    | (?:leider[ ]kann[ ]ich|ich[ ](?:kann[ ](?:dieses|das|kein|leider)|sehe[ ]kein))\b
+    | je[ ](?:ne[ ](?:peux|suis)[ ]pas|suis[ ]désolé) | désolée?,[ ](?:je|mais)\b
+    | (?:lo[ ]siento|no[ ](?:puedo|me[ ]es[ ]posible))\b
+    | (?:mi[ ]dispiace|non[ ](?:posso|riesco|sono[ ]in[ ]grado))\b
+    | (?:desculpe|sinto[ ]muito|não[ ](?:posso|consigo))\b
+    | ik[ ]kan[ ](?:deze|dit|geen|de)\b | jag[ ]kan[ ](?:inte|tyvärr)\b | nie[ ]mogę\b
+    | üzgünüm\b | bu[ ]görseli[ ]\w+m[ıi]yorum
+    | (?:извините|к[ ]сожалению|вибачте|на[ ]жаль),[ ]я\b | я[ ]не[ ](?:могу|можу)\b
+    | لا[ ](?:أستطيع|يمكنني) | عذر[اًا]+ | متأسف | मैं[ ]इस[ ](?:छवि|चित्र|तस्वीर) | क्षमा[ ]करें
+    | 申し訳 | (?:この)?画像を\w{0,6}できません | 我?(?:无法|無法)(?:识别|識別|描述|查看|看到)
+    | (?:很?抱歉|对不起|對不起)[,，] | 죄송
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -291,19 +380,31 @@ _QUOTATION = re.compile(
 
 
 # Values for a field without content.
-_PLACEHOLDER = re.compile(r"(?:n/?a|none|null|string|undefined)\.?", re.IGNORECASE)
+_PLACEHOLDER = re.compile(
+    r"(?:n/?a|none|null|string|undefined|todo|tbd|caption|alt[ -]?text"
+    r"|(?:(?:an?|the|this) )?(?:image|photo|photograph|picture)(?: (?:caption|description))?"
+    r"|(?:a |the )?(?:caption|description) of (?:an?|the|this) (?:image|photo|picture))\.?",
+    re.IGNORECASE,
+)
+
+# A text of many bytes that is compressed to less than this share repeats itself. Captions of that
+# length in 20 languages are compressed to 0.5 and more.
+_MIN_REPETITIVE_BYTES = 120
+_MAX_REPETITIVE_SHARE = 0.3
 
 
-def _is_echo(text: str, prompt: str) -> bool:
-    """Return whether a text repeats ECHO_WORDS consecutive words from the prompt, unquoted."""
-    return not _word_sequences(prompt).isdisjoint(_word_sequences(_without_quotations(text)))
+def _is_repetitive(text: str) -> bool:
+    data = text.encode()
+    size = len(data)
+    return size >= _MIN_REPETITIVE_BYTES and len(zlib.compress(data)) < _MAX_REPETITIVE_SHARE * size
+
+
+def _is_new(text: str, prompt: str) -> bool:
+    """Return whether a text has no ECHO_WORDS consecutive words from the prompt."""
+    return _word_sequences(prompt).isdisjoint(_word_sequences(text))
 
 
 def _word_sequences(text: str) -> set[tuple[str, ...]]:
     """Return every sequence of ECHO_WORDS consecutive words."""
     words = re.findall(r"\w+", text.casefold())
     return {tuple(words[i : i + ECHO_WORDS]) for i in range(len(words) - ECHO_WORDS + 1)}
-
-
-def _without_quotations(text: str) -> str:
-    return _QUOTATION.sub(" ", text)

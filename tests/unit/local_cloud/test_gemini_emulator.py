@@ -11,6 +11,7 @@ from google.genai import errors, types
 from PIL import Image
 from pydantic import BaseModel
 
+from lambda_functions.annotation.description import DESCRIBED, RESPONSE_SCHEMA
 from local_cloud.gemini_emulator import GeminiHandler
 from local_cloud.loopback_http import LoopbackServer
 
@@ -113,6 +114,14 @@ def test_the_response_has_exactly_the_properties_of_the_schema(client):
 
     assert set(json.loads(response.text)) == {"mood", "score", "caption"}
     assert isinstance(response.parsed, Mood)
+
+
+def test_the_response_follows_the_schema_of_the_captions(client):
+    response = describe(client, Image.new("RGB", (60, 40), "red"), schema=RESPONSE_SCHEMA)
+
+    fields = json.loads(response.text)
+    assert list(fields) == list(RESPONSE_SCHEMA.properties)
+    assert (fields["outcome"], fields["language"]) == (DESCRIBED, "en")
 
 
 def test_the_model_can_be_queried(client):

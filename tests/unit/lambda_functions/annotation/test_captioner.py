@@ -11,6 +11,7 @@ from email.utils import format_datetime
 import pytest
 
 from database.annotations import Tokens
+from lambda_functions.annotation import captioner
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.refusals import NoResponseError
 from lambda_functions.errors import (
@@ -93,21 +94,69 @@ def test_the_request_holds_the_image_the_language_and_the_schema(gemini, generat
     assert base64.urlsafe_b64decode(image["inlineData"]["data"]) == JPEG
     # The field may be spelled mimeType or mime_type.
     assert "image/jpeg" in image["inlineData"].values()
-    assert "Português" in text["text"]
+    assert text == {"text": "Describe this image."}
+    assert "Write in Português." in request["systemInstruction"]["parts"][0]["text"]
     assert request["generationConfig"]["responseMimeType"] == "application/json"
-    assert {"caption", "alt_text", "tags"} <= set(
-        request["generationConfig"]["responseSchema"]["properties"]
+    schema = request["generationConfig"]["responseSchema"]
+    fields = ["outcome", "language", "caption", "alt_text", "tags"]
+    # The service reads both spellings of a field.
+    assert schema["property_ordering"] == schema["required"] == list(schema["properties"]) == fields
+    assert schema["properties"]["outcome"]["enum"] == ["described", "unreadable", "refused"]
+    assert all(field["description"].endswith(".") for field in schema["properties"].values())
+    assert not {"title", "description"} & set(schema)
+
+
+def test_the_service_is_asked_not_to_keep_the_image(gemini, generate):
+    generate()
+
+    assert gemini.requests[0]["store"] is False
+
+
+def test_a_response_that_the_service_would_continue_is_one_request(gemini, generate):
+    gemini.script.append(
+        answer(
+            candidates=[
+                {
+                    "content": {"role": "model", "parts": [{"text": "{"}]},
+                    "finishReason": "CONTINUATION",
+                    "continuationToken": "abc",
+                }
+            ]
+        )
     )
+
+    response = generate()
+
+    assert response.cutoff_reason == "CONTINUATION"
+    assert len(gemini.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("model_name", "resolution", "sent"),
+    [
+        ("gemini-3.5-flash-lite", "low", "MEDIA_RESOLUTION_LOW"),
+        ("gemini-3.5-flash-lite", "medium", "MEDIA_RESOLUTION_MEDIUM"),
+        ("gemini-2.5-flash-lite", "high", "MEDIA_RESOLUTION_HIGH"),
+        ("gemini-3.5-flash-lite", "", None),
+        ("gemini-unknown", "low", None),
+    ],
+)
+def test_the_resolution_is_sent_to_models_that_know_it(
+    gemini, generate, model_name, resolution, sent
+):
+    generate(model_name=model_name, resolution=resolution)
+
+    assert gemini.requests[0]["generationConfig"].get("mediaResolution") == sent
 
 
 def test_a_custom_prompt_replaces_the_default_prompt(gemini, generate):
     generate(prompt="Name the birds, in {language}. {Braces} stay.")
 
-    text = gemini.requests[0]["contents"][0]["parts"][1]["text"]
+    text = gemini.requests[0]["systemInstruction"]["parts"][0]["text"]
     assert text == "Name the birds, in English. {Braces} stay."
 
 
-def test_a_fingerprint_depends_on_bytes_model_prompt_and_language(make_captioner):
+def test_a_fingerprint_depends_on_everything_that_is_sent(make_captioner):
     fingerprints = [
         make_captioner(**overrides).fingerprint(sha256)
         for sha256, overrides in (
@@ -116,11 +165,19 @@ def test_a_fingerprint_depends_on_bytes_model_prompt_and_language(make_captioner
             ("a", {"model_name": "gemini-3.6-flash"}),
             ("a", {"prompt": "Name the birds."}),
             ("a", {"language": "German"}),
+            ("a", {"resolution": "low"}),
         )
     ]
 
-    assert len(set(fingerprints)) == 5
+    assert len(set(fingerprints)) == 6
     assert make_captioner().fingerprint("a") == fingerprints[0]
+
+
+def test_a_fingerprint_depends_on_the_schema_of_the_response(make_captioner, monkeypatch):
+    before = make_captioner().fingerprint("a")
+    monkeypatch.setattr(captioner, "REQUEST_CONSTANTS", "another schema")
+
+    assert make_captioner().fingerprint("a") != before
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 import json
 import time
 from contextlib import suppress
+from hashlib import sha256
 
 import pytest
 from hypothesis import given
@@ -156,7 +157,8 @@ def test_a_good_caption_is_not_changed_whatever_it_quotes(caption):
         (as_json("申し訳ありませんが、画像を説明できません。"), "declined"),
         (as_json("One or two plain sentences that say what the image shows."), "instructions"),
         (as_json("?!…"), "no words"),
-        (as_json("Word " * 500), "too long"),
+        (as_json(" ".join(map(str, range(700))) + " of them"), "too long"),
+        (as_json("Black cat " * 20), "repeated itself"),
         (as_json("Собака бежит по песчаному пляжу у моря."), "not in English"),
         (as_json("Ein brauner Hund läuft mit einem Ball auf der Wiese."), "not in English"),
         (as_json("Um cachorro corre na praia com a areia e o mar ao fundo."), "not in English"),
@@ -236,17 +238,23 @@ def test_a_language_is_found_by_each_of_its_names_and_codes(name, known):
 
 
 def test_a_long_caption_is_shortened_to_whole_sentences():
-    sentence = "A dog runs along the beach. "
+    sentences = [f"{sha256(bytes([n])).hexdigest()} is on the beach. " for n in range(100)]
 
-    caption = caption_of(sentence * 100)
+    caption = caption_of("".join(sentences))
 
     assert len(caption) <= MAX_CAPTION_CHARACTERS
     assert caption.endswith("beach.")
 
 
 def test_a_long_alt_text_is_shortened_to_sentences_or_words():
-    sentences = "A dog runs on a beach. " + "The sea is behind it and the sky is grey " * 5
-    words = "a very long enumeration of things that are seen " * 5
+    sentences = (
+        "A dog runs on a beach. The sea is behind it and the grey sky has no clouds, while a"
+        " person in a red jacket looks for shells between the rocks."
+    )
+    words = (
+        "Things that lie on the sand at noon: shells, feathers, wood, nets, ropes, buckets, towels,"
+        " umbrellas, bottles, stones, an old shoe and two small boats"
+    )
 
     assert read(as_json(alt_text=sentences)).alt_text == "A dog runs on a beach."
     shortened = read(as_json(alt_text=words)).alt_text
