@@ -1,6 +1,6 @@
 """The settings of the functions. Only this module reads the environment."""
 
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
@@ -25,6 +25,7 @@ class AnnotationSettings(WorkSettings):
     gemini_secret_arn: str | None = None
     gemini_model_name: str = "gemini-3.5-flash-lite"
     gemini_prompt: str | None = None
+    gemini_media_resolution: Literal["", "low", "medium", "high"] = ""
     caption_language: str = "English"
     gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)  # 0 for no limit.
 

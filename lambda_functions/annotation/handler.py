@@ -46,6 +46,7 @@ def _function() -> tuple[JobContext, Annotator]:
         model_name=settings.gemini_model_name,
         language=settings.caption_language,
         prompt=settings.gemini_prompt,
+        resolution=settings.gemini_media_resolution,
     )
     annotator = Annotator(
         session_factory,
