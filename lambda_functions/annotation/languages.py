@@ -17,7 +17,7 @@ from typing import Any
 # are no evidence.
 MIN_LETTERS = 20
 MIN_WORDS = 6
-# One foreign letter can be part of a name, for example the の of 優の良品, a shop in Hong Kong.
+# One foreign letter can be part of a name.
 MIN_FOREIGN_LETTERS = 2
 # A text in the right language has at least this share of its letters in its own script.
 MIN_SCRIPT_SHARE = 0.3
@@ -39,6 +39,7 @@ class Language:
             identifies the language.
         own_letters: letters that a language with the same script does not have.
         foreign_letters: letters of that other language that this one does not have.
+        min_foreign_share: a text with a smaller share of foreign letters is not foreign.
         needs_own_letters: whether each text of one line has some of its own letters.
     """
 
@@ -47,6 +48,7 @@ class Language:
     common_words: frozenset[str] = frozenset()
     own_letters: str = ""
     foreign_letters: str = ""
+    min_foreign_share: float = 0
     needs_own_letters: bool = False
 
     def is_foreign(self, text: str, *, min_words: int = MIN_WORDS) -> bool:
@@ -85,7 +87,8 @@ class Language:
         foreign = sum(letter in self.foreign_letters for letter in letters)
         if self.needs_own_letters and own == 0 and len(letters) >= MIN_LETTERS:
             return True
-        return foreign >= MIN_FOREIGN_LETTERS and foreign > own
+        enough = max(MIN_FOREIGN_LETTERS, own + 1, self.min_foreign_share * len(letters))
+        return foreign >= enough
 
     def _is_in_another_script(self, text: str) -> bool:
         scripts = Counter(_script(character) for character in text if character.isalpha())
@@ -196,5 +199,11 @@ LANGUAGES = (
     _written_in(
         "HIRAGANA KATAKANA CJK", "japanese 日本語 ja", own_letters=_KANA, needs_own_letters=True
     ),
-    _written_in("CJK", "chinese mandarin cantonese 中文 汉语 漢語 zh", foreign_letters=_KANA),
+    # More than half of the letters of Japanese are kana, and Chinese quotes Japanese brands.
+    _written_in(
+        "CJK",
+        "chinese mandarin cantonese 中文 汉语 漢語 zh",
+        foreign_letters=_KANA,
+        min_foreign_share=0.4,
+    ),
 )

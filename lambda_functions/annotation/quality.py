@@ -33,7 +33,7 @@ ECHO_WORDS: Final = 8
 
 _OUTCOMES_WITHOUT_CAPTION: Final = {
     UNREADABLE: "the model did not see the image",
-    REFUSED: "the model declined",
+    REFUSED: "the model declined to describe the image",
 }
 
 
@@ -69,23 +69,33 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     if not text.strip():
         raise CaptionRejectedError("it was empty")
     fields = _parse(text)
-    if fields.get("outcome") in _OUTCOMES_WITHOUT_CAPTION:
-        raise CaptionRejectedError(_OUTCOMES_WITHOUT_CAPTION[fields["outcome"]])
+    outcome = str(fields.get("outcome")).lower()
+    if outcome in _OUTCOMES_WITHOUT_CAPTION:
+        raise CaptionRejectedError(_OUTCOMES_WITHOUT_CAPTION[outcome])
     judge = _Judge(prompt, find_language(language), _declared_language(fields))
+    caption = _read_caption(fields, judge, language)
+    return ParsedAnnotation(
+        _shorten_to_sentences(caption),
+        _shorten(_read_alt_text(fields, judge) or caption, MAX_ALT_TEXT_CHARACTERS),
+        list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
+    )
+
+
+def _read_caption(fields: Mapping[str, Any], judge: "_Judge", language: str) -> str:
     caption = _clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
     if not caption:
         raise CaptionRejectedError("its caption was empty")
     problem = judge.problem_of(caption)
     if problem is not None:
         raise CaptionRejectedError(problem.format(language=language))
+    return caption
+
+
+def _read_alt_text(fields: Mapping[str, Any], judge: "_Judge") -> str:
+    """Return the alt text, or "" if there is none that can be used."""
     alt_text = _without_image_of(_clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS))
-    if not alt_text or judge.problem_of(alt_text, min_words=MIN_ALT_TEXT_WORDS) is not None:
-        alt_text = caption
-    return ParsedAnnotation(
-        _shorten_to_sentences(caption),
-        _shorten(alt_text, MAX_ALT_TEXT_CHARACTERS),
-        list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
-    )
+    has_problem = judge.problem_of(alt_text, min_words=MIN_ALT_TEXT_WORDS) is not None
+    return "" if has_problem else alt_text
 
 
 def _declared_language(fields: Mapping[str, Any]) -> Language | None:
@@ -101,14 +111,14 @@ def _declared_language(fields: Mapping[str, Any]) -> Language | None:
 # many braces.
 _MAX_OBJECTS = 50
 # A caption can begin with a brace: "{Hello} is written in neon tubes."
-_NESTED_JSON = re.compile(r"\s*(?:```|\{\s*[\"}])")
+_NESTED_JSON = re.compile(r"(?:```|\{\s*[\"}])")
 
 
 def _parse(text: str) -> Mapping[str, Any]:
     """Return the JSON object in a response, also from between other text or inside its caption."""
     for candidate in _objects(text):
         inner = candidate.get("caption")
-        if isinstance(inner, str) and _NESTED_JSON.match(inner):
+        if isinstance(inner, str) and _NESTED_JSON.match(inner.lstrip()):
             return next(_objects(inner), {})
         return candidate
     raise CaptionRejectedError("it was not in the requested form")
@@ -138,7 +148,7 @@ _MARKDOWN = (
     (re.compile(r"^[ \t]*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
     (re.compile(r"(\*\*)(?=\S)((?:(?!\1).)+)(?<=\S)\1"), r"\2"),
     # One word is not changed, because it can be a name such as `__init__`.
-    (re.compile(r"__(?=[^\s_]+\s)((?:(?!__).)+)(?<=\S)__"), r"\1"),
+    (re.compile(r"(?<!\w)__(?=[^\s_]+\s)((?:(?!__).)+)(?<=\S)__"), r"\1"),
     (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
     (re.compile(r"`([^`\n]+)`"), r"\1"),
 )
@@ -336,37 +346,49 @@ _REFUSAL = re.compile(
     r"""
     (?:(?:hello|hi|sorry|(?:my[ ])?apologies|unfortunately)[,.!]?[ ](?:but[ ])?)?
     (?: i(?:[ ]am|['’]m)[ ](?:so[ ]|very[ ]|really[ ]|just[ ]|only[ ])?
-        (?:sorry|unable|afraid|not[ ]able|an?[ ](?:ai|(?:large[ ])?language[ ]model)\b)
+        (?:(?:sorry|afraid)(?:[,.]|[ ](?:but|i|that)\b)|unable|not[ ]able
+        |an?[ ](?:ai|(?:large[ ])?language[ ]model)\b)
       | i[ ](?:must[ ]decline|apologi[sz]e|was[ ](?:unable|not[ ]able)|see[ ]no[ ]image)
       | i[ ](?:can|could|do|did|have|will|wo)(?:[ ]?no|n?['’])t[ ](?:\w+[ ]){0,3}?
-        (?:access|assist|describe|generate|help[ ]with|identify|process|provide|receive|see|view)
+        (?:access|assist|describe|fulfil|generate|help[ ]with|identify|process|provide|receive|see
+        |view)
       | as[ ]an?[ ](?:ai|(?:large[ ])?language[ ]model)\b[\w ]{0,20},[ ]i\b
       | (?:cannot|can['’]t|unable[ ]to)[ ]
         (?:access|analy[sz]e|caption|describe|generate|open|process|see|view)\b
       | (?:please|could[ ]you(?:[ ]please)?|kindly)[ ]
-        (?:provide|upload|share|attach|send|resend)[ ](?:\w+[ ]){0,3}?(?:image|photo|picture)
+        (?:provide|upload|share|attach|send|resend)[ ](?:\w+[ ]){0,3}?image\b
       | (?:there(?:[ ]is|[ ]was|['’]s)[ ])?no[ ](?:image|photo|picture|caption|description)[ ]
         (?:(?:was|has[ ]been|is)[ ])?(?:attached|available|given|provided|to[ ]describe|uploaded)
       | you[ ](?:did|have)(?:[ ]no|n['’])t[ ](?:attach|includ|provid|send|sent|shar|upload)
       | it[ ](?:seems|looks|appears)[ ](?:like[ ]|that[ ])?
         (?:there[ ]is[ ]no[ ]image|no[ ]image|you[ ](?:did|forgot|have))\b
-      | (?:(?:the|this|your)[ ])?(?:content|file|image|photo|picture)[ ](?:\w+[ ]){0,5}?
+      | (?:(?:the|this|your)[ ])?(?:content|file|image|photo|picture)[ ]
         (?:(?:can|could)[ ]?not[ ]be[ ](?:described|displayed|loaded|opened|processed|viewed)
-        |not[ ]available|unavailable|corrupted)
+        |(?:(?:is|was|(?:appears|seems)[ ]to[ ]be)[ ])?
+        (?:corrupted|not[ ]available|unavailable))
     )
-    # "I cannot", "unfortunately" and "sorry" in other languages
-    | es[ ](?:ist[ ]mir[ ]nicht[ ]möglich|tut[ ]mir[ ]leid|wurde[ ]kein[ ]bild)
-    | (?:leider[ ]kann[ ]ich|ich[ ](?:kann[ ](?:dieses|das|kein|leider)|sehe[ ]kein))\b
-    | je[ ](?:ne[ ](?:peux|suis)[ ]pas|suis[ ]désolé) | désolée?,[ ](?:je|mais)\b
-    | (?:lo[ ]siento|no[ ](?:puedo|me[ ]es[ ]posible))\b
-    | (?:mi[ ]dispiace|non[ ](?:posso|riesco|sono[ ]in[ ]grado))\b
-    | (?:desculpe|sinto[ ]muito|não[ ](?:posso|consigo))\b
-    | ik[ ]kan[ ](?:deze|dit|geen|de)\b | jag[ ]kan[ ](?:inte|tyvärr)\b | nie[ ]mogę\b
-    | üzgünüm\b | bu[ ]görseli[ ]\w+m[ıi]yorum
-    | (?:извините|к[ ]сожалению|вибачте|на[ ]жаль),[ ]я\b | я[ ]не[ ](?:могу|можу)\b
-    | لا[ ](?:أستطيع|يمكنني) | عذر[اًا]+ | متأسف | मैं[ ]इस[ ](?:छवि|चित्र|तस्वीर) | क्षमा[ ]करें
-    | 申し訳 | (?:この)?画像を\w{0,6}できません | 我?(?:无法|無法)(?:识别|識別|描述|查看|看到)
-    | (?:很?抱歉|对不起|對不起)[,，] | 죄송
+    # "I cannot describe" in other languages
+    | es[ ](?:ist[ ]mir[ ]nicht[ ]möglich|tut[ ]mir[ ]leid,[ ](?:aber|ich)|wurde[ ]kein[ ]bild)
+    | (?:leider[ ]kann[ ]ich|ich[ ]kann)[ ](?:\w+[ ]){0,4}?(?:nicht|kein)\w*[ ](?:\w+[ ]){0,3}?
+      (?:beschreib|erkenn|helf|identifiz|seh)
+    | je[ ](?:ne[ ](?:peux|suis)|suis[ ]désolée?)[ ](?:[\w'’]+[ ]){1,5}?(?:d['’])?
+      (?:aider|décrire|identifier|voir)
+    | (?:lo[ ]siento,[ ](?:pero[ ])?)?no[ ](?:puedo|me[ ]es[ ]posible)[ ]
+      (?:ayud|describ|identific|proces|ver)
+    | (?:mi[ ]dispiace,[ ](?:ma[ ])?)?non[ ](?:posso|riesco[ ]a|sono[ ]in[ ]grado[ ]di)[ ]
+      (?:aiut|descriv|identific|ved)
+    | (?:(?:desculpe|sinto[ ]muito),[ ](?:mas[ ])?)?não[ ](?:posso|consigo)[ ]
+      (?:ajud|descrev|identific|ver)
+    | ik[ ]kan[ ](?:\w+[ ]){0,3}?(?:niet|geen)[ ](?:\w+[ ]){0,2}?(?:beschrijv|help|herken|zien)
+    | jag[ ]kan[ ](?:tyvärr[ ])?inte[ ](?:beskriv|se)
+    | nie[ ]mogę[ ](?:opis|zidentyf|zobacz) | bu[ ]görseli[ ]\w+m[ıi]yorum
+    | (?:(?:извините|к[ ]сожалению|вибачте|на[ ]жаль),[ ](?:но[ ]|але[ ])?)?
+      я[ ]не[ ](?:могу|можу)[ ](?:опис|помо|распозна|розпізна|увид)
+    | (?:عذر[^ ]{0,3}[ ])?لا[ ](?:أستطيع|يمكنني)[ ](?:تحديد|رؤية|وصف)
+    | (?:क्षमा[ ]करें,?[ ])?मैं[ ]इस[ ](?:छवि|चित्र|तस्वीर)
+    | (?:申し訳\w{0,12}、)?(?:この)?(?:画像|写真)を\w{0,6}できません
+    | (?:(?:很?抱歉|对不起|對不起)[,，])?我?(?:无法|無法|不能)(?:识别|識別|描述|查看|看到)
+    | (?:죄송\w{0,6}[ ])?이[ ](?:이미지|사진)[를을][ ](?:설명할|식별할|볼)[ ]수[ ]없
     """,
     re.IGNORECASE | re.VERBOSE,
 )
@@ -387,16 +409,18 @@ _PLACEHOLDER = re.compile(
     re.IGNORECASE,
 )
 
-# A text of many bytes that is compressed to less than this share repeats itself. Captions of that
-# length in 20 languages are compressed to 0.5 and more.
-_MIN_REPETITIVE_BYTES = 120
-_MAX_REPETITIVE_SHARE = 0.3
+# A model that repeats itself does so until the end. Then the last bytes are compressed to less than
+# this share. Captions in 30 languages are compressed to half or more.
+_LAST_BYTES = 400
+_MIN_REPETITIVE_BYTES = 80
+_MAX_REPETITIVE_SHARE = 0.35
 
 
 def _is_repetitive(text: str) -> bool:
-    data = text.encode()
-    size = len(data)
-    return size >= _MIN_REPETITIVE_BYTES and len(zlib.compress(data)) < _MAX_REPETITIVE_SHARE * size
+    end = text.encode()[-_LAST_BYTES:]
+    return len(end) >= _MIN_REPETITIVE_BYTES and len(
+        zlib.compress(end)
+    ) < _MAX_REPETITIVE_SHARE * len(end)
 
 
 def _is_new(text: str, prompt: str) -> bool:

@@ -41,7 +41,7 @@ SEEDS = [
     "{", '{"caption":', '{"a":', '["', '\\"', '"\\', "[{",
     # Words and scripts
     "a", " a", "a1", "the ", "This image ", "Here is ", "here is a ", "caption: ", "I am ",
-    "hello, ",
+    "hello, ", "i can't a ", "ich kann a ", "je ne suis a ", "a photo of ", "__a b ", "C#,",
     "一", "가", "あ a", "ß", "æ ", "s s ", "１", "½", "ﷺ", "𝒜",
     # Marks that a normalisation sorts, invisible and control characters
     "\u0315\u0300\u0316", "\u0300\u0316", "a\u0301", "\u200d", "\u202e", "\u0000", "\ud800",

@@ -151,6 +151,9 @@ def test_a_good_caption_is_not_changed_whatever_it_quotes(caption):
         (as_json("Hello! Please provide the image."), "declined"),
         (as_json("“I'm sorry, I can't help with that.”"), "declined"),
         (as_json("Es wurde kein Bild bereitgestellt."), "declined"),
+        (as_json(outcome="refused"), "declined to describe"),
+        (as_json(outcome="Unreadable"), "did not see"),
+        (as_json("Perro.", language="es"), "not in English"),
         (as_json("N/A"), "no words"),
         (as_json("null"), "no words"),
         (as_json("Lo siento, no puedo ver la imagen."), "declined"),
@@ -235,6 +238,11 @@ def test_a_caption_in_another_language_is_rejected(language, caption):
 )
 def test_a_language_is_found_by_each_of_its_names_and_codes(name, known):
     assert (find_language(name) is not None) == known
+
+
+@pytest.mark.parametrize("value", [None, [], {}, 7, "", "no", "x" * 100_000, "Klingon"])
+def test_an_unknown_outcome_or_language_does_not_reject_a_caption(value):
+    assert read(as_json(outcome=value, language=value)).caption == CAPTION
 
 
 def test_a_long_caption_is_shortened_to_whole_sentences():
