@@ -1,4 +1,4 @@
-"""What the model is asked for: the instructions, and the schema of the response."""
+"""The request to the model: the instructions, and the schema of the response."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What is known about each Gemini model."""
+"""Tests of the table of Gemini models."""
 
 from datetime import date
 

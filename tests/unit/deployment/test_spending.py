@@ -1,4 +1,4 @@
-"""What `up` prints about the cost of captions."""
+"""The text of `up` about the cost of captions."""
 
 import io
 import json
