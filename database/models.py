@@ -1,4 +1,5 @@
-"""The models: one row for each image, fingerprints of annotations, and tokens used per day.
+"""The models: one row for each image, fingerprints of annotations, tokens used per day, and the
+state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -270,5 +271,28 @@ class DailyTokens(Base):
 
     day: Mapped[date] = mapped_column(primary_key=True)  # In UTC.
     tokens: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class CaptionService(Base):
+    """The state of the captioning service: one row, or none before the first refusal."""
+
+    __tablename__ = "caption_service"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    # No request is sent before this time.
+    paused_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    reason: Mapped[str | None] = mapped_column(String(500))  # The sentence of the last refusal.
+    # The first and the last refusal since the last answer. `refused_since` is NULL after an answer.
+    refused_since: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    refused_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    answered_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The limit that the service named, and the time at which it is forgotten.
+    requests_per_minute: Mapped[int | None]
+    limit_known_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The last minute with a counted request, and its requests.
+    minute: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    minute_requests: Mapped[int]
 
     __table_args__ = (_TABLE_OPTIONS,)

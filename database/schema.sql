@@ -9,6 +9,20 @@ CREATE TABLE `annotation_fingerprints` (
   KEY `annotation_fingerprints_fingerprint` (`fingerprint`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `caption_service` (
+  `id` int NOT NULL,
+  `paused_until` datetime(6) DEFAULT NULL,
+  `reason` varchar(500) DEFAULT NULL,
+  `refused_since` datetime(6) DEFAULT NULL,
+  `refused_at` datetime(6) DEFAULT NULL,
+  `answered_at` datetime(6) DEFAULT NULL,
+  `requests_per_minute` int DEFAULT NULL,
+  `limit_known_until` datetime(6) DEFAULT NULL,
+  `minute` datetime(6) DEFAULT NULL,
+  `minute_requests` int NOT NULL,
+  PRIMARY KEY (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `daily_tokens` (
   `day` date NOT NULL,
   `tokens` bigint NOT NULL,
