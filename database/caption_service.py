@@ -16,6 +16,7 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from database.jobs import Claim, has_older_waiting
 from database.models import CaptionService, utc_now
 from database.rows import execute_update
 
@@ -89,8 +90,11 @@ def find_pause(session: Session) -> Pause | None:
     return state.pause() if state is not None else None
 
 
-def take_turn(session: Session, *, requests_per_minute: int) -> Pause | None:
+def take_turn(session: Session, claim: Claim, *, requests_per_minute: int) -> Pause | None:
     """Count one request of this minute; return None if it may be sent now.
+
+    A job that has not waited takes no turn while older jobs wait. The sweep requests jobs that have
+    waited in their order.
 
     Args:
         requests_per_minute: the limit that the operator set; 0 if only the service knows it.
@@ -103,12 +107,17 @@ def take_turn(session: Session, *, requests_per_minute: int) -> Pause | None:
     if pause := state.pause():
         return pause
     limit = state.requests_per_minute(requests_per_minute)
-    if limit == 0 or _count_request(session, state.minute, limit):
+    if limit == 0:
         return None
-    return state.pause_until(
-        state.minute + timedelta(minutes=1),
-        f"The captioning service allows {limit} requests per minute.",
-    )
+    is_next = claim.has_waited or not has_older_waiting(session, claim)
+    if is_next and _count_request(session, state.minute, limit):
+        return None
+    return state.pause_until(state.minute + timedelta(minutes=1), limit_sentence(limit))
+
+
+def limit_sentence(requests_per_minute: int) -> str:
+    """Return the reason for which a job waits for the next minute."""
+    return f"The captioning service allows {requests_per_minute} requests per minute."
 
 
 def turns_per_minute(session: Session, *, requests_per_minute: int, at_most: int) -> int:
@@ -157,7 +166,9 @@ def record_refusal(
     if pause_seconds is not None:
         until = utc_now(min(max(1, pause_seconds), MAX_PAUSE_SECONDS))
         is_later = CaptionService.paused_until > until
-        values[CaptionService.paused_until] = case((is_later, CaptionService.paused_until), else_=until)
+        values[CaptionService.paused_until] = case(
+            (is_later, CaptionService.paused_until), else_=until
+        )
     if requests_per_minute:
         values[CaptionService.requests_per_minute] = requests_per_minute
         values[CaptionService.limit_known_until] = utc_now(LEARNED_LIMIT_SECONDS)

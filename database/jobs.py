@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, or_, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.orm import Session
 
 from database import object_keys
@@ -52,6 +52,8 @@ REDRIVABLE_CODES = frozenset(
         "timed_out",
     }
 )
+# Error codes of pending jobs that wait for the captioning service.
+WAITING_CODES = frozenset({"model_busy", "model_unavailable"})
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class Claim:
     claimed_until: datetime
     sha256: str  # Of the original's bytes, in hex.
     has_annotation: bool  # True if the model annotated the image before: this is a regeneration.
+    has_waited: bool = False  # True if the job waited for the captioning service before.
 
 
 @dataclass(frozen=True)
@@ -132,6 +135,7 @@ def claim_job(
             job_column(job, "claimed_until"),
             Image.sha256,
             Image.generated_annotation.is_not(None).label("has_annotation"),
+            job_column(job, "error_code").label("error_code"),
         ).where(Image.original_key == original_key)
     ).one_or_none()
     if row is None:
@@ -145,6 +149,7 @@ def claim_job(
             claimed_until=row[2],
             sha256=row.sha256,
             has_annotation=bool(row.has_annotation),
+            has_waited=row.error_code in WAITING_CODES,
         )
     code = "attempts_exhausted"
     message = f"The work was started {row[1]} times and never finished. Try it again."
@@ -181,7 +186,8 @@ def record_postponement(
 ) -> bool:
     """Postpone the job: it stays pending and cannot be claimed for this many seconds.
 
-    The attempt is not counted. `requeue_stalled_jobs` returns the job afterwards.
+    The attempt is not counted. `requeue_stalled_jobs` returns the job afterwards. The job keeps its
+    place in the queue, which is ordered by `requested_at`.
     """
     return record_result(
         session,
@@ -258,17 +264,39 @@ def reset_failed_jobs(session: Session, *, limit: int) -> list[tuple[Job, str]]:
     return reset
 
 
-def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> list[FailedJob]:
+def has_older_waiting(session: Session, claim: Claim) -> bool:
+    """Return whether older jobs wait for the captioning service, so that this one is not next."""
+    requested_at = select(Image.annotation_requested_at).where(Image.id == claim.image_id)
+    older = session.scalar(
+        select(Image.id)
+        .where(
+            is_visible(),
+            Image.annotation_status == Status.PENDING,
+            Image.annotation_error_code.in_(WAITING_CODES),
+            Image.annotation_requested_at < requested_at.scalar_subquery(),
+        )
+        .limit(1)
+    )
+    return older is not None
+
+
+def fail_overdue_jobs(
+    session: Session, job: Job, *, deadline_seconds: int, may_wait: bool = False
+) -> list[FailedJob]:
     """Fail pending jobs whose deadline has passed and that no function is working on.
 
+    Args:
+        may_wait: leave the jobs that wait for the captioning service.
     Returns:
         The failed jobs: at most MAX_OVERDUE, the oldest first.
     """
+    last_problem = job_column(job, "error_message")
     overdue = session.execute(
-        select(Image.id, Image.original_key)
+        select(Image.id, Image.original_key, last_problem)
         .where(
             is_visible(),
             *_waiting(job),
+            *([~_is_waiting_for_captions(job)] if may_wait else []),
             job_column(job, "requested_at") < utc_now(-deadline_seconds),
         )
         .order_by(job_column(job, "requested_at"))
@@ -276,15 +304,32 @@ def fail_overdue_jobs(session: Session, job: Job, *, deadline_seconds: int) -> l
         # Skip jobs that a function is claiming or finishing right now.
         .with_for_update(skip_locked=True)
     ).all()
-    code, message = "timed_out", "The work did not finish in time. Try it again."
-    ids = [row.id for row in overdue]
-    failure = job_state(job, Status.FAILED, code, message)
-    update_images(session, Image.id.in_(ids), *_waiting(job), values=failure)
-    return [FailedJob(row.id, row.original_key, job, code, message) for row in overdue]
+    # Jobs with the same last problem fail in one statement, and there are few different problems.
+    ids_by_problem: dict[str | None, list[int]] = {}
+    for row in overdue:
+        ids_by_problem.setdefault(row[2], []).append(row.id)
+    for problem, ids in ids_by_problem.items():
+        failure = job_state(job, Status.FAILED, "timed_out", _timed_out_message(problem))
+        update_images(session, Image.id.in_(ids), *_waiting(job), values=failure)
+    return [
+        FailedJob(row.id, row.original_key, job, "timed_out", _timed_out_message(row[2]))
+        for row in overdue
+    ]
+
+
+def _timed_out_message(last_problem: str | None) -> str:
+    if last_problem is None:
+        return "The work did not finish in time. Try it again."
+    return f"The work did not finish in time. The last problem was: {last_problem}"
 
 
 def requeue_stalled_jobs(
-    session: Session, *, idle_seconds: int, limit: int, restarts_deadline: bool = False
+    session: Session,
+    *,
+    idle_seconds: int,
+    limit: int,
+    waiting_limit: int | None = None,
+    restarts_deadline: bool = False,
 ) -> list[tuple[Job, str]]:
     """Return pending jobs that probably lost their event, so that the sweep can publish it again.
 
@@ -294,36 +339,55 @@ def requeue_stalled_jobs(
     Args:
         idle_seconds: the time without a change after which an event counts as lost.
         limit: the number of jobs of each kind, the oldest first.
+        waiting_limit: the number of jobs that wait for the captioning service, the oldest first.
+            If it is None, they count as the other annotation jobs.
         restarts_deadline: count the deadline of these jobs from now.
     Returns:
         Each job and the key of its original.
     """
-    # One query per kind of job, because each kind has its own index of pending jobs. Both run
+    kinds: list[tuple[Job, list[ColumnElement[bool]], int]] = [(job, [], limit) for job in Job]
+    if waiting_limit is not None:
+        waits = _is_waiting_for_captions(Job.ANNOTATION)
+        kinds = [
+            (Job.ANNOTATION, [waits], waiting_limit),
+            (Job.ANNOTATION, [~waits], limit),
+            (Job.THUMBNAIL, [], limit),
+        ]
+    # One query per kind of job, because each job has its own index of pending jobs. All of them run
     # before the first update, because an update changes `updated_at` for both jobs of a row.
-    stalled = {
-        job: session.execute(
-            select(Image.id, Image.original_key)
-            .where(
-                is_visible(),
-                *_waiting(job),
-                or_(
-                    Image.updated_at < utc_now(-idle_seconds),
-                    job_column(job, "claimed_until").is_not(None),
-                ),
-            )
-            .order_by(job_column(job, "requested_at"))
-            .limit(limit)
-        ).all()
-        for job in Job
-    }
-    for job, rows in stalled.items():
+    stalled = [
+        (
+            job,
+            session.execute(
+                select(Image.id, Image.original_key)
+                .where(
+                    is_visible(),
+                    *_waiting(job),
+                    *conditions,
+                    or_(
+                        Image.updated_at < utc_now(-idle_seconds),
+                        job_column(job, "claimed_until").is_not(None),
+                    ),
+                )
+                .order_by(job_column(job, "requested_at"))
+                .limit(at_most)
+            ).all(),
+        )
+        for job, conditions, at_most in kinds
+    ]
+    for job, rows in stalled:
         touched: dict[str, Any] = {"updated_at": utc_now(), f"{job}_claimed_until": None}
         if restarts_deadline:
             touched[f"{job}_requested_at"] = utc_now()
         # A job that was claimed in the meantime keeps its claim.
         ids = [row.id for row in rows]
         update_images(session, Image.id.in_(ids), *_waiting(job), values=touched)
-    return [(job, row.original_key) for job, rows in stalled.items() for row in rows]
+    return [(job, row.original_key) for job, rows in stalled for row in rows]
+
+
+def _is_waiting_for_captions(job: Job) -> ColumnElement[bool]:
+    """Match jobs that wait for the captioning service; false, not NULL, for the others."""
+    return func.coalesce(job_column(job, "error_code"), "").in_(WAITING_CODES)
 
 
 def _waiting(job: Job) -> list[ColumnElement[bool]]:

@@ -290,7 +290,8 @@ def _outcome(
 def _postponement_seconds(error: BusyError) -> int:
     requested = error.retry_after_seconds
     seconds = min(POSTPONE_SECONDS if requested is None else requested, MAX_POSTPONE_SECONDS)
-    return ceil(max(1, seconds) * (1 + POSTPONE_SPREAD * random.random()))
+    spread = POSTPONE_SPREAD * random.random() if error.reason == "overloaded" else 0
+    return ceil(max(1, seconds) * (1 + spread))
 
 
 def _code_and_message(error: Exception) -> tuple[str, str]:

@@ -43,7 +43,8 @@ class BusyError(TransientError):
     Attributes:
         retry_after_seconds: the delay that the service asks for, of any length; None if it names
             none.
-        reason: "requests" or "tokens" when a quota per minute is used up, else "overloaded".
+        reason: "requests" or "tokens" when a quota per minute is used up, "waiting" when no request
+            was sent because of an earlier refusal, else "overloaded".
         quota_per_minute: the value of that quota; None if the service does not name it.
     """
 

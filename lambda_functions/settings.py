@@ -28,6 +28,8 @@ class AnnotationSettings(WorkSettings):
     gemini_media_resolution: Literal["", "low", "medium", "high"] = ""
     caption_language: str = "English"
     gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)  # 0 for no limit.
+    # 0 for the limit that Gemini names when it refuses a request.
+    gemini_requests_per_minute: int = Field(0, ge=0, le=100_000)
 
     @model_validator(mode="after")
     def _require_api_key(self) -> Self:
@@ -50,4 +52,5 @@ class SweepSettings(DatabaseSettings):
     s3_image_bucket: str
     s3_thumbnail_bucket: str
     event_bus_name: str = "default"
+    gemini_requests_per_minute: int = Field(0, ge=0, le=100_000)
     processing_deadline_seconds: int = Field(900, ge=60, le=21_600)

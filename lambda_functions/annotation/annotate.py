@@ -1,6 +1,7 @@
 """Describe an original: caption, alt text and tags, within a budget of tokens."""
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -8,6 +9,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import token_budget
 from database.annotations import GeneratedAnnotation, Tokens, find_generated, record_tokens
+from database.caption_service import record_answer
 from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
@@ -21,9 +23,11 @@ from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.annotation.refusals import NoResponseError
 from lambda_functions.annotation.responses import ModelResponse
+from lambda_functions.annotation.turns import record_refusal, take_turn
 from lambda_functions.attempt import OutcomeWriter, logger
 from lambda_functions.errors import (
     BudgetExhaustedError,
+    BusyError,
     ConfigurationError,
     PermanentError,
     QuotaExhaustedError,
@@ -54,6 +58,8 @@ class Annotator:
     Attributes:
         daily_token_budget: the tokens that all functions together may spend in a day; 0 for no
             limit.
+        requests_per_minute: the requests that all functions together may send in a minute; 0 if
+            only the service knows it.
     """
 
     session_factory: sessionmaker[Session]
@@ -61,6 +67,7 @@ class Annotator:
     captioner: Captioner
     max_image_pixels: int
     daily_token_budget: int
+    requests_per_minute: int
 
     def annotate(self, claim: Claim, *, deadline: float) -> GeneratedAnnotation:
         """Have the model describe an original before the deadline, on the monotonic clock.
@@ -68,6 +75,10 @@ class Annotator:
         Raises:
             WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """
+        fingerprint = self.captioner.fingerprint(claim.sha256)
+        annotation = self._find_reusable(claim, fingerprint)
+        if annotation is None:
+            take_turn(self.session_factory, claim, self.requests_per_minute)
         # The original is read even if an earlier annotation will be reused, because a job may
         # only complete if its original can be read.
         make = partial(
@@ -76,10 +87,7 @@ class Annotator:
             max_pixels=self.max_image_pixels,
         )
         model_input = run_isolated(make, seconds=deadline - time.monotonic())
-        fingerprint = self.captioner.fingerprint(claim.sha256)
-        annotation = self._find_reusable(claim, fingerprint) or self._generate(
-            claim, model_input, deadline
-        )
+        annotation = annotation or self._generate(claim, model_input, deadline)
         return replace(annotation, fingerprint=fingerprint)
 
     def _find_reusable(self, claim: Claim, fingerprint: str) -> GeneratedAnnotation | None:
@@ -102,6 +110,8 @@ class Annotator:
             if time.monotonic() > deadline - MIN_SECOND_REQUEST_SECONDS:
                 raise
             logger.warning("requesting a second caption", extra={"reason": str(rejection)})
+            with suppress(BusyError):  # A second request is counted, but it does not wait.
+                take_turn(self.session_factory, claim, self.requests_per_minute)
             needs_room = isinstance(rejection, _NoRoomError)
             max_output_tokens = ROOMY_OUTPUT_TOKENS if needs_room else MAX_OUTPUT_TOKENS
             try:
@@ -149,8 +159,10 @@ class Annotator:
             )
         except NoResponseError:
             raise  # The request may have been billed, so the reservation stays.
-        except WorkError:
+        except WorkError as error:
             settle(_NO_TOKENS)  # The service refused the request, which costs nothing.
+            if isinstance(error, BusyError):
+                writer.write(partial(record_refusal, error=error))
             raise
         # A response without token counts is not free, so the reservation stays.
         if response.tokens != _NO_TOKENS:
@@ -190,6 +202,8 @@ def _settle(writer: OutcomeWriter, reservation: Reservation | None, tokens: Toke
 
     def settle(session: Session) -> None:
         record_tokens(session, writer.claim.image_id, tokens)
+        if tokens != _NO_TOKENS:
+            record_answer(session)
         if reservation is not None:
             token_budget.settle(session, reservation, spent=tokens.total)
 

@@ -54,6 +54,7 @@ def _function() -> tuple[JobContext, Annotator]:
         captioner,
         max_image_pixels=settings.max_image_pixels,
         daily_token_budget=settings.gemini_daily_token_budget,
+        requests_per_minute=settings.gemini_requests_per_minute,
     )
     context = JobContext(Job.ANNOTATION, session_factory, originals.is_gone, settings.max_attempts)
     return context, annotator

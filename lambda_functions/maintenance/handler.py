@@ -1,8 +1,8 @@
 """The maintenance functions.
 
 `migrate` updates the schema at each deployment. `sweep` runs every minute: it fails overdue jobs,
-publishes lost events again and finishes interrupted deletions. After a repair, the operator lets it
-request failed jobs again.
+publishes lost events again, requests the jobs that wait for the captioning service in their order,
+and finishes interrupted deletions. After a repair, the operator lets it request failed jobs again.
 """
 
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ from aws_lambda_powertools.metrics import MetricUnit
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import migrations
+from database import caption_service, migrations
 from database.deletion import list_deleting, remove_deleted
 from database.events import REDRIVE_DETAIL_TYPE
 from database.jobs import fail_overdue_jobs, requeue_stalled_jobs, reset_failed_jobs
@@ -105,10 +105,13 @@ class SweepFunction:
 
     def _fail_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:
+            may_wait = caption_service.may_wait(session)
             overdue = [
                 failed_job
                 for job in Job
-                for failed_job in fail_overdue_jobs(session, job, deadline_seconds=deadline_seconds)
+                for failed_job in fail_overdue_jobs(
+                    session, job, deadline_seconds=deadline_seconds, may_wait=may_wait
+                )
             ]
         for failed_job in overdue:
             logger.warning("failed: the deadline is over", extra=asdict(failed_job))
@@ -118,10 +121,16 @@ class SweepFunction:
         self, idle_seconds: int, *, restarts_deadline: bool
     ) -> list[tuple[Job, str]]:
         with session_scope(self.session_factory) as session:
+            turns = caption_service.turns_per_minute(
+                session,
+                requests_per_minute=self.settings.gemini_requests_per_minute,
+                at_most=MAX_REQUEUED_JOBS,
+            )
             return requeue_stalled_jobs(
                 session,
                 idle_seconds=idle_seconds,
                 limit=MAX_REQUEUED_JOBS,
+                waiting_limit=turns,
                 restarts_deadline=restarts_deadline,
             )
 

@@ -1,12 +1,21 @@
 """The state of the captioning service, on SQLite and on a real MySQL server."""
 
 import threading
+import time
+from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
 from database import caption_service
+from database.jobs import Claim, record_postponement
+from database.models import Job
 from database.session import session_scope
+from tests.support.image_rows import add, claim, record
+
+HAS_WAITED = Claim(
+    1, "originals/1.jpg", Job.ANNOTATION, 1, datetime.now(UTC), "a" * 64, False, has_waited=True
+)
 
 
 @pytest.fixture
@@ -47,8 +56,8 @@ def refuse(service, seconds=30, limit=None):
     )
 
 
-def take_turn(service, limit=0):
-    return service(caption_service.take_turn, requests_per_minute=limit)
+def take_turn(service, limit=0, claim=HAS_WAITED):
+    return service(caption_service.take_turn, claim=claim, requests_per_minute=limit)
 
 
 def turns_per_minute(service, limit=0):
@@ -199,3 +208,19 @@ def test_a_refusal_after_days_without_requests_begins_a_new_wait(service, move_b
     refuse(service)
 
     assert service(caption_service.may_wait)
+
+
+def test_a_new_job_takes_no_turn_while_an_older_one_waits(service, session_factory):
+    _, key = add(session_factory)
+    _, later_key = add(session_factory)
+    postponement = {"code": "model_busy", "message": "Busy.", "seconds": 0}
+    record(session_factory, record_postponement, claim(session_factory, key), **postponement)
+    later = claim(session_factory, later_key)
+
+    assert take_turn(service, limit=9, claim=later).reason
+    assert take_turn(service, limit=0, claim=later) is None
+
+    time.sleep(0.02)
+    first = claim(session_factory, key)
+    assert first.has_waited
+    assert take_turn(service, limit=9, claim=first) is None

@@ -70,8 +70,8 @@ class Originals:
 def run(session_factory, captioner):
     """Run one attempt at an annotation job, as the function does."""
 
-    def run(key, *, budget=0, seconds=20):
-        annotator = Annotator(session_factory, Originals(), captioner, 10**6, budget)
+    def run(key, *, budget=0, limit=0, seconds=20):
+        annotator = Annotator(session_factory, Originals(), captioner, 10**6, budget, limit)
         deadline = time.monotonic() + seconds
         return attempt(
             JobContext(Job.ANNOTATION, session_factory, lambda key: False, max_attempts=3),

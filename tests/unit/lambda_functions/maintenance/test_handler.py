@@ -38,7 +38,11 @@ class FakeBucket:
 
 @pytest.fixture
 def sweep(session_factory):
-    settings = SimpleNamespace(processing_deadline_seconds=900, s3_image_bucket="originals-bucket")
+    settings = SimpleNamespace(
+        processing_deadline_seconds=900,
+        gemini_requests_per_minute=0,
+        s3_image_bucket="originals-bucket",
+    )
     return SweepFunction(settings, session_factory, FakeEventBus(), FakeBucket(), FakeBucket())
 
 
