@@ -14,6 +14,7 @@ from typing import Any
 
 from PIL import Image
 
+from local_cloud.gemini_quota import MinuteQuota
 from local_cloud.gemini_rules import GeminiError, GeminiRequest, check_request
 from local_cloud.image_measures import describe_image
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
@@ -26,6 +27,8 @@ _MAX_BODY_BYTES = 32 * 1024 * 1024
 
 class GeminiHandler(LoopbackHandler):
     """Handles `models.generateContent` and `models.get` in v1 and v1beta."""
+
+    quota: MinuteQuota | None = None
 
     def do_GET(self) -> None:
         """Handle `GET /v1beta/models/<model>`."""
@@ -66,6 +69,8 @@ class GeminiHandler(LoopbackHandler):
         if not isinstance(request, dict):
             raise GeminiError("Invalid JSON payload: not an object.")
         check_request(GeminiRequest(self.path, self.headers, request))
+        if self.quota is not None:
+            self.quota.use()
         return generate(request)
 
 
@@ -148,7 +153,11 @@ def main() -> None:
     """Run the server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    LoopbackServer(GeminiHandler, parser.parse_args().port).serve_forever()
+    parser.add_argument("--requests-per-minute", type=int, help="default: no limit")
+    arguments = parser.parse_args()
+    if arguments.requests_per_minute is not None:
+        GeminiHandler.quota = MinuteQuota(arguments.requests_per_minute)
+    LoopbackServer(GeminiHandler, arguments.port).serve_forever()
 
 
 if __name__ == "__main__":

@@ -380,6 +380,68 @@ def test_a_job_past_its_deadline_fails_unless_it_is_claimed(session_factory):
     assert read(session_factory, done_id).annotation_status is Status.COMPLETED
 
 
+def test_an_overdue_job_keeps_its_last_problem(session_factory):
+    ids = [add(session_factory)[0] for _ in range(3)]
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
+        session.execute(
+            text("UPDATE images SET annotation_error_message = 'Away.' WHERE id = :id"),
+            {"id": ids[1]},
+        )
+
+    overdue = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
+
+    without, known = (
+        "The work did not finish in time. Try it again.",
+        "The work did not finish in time. The last problem was: Away.",
+    )
+    assert [job.reason for job in overdue] == [without, known, without]
+    messages = [read(session_factory, image_id).annotation_error_message for image_id in ids]
+    assert messages == [without, known, without]
+
+
+def test_a_job_that_waits_for_the_captioning_service_is_overdue_only_if_it_may_not_wait(
+    session_factory,
+):
+    image_id, key = add(session_factory)
+    postpone(session_factory, key, seconds=0)
+    time.sleep(0.02)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
+
+    def overdue(may_wait):
+        fail = fail_overdue_jobs
+        jobs = record(session_factory, fail, Job.ANNOTATION, deadline_seconds=60, may_wait=may_wait)
+        return [job.image_id for job in jobs]
+
+    assert overdue(may_wait=True) == []
+    assert overdue(may_wait=False) == [image_id]
+
+
+def test_jobs_that_wait_for_the_captioning_service_are_requeued_in_their_order(session_factory):
+    keys = [add(session_factory)[1] for _ in range(5)]
+    # The newer jobs were postponed first.
+    for key in reversed(keys[:4]):
+        postpone(session_factory, key, seconds=0)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET updated_at = '2020-01-01 00:00:00'"))
+        session.execute(text("UPDATE images SET thumbnail_status = 'completed'"))
+
+    def requeue(waiting_limit):
+        jobs = record(
+            session_factory,
+            requeue_stalled_jobs,
+            idle_seconds=60,
+            limit=10,
+            waiting_limit=waiting_limit,
+        )
+        return [key for _, key in jobs]
+
+    assert requeue(2) == [*keys[:2], keys[4]]
+    assert requeue(0) == []
+    assert requeue(9) == keys[2:4]
+
+
 def test_idle_pending_jobs_are_requeued_once_per_idle_time(session_factory):
     _, idle_key = add(session_factory)
     _, partly_claimed_key = add(session_factory)

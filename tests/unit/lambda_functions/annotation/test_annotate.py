@@ -1,6 +1,7 @@
 """Tests of the annotation job with the real client and a fake Gemini server."""
 
 import io
+import re
 import time
 from contextlib import closing, suppress
 
@@ -24,6 +25,7 @@ from lambda_functions.errors import TransientError
 from tests.support.factories import make_jpeg
 from tests.support.scripted_gemini import (
     PER_DAY,
+    PER_MINUTE,
     SPENDING_CAP,
     Reply,
     answer,
@@ -262,6 +264,80 @@ def test_the_tokens_of_an_account_that_is_not_served_are_recorded(
     assert run(key)["error"]["code"] == "configuration"
 
     assert tokens_of(read_image(image_id)) == (300, 45)
+
+
+# Waiting for the captioning service
+
+
+@pytest.fixture
+def reads(mocker):
+    """Return the keys of the originals that were read."""
+    keys = []
+
+    def get(_originals, key):
+        keys.append(key)
+        return io.BytesIO(make_jpeg())
+
+    mocker.patch.object(Originals, "get", get)
+    return keys
+
+
+def test_after_a_used_up_quota_other_jobs_wait_without_a_request_and_without_their_image(
+    gemini, run, add_image, read_image, reads
+):
+    _, first_key = add_image()
+    image_id, key = add_image(sha256="b" * 64)
+    gemini.script.append(PER_MINUTE)
+
+    assert run(first_key)["outcome"] == run(key)["outcome"] == "postponed"
+
+    image = read_image(image_id)
+    assert (len(gemini.requests), reads) == (1, [first_key])
+    assert (image.annotation_attempts, image.annotation_error_code) == (0, "model_busy")
+    assert re.fullmatch(
+        r"The captioning service allows 15 requests per minute\."
+        r" Captions wait until \d\d:\d\d UTC\.",
+        image.annotation_error_message,
+    )
+    assert 33 <= (image.annotation_claimed_until - image.updated_at).total_seconds() <= 36
+
+
+def test_an_overloaded_model_postpones_its_job_only(gemini, run, add_image):
+    _, first_key = add_image()
+    _, key = add_image(sha256="b" * 64)
+    gemini.script.append(error(503, "UNAVAILABLE"))
+
+    assert run(first_key)["outcome"] == "postponed"
+    assert run(key)["outcome"] == "completed"
+
+
+def test_requests_above_the_limit_of_the_operator_wait(gemini, run, add_image):
+    keys = [add_image(sha256=str(index) * 64)[1] for index in range(5)]
+
+    outcomes = [run(key, limit=2)["outcome"] for key in keys]
+
+    # A minute may begin between two jobs.
+    assert 2 <= outcomes.count("completed") == len(gemini.requests) <= 4
+
+
+def test_a_second_request_is_counted_and_does_not_wait(gemini, run, add_image):
+    _, key = add_image()
+    gemini.script.append(REFUSAL)
+
+    assert run(key, limit=1)["outcome"] == "completed"
+    assert len(gemini.requests) == 2
+
+
+def test_a_known_image_does_not_wait(gemini, run, add_image):
+    _, first_key = add_image()
+    _, busy_key = add_image(sha256="b" * 64)
+    _, key = add_image()
+    run(first_key)
+    gemini.script.append(PER_MINUTE)
+    run(busy_key)
+
+    assert run(key)["outcome"] == "completed"
+    assert len(gemini.requests) == 2
 
 
 # The daily token budget

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import inspect, text
 
-from database import object_keys
+from database import caption_service, object_keys
 from database.deletion import mark_deleting
-from database.jobs import claim_job, record_failure
+from database.jobs import claim_job, record_failure, record_postponement
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
@@ -148,6 +148,38 @@ def test_a_redrive_requests_failed_jobs_again(
     assert counts == [1, 0]
     assert sweep.event_bus.published == [(Job.ANNOTATION, key)]
     assert read_image(image_id).annotation_status is Status.PENDING
+
+
+def postpone(session_factory, key, seconds=0):
+    with session_scope(session_factory) as session:
+        claim = claim_job(session, Job.ANNOTATION, key, lease_seconds=60, max_attempts=3)
+        record_postponement(session, claim, code="model_busy", message="Busy.", seconds=seconds)
+
+
+def test_a_job_that_waits_for_the_captioning_service_is_requested_again_after_its_deadline(
+    sweep, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+    with session_scope(session_factory) as session:
+        caption_service.record_refusal(session, reason="Busy.", pause_seconds=None)
+    postpone(session_factory, key)
+    set_age(session_factory, key, "annotation_requested_at", 7200)
+    time.sleep(0.02)
+
+    counts = sweep.sweep()
+
+    assert (counts["timed_out"], counts["requested_again"]) == (0, 1)
+    assert read_image(image_id).annotation_status is Status.PENDING
+
+
+def test_no_job_that_waits_is_requested_during_a_pause(sweep, add_image, session_factory):
+    _, key = add_image()
+    with session_scope(session_factory) as session:
+        caption_service.record_refusal(session, reason="Busy.", pause_seconds=60)
+    postpone(session_factory, key)
+    time.sleep(0.02)
+
+    assert sweep.sweep()["requested_again"] == 0
 
 
 def test_the_scheduled_event_runs_the_sweep(lambda_context, mocker, sweep):
