@@ -16,7 +16,7 @@ from sqlalchemy import and_, case, func, or_, select, update
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.jobs import Claim, has_older_waiting
+from database.jobs import Claim, count_waiting, has_older_waiting
 from database.models import CaptionService, utc_now
 from database.rows import execute_update
 
@@ -84,10 +84,17 @@ class _State:
         return min(filter(None, limits), default=0)
 
 
-def find_pause(session: Session) -> Pause | None:
-    """Return the pause that the service asked for, while it lasts."""
+def describe_wait(session: Session, *, requests_per_minute: int) -> str | None:
+    """Return a sentence for the operator while captions wait: until when, or how many, and why."""
     state = _read(session)
-    return state.pause() if state is not None else None
+    if state is None:
+        return None
+    if pause := state.pause():
+        return f"Captions wait until {pause.until:%H:%M} UTC. {pause.reason}"
+    waiting = count_waiting(session)
+    limit = state.requests_per_minute(requests_per_minute)
+    reason = limit_sentence(limit) if limit else state.row.reason or ""
+    return f"{waiting} captions wait. {reason}".strip() if waiting else None
 
 
 def take_turn(session: Session, claim: Claim, *, requests_per_minute: int) -> Pause | None:

@@ -280,6 +280,16 @@ def has_older_waiting(session: Session, claim: Claim) -> bool:
     return older is not None
 
 
+def count_waiting(session: Session) -> int:
+    """Count the jobs that wait for the captioning service."""
+    waiting = select(func.count()).where(
+        is_visible(),
+        Image.annotation_status == Status.PENDING,
+        _is_waiting_for_captions(Job.ANNOTATION),
+    )
+    return session.scalar(waiting) or 0
+
+
 def fail_overdue_jobs(
     session: Session, job: Job, *, deadline_seconds: int, may_wait: bool = False
 ) -> list[FailedJob]:

@@ -1,14 +1,24 @@
 """Print the state and the outputs of an environment."""
 
+import json
+import time
+
 from deployment import health
 from deployment.environment import Environment
 from deployment.images import IMAGES, Registry
+from deployment.logs import log_groups
 from deployment.redrive import QUEUE_OUTPUTS
 from deployment.stacks import FUNCTIONS, ORDER, REPOSITORIES, WEB
 
+# The sweep runs every minute, and CloudWatch shows its log some seconds later.
+_SWEEP_LOG_SECONDS = 150
+
 
 def show_status(environment: Environment, registry: Registry) -> None:
-    """Print stacks, deployed images, health of the servers, dead letters and the address."""
+    """Print stacks, deployed images, health of the servers, dead letters and the address.
+
+    While captions wait for Gemini, print until when and why.
+    """
     console, aws = environment.console, environment.aws
     stacks = environment.find_all()
     rows = []
@@ -42,6 +52,8 @@ def show_status(environment: Environment, registry: Registry) -> None:
                 if (url := stacks[FUNCTIONS].outputs.get(output))
             ),
         )
+    if FUNCTIONS in stacks and (sentence := _captions_wait(environment)):
+        console.print(f"\n{sentence}", "error")
     if WEB in stacks and (address := stacks[WEB].outputs.get("Address")):
         console.print(f"\n{address}", "success")
 
@@ -58,6 +70,24 @@ def show_outputs(environment: Environment) -> None:
     for stack in stacks.values():
         for name, value in stack.outputs.items():
             environment.console.print(f"{name}={value}")
+
+
+def _captions_wait(environment: Environment) -> str | None:
+    """Return what the last sweep logged about captions that wait, if they do."""
+    group = log_groups(environment).get("sweep")
+    if group is None:
+        return None
+    pages = environment.aws.logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group,
+        startTime=int((time.time() - _SWEEP_LOG_SECONDS) * 1000),
+        filterPattern='"swept"',
+    )
+    events = sorted(pages.search("events[]"), key=lambda event: event["timestamp"])
+    try:
+        sentence = json.loads(events[-1]["message"]).get("captions") if events else None
+    except (ValueError, AttributeError):  # The log of an earlier release.
+        return None
+    return str(sentence) if sentence else None
 
 
 def _message_count(environment: Environment, queue_url: str) -> str:

@@ -1,5 +1,6 @@
 """Terminal output of the local cloud."""
 
+import math
 import os
 import sys
 import threading
@@ -9,6 +10,8 @@ from typing import TextIO
 
 _COLOURS = {"success": "32", "error": "31", "dim": "2"}
 
+_REPEAT_SECONDS = 60
+
 
 class Console:
     """Prints whole lines from any thread, without buffering."""
@@ -17,6 +20,7 @@ class Console:
         self._stream = stream
         self._lock = threading.Lock()
         self._colours = stream.isatty() if colours is None else colours
+        self._printed_at: dict[tuple[str, str], float] = {}
 
     def print(self, text: str = "") -> None:
         """Print text unchanged."""
@@ -34,6 +38,17 @@ class Console:
         colour = _COLOURS.get(style) if self._colours else None
         text = f"\x1b[{colour}m{text}\x1b[0m" if colour else text
         self.print(f"{time.strftime('%H:%M:%S')}  {source:<11} {text}")
+
+    def print_event_once(self, source: str, text: str, style: str = "") -> None:
+        """Print an event unless the same one was printed within the last minute."""
+        now = time.monotonic()
+        with self._lock:
+            is_new = now - self._printed_at.get((source, text), -math.inf) > _REPEAT_SECONDS
+            if is_new:
+                recent = {k: at for k, at in self._printed_at.items() if now - at < _REPEAT_SECONDS}
+                self._printed_at = {**recent, (source, text): now}
+        if is_new:
+            self.print_event(source, text, style)
 
 
 def short_key(key: str) -> str:

@@ -150,10 +150,12 @@ class QueueReader:
         match result.get("outcome"):
             case "skipped":
                 return
-            case "failed" | "postponed" as outcome:
-                error = result.get("error") or {}
-                reason = error.get("message") or error.get("code") or "no reason given"
-                self._print(event, f"{outcome}: {reason}", "error")
+            case "postponed":
+                # Many jobs wait for the same reason until the same time.
+                name = self.process.function.name
+                self.console.print_event_once(name, f"postponed: {_reason(result)}", "error")
+            case "failed":
+                self._print(event, f"failed: {_reason(result)}", "error")
             case outcome:
                 self._print(event, f"{outcome or 'completed'}  {seconds:.2f} s", "success")
 
@@ -295,6 +297,11 @@ def failure_record(
             "errorMessage": failure.error_message,
         },
     }
+
+
+def _reason(result: Mapping[str, Any]) -> str:
+    error = result.get("error") or {}
+    return str(error.get("message") or error.get("code") or "no reason given")
 
 
 def _key_of(event: Any) -> str:

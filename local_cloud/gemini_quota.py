@@ -8,7 +8,7 @@ import math
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from local_cloud.gemini_rules import GeminiError
 
@@ -63,7 +63,7 @@ class MinuteQuota:
             "quotaValue": str(self._limit),
         }
         kind = "type.googleapis.com/google.rpc."
-        details = [
+        details: list[dict[str, Any]] = [
             {"@type": f"{kind}QuotaFailure", "violations": [violation]},
             {"@type": f"{kind}RetryInfo", "retryDelay": f"{math.ceil(seconds_left)}s"},
         ]

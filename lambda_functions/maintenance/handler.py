@@ -86,6 +86,12 @@ class SweepFunction:
         self.event_bus.publish(reset)
         return len(reset)
 
+    def describe_wait(self) -> str | None:
+        """Return a sentence for the operator while captions wait for the captioning service."""
+        limit = self.settings.gemini_requests_per_minute
+        with session_scope(self.session_factory) as session:
+            return caption_service.describe_wait(session, requests_per_minute=limit)
+
     def _finish_deletions(self) -> int:
         """Delete both objects, then the row, so that an interrupted deletion is repeated."""
         with session_scope(self.session_factory) as session:
@@ -155,18 +161,20 @@ def sweep(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     An operator may invoke it with `idle_seconds` after events were lost. `python -m deployment
     redrive --failed` sends it an event.
     """
+    function = _sweep_function()
     if event.get("detail-type") == REDRIVE_DETAIL_TYPE:
-        redriven = _sweep_function().redrive()
+        redriven = function.redrive()
         metrics.add_metric(name="RequestedAgain", unit=MetricUnit.Count, value=redriven)
         logger.info("redriven", extra={"requested_again": redriven})
         return {"outcome": "completed", "requested_again": redriven}
-    counts = _sweep_function().sweep(idle_seconds=event.get("idle_seconds"))
+    counts = function.sweep(idle_seconds=event.get("idle_seconds"))
     metrics.add_metric(name="TimedOut", unit=MetricUnit.Count, value=counts["timed_out"])
     metrics.add_metric(
         name="RequestedAgain", unit=MetricUnit.Count, value=counts["requested_again"]
     )
     metrics.add_metric(name="Deleted", unit=MetricUnit.Count, value=counts["deleted"])
-    logger.info("swept", extra=counts)
+    # `python -m deployment status` reads this line.
+    logger.info("swept", extra={**counts, "captions": function.describe_wait()})
     return counts
 
 

@@ -200,6 +200,7 @@ class FaultySystem(LocalSystem):
                     ),
                     {"id": image_id},
                 )
+                connection.execute(text("UPDATE caption_service SET paused_until = NULL"))
         finally:
             engine.dispose()
 

@@ -244,6 +244,31 @@ def test_status_shows_stacks_images_health_dead_letters_and_the_address(first_up
     assert printed.rstrip().endswith(".elb.amazonaws.com")
 
 
+def test_status_shows_once_that_captions_wait(first_up, operator):
+    group = stack_resources(FUNCTIONS)["SweepLogs"]
+    client = boto3.client("logs")
+    client.create_log_stream(logGroupName=group, logStreamName="one")
+    now_ms = int(time.time() * 1000)
+    sentence = "Captions wait until 14:05 UTC. The captioning service is busy."
+
+    def log(timestamp, message):
+        event = {"timestamp": timestamp, "message": message}
+        client.put_log_events(logGroupName=group, logStreamName="one", logEvents=[event])
+
+    log(now_ms - 60_000, json.dumps({"message": "swept", "captions": None}))
+    log(now_ms - 1000, json.dumps({"message": "swept", "captions": sentence}))
+    _, waiting = operator.run("status")
+    log(now_ms, json.dumps({"message": "swept", "captions": None}))
+    _, finished = operator.run("status")
+    log(now_ms + 1, "swept by an earlier release")
+    code, unknown = operator.run("status")
+
+    assert waiting.count("Captions wait") == 1
+    assert sentence in waiting
+    assert code == 0
+    assert "Captions wait" not in finished + unknown
+
+
 def test_outputs_are_printed_as_name_value_lines(first_up, operator):
     code, printed = operator.run("outputs")
 

@@ -76,6 +76,10 @@ def fail_permanently(event, context):
     error = {"code": "not_an_image", "message": "This is not an image."}
     return {"outcome": "failed", "error": error}
 
+def postpone(event, context):
+    error = {"code": "model_busy", "message": event["reason"]}
+    return {"outcome": "postponed", "error": error}
+
 def skip(event, context):
     return {"outcome": "skipped"}
 
@@ -253,6 +257,24 @@ def test_a_failure_recorded_by_the_function_is_printed_with_its_reason(host, mak
     run_reader(host, make_process("toys.fail_permanently"), {})
 
     assert host.printed.getvalue().endswith("failed: This is not an image.\n")
+
+
+def test_jobs_that_are_postponed_for_the_same_reason_print_one_line(host, make_process):
+    console = Console(host.printed)
+    fake_queue = FakeQueue()
+    process = make_process("toys.postpone")
+    starter = ProcessStarter("toy", console)
+    reader = QueueReader(process, fake_queue, RetryPolicy(3, 5), starter, console)
+    for reason in ("Wait until 14:05.", "Wait until 14:05.", "Wait until 14:06."):
+        fake_queue.send({"reason": reason})
+    host.start(reader)
+
+    wait_until(lambda: "14:06" in host.printed.getvalue(), seconds=8)
+
+    assert [line[10:] for line in host.printed.getvalue().splitlines()] == [
+        "toy         postponed: Wait until 14:05.",
+        "toy         postponed: Wait until 14:06.",
+    ]
 
 
 def test_a_skipped_event_prints_nothing(host, make_process):

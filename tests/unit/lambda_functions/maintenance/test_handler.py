@@ -1,4 +1,6 @@
+import io
 import json
+import re
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -180,6 +182,29 @@ def test_no_job_that_waits_is_requested_during_a_pause(sweep, add_image, session
     time.sleep(0.02)
 
     assert sweep.sweep()["requested_again"] == 0
+
+
+def test_the_sweep_logs_while_captions_wait(
+    sweep, add_image, session_factory, lambda_context, mocker
+):
+    mocker.patch.object(handler, "_sweep_function", return_value=sweep)
+    stream = io.StringIO()
+    mocker.patch.object(handler.logger.registered_handler, "stream", stream)
+    _, key = add_image()
+
+    handler.sweep({}, lambda_context)
+    with session_scope(session_factory) as session:
+        caption_service.record_refusal(session, reason="Busy.", pause_seconds=None)
+    postpone(session_factory, key, seconds=60)
+    handler.sweep({}, lambda_context)
+    with session_scope(session_factory) as session:
+        caption_service.record_refusal(session, reason="Busy.", pause_seconds=60)
+    handler.sweep({}, lambda_context)
+
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    first, second, third = [line.get("captions") for line in lines if line["message"] == "swept"]
+    assert (first, second) == (None, "1 captions wait. Busy.")
+    assert re.fullmatch(r"Captions wait until \d\d:\d\d UTC\. Busy\.", third)
 
 
 def test_the_scheduled_event_runs_the_sweep(lambda_context, mocker, sweep):
