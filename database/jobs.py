@@ -177,8 +177,15 @@ def record_failure(session: Session, claim: Claim, *, code: str, message: str) -
 
 
 def record_transient_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
-    """Record the error and release the claim; the job stays pending for the next attempt."""
-    return record_result(session, claim, job_state(claim.job, Status.PENDING, code, message))
+    """Record the error and release the claim; the job stays pending for the next attempt.
+
+    The deadline of a job that waited for the captioning service starts now, because the wait may
+    have been longer than the deadline.
+    """
+    values = job_state(claim.job, Status.PENDING, code, message)
+    if claim.has_waited:
+        values[f"{claim.job}_requested_at"] = utc_now()
+    return record_result(session, claim, values)
 
 
 def record_postponement(

@@ -418,6 +418,20 @@ def test_a_job_that_waits_for_the_captioning_service_is_overdue_only_if_it_may_n
     assert overdue(may_wait=False) == [image_id]
 
 
+def test_the_deadline_of_a_job_that_fails_after_a_wait_starts_then(session_factory):
+    _, key = add(session_factory)
+    postpone(session_factory, key, seconds=0)
+    time.sleep(0.02)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_requested_at = '2020-01-01 00:00:00'"))
+
+    away = {"code": "storage_unavailable", "message": "Away."}
+    record(session_factory, record_transient_failure, claim(session_factory, key), **away)
+
+    overdue = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
+    assert overdue == []
+
+
 def test_jobs_that_wait_for_the_captioning_service_are_requeued_in_their_order(session_factory):
     keys = [add(session_factory)[1] for _ in range(5)]
     # The newer jobs were postponed first.
