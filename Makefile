@@ -16,7 +16,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test bench chaos lint $(LINTS) deploy fuzz images-check mysql chromium clean help
+.PHONY: run test bench chaos lint $(LINTS) deploy verify-gemini fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -74,6 +74,9 @@ fuzz: $(INSTALLED)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses s
 
 deploy: $(INSTALLED)  ## deploy to AWS (ARGS=… is another command than up; see deployment/README.md)
 	@$(BIN)/python -m deployment $(or $(ARGS),up)
+
+verify-gemini: $(INSTALLED)  ## check the assumptions about Gemini with real requests, for less than one US cent (needs GEMINI_API_KEY)
+	@$(BIN)/python -m tests.verify.gemini
 
 mysql:  ## unpack a MySQL server for the tests; nothing is installed
 	@bash tests/support/install_mysql.sh

@@ -221,6 +221,7 @@ def _add_row(session: Session) -> None:
     if session.get_bind().dialect.name == "mysql":
         # This locks the row as the UPDATE will, so that concurrent first rows cannot deadlock.
         insert = mysql.insert(CaptionService).values(row)
-        session.execute(insert.on_duplicate_key_update(id=_ROW_ID))
+        requests = CaptionService.minute_requests
+        session.execute(insert.on_duplicate_key_update(minute_requests=requests))
     else:
         session.execute(sqlite.insert(CaptionService).values(row).on_conflict_do_nothing())

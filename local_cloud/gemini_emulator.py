@@ -9,6 +9,7 @@ import argparse
 import base64
 import io
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +24,12 @@ from local_cloud.settings import EMULATOR_MODEL
 _IMAGE_TOKENS = 258  # Google's count for one small image.
 _CHARACTERS_PER_TOKEN = 4
 _MAX_BODY_BYTES = 32 * 1024 * 1024
+_GOOGLE_KEY = re.compile(r"AIza|AQ\.")
+_INVALID = {
+    "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+    "reason": "API_KEY_INVALID",
+    "domain": "googleapis.com",
+}
 
 
 class GeminiHandler(LoopbackHandler):
@@ -69,6 +76,9 @@ class GeminiHandler(LoopbackHandler):
         if not isinstance(request, dict):
             raise GeminiError("Invalid JSON payload: not an object.")
         check_request(GeminiRequest(self.path, self.headers, request))
+        if _GOOGLE_KEY.match(self.headers.get("x-goog-api-key") or ""):
+            # The emulator has no accounts, so it knows none of Google's keys.
+            raise GeminiError("API key not valid. Please pass a valid API key.", details=[_INVALID])
         if self.quota is not None:
             self.quota.use()
         return generate(request)

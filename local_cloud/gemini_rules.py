@@ -206,6 +206,17 @@ def refuse_json_mode_of_gemma(request: GeminiRequest) -> None:
         raise GeminiError(f"JSON mode is not enabled for models/{request.model}")
 
 
+def refuse_retired_models(request: GeminiRequest) -> None:
+    """Refuse models of the first generation, which Google shut down."""
+    if request.model.startswith("gemini-1."):
+        raise GeminiError(
+            f"models/{request.model} is not found for API version {request.version}, or is not "
+            "supported for generateContent.",
+            404,
+            "NOT_FOUND",
+        )
+
+
 RULES: Final = (
     require_api_key,
     require_v1beta_for_aliases,
@@ -215,6 +226,7 @@ RULES: Final = (
     refuse_zero_thinking_budget,
     refuse_thinking_level_of_older_models,
     refuse_json_mode_of_gemma,
+    refuse_retired_models,
 )
 
 

@@ -1,0 +1,237 @@
+"""Check the assumptions of docs/assumptions/gemini.md with real requests: `make verify-gemini`.
+
+Each check sends one request, most of them through the project's own client, and compares the
+response with the assumption. The table shows both. GOOGLE_GEMINI_BASE_URL sends the requests to
+another server, for example the emulator.
+"""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from google import genai
+from google.genai import errors, types
+
+from deployment.console import Console
+from lambda_functions.annotation.captioner import (
+    API_VERSION,
+    MAX_IMAGE_TOKENS,
+    MAX_OUTPUT_TOKENS,
+    Captioner,
+)
+from lambda_functions.annotation.models import thinking_ladder
+from lambda_functions.annotation.quality import parse_annotation
+from lambda_functions.errors import ConfigurationError, PermanentError, WorkError
+from lambda_functions.redaction import redact
+from tests.support.factories import make_jpeg
+
+DEFAULT_MODEL = "gemini-3.5-flash-lite"
+# These models are in the table of the assumptions for what they refuse.
+MODEL_WITHOUT_MINIMAL = "gemini-3.7-flash"
+ALIAS = "gemini-flash-lite-latest"
+RETIRED_MODEL = "gemini-1.5-flash"
+MODEL_WITHOUT_JSON = "gemma-3-27b-it"
+# A key in the form of Google that was never issued.
+WRONG_KEY = "AIza" + "0" * 35
+TIMEOUT_SECONDS = 45
+
+NO_KEY = """\
+make verify-gemini sends real requests to Gemini, so it needs a key:
+
+    GEMINI_API_KEY=… make verify-gemini
+
+Make a key at https://aistudio.google.com/apikey. The run costs less than one US cent.
+GEMINI_MODEL_NAME chooses another model than {model}."""
+COST = (
+    "This sends {number} requests to Gemini. Those that Gemini refuses are free. The others use"
+    " about 6,000 tokens and cost about half a US cent."
+)
+
+
+class DifferentError(Exception):
+    """The service did not behave as assumed. The message says what was seen."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """An assumption and the request that checks it.
+
+    Attributes:
+        assumed: the assumption, as a sentence.
+        see: sends the request and returns what was seen, or raises `DifferentError`.
+    """
+
+    assumed: str
+    see: Callable[[], str]
+
+
+@dataclass(frozen=True)
+class Service:
+    """The service under test: a key and a model."""
+
+    key: str
+    model: str
+
+    def checks(self) -> list[Check]:
+        """Return every check."""
+        return [
+            Check(
+                "A photo gets a caption, an alt text and tags that pass our checks.", self.caption
+            ),
+            Check(f"A caption uses at most {MAX_IMAGE_TOKENS} tokens for the image.", self.tokens),
+            Check("The model accepts the least thinking of our table.", self.least_thinking),
+            Check("Aliases that end with -latest exist.", self.alias),
+            Check(
+                f"{MODEL_WITHOUT_MINIMAL} refuses the thinking level MINIMAL.", self.minimal_refused
+            ),
+            Check(
+                f"{MODEL_WITHOUT_MINIMAL} accepts the next level of our table.",
+                partial(self.answer_of, MODEL_WITHOUT_MINIMAL),
+            ),
+            Check("A deadline below 10 seconds is refused.", self.short_deadline),
+            Check("An unknown field is refused with its name.", self.unknown_field),
+            Check("A retired model is a configuration error.", self.retired_model),
+            Check("Gemma has no JSON mode, which is a configuration error.", self.no_json_mode),
+            Check("A wrong key is a configuration error.", self.wrong_key),
+            Check("Only a broken image is the image's fault.", self.broken_image),
+        ]
+
+    def caption(self) -> str:
+        with self._captioner(self.model) as captioner:
+            response = captioner.generate(make_jpeg(), timeout_seconds=TIMEOUT_SECONDS)
+            parsed = parse_annotation(
+                response.text, prompt=captioner.prompt, language=captioner.language
+            )
+        return f"{parsed.caption} ({response.model})"
+
+    def tokens(self) -> str:
+        with self._captioner(self.model) as captioner:
+            used = captioner.generate(make_jpeg(), timeout_seconds=TIMEOUT_SECONDS).tokens
+            most = captioner.max_request_tokens
+        seen = f"{used.input} tokens in, {used.output} out"
+        if not 0 < used.input <= most - MAX_OUTPUT_TOKENS or used.output == 0:
+            raise DifferentError(seen)
+        return seen
+
+    def least_thinking(self) -> str:
+        least = thinking_ladder(self.model)[0]
+        usage = self._request(self.model, types.GenerateContentConfig(thinking_config=least))
+        return f"accepted, {usage.thoughts_token_count or 0} tokens of thinking"
+
+    def alias(self) -> str:
+        return self.answer_of(ALIAS)
+
+    def answer_of(self, model: str) -> str:
+        with self._captioner(model) as captioner:
+            response = captioner.generate(make_jpeg(), timeout_seconds=TIMEOUT_SECONDS)
+        return f"answered by {response.model}"
+
+    def minimal_refused(self) -> str:
+        level = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+        config = types.GenerateContentConfig(thinking_config=level)
+        return self._refusal(MODEL_WITHOUT_MINIMAL, config, "think")
+
+    def short_deadline(self) -> str:
+        options = types.HttpOptions(timeout=5_000)
+        config = types.GenerateContentConfig(http_options=options)
+        return self._refusal(self.model, config, "deadline")
+
+    def unknown_field(self) -> str:
+        options = types.HttpOptions(extra_body={"generationConfig": {"colourOfTheSky": "blue"}})
+        config = types.GenerateContentConfig(http_options=options)
+        return self._refusal(self.model, config, "colourOfTheSky")
+
+    def retired_model(self) -> str:
+        return self._work_error(ConfigurationError, "no model", model=RETIRED_MODEL)
+
+    def no_json_mode(self) -> str:
+        return self._work_error(ConfigurationError, "JSON", model=MODEL_WITHOUT_JSON)
+
+    def wrong_key(self) -> str:
+        return self._work_error(ConfigurationError, "API key", key=WRONG_KEY)
+
+    def broken_image(self) -> str:
+        return self._work_error(PermanentError, "this image", jpeg=b"not a JPEG")
+
+    @contextmanager
+    def _captioner(self, model: str, key: str | None = None) -> Iterator[Captioner]:
+        with closing(
+            Captioner(lambda: key or self.key, model_name=model, language="English", prompt=None)
+        ) as captioner:
+            yield captioner
+
+    def _work_error(
+        self,
+        expected: type[WorkError],
+        words: str,
+        *,
+        model: str | None = None,
+        key: str | None = None,
+        jpeg: bytes | None = None,
+    ) -> str:
+        """Return the sentence of the error with which the client ends."""
+        with self._captioner(model or self.model, key) as captioner:
+            try:
+                captioner.generate(jpeg or make_jpeg(), timeout_seconds=TIMEOUT_SECONDS)
+            except expected as error:
+                if words not in str(error):
+                    raise DifferentError(f"{error} ← {error.__cause__}") from error
+                return str(error)
+        raise DifferentError("answered")
+
+    def _request(
+        self, model: str, config: types.GenerateContentConfig
+    ) -> types.GenerateContentResponseUsageMetadata:
+        """Send a request that the project's own client never sends."""
+        options = types.HttpOptions(api_version=API_VERSION)
+        with genai.Client(api_key=self.key, vertexai=False, http_options=options) as client:
+            part = types.Part.from_bytes(data=make_jpeg(), mime_type="image/jpeg")
+            response = client.models.generate_content(
+                model=model, contents=["Name one colour.", part], config=config
+            )
+        return response.usage_metadata or types.GenerateContentResponseUsageMetadata()
+
+    def _refusal(self, model: str, config: types.GenerateContentConfig, word: str) -> str:
+        try:
+            self._request(model, config)
+        except errors.APIError as error:
+            seen = f"{error.code} {error.message}"
+            if error.code != 400 or word.lower() not in seen.lower():
+                raise DifferentError(seen) from error
+            return seen
+        raise DifferentError("answered")
+
+
+def run(checks: list[Check], console: Console) -> int:
+    """Run every check, print the table, and return the number of differences."""
+    rows = []
+    for check in checks:
+        try:
+            seen, mark = check.see(), "as assumed"
+        except (DifferentError, WorkError, errors.APIError) as error:
+            seen, mark = f"{type(error).__name__}: {error}", "DIFFERENT"
+        rows.append((mark, check.assumed, redact(seen)[:300]))
+    console.print_table(("", "assumed", "seen"), rows)
+    return sum(mark == "DIFFERENT" for mark, _, _ in rows)
+
+
+def main(environment: Any = os.environ) -> int:
+    """Return 0 if all is as assumed, 1 if something is different, 2 without a key."""
+    model = environment.get("GEMINI_MODEL_NAME") or DEFAULT_MODEL
+    key = environment.get("GEMINI_API_KEY")
+    if not key:
+        print(NO_KEY.format(model=model), file=sys.stderr)
+        return 2
+    checks = Service(key, model).checks()
+    print(COST.format(number=len(checks)))
+    differences = run(checks, Console())
+    print(f"{len(checks) - differences} of {len(checks)} assumptions were seen to be right.")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
