@@ -39,6 +39,7 @@ REDRIVABLE_CODES = frozenset(
         "attempts_exhausted",
         "billing",
         "budget_exhausted",
+        "caption_queued",
         "configuration",
         "database_unavailable",
         "internal_error",
@@ -52,8 +53,10 @@ REDRIVABLE_CODES = frozenset(
         "timed_out",
     }
 )
+# The error code of a pending job that waits for its turn: its original was not read.
+QUEUED_CODE = "caption_queued"
 # Error codes of pending jobs that wait for the captioning service.
-WAITING_CODES = frozenset({"model_busy", "model_unavailable"})
+WAITING_CODES = frozenset({QUEUED_CODE, "model_busy", "model_unavailable"})
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,9 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
         for condition in (
             job_column(job, "status") == Status.PENDING,
             job_column(job, "attempts") == 0,
-            # A postponed attempt is not counted in `attempts`, but it sets `error_code`.
-            job_column(job, "error_code").is_(None),
+            # A postponed attempt is not counted in `attempts`, but it sets `error_code`. A job that
+            # waits for its turn proves nothing, because its event may be from the sweep.
+            func.coalesce(job_column(job, "error_code"), QUEUED_CODE) == QUEUED_CODE,
         )
     ]
     failure: dict[str, Any] = {}

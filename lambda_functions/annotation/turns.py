@@ -5,7 +5,7 @@ from math import ceil
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import caption_service
-from database.jobs import Claim
+from database.jobs import QUEUED_CODE, Claim
 from database.session import session_scope
 from lambda_functions.attempt import POSTPONE_SECONDS
 from lambda_functions.errors import BusyError
@@ -24,7 +24,7 @@ def take_turn(
     if pause is not None:
         raise BusyError(
             f"{pause.reason} Captions wait until {pause.until:%H:%M} UTC.",
-            code="model_busy",
+            code=QUEUED_CODE,
             retry_after_seconds=pause.seconds,
             reason="waiting",
         )

@@ -73,6 +73,17 @@ def test_an_upload_does_not_fail_when_a_function_has_postponed_its_job(session_f
     assert read(session_factory, image_id).status is Status.PENDING
 
 
+def test_an_upload_fails_although_its_job_waits_for_its_turn(session_factory):
+    # The sweep can publish an event before the original is stored.
+    image_id, key = add(session_factory)
+    queued = {"code": "caption_queued", "message": "Wait.", "seconds": 60}
+    record(session_factory, record_postponement, claim(session_factory, key), **queued)
+
+    assert record(session_factory, record_upload_failed, image_id, "Away.")
+
+    assert read(session_factory, image_id).annotation_error_code == "upload_failed"
+
+
 def test_a_job_can_be_claimed_only_once(session_factory):
     image_id, key = add(session_factory)
 

@@ -293,7 +293,7 @@ def test_after_a_used_up_quota_other_jobs_wait_without_a_request_and_without_the
 
     image = read_image(image_id)
     assert (len(gemini.requests), reads) == (1, [first_key])
-    assert (image.annotation_attempts, image.annotation_error_code) == (0, "model_busy")
+    assert (image.annotation_attempts, image.annotation_error_code) == (0, "caption_queued")
     assert re.fullmatch(
         r"The captioning service allows 15 requests per minute\."
         r" Captions wait until \d\d:\d\d UTC\.",
