@@ -1,9 +1,12 @@
 """Clients that connect, send or read slowly, against a real gunicorn."""
 
 import re
+import select
 import socket
+import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -148,6 +151,81 @@ def wait_until(condition):
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
+
+
+@contextmanager
+def sending(web_app, data, connections):
+    """Send data on several connections, and read the responses. Yield how many are still busy."""
+    address = urlsplit(web_app.url)
+    busy = [True] * connections
+
+    def send_and_read(number):
+        with socket.create_connection((address.hostname, address.port)) as connection:
+            threading.Thread(target=send_all, args=(connection,), daemon=True).start()
+            with suppress(ConnectionResetError):  # Requests after the last response were not read.
+                while connection.recv(65536):
+                    pass
+        busy[number] = False
+
+    def send_all(connection):
+        with suppress(OSError):
+            connection.sendall(data)
+
+    threads = [threading.Thread(target=send_and_read, args=(n,)) for n in range(connections)]
+    for thread in threads:
+        thread.start()
+    yield lambda: sum(busy)
+    for thread in threads:
+        thread.join()
+
+
+def as_request(web_app, first_line, *lines):
+    host = f"Host: {urlsplit(web_app.url).netloc}"
+    return "\r\n".join((first_line, host, *lines, "", "")).encode()
+
+
+def in_tiny_chunks(count):
+    return b"1\r\nx\r\n" * count + b"0\r\n\r\n"
+
+
+CHUNKED = ("Transfer-Encoding: chunked",)
+FORM = "Content-Type: multipart/form-data; boundary=x"
+
+
+@pytest.mark.parametrize(
+    ("first_line", "lines", "body", "times"),
+    [
+        ("GET /health HTTP/1.1", (), b"", 1000),
+        ("GET /api/images HTTP/1.1", (), b"", 300),
+        ("POST /upload HTTP/1.1", (FORM, *CHUNKED), in_tiny_chunks(200_000), 1),
+        ("POST /nowhere HTTP/1.1", CHUNKED, in_tiny_chunks(200_000), 1),
+    ],
+    ids=["many requests at once", "many reads at once", "tiny chunks", "unread tiny chunks"],
+)
+def test_a_health_check_does_not_wait_until_busy_connections_are_done(
+    impatient_web_app, first_line, lines, body, times
+):
+    request = as_request(impatient_web_app, first_line, *lines) + body
+    last = as_request(impatient_web_app, "GET /health HTTP/1.1", "Connection: close")
+    with sending(impatient_web_app, request * times + last, 4) as busy:
+        # Bounds a failure: without turns the check waits for at least two of the connections.
+        requests.get(impatient_web_app.url + "/health", timeout=60).raise_for_status()
+
+        assert busy() == 4
+
+
+def test_a_health_check_does_not_wait_for_all_connections_of_a_burst(impatient_web_app):
+    with slow_connections(impatient_web_app.url, "unread responses", 300) as connections:
+        requests.get(impatient_web_app.url + "/health", timeout=60).raise_for_status()
+
+        answered, _, _ = select.select(connections.sockets, [], [], 0)
+        assert len(answered) < 300
+
+
+def test_a_client_reads_the_response_to_a_body_that_nobody_reads(web_app):
+    response = requests.post(web_app.url + "/nowhere", data=b"x" * 20_000_000, timeout=60)
+
+    assert response.status_code == 404
 
 
 def test_error_responses_of_gunicorn_have_security_headers(web_app):

@@ -6,9 +6,11 @@ memory, temporary files and a connection. These limits free them again:
     headers     75 s to send them (`keepalive` in gunicorn.conf.py)
     body        BODY_GRACE_SECONDS, and one second more for each MIN_BYTES_PER_SECOND received
     response    RESPONSE_SECONDS to read it
-    at once     some changing requests of each client, and some uploads of each process
+    at once     some requests of each client, and some uploads of each process
 
-Further changing requests wait. Others are not counted, because the application reads no body.
+Further requests wait. A read is counted until its response is computed, any other request until its
+response was sent. The limit for reads keeps those of one client from filling the queue for the
+processor: the next request of another client waits for a few of them only.
 """
 
 import errno
@@ -19,12 +21,12 @@ from contextlib import ExitStack
 from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
-from flask import Flask, request
+from flask import Flask, g, request
 from gevent import Timeout
 from werkzeug.wsgi import ClosingIterator
 
 from web_app.errors import RateLimitedError, RequestTimeoutError, ServerBusyError, WebError
-from web_app.middleware.exemptions import CHANGING_METHODS, is_upload
+from web_app.middleware.exemptions import CHANGING_METHODS, is_health_check, is_upload
 from web_app.middleware.forwarding import client_network
 
 if TYPE_CHECKING:
@@ -39,15 +41,20 @@ RESPONSE_SECONDS = 60
 # For each process. A browser opens six connections to a site.
 UPLOADS_PER_CLIENT = 12
 OTHER_CHANGES_PER_CLIENT = 48
+READS_PER_CLIENT = 8
 # Bounds the disk space for temporary files. One client cannot use all of them.
 UPLOADS_AT_ONCE = 32
 MAX_WAIT_SECONDS = 10
+
+# A body is read in pieces. Chunks can have one byte, and then a piece takes long.
+PIECE_BYTES = 64 * 1024
+CHUNKED_PIECE_BYTES = 4096
 
 # Clients are spread over this many counters, so that their memory is bounded. Python's hash of a
 # text differs in each process, so a client cannot choose which others share its counter.
 _COUNTERS = 4096
 
-_ON_CLOSE = "web_app.on_close"
+_ON_SENT = "web_app.on_sent"
 
 
 def limit_slow_clients(app: Flask) -> None:
@@ -56,17 +63,28 @@ def limit_slow_clients(app: Flask) -> None:
     uploads = Semaphore(UPLOADS_AT_ONCE)
     uploads_of_clients = _ClientSemaphores(UPLOADS_PER_CLIENT)
     others_of_clients = _ClientSemaphores(OTHER_CHANGES_PER_CLIENT)
+    reads_of_clients = _ClientSemaphores(READS_PER_CLIENT)
 
     @app.before_request
     def wait_for_turn() -> None:
-        if request.method not in CHANGING_METHODS:
+        if is_health_check():
             return
         client = client_network(request.remote_addr)
-        if is_upload():
-            _take(uploads_of_clients.of(client), RateLimitedError(MAX_WAIT_SECONDS))
-            _take(uploads, ServerBusyError())
+        too_many = RateLimitedError(MAX_WAIT_SECONDS)
+        g.on_computed = ExitStack()
+        on_sent: ExitStack = request.environ[_ON_SENT]
+        if request.method not in CHANGING_METHODS:
+            _take(reads_of_clients.of(client), g.on_computed, too_many)
+        elif is_upload():
+            _take(uploads_of_clients.of(client), on_sent, too_many)
+            _take(uploads, on_sent, ServerBusyError())
         else:
-            _take(others_of_clients.of(client), RateLimitedError(MAX_WAIT_SECONDS))
+            _take(others_of_clients.of(client), on_sent, too_many)
+
+    @app.teardown_request
+    def end_turn(_error: BaseException | None) -> None:
+        if "on_computed" in g:
+            g.on_computed.close()
 
 
 class _ClientSemaphores:
@@ -80,12 +98,11 @@ class _ClientSemaphores:
         return self._semaphores[hash(client) % _COUNTERS]
 
 
-def _take(semaphore: Semaphore, error: WebError) -> None:
-    """Wait for a turn, and keep it until the response was sent. Raise the error if none came."""
+def _take(semaphore: Semaphore, held: ExitStack, error: WebError) -> None:
+    """Wait for a turn, and keep it until `held` is closed. Raise the error if none came."""
     if not semaphore.acquire(timeout=MAX_WAIT_SECONDS):
         raise error
-    on_close: ExitStack = request.environ[_ON_CLOSE]
-    on_close.callback(semaphore.release)
+    held.callback(semaphore.release)
 
 
 class _TimeLimits:
@@ -97,21 +114,25 @@ class _TimeLimits:
     def __call__(
         self, environ: "WSGIEnvironment", start_response: "StartResponse"
     ) -> Iterable[bytes]:
-        environ["wsgi.input"] = TimedBody(environ["wsgi.input"])
-        with ExitStack() as on_close:
-            environ[_ON_CLOSE] = on_close
+        is_chunked = "HTTP_TRANSFER_ENCODING" in environ
+        piece_bytes = CHUNKED_PIECE_BYTES if is_chunked else PIECE_BYTES
+        environ["wsgi.input"] = TimedBody(environ["wsgi.input"], piece_bytes)
+        with ExitStack() as on_sent:
+            environ[_ON_SENT] = on_sent
             response = self._app(environ, start_response)
             # gunicorn closes a connection silently after this error.
             error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
-            on_close.callback(Timeout.start_new(RESPONSE_SECONDS, error).close)
-            return ClosingIterator(response, on_close.pop_all().close)
+            on_sent.callback(Timeout.start_new(RESPONSE_SECONDS, error).close)
+            return ClosingIterator(response, on_sent.pop_all().close)
 
 
 class TimedBody(io.RawIOBase):
     """A request body that must arrive at a minimum rate."""
 
-    def __init__(self, body: Any) -> None:
+    def __init__(self, body: Any, piece_bytes: int) -> None:
+        """Prepare to read a body, and let other requests run after each piece of this size."""
         self._body = body
+        self._piece_bytes = piece_bytes
         self._started_at: float | None = None
         self._received_bytes = 0
 
@@ -125,11 +146,17 @@ class TimedBody(io.RawIOBase):
         Raises:
             RequestTimeoutError: the client sends too slowly.
         """
+        length = 0
         with Timeout(self._remaining_seconds(), RequestTimeoutError()):
-            data = self._body.read(len(buffer))
-        buffer[: len(data)] = data
-        self._received_bytes += len(data)
-        return len(data)
+            while length < len(buffer):
+                time.sleep(0)
+                piece = self._body.read(min(self._piece_bytes, len(buffer) - length))
+                if not piece:
+                    break
+                buffer[length : length + len(piece)] = piece
+                length += len(piece)
+        self._received_bytes += length
+        return length
 
     def _remaining_seconds(self) -> float:
         now = time.monotonic()
