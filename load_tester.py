@@ -648,8 +648,8 @@ def _collect(
     running = list(pipes)
     # Without a duration, the run ends with the last response, not when its tally arrives here.
     last_completed_at = starts_at + (plan.duration_seconds or 0)
-    while running:
-        try:
+    with _interrupts_noted() as interrupts:
+        while running:
             for pipe in wait(running, timeout=0.2):
                 assert isinstance(pipe, Pipe)
                 message = pipe.recv()
@@ -663,15 +663,34 @@ def _collect(
                     result.timeline.add(second, tally)
             result.seconds = max(0.0, time.monotonic() - starts_at)
             show(result)
-        except KeyboardInterrupt:
-            if result.is_interrupted:
-                raise
-            result.is_interrupted = True
-            for pipe in running:
-                pipe.send("stop")
+            if interrupts and not result.is_interrupted:
+                result.is_interrupted = True
+                for pipe in running:
+                    pipe.send("stop")
     if not result.is_interrupted:
         result.seconds = last_completed_at - starts_at
     return result
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Note the first Ctrl-C. The second one raises KeyboardInterrupt.
+
+    An exception could end the reception of a message in its middle. Then the rest would be taken
+    for the next message, and the program would wait for its end forever.
+    """
+    interrupts: list[int] = []
+
+    def note(number: int, _frame: object) -> None:
+        if interrupts:
+            raise KeyboardInterrupt
+        interrupts.append(number)
+
+    before = signal.signal(signal.SIGINT, note)
+    try:
+        yield interrupts
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- Summary -------------------------------------------------------------------------------------

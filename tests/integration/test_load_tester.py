@@ -234,7 +234,7 @@ def test_ctrl_c_prints_the_results_so_far(target, tmp_path):
         time.sleep(0.05)
 
     os.killpg(process.pid, signal.SIGINT)  # A terminal sends SIGINT to every process of the group.
-    stdout, stderr = process.communicate(timeout=20)
+    stdout, stderr = process.communicate(timeout=60)
 
     assert process.returncode == 0, stderr
     assert "interrupted after" in stdout
