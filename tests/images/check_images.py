@@ -377,7 +377,7 @@ def test_the_images_create_thumbnail_and_caption_of_an_upload(
             unpacked["annotation"],
             tmp_path / "annotation.log",
             **environment,
-            GEMINI_API_KEY="a key that only the tests know",
+            GEMINI_API_KEY="a-key-that-only-the-tests-know",
             GOOGLE_GEMINI_BASE_URL=gemini.url,
         ) as invoke,
     ):
