@@ -18,11 +18,11 @@ import io
 import time
 from collections.abc import Iterable
 from contextlib import ExitStack
-from threading import Semaphore
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, g, request
 from gevent import Timeout
+from gevent.lock import Semaphore
 from werkzeug.wsgi import ClosingIterator
 
 from web_app.errors import RateLimitedError, RequestTimeoutError, ServerBusyError, WebError
