@@ -42,7 +42,7 @@ class FakeObjectStore:
             raise StorageUnavailableError
         self.objects[key] = StoredObject(body, content_type)
 
-    def has_original(self, key: str) -> bool:
+    def has_original(self, key: str, *, is_urgent: bool = False) -> bool:
         if self.is_away:
             raise StorageUnavailableError
         return key in self.objects

@@ -41,7 +41,7 @@ _CONFIG = Config(
     # One connection for each upload at once (UPLOADS_AT_ONCE in middleware/slow_clients.py).
     max_pool_connections=32,
 )
-# A health check needs a fast answer.
+# For a health check and after an error, which need a fast answer.
 _PROBE_CONFIG = _CONFIG.merge(
     Config(connect_timeout=2, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 1})
 )
@@ -96,10 +96,16 @@ class ObjectStore:
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
 
-    def has_original(self, key: str) -> bool:
-        """Return whether an original is stored."""
+    def has_original(self, key: str, *, is_urgent: bool = False) -> bool:
+        """Return whether an original is stored.
+
+        Args:
+            is_urgent: ask only once and briefly. After a failed PUT, the usual attempts would
+                outlast the load balancer's idle time-out.
+        """
+        client = self._probe if is_urgent else self._client
         try:
-            self._client.head_object(Bucket=self._image_bucket, Key=key)
+            client.head_object(Bucket=self._image_bucket, Key=key)
         except ClientError as error:
             if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
                 return False

@@ -13,6 +13,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import NamedTuple
 
 from flask import Flask, Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -45,6 +46,13 @@ class Owner:
         return None if self.is_new else self.id
 
 
+class _Verified(NamedTuple):
+    """The content of a valid token, and whether an earlier key signed it."""
+
+    owner_id: str
+    has_old_key: bool
+
+
 class Owners:
     """Signs owner ids and verifies them."""
 
@@ -65,31 +73,34 @@ class Owners:
             InvalidOwnerTokenError: the bearer token is not valid.
         """
         if request.authorization is not None and request.authorization.type == "bearer":
-            owner_id = self._read(request.authorization.token or "")
-            if owner_id is None:
+            verified = self._read(request.authorization.token or "")
+            if verified is None:
                 raise InvalidOwnerTokenError
-            return Owner(owner_id, is_new=False)
+            return Owner(verified.owner_id, is_new=False)
         return self._named_by_cookie(request) or Owner(secrets.token_urlsafe(16), is_new=True)
 
     def _named_by_cookie(self, request: Request) -> Owner | None:
         """Return the owner that a cookie names. An invalid cookie is ignored."""
         names = cookie_names(is_secure=request.is_secure)
         for name in names:
-            token = request.cookies.get(name, "")
-            owner_id = self._read(token)
-            if owner_id is not None:
-                is_current = name == names[0] and token == self._serializer.dumps(owner_id)
+            verified = self._read(request.cookies.get(name, ""))
+            if verified is not None:
                 return Owner(
-                    owner_id, is_new=False, is_named_by_cookie=True, has_old_cookie=not is_current
+                    verified.owner_id,
+                    is_new=False,
+                    is_named_by_cookie=True,
+                    has_old_cookie=verified.has_old_key or name != names[0],
                 )
         return None
 
-    def _check(self, token: str) -> str | None:
+    def _check(self, token: str) -> _Verified | None:
         try:
             owner_id = self._serializer.loads(token)
         except BadSignature:
             return None
-        return owner_id if isinstance(owner_id, str) else None
+        if not isinstance(owner_id, str):
+            return None
+        return _Verified(owner_id, has_old_key=token != self._serializer.dumps(owner_id))
 
 
 def cookie_names(*, is_secure: bool) -> Sequence[str]:

@@ -160,7 +160,8 @@ class UploadService:
                 http_status=503,
             ) from error
         if same is not None:
-            if not self._is_stored(same):
+            # `_find_same` has proved that any other image is stored.
+            if same.is_pending and not self._is_stored(same):
                 self._store_again(same, file, header, owner_id)
             return UploadResult(filename, "duplicate", same.image_id)
         self._store(image_id, new, file)
@@ -280,7 +281,7 @@ class UploadService:
 
     def _has_original(self, key: str) -> bool:
         try:
-            return self.object_store.has_original(key)
+            return self.object_store.has_original(key, is_urgent=True)
         except StorageUnavailableError:
             return False
 
