@@ -13,12 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, case, func, or_, select, update
-from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.jobs import Claim, count_waiting, has_older_waiting
 from database.models import CaptionService, utc_now
-from database.rows import execute_update
+from database.rows import execute_update, insert_if_absent
 
 # A pause ends after this time even if the service asks for more, so that a wrong delay does not
 # stop all captions for long.
@@ -217,11 +216,4 @@ def _add_row(session: Session) -> None:
     """Add the row if it does not exist."""
     if session.scalar(select(CaptionService.id)) is not None:
         return
-    row = {"id": _ROW_ID, "minute_requests": 0}
-    if session.get_bind().dialect.name == "mysql":
-        # This locks the row as the UPDATE will, so that concurrent first rows cannot deadlock.
-        insert = mysql.insert(CaptionService).values(row)
-        requests = CaptionService.minute_requests
-        session.execute(insert.on_duplicate_key_update(minute_requests=requests))
-    else:
-        session.execute(sqlite.insert(CaptionService).values(row).on_conflict_do_nothing())
+    insert_if_absent(session, CaptionService, {"id": _ROW_ID, "minute_requests": 0})

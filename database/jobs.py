@@ -236,10 +236,7 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
     Returns:
         False when the job is completed, failed permanently, or still has attempts.
     """
-    has_failed = and_(
-        job_column(job, "status") == Status.FAILED,
-        job_column(job, "error_code").in_(REDRIVABLE_CODES),
-    )
+    has_failed = and_(*_redrivable(job))
     has_no_attempt = and_(*_waiting(job), job_column(job, "attempts") >= max_attempts)
     is_helped = or_(has_failed, has_no_attempt)
     conditions = (Image.original_key == original_key, is_visible(), was_stored(), is_helped)
@@ -256,12 +253,7 @@ def reset_failed_jobs(session: Session, *, limit: int) -> list[tuple[Job, str]]:
     """
     reset: list[tuple[Job, str]] = []
     for job in Job:
-        failed = (
-            is_visible(),
-            was_stored(),
-            job_column(job, "status") == Status.FAILED,
-            job_column(job, "error_code").in_(REDRIVABLE_CODES),
-        )
+        failed = (is_visible(), was_stored(), *_redrivable(job))
         rows = session.execute(
             select(Image.id, Image.original_key)
             .where(*failed)
@@ -281,9 +273,7 @@ def has_older_waiting(session: Session, claim: Claim) -> bool:
     older = session.scalar(
         select(Image.id)
         .where(
-            is_visible(),
-            Image.annotation_status == Status.PENDING,
-            Image.annotation_error_code.in_(WAITING_CODES),
+            *_waiting_for_captions(),
             Image.annotation_requested_at < requested_at.scalar_subquery(),
         )
         .limit(1)
@@ -293,11 +283,7 @@ def has_older_waiting(session: Session, claim: Claim) -> bool:
 
 def count_waiting(session: Session) -> int:
     """Count the jobs that wait for the captioning service."""
-    waiting = select(func.count()).where(
-        is_visible(),
-        Image.annotation_status == Status.PENDING,
-        _is_waiting_for_captions(Job.ANNOTATION),
-    )
+    waiting = select(func.count()).where(*_waiting_for_captions())
     return session.scalar(waiting) or 0
 
 
@@ -409,6 +395,18 @@ def requeue_stalled_jobs(
 def _is_waiting_for_captions(job: Job) -> ColumnElement[bool]:
     """Match jobs that wait for the captioning service; false, not NULL, for the others."""
     return func.coalesce(job_column(job, "error_code"), "").in_(WAITING_CODES)
+
+
+def _waiting_for_captions() -> list[ColumnElement[bool]]:
+    """Match images whose annotation job waits for the captioning service."""
+    is_pending = Image.annotation_status == Status.PENDING
+    return [is_visible(), is_pending, _is_waiting_for_captions(Job.ANNOTATION)]
+
+
+def _redrivable(job: Job) -> list[ColumnElement[bool]]:
+    """Match jobs that failed with one of `REDRIVABLE_CODES`."""
+    has_failed = job_column(job, "status") == Status.FAILED
+    return [has_failed, job_column(job, "error_code").in_(REDRIVABLE_CODES)]
 
 
 def _waiting(job: Job) -> list[ColumnElement[bool]]:

@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 from typing import cast as typed
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, or_, update
+from sqlalchemy import ColumnElement, CursorResult, Delete, Update, inspect, or_, update
+from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.models import Image, Job
+from database.models import Base, Image, Job
 
 
 def is_visible() -> ColumnElement[bool]:
@@ -41,3 +42,18 @@ def execute_update(session: Session, statement: Update | Delete) -> bool:
     # every matching id.
     unsynchronized = statement.execution_options(synchronize_session=False)
     return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount > 0
+
+
+def insert_if_absent(session: Session, model: type[Base], row: Mapping[str, Any]) -> None:
+    """Insert a row unless one has its primary key.
+
+    Look for the row first if there usually is one.
+    """
+    if session.get_bind().dialect.name == "mysql":
+        # This locks the row as an UPDATE will, so that concurrent first inserts cannot deadlock.
+        keys = {column.name for column in inspect(model).primary_key}
+        unchanged = {name: getattr(model, name) for name in row if name not in keys}
+        insert = mysql.insert(model).values(row)
+        session.execute(insert.on_duplicate_key_update(unchanged))
+    else:
+        session.execute(sqlite.insert(model).values(row).on_conflict_do_nothing())

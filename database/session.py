@@ -25,7 +25,7 @@ POOL_RECYCLE_SECONDS = 280
 # opened only when they are needed.
 POOL_SIZE = 16
 # SQLite has one write lock, which a transaction holds for a few milliseconds. A web request that
-# waits for it keeps its thread.
+# waits for it keeps a connection of the pool.
 SQLITE_LOCK_WAIT_SECONDS = 5
 _SQLITE_POLL_SECONDS = (0.005, 0.02)
 

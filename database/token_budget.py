@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from datetime import date
 
 from sqlalchemy import select, update
-from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import Session
 
 from database.models import DailyTokens, utc_today
-from database.rows import execute_update
+from database.rows import execute_update, insert_if_absent
 
 
 @dataclass(frozen=True)
@@ -52,10 +51,4 @@ def _begin_day(session: Session, day: date) -> None:
     """Add the row of the day if it does not exist."""
     if session.scalar(select(DailyTokens.day).where(DailyTokens.day == day)) is not None:
         return
-    row = {"day": day, "tokens": 0}
-    if session.get_bind().dialect.name == "mysql":
-        # This locks the row as the UPDATE will, so that concurrent first requests cannot deadlock.
-        insert = mysql.insert(DailyTokens).values(row)
-        session.execute(insert.on_duplicate_key_update(tokens=DailyTokens.tokens))
-    else:
-        session.execute(sqlite.insert(DailyTokens).values(row).on_conflict_do_nothing())
+    insert_if_absent(session, DailyTokens, {"day": day, "tokens": 0})
