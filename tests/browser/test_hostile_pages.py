@@ -1,9 +1,6 @@
 """A page of another site in the user's browser, which sends requests to the local system."""
 
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
-from typing import Any
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -36,28 +33,13 @@ async ({images, forms, reads}) => {
 """
 
 
-class _Page(BaseHTTPRequestHandler):
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Type", "text/html")
-        self.end_headers()
-        self.wfile.write(b"<!doctype html><title>Win a prize</title>")
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
-def hostile_page(browser: Browser) -> Iterator[Page]:
+def hostile_page(browser: Browser, attacker: Callable[[str], str]) -> Iterator[Page]:
     """Open a page of another site, which resolves to this machine in every browser."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), _Page)
-    Thread(target=server.serve_forever, daemon=True).start()
     page = browser.new_page()
-    page.goto(f"http://localhost:{server.server_port}/")
+    page.goto(attacker(""))
     yield page
     page.close()
-    server.shutdown()
-    server.server_close()
 
 
 def runtime_apis(system: LocalSystem) -> set[str]:

@@ -4,9 +4,6 @@
 """
 
 import base64
-import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
@@ -52,35 +49,6 @@ ATTACKS = {
         'fetch("SITE/api/owners", { method: "POST", mode: "no-cors", credentials: "include" });'
     ),
 }
-
-
-@pytest.fixture
-def attacker() -> Iterator[Callable[[str], str]]:
-    """Return a function that serves a page with this content on another site."""
-    pages = {}
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            page = pages.get(self.path, b"")
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(page)))
-            self.end_headers()
-            self.wfile.write(page)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def serve(content: str) -> str:
-        pages["/page"] = f"<!doctype html><title>Win a prize</title><body>{content}".encode()
-        return f"http://localhost:{server.server_address[1]}/page"
-
-    yield serve
-    server.shutdown()
-    server.server_close()
 
 
 def cookies_of(page: Page, system: LocalSystem) -> dict[str, str]:

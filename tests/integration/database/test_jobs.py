@@ -1,6 +1,5 @@
 """Jobs from claim to result, and retries of them, on SQLite and on a real MySQL server."""
 
-import threading
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -37,6 +36,7 @@ from tests.support.image_rows import (
     read,
     record,
 )
+from tests.support.threads import run_at_once
 
 
 def test_a_failed_upload_fails_both_jobs_and_is_not_a_duplicate(session_factory):
@@ -104,19 +104,13 @@ def test_the_two_jobs_of_an_image_are_claimed_independently(session_factory):
 def test_one_of_many_simultaneous_claims_succeeds(session_factory):
     keys = [add(session_factory)[1] for _ in range(5)]
     won = Counter()
-    start = threading.Barrier(8)
 
     def race():
-        start.wait()
         for key in keys:
             if claim(session_factory, key) is not None:
                 won[key] += 1
 
-    threads = [threading.Thread(target=race) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_at_once(race)
 
     assert won == dict.fromkeys(keys, 1)
 

@@ -1,12 +1,12 @@
 """The daily token budget, on SQLite and on a real MySQL server."""
 
-import threading
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import text
 
 from database import token_budget
 from database.session import session_scope
+from tests.support.threads import run_at_once
 
 BUDGET = 1250
 
@@ -66,22 +66,13 @@ def test_a_new_day_starts_with_the_whole_budget(session_factory):
 
 
 def test_concurrent_first_reservations_of_a_day_never_exceed_the_budget(session_factory):
-    granted, errors, start = [], [], threading.Barrier(8)
+    granted = []
 
     def run():
-        start.wait()
-        try:
-            for _ in range(5):
-                granted.append(reserve(session_factory))
-        except Exception as error:
-            errors.append(error)
+        for _ in range(5):
+            granted.append(reserve(session_factory))
 
-    threads = [threading.Thread(target=run) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    run_at_once(run)
 
-    assert errors == []
     assert len([reservation for reservation in granted if reservation]) == 12
     assert spent(session_factory) == [1200]

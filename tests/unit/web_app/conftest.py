@@ -55,6 +55,22 @@ def client_without_database(settings, object_store, event_bus, unavailable_sessi
     return app.test_client()
 
 
+@pytest.fixture
+def make_client(settings, object_store, event_bus, session_factory):
+    """Return a function that creates a client of an application with changed settings."""
+
+    def make(**changes):
+        app = create_app(
+            settings.model_copy(update=changes),
+            object_store=object_store,
+            event_bus=event_bus,
+            session_factory=session_factory,
+        )
+        return app.test_client()
+
+    return make
+
+
 def encode_form(files, field="image"):
     """Build a multipart body as browsers write it, and return it with its content type.
 

@@ -4,26 +4,9 @@ import re
 
 import pytest
 
-from web_app.app import create_app
 from web_app.middleware.owners import Owner, Owners
 
 JSON = {"Accept": "application/json"}
-
-
-@pytest.fixture
-def make_client(settings, object_store, event_bus, session_factory):
-    """Return a function that creates a client of an application with changed settings."""
-
-    def make(**changes):
-        app = create_app(
-            settings.model_copy(update=changes),
-            object_store=object_store,
-            event_bus=event_bus,
-            session_factory=session_factory,
-        )
-        return app.test_client()
-
-    return make
 
 
 @pytest.mark.parametrize(

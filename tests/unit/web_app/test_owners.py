@@ -7,7 +7,6 @@ from werkzeug.test import EnvironBuilder
 
 from tests.support.factories import make_jpeg
 from tests.unit.web_app.conftest import csrf_headers
-from web_app.app import create_app
 from web_app.errors import InvalidOwnerTokenError
 from web_app.middleware.owners import COOKIE_SECONDS, Owner, Owners
 
@@ -128,22 +127,6 @@ def test_a_token_of_an_earlier_key_is_valid_until_that_key_is_removed():
     assert rotated.identify(request(authorization=f"Bearer {token}")) == OWNER
     assert rotated.token(OWNER) == Owners(KEY).token(OWNER)
     assert Owners(KEY).identify(request(token)).is_new
-
-
-@pytest.fixture
-def make_client(settings, object_store, event_bus, session_factory):
-    """Return a function that creates a client of an application with changed settings."""
-
-    def make(**changes):
-        app = create_app(
-            settings.model_copy(update=changes),
-            object_store=object_store,
-            event_bus=event_bus,
-            session_factory=session_factory,
-        )
-        return app.test_client()
-
-    return make
 
 
 def sign(client, owner_id="me"):
