@@ -5,6 +5,7 @@ response with the assumption. The table shows both. GOOGLE_GEMINI_BASE_URL sends
 another server, for example the emulator.
 """
 
+import json
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import requests
 from google import genai
 from google.genai import errors, types
 
@@ -23,7 +25,8 @@ from lambda_functions.annotation.captioner import (
     MAX_OUTPUT_TOKENS,
     Captioner,
 )
-from lambda_functions.annotation.models import thinking_ladder
+from lambda_functions.annotation.description import DESCRIBED
+from lambda_functions.annotation.models import media_resolution, thinking_ladder
 from lambda_functions.annotation.quality import parse_annotation
 from lambda_functions.errors import ConfigurationError, PermanentError, WorkError
 from lambda_functions.redaction import redact
@@ -33,10 +36,13 @@ DEFAULT_MODEL = "gemini-3.5-flash-lite"
 # These models are in the table of the assumptions for what they refuse.
 MODEL_WITHOUT_MINIMAL = "gemini-3.7-flash"
 ALIAS = "gemini-flash-lite-latest"
+MODEL_THAT_ALWAYS_THINKS = "gemini-pro-latest"
+MODEL_WITHOUT_LEVELS = "gemini-2.5-flash-lite"
 RETIRED_MODEL = "gemini-1.5-flash"
 MODEL_WITHOUT_JSON = "gemma-3-27b-it"
 # A key in the form of Google that was never issued.
 WRONG_KEY = "AIza" + "0" * 35
+PUBLIC_BASE_URL = "https://generativelanguage.googleapis.com"
 TIMEOUT_SECONDS = 45
 
 NO_KEY = """\
@@ -48,7 +54,7 @@ Make a key at https://aistudio.google.com/apikey. The run costs less than one US
 GEMINI_MODEL_NAME chooses another model than {model}."""
 COST = (
     "This sends {number} requests to Gemini. Those that Gemini refuses are free. The others use"
-    " about 6,000 tokens and cost about half a US cent."
+    " about 10,000 tokens and cost less than one US cent."
 )
 
 
@@ -82,7 +88,14 @@ class Service:
             Check(
                 "A photo gets a caption, an alt text and tags that pass our checks.", self.caption
             ),
+            Check(
+                "The answer begins with the outcome and names the language by its code.",
+                self.outcome_and_language,
+            ),
             Check(f"A caption uses at most {MAX_IMAGE_TOKENS} tokens for the image.", self.tokens),
+            Check(
+                "A low media resolution uses no more tokens than a high one.", self.media_resolution
+            ),
             Check("The model accepts the least thinking of our table.", self.least_thinking),
             Check("Aliases that end with -latest exist.", self.alias),
             Check(
@@ -92,6 +105,13 @@ class Service:
                 f"{MODEL_WITHOUT_MINIMAL} accepts the next level of our table.",
                 partial(self.answer_of, MODEL_WITHOUT_MINIMAL),
             ),
+            Check(
+                f"{MODEL_THAT_ALWAYS_THINKS} refuses a thinking budget of 0.",
+                self.zero_budget_refused,
+            ),
+            Check(f"{MODEL_WITHOUT_LEVELS} refuses a thinking level.", self.level_refused),
+            Check("Version v1 of the API has no aliases.", self.alias_in_v1),
+            Check("A request without a key is refused.", self.no_key),
             Check("A deadline below 10 seconds is refused.", self.short_deadline),
             Check("An unknown field is refused with its name.", self.unknown_field),
             Check("A retired model is a configuration error.", self.retired_model),
@@ -107,6 +127,22 @@ class Service:
                 response.text, prompt=captioner.prompt, language=captioner.language
             )
         return f"{parsed.caption} ({response.model})"
+
+    def outcome_and_language(self) -> str:
+        with self._captioner(self.model) as captioner:
+            response = captioner.generate(make_jpeg(), timeout_seconds=TIMEOUT_SECONDS)
+        answer = json.loads(response.text)
+        seen = ", ".join(f"{name}: {answer[name]}" for name in list(answer)[:2])
+        if seen != f"outcome: {DESCRIBED}, language: en":
+            raise DifferentError(seen)
+        return seen
+
+    def media_resolution(self) -> str:
+        low, high = (self._tokens_at(resolution) for resolution in ("low", "high"))
+        seen = f"{low} tokens in with low, {high} with high"
+        if low > high:
+            raise DifferentError(seen)
+        return seen
 
     def tokens(self) -> str:
         with self._captioner(self.model) as captioner:
@@ -131,9 +167,35 @@ class Service:
         return f"answered by {response.model}"
 
     def minimal_refused(self) -> str:
-        level = types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
-        config = types.GenerateContentConfig(thinking_config=level)
-        return self._refusal(MODEL_WITHOUT_MINIMAL, config, "think")
+        return self._thinking_refusal(
+            MODEL_WITHOUT_MINIMAL, types.ThinkingConfig(thinking_level=types.ThinkingLevel.MINIMAL)
+        )
+
+    def zero_budget_refused(self) -> str:
+        return self._thinking_refusal(
+            MODEL_THAT_ALWAYS_THINKS, types.ThinkingConfig(thinking_budget=0)
+        )
+
+    def level_refused(self) -> str:
+        return self._thinking_refusal(
+            MODEL_WITHOUT_LEVELS, types.ThinkingConfig(thinking_level=types.ThinkingLevel.LOW)
+        )
+
+    def alias_in_v1(self) -> str:
+        options = types.HttpOptions(api_version="v1")
+        config = types.GenerateContentConfig(http_options=options)
+        return self._refusal(ALIAS, config, "not found", code=404)
+
+    def no_key(self) -> str:
+        # The library refuses to work without a key, so this request is sent without it.
+        base_url = os.environ.get("GOOGLE_GEMINI_BASE_URL", PUBLIC_BASE_URL)
+        url = f"{base_url}/{API_VERSION}/models/{self.model}:generateContent"
+        body = {"contents": [{"parts": [{"text": "Name one colour."}]}]}
+        response = requests.post(url, json=body, timeout=TIMEOUT_SECONDS)
+        seen = f"{response.status_code} {response.text}"
+        if response.status_code != 403:
+            raise DifferentError(seen)
+        return " ".join(seen.split())
 
     def short_deadline(self) -> str:
         options = types.HttpOptions(timeout=5_000)
@@ -195,12 +257,24 @@ class Service:
             )
         return response.usage_metadata or types.GenerateContentResponseUsageMetadata()
 
-    def _refusal(self, model: str, config: types.GenerateContentConfig, word: str) -> str:
+    def _tokens_at(self, resolution: str) -> int:
+        config = types.GenerateContentConfig(
+            media_resolution=media_resolution(self.model, resolution)
+        )
+        return self._request(self.model, config).prompt_token_count or 0
+
+    def _thinking_refusal(self, model: str, thinking: types.ThinkingConfig) -> str:
+        config = types.GenerateContentConfig(thinking_config=thinking)
+        return self._refusal(model, config, "thinking")
+
+    def _refusal(
+        self, model: str, config: types.GenerateContentConfig, word: str, *, code: int = 400
+    ) -> str:
         try:
             self._request(model, config)
         except errors.APIError as error:
             seen = f"{error.code} {error.message}"
-            if error.code != 400 or word.lower() not in seen.lower():
+            if error.code != code or word.lower() not in seen.lower():
                 raise DifferentError(seen) from error
             return seen
         raise DifferentError("answered")

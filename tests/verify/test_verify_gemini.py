@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from local_cloud import gemini_rules
 from local_cloud.gemini_emulator import GeminiHandler
 from local_cloud.loopback_http import LoopbackServer
 from tests.verify import gemini
@@ -28,7 +29,19 @@ def test_the_emulator_behaves_as_assumed(emulator, capsys):
     number = len(gemini.Service("", "").checks())
     assert printed.count("as assumed") == number
     assert f"sends {number} requests" in printed
-    assert "half a US cent" in printed
+    assert "less than one US cent" in printed
+
+
+@pytest.mark.parametrize("rule", gemini_rules.RULES, ids=lambda rule: rule.__name__)
+def test_a_service_that_lacks_one_rule_of_the_emulator_is_different(
+    emulator, monkeypatch, capsys, rule
+):
+    others = tuple(other for other in gemini_rules.RULES if other is not rule)
+    monkeypatch.setattr(gemini_rules, "RULES", others)
+
+    assert gemini.main({"GEMINI_API_KEY": "a-key-for-the-emulator"}) == 1
+
+    assert "DIFFERENT" in capsys.readouterr().out
 
 
 def test_a_difference_is_shown_without_the_key_and_exits_with_1(emulator, capsys):
