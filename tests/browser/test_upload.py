@@ -12,6 +12,27 @@ from tests.support.scripted_gemini import answer, error
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
+# The classes of folders have no global names, so the first dropped folder leads to them.
+FAIL_FOR_LOCKED_FOLDERS = """
+const getEntry = DataTransferItem.prototype.webkitGetAsEntry;
+DataTransferItem.prototype.webkitGetAsEntry = function () {
+  const entry = getEntry.call(this);
+  const folderClass = entry?.isDirectory && Object.getPrototypeOf(entry);
+  if (folderClass && !folderClass.isChanged) {
+    const create = folderClass.createReader;
+    folderClass.isChanged = true;
+    folderClass.createReader = function () {
+      const reader = create.call(this);
+      if (this.name.startsWith("locked")) {
+        reader.readEntries = (_, reject) => reject(new DOMException("", "NotReadableError"));
+      }
+      return reader;
+    };
+  }
+  return entry;
+};
+"""
+
 
 def large_jpeg():
     return encode(make_photo((900, 700)), "JPEG", quality=95)
@@ -61,6 +82,37 @@ def test_dropped_files_and_folders_are_uploaded(person, folder):
     for name in ("1.jpg", "2.jpg", "3.jpg", "single.jpg"):
         person.expect_state(name, "completed", seconds=30)
     expect(person.expect_state("notes.txt", "rejected")).to_contain_text("can’t read this kind")
+
+
+def test_an_unreadable_folder_is_named_and_the_rest_of_the_drop_is_uploaded(person, folder):
+    # The tests may run as a user that can read everything, so Chromium's reader fails here.
+    person.page.add_init_script(FAIL_FOR_LOCKED_FOLDERS)
+    write_files(folder, ["1.jpg", "locked-a/2.jpg", "open/locked-b/3.jpg", "open/4.jpg"])
+    locked, single = folder.parent / "locked-c", folder.parent / "single.jpg"
+    write_files(folder.parent, ["locked-c/5.jpg", "single.jpg"])
+
+    person.drop(locked, folder, single)
+
+    for name in ("locked-a", "locked-b", "locked-c"):
+        expect(person.expect_state(name, "rejected")).to_contain_text("cannot read this")
+    for name in ("1.jpg", "4.jpg", "single.jpg"):
+        person.expect_state(name, "completed", seconds=30)
+    expect(person.page.locator(".upload-row")).to_have_count(6)
+
+
+def test_files_of_the_system_are_skipped(person, folder):
+    names = [".DS_Store", "Thumbs.db", "desktop.ini", "._1.jpg"]
+    write_files(folder, ["1.jpg", *names, *(f"deeper/{name}" for name in names)])
+
+    person.drop(folder)
+
+    person.expect_state("1.jpg", "completed", seconds=30)
+    expect(person.page.locator(".upload-row")).to_have_count(1)
+
+    person.choose(("2.jpg", new_jpeg()), *((name, b"") for name in names))
+
+    person.expect_state("2.jpg", "completed", seconds=30)
+    expect(person.page.locator(".upload-row")).to_have_count(2)
 
 
 def test_a_pasted_image_is_uploaded(person):

@@ -63,7 +63,8 @@ export class UploadRow {
     this.retry = getPart(this.element, "retry", HTMLButtonElement);
     this.cancel = getPart(this.element, "cancel", HTMLButtonElement);
     getPart(this.element, "name").textContent = file.webkitRelativePath || file.name;
-    getPart(this.element, "size").textContent = formatBytes(file.size);
+    // The size of an unreadable file is not known.
+    getPart(this.element, "size").textContent = file.size > 0 ? formatBytes(file.size) : "";
     this.progress.setAttribute("aria-label", `Upload progress of ${file.name}`);
     for (const button of [this.retry, this.cancel]) {
       button.append(createElement("span", { className: "visually-hidden" }, ` ${file.name}`));

@@ -1,7 +1,7 @@
 // The upload page: accepts files by drop, paste and file picker, and shows the result of each.
 
 import { sendJSON } from "./api.js";
-import { readDroppedFiles } from "./dropped_files.js";
+import { isChosen, readDroppedFiles } from "./dropped_files.js";
 import { checkFile } from "./file_check.js";
 import { closestTarget, createAnnouncer, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
@@ -11,6 +11,8 @@ import { UploadRow } from "./upload_row.js";
 /** @typedef {import("./upload_queue.js").Upload} Upload */
 /** @typedef {import("./upload_queue.js").UploadResult} UploadResult */
 /** @typedef {import("./upload_row.js").RowState} RowState */
+
+const UNREADABLE = "Your browser cannot read this. Check that you may open it on your device.";
 
 /** @type {RowState[]} */
 const SENT_STATES = ["accepted", "completed", "failed", "duplicate"];
@@ -103,32 +105,45 @@ class Uploader {
       }
       event.preventDefault(); // Otherwise the browser leaves the page and opens the file.
       changeDepth(-depth);
-      this.#add(await readDroppedFiles(event.dataTransfer));
+      this.#addDropped(await readDroppedFiles(event.dataTransfer));
     });
   }
 
   /** @param {ClipboardEvent} event */
   async #paste(event) {
     if (event.clipboardData && !closestTarget(event, "input:not([type=file]), textarea")) {
-      this.#add(await readDroppedFiles(event.clipboardData));
+      this.#addDropped(await readDroppedFiles(event.clipboardData));
     }
+  }
+
+  /** @param {import("./dropped_files.js").DroppedFiles} dropped */
+  #addDropped({ files, unreadable }) {
+    for (const name of unreadable) {
+      this.#addRow(new File([], name)).show("rejected", UNREADABLE);
+    }
+    this.#add(files);
   }
 
   /** @param {File[]} files */
   #add(files) {
-    for (const file of files) {
-      const row = new UploadRow(this.rowTemplate, file, {
-        onCancel: (cancelled) => this.#cancel(cancelled),
-        onRetry: (retried) => this.#retry(retried),
-      });
-      this.#rows.push(row);
-      this.rows.append(row.element);
-      this.#check(row);
+    for (const file of files.filter(isChosen)) {
+      this.#check(this.#addRow(file));
     }
     this.#update();
-    if (files.length > 0) {
+    if (this.#rows.length > 0) {
       this.queueSection.scrollIntoView({ block: "nearest" });
     }
+  }
+
+  /** @param {File} file */
+  #addRow(file) {
+    const row = new UploadRow(this.rowTemplate, file, {
+      onCancel: (cancelled) => this.#cancel(cancelled),
+      onRetry: (retried) => this.#retry(retried),
+    });
+    this.#rows.push(row);
+    this.rows.append(row.element);
+    return row;
   }
 
   /** @param {UploadRow} row */
