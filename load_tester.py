@@ -29,6 +29,7 @@ import math
 import multiprocessing
 import os
 import re
+import shlex
 import signal
 import socket
 import ssl
@@ -577,12 +578,22 @@ class Timeline:
     def __init__(self) -> None:
         self.interval_seconds = 1
         self.points: dict[int, Tally] = {}
+        self._seconds: dict[int, int] = {}
 
     def add(self, second: int, tally: Tally) -> None:
         """Add the tally of one second."""
         while second // self.interval_seconds >= self.MAX_POINTS:
             self._join_pairs()
         self.points.setdefault(second // self.interval_seconds, Tally()).add(tally)
+        # The other worker processes may not have reported the newest second yet.
+        self._seconds = {at: n for at, n in self._seconds.items() if at >= second - 2}
+        self._seconds[second] = self._seconds.get(second, 0) + tally.completed
+
+    @property
+    def last_rate(self) -> int:
+        """The requests that were completed in the last second that every process reported."""
+        complete = sorted(self._seconds)[-2:]
+        return self._seconds[complete[0]] if complete else 0
 
     def _join_pairs(self) -> None:
         self.interval_seconds *= 2
@@ -747,10 +758,20 @@ class Bucket:
 
 
 @dataclass(frozen=True)
+class Judgement:
+    """A threshold, what was measured, and whether the threshold was crossed."""
+
+    threshold: str
+    measured: str
+    is_crossed: bool
+
+
+@dataclass(frozen=True)
 class Summary:
     """The result of a run.
 
     Attributes:
+        command: the command of the run, without the values of its headers.
         requests: completed requests; with --upload, images.
         unsent: requests that were scheduled, but for which no connection was free in time.
         rate: successful requests, or images, per second.
@@ -759,6 +780,7 @@ class Summary:
     """
 
     url: str
+    command: str
     started_at: str
     seconds: float
     is_interrupted: bool
@@ -773,6 +795,7 @@ class Summary:
     upload_latency: Latency | None
     distribution: list[Bucket]
     timeline: list[Point]
+    thresholds: list[Judgement] = field(default_factory=list)
 
     def metric(self, name: str) -> float | None:
         """Return a metric by its name in thresholds, or None if it was not measured."""
@@ -788,11 +811,22 @@ class Summary:
         return getattr(latency, field_name) if latency else None
 
 
-def summarise(plan: Plan, result: RunResult) -> Summary:
-    """Compute the summary of the measurements."""
+def summarise(
+    plan: Plan,
+    result: RunResult,
+    *,
+    arguments: Sequence[str] = (),
+    thresholds: Sequence[Threshold] = (),
+) -> Summary:
+    """Compute the summary of the measurements.
+
+    Args:
+        arguments: the arguments of the command line.
+    """
     total, seconds = result.total, result.seconds
-    return Summary(
+    summary = Summary(
         url=plan.target.url,
+        command=_command(arguments, plan),
         started_at=result.started_at.isoformat(timespec="seconds"),
         seconds=seconds,
         is_interrupted=result.is_interrupted,
@@ -808,6 +842,15 @@ def summarise(plan: Plan, result: RunResult) -> Summary:
         distribution=_distribution(total.latency),
         timeline=_timeline_points(result.timeline, seconds),
     )
+    return replace(summary, thresholds=[_judge(summary, each) for each in thresholds])
+
+
+def _command(arguments: Sequence[str], plan: Plan) -> str:
+    """Return the command of a run. Values of headers are left out, because they can be secret."""
+    for name, value in plan.headers:
+        header = re.compile(rf"{re.escape(name)}:\s*{re.escape(value)}\s*$")
+        arguments = [header.sub(f"{name}: …", argument) for argument in arguments]
+    return shlex.join(["load_tester.py", *arguments])
 
 
 def _scheduled_requests(plan: Plan, seconds: float) -> int:
@@ -840,28 +883,31 @@ def _distribution(histogram: HdrHistogram) -> list[Bucket]:
 
 
 def _timeline_points(timeline: Timeline, seconds: float) -> list[Point]:
+    interval = timeline.interval_seconds
+    last = max(timeline.points, default=-1)
+    tallies = [timeline.points.get(index) or Tally() for index in range(last + 1)]
+    if len(tallies) > 1 and seconds - last * interval < interval / 2:
+        # This interval is too short for a rate of its own, so it becomes part of the one before.
+        rest = tallies.pop()
+        tallies[-1].add(rest)
     points = []
-    for index in range(max(timeline.points, default=-1) + 1):
-        tally = timeline.points.get(index) or Tally()
-        second = index * timeline.interval_seconds
-        lasted = max(0.001, min(timeline.interval_seconds, seconds - second))
+    for index, tally in enumerate(tallies):
+        end = seconds if index == len(tallies) - 1 else (index + 1) * interval
+        lasted = max(0.001, end - index * interval)
         latency = Latency.of(tally.latency)
         percentiles = (latency.p50, latency.p95, latency.p99) if latency else (None, None, None)
-        points.append(Point(second, tally.completed / lasted, tally.failed, *percentiles))
-    # The rest of the last interval is too short for a rate.
-    return points[:-1] if len(points) > 1 and seconds % timeline.interval_seconds < 0.5 else points
+        points.append(Point(index * interval, tally.completed / lasted, tally.failed, *percentiles))
+    return points
 
 
-def crossed_thresholds(summary: Summary, thresholds: Sequence[Threshold]) -> list[str]:
-    """Return the crossed thresholds, each with the measured value."""
-    found = []
-    for threshold in thresholds:
-        value = summary.metric(threshold.name)
-        if value is None:
-            found.append(f"{threshold.text}: not measured")
-        elif value > threshold.limit if threshold.is_above else value < threshold.limit:
-            found.append(f"{threshold.text}: measured {_metric_text(threshold.name, value)}")
-    return found
+def _judge(summary: Summary, threshold: Threshold) -> Judgement:
+    """Compare a metric with a threshold. A metric that was not measured crosses it."""
+    value = summary.metric(threshold.name)
+    if value is None:
+        return Judgement(threshold.text, "not measured", is_crossed=True)
+    is_crossed = value > threshold.limit if threshold.is_above else value < threshold.limit
+    measured = f"measured {_metric_text(threshold.name, value)}"
+    return Judgement(threshold.text, measured, is_crossed)
 
 
 def _metric_text(name: str, value: float) -> str:
@@ -920,6 +966,12 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
         for kind, number in summary.errors.items()
     )
     _print_table(console, ("error", "count", "share"), errors, style="red")
+    for judgement in summary.thresholds:
+        style, text = ("red", "FAILED") if judgement.is_crossed else ("green", "held")
+        console.print(
+            f"[{style}]{text}[/] {escape(judgement.threshold)}: {judgement.measured}",
+            highlight=False,
+        )
 
 
 def _print_table(
@@ -956,11 +1008,15 @@ def live_progress(console: Console, plan: Plan) -> Iterator[Callable[[RunResult]
     )
     is_hidden = not console.is_terminal
     with Progress(*columns, console=console, transient=True, disable=is_hidden) as progress:
-        task = progress.add_task("warming up", total=plan.num_requests or plan.duration_seconds)
+        begin = "warming up" if plan.warm_up_seconds else "starting"
+        task = progress.add_task(begin, total=plan.num_requests or plan.duration_seconds)
 
         def show(result: RunResult) -> None:
+            if result.seconds == 0:
+                return
             total = result.total
-            text = f"{total.completed:,} completed, {total.failed:,} failed"
+            text = f"{result.timeline.last_rate:,.0f}/s, {total.completed:,} completed"
+            text += f", {total.failed:,} failed"
             if latency := Latency.of(total.latency):
                 text += f", p50 {duration_text(latency.p50)}, p99 {duration_text(latency.p99)}"
             completed = total.completed if counted else result.seconds
@@ -1001,14 +1057,18 @@ svg text { font-size: 13px; fill: var(--text); }
 text.p50 { fill: var(--fast); stroke: none; } text.p95 { fill: var(--slow); stroke: none; }
 text.p99 { fill: var(--slowest); stroke: none; }
 </style>
+<main>
 <h1>Load test of $url</h1>
 <p>$started_at, $seconds$interrupted: <strong>$requests $what</strong>,
 <strong>$rate</strong> $what/s succeeded, $failed failed, $received received.</p>
-<h2>Latency</h2><div class="wide">$latencies</div>
+$thresholds
+<h2>Latency</h2>$latencies
 <h2>Latency over time</h2>$latency_chart
 <h2>$What completed per second</h2>$rate_chart
 <h2>Distribution</h2>$distribution_chart
-<h2>Statuses and errors</h2><div class="wide">$outcomes</div>
+<h2>Statuses and errors</h2>$outcomes
+<h2>Command</h2><p><code>$command</code></p>
+</main>
 </html>
 """)
 
@@ -1030,15 +1090,19 @@ def write_html(path: Path, plan: Plan, summary: Summary) -> None:
         rate=f"{summary.rate:,.1f}",
         failed=f"{summary.failed:,}",
         received=filesize.decimal(summary.received_bytes),
-        latencies=_html_table(["", *_LATENCY_NAMES], _latency_rows(plan, summary)),
+        latencies=_html_table(["latency", *_LATENCY_NAMES], _latency_rows(plan, summary)),
         latency_chart=_latency_chart(summary.timeline),
         rate_chart=_bar_chart(
-            [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline]
+            f"{what} completed per second",
+            [(f"{point.second} s", point.per_second, point.failed) for point in summary.timeline],
         ),
         distribution_chart=_bar_chart(
-            [(duration_text(b.up_to), b.count, 0) for b in summary.distribution]
+            "number of latencies in each range",
+            [(duration_text(b.up_to), b.count, 0) for b in summary.distribution],
         ),
-        outcomes=_html_table(["", "count"], [[name, f"{n:,}"] for name, n in outcomes]),
+        outcomes=_html_table(["outcome", "count"], [[name, f"{n:,}"] for name, n in outcomes]),
+        thresholds=_html_thresholds(summary),
+        command=html.escape(summary.command),
     )
     path.write_text(page, encoding="utf-8")
 
@@ -1047,7 +1111,18 @@ def _html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     def line(tag: str, cells: Sequence[str]) -> str:
         return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
-    return f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>"
+    table = f"<table>{line('th', head)}{''.join(line('td', row) for row in rows)}</table>"
+    # The focus lets the keyboard scroll a table that is wider than the window.
+    return f'<div class="wide" role="region" aria-label="{head[0]}" tabindex="0">{table}</div>'
+
+
+def _html_thresholds(summary: Summary) -> str:
+    rows = [
+        [each.threshold, "crossed" if each.is_crossed else "held", each.measured]
+        for each in summary.thresholds
+    ]
+    table = _html_table(["fail if", "result", "measurement"], rows)
+    return f"<h2>Thresholds</h2>{table}" if rows else ""
 
 
 def _grid(top: float, text: Callable[[float], str]) -> str:
@@ -1091,25 +1166,25 @@ def _latency_chart(points: Sequence[Point]) -> str:
     return _svg("p50, p95 and p99 over time", "".join(content))
 
 
-def _bar_chart(bars: Sequence[tuple[str, float, int]]) -> str:
+def _bar_chart(label: str, bars: Sequence[tuple[str, float, int]]) -> str:
     top = max((height for _, height, _ in bars), default=0) * 1.05 or 1.0
     content = [_grid(top, "{:,.0f}".format)]
     width = CHART_WIDTH / max(1, len(bars))
     every = math.ceil(len(bars) / 12)
-    for index, (label, value, failed) in enumerate(bars):
+    for index, (name, value, failed) in enumerate(bars):
         height = CHART_HEIGHT * value / top
         content.append(
             f'<rect class="{"failed" if failed else "bar"}" x="{index * width:.1f}" '
             f'y="{CHART_HEIGHT - height:.1f}" width="{width * 0.85:.1f}" height="{height:.1f}">'
-            f"<title>{html.escape(label)}: {value:,.0f}"
+            f"<title>{html.escape(name)}: {value:,.0f}"
             f"{f', {failed:,} failed' if failed else ''}</title></rect>"
         )
         if index % every == 0:
             content.append(
                 f'<text x="{(index + 0.42) * width:.1f}" y="{CHART_HEIGHT + 22}" '
-                f'text-anchor="middle">{html.escape(label)}</text>'
+                f'text-anchor="middle">{html.escape(name)}</text>'
             )
-    return _svg("bars", "".join(content))
+    return _svg(label, "".join(content))
 
 
 # ---- Command line --------------------------------------------------------------------------------
@@ -1131,7 +1206,15 @@ def parse_header(text: str) -> tuple[str, str]:
     return name, value.strip()
 
 
-DURATION: dict[str, Any] = {"type": parse_duration, "metavar": "DURATION"}
+def parse_positive_duration(text: str) -> float:
+    """Parse a duration that is longer than 0."""
+    seconds = parse_duration(text)
+    if seconds == 0:
+        raise ValueError(f"{text!r} is too short. Use a duration longer than 0, for example 30s.")
+    return seconds
+
+
+DURATION: dict[str, Any] = {"type": parse_positive_duration, "metavar": "DURATION"}
 OUTPUT_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
@@ -1173,7 +1256,8 @@ OUTPUT_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 @click.option(
     "--warm-up",
     "warm_up_seconds",
-    **DURATION,
+    type=parse_duration,
+    metavar="DURATION",
     default="0",
     help="Send requests for this long before the measurement starts.",
 )
@@ -1278,15 +1362,13 @@ def main(
             _check_writable(path)
     with live_progress(console, plan) as show:
         result = run(plan, show)
-    summary = summarise(plan, result)
+    summary = summarise(plan, result, arguments=sys.argv[1:], thresholds=thresholds)
     if json_path:
         write_json(json_path, summary)
     if html_path:
         write_html(html_path, plan, summary)
     print_summary(console, plan, summary)
-    if crossed := crossed_thresholds(summary, thresholds):
-        for line in crossed:
-            console.print(f"[red]FAILED[/] {line}", highlight=False)
+    if any(judgement.is_crossed for judgement in summary.thresholds):
         sys.exit(EXIT_THRESHOLD_CROSSED)
 
 

@@ -1,9 +1,13 @@
 """axe finds no violation on any page, in the light and the dark theme."""
 
+from collections import Counter
+from datetime import UTC, datetime
+
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from load_tester import Plan, RunResult, Tally, Target, Threshold, summarise, write_html
 from tests.browser.person import new_jpeg
 from tests.support.scripted_gemini import answer
 
@@ -99,3 +103,25 @@ def test_an_error_page_has_no_violations(person, page):
     page.goto("/images/999999999")
 
     assert_no_violations(page)
+
+
+def test_the_report_of_a_load_test_has_no_violations(page, tmp_path):
+    plan = Plan(Target.parse("http://127.0.0.1/gallery?q=dog"), 10, None, 2)
+    result = RunResult(datetime.now(UTC), seconds=2)
+    for second in range(2):
+        tally = Tally(completed=3, failed=1, status_codes=Counter({200: 2, 500: 1}))
+        tally.errors["HTTP status 500"] += 1
+        tally.latency.record_value(1000 + second)
+        result.total.add(tally)
+        result.timeline.add(second, tally)
+    thresholds = [Threshold.parse(text) for text in ("errors>1", "p99>10s")]
+    summary = summarise(plan, result, arguments=["-n", "10"], thresholds=thresholds)
+    write_html(tmp_path / "run.html", plan, summary)
+
+    page.goto(f"file://{tmp_path}/run.html")
+
+    assert page.get_by_text("crossed").count() == 1
+    assert_no_violations(page)
+    page.set_viewport_size({"width": 375, "height": 800})
+    assert_no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 375

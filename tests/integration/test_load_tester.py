@@ -2,13 +2,15 @@
 
 import json
 import os
+import pty
+import re
 import signal
 import ssl
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -467,3 +469,53 @@ def test_the_html_report_is_written(target, load, tmp_path):
     page = (tmp_path / "run.html").read_text()
     assert f"Load test of {target.url}/" in page
     assert page.count("<svg") == 3
+
+
+@pytest.mark.parametrize("option", ["--duration", "--timeout", "--caption-timeout"])
+@pytest.mark.parametrize("duration", ["0s", "0", "0.0ms", "-1s"])
+def test_a_duration_that_is_not_positive_is_refused(target, load, option, duration):
+    process, _ = load("--url", target.url, option, duration, "--rate", 5)
+
+    assert process.returncode == 2
+    assert "is too short" in process.stderr or "is not a duration" in process.stderr
+    assert target.requests == []
+
+
+def test_the_reports_name_the_command_and_say_whether_thresholds_held(target, load, tmp_path):
+    page = tmp_path / "run.html"
+    options = ("-n", 5, "-H", "X-Key: secret", "--fail-if", "errors>0", "--fail-if", "p50<9s")
+    process, summary = load("--url", target.url, *options, "--html", page)
+
+    assert process.returncode == 1
+    assert "held errors>0: measured 0" in process.stdout
+    assert "FAILED p50<9s: measured" in process.stdout
+    assert [each["is_crossed"] for each in summary["thresholds"]] == [False, True]
+    assert f"--url {target.url} -n 5 -H 'X-Key: …'" in summary["command"]
+    written = page.read_text()
+    assert "errors&gt;0" in written
+    assert "secret" not in written + json.dumps(summary) + process.stdout
+
+
+@pytest.mark.parametrize("warm_up", ["0s", "1s"])
+def test_a_terminal_shows_the_rate_and_a_warm_up_only_if_there_is_one(target, warm_up):
+    target.delay_seconds = 0.02
+    options = ["-d", "3s", "-c", "2", "--warm-up", warm_up]
+    terminal, program = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "load_tester.py", "--url", target.url, *options],
+        stdout=program,
+        env={**os.environ, "COLUMNS": "160", "TERM": "xterm"},
+    )
+    os.close(program)
+
+    shown = b""
+    with suppress(OSError):  # The terminal closes with the process.
+        while part := os.read(terminal, 65536):
+            shown += part
+    os.close(terminal)
+
+    assert process.wait(10) == 0
+    text = shown.decode()
+    assert ("warming up" in text) == (warm_up == "1s")
+    rates = [int(number) for number in re.findall(r"(\d+)/s, [\d,]+ completed", text)]
+    assert max(rates) > 10

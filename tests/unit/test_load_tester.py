@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 
 import load_tester
 from load_tester import (
+    Judgement,
     Plan,
     RunResult,
     StartError,
@@ -16,7 +17,6 @@ from load_tester import (
     Target,
     Threshold,
     Timeline,
-    crossed_thresholds,
     summarise,
     write_html,
     write_json,
@@ -117,11 +117,12 @@ def test_a_run_without_responses_has_no_latency():
     nothing = Tally(completed=3, failed=3)
     nothing.errors["connection refused"] += 3
 
-    summary = summarise(make_plan(), make_result(nothing))
+    threshold = Threshold.parse("p95>1s")
+    summary = summarise(make_plan(), make_result(nothing), thresholds=[threshold])
 
     assert summary.latency is None
     assert summary.distribution == []
-    assert crossed_thresholds(summary, [Threshold.parse("p95>1s")]) == ["p95>1s: not measured"]
+    assert summary.thresholds == [Judgement("p95>1s", "not measured", is_crossed=True)]
 
 
 def test_scheduled_requests_that_were_not_sent_are_errors():
@@ -191,14 +192,57 @@ def test_an_invalid_threshold_is_rejected(text):
         Threshold.parse(text)
 
 
-def test_only_crossed_thresholds_are_returned():
-    summary = summarise(make_plan(), make_result(make_tally(*range(1, 101)), seconds=1))
+def test_the_summary_says_for_each_threshold_whether_it_held():
     thresholds = [Threshold.parse(text) for text in ("p50>40ms", "p50>60ms", "rate<99", "rate<101")]
 
-    assert crossed_thresholds(summary, thresholds) == [
-        "p50>40ms: measured 50 ms",
-        "rate<101: measured 100",
+    summary = summarise(
+        make_plan(), make_result(make_tally(*range(1, 101)), seconds=1), thresholds=thresholds
+    )
+
+    assert summary.thresholds == [
+        Judgement("p50>40ms", "measured 50 ms", is_crossed=True),
+        Judgement("p50>60ms", "measured 50 ms", is_crossed=False),
+        Judgement("rate<99", "measured 100", is_crossed=False),
+        Judgement("rate<101", "measured 100", is_crossed=True),
     ]
+
+
+def test_the_command_has_no_values_of_headers():
+    plan = make_plan(headers=(("Authorization", "Bearer a b"), ("X-Key", "1"), ("X-Empty", "")))
+    arguments = ["-H", "Authorization: Bearer a b", "--header=X-Key: 1", "-n", "1", "-HX-Empty:"]
+
+    summary = summarise(plan, make_result(make_tally(1)), arguments=arguments)
+
+    assert summary.command == (
+        "load_tester.py -H 'Authorization: …' '--header=X-Key: …' -n 1 '-HX-Empty: …'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("last_seconds", "expected"),
+    [
+        (0.2, [(0, 2.0, 0), (1, 5 / 1.2, 3)]),
+        (0.9, [(0, 2.0, 0), (1, 2.0, 0), (2, 3 / 0.9, 3)]),
+    ],
+    ids=["a short rest belongs to the second before", "a long rest is a point"],
+)
+def test_the_timeline_keeps_the_last_responses(last_seconds, expected):
+    tallies = [make_tally(1, 1), make_tally(1, 1), make_tally(9, 9, 9, failed=3)]
+
+    points = summarise(make_plan(), make_result(*tallies, seconds=2 + last_seconds)).timeline
+
+    assert [(p.second, pytest.approx(p.per_second), p.failed) for p in points] == expected
+    assert points[-1].p99 == pytest.approx(9, rel=0.01)
+
+
+def test_the_last_rate_is_that_of_a_second_that_every_process_reported():
+    timeline = Timeline()
+    assert timeline.last_rate == 0
+
+    for second, numbers in [(0, (1, 1)), (1, (1, 1)), (1, (1,)), (0, (1,)), (2, (1,))]:
+        timeline.add(second, make_tally(*numbers))
+
+    assert timeline.last_rate == 3
 
 
 @pytest.mark.parametrize(
