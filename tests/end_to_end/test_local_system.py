@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import sys
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -312,6 +314,28 @@ def test_repeated_and_reordered_events_cause_one_request_to_gemini_for_each_imag
         assert status["annotation"] == "A dog runs on a beach."
     assert_queues_become_empty(system)
     assert len(gemini.requests) == len(results)
+
+
+def test_the_same_bytes_sent_a_hundred_times_at_once_are_one_image_with_one_request_to_gemini(
+    scripted_system, gemini
+):
+    system = scripted_system
+    owner = requests.post(f"{system.url}/api/owners", timeout=10).json()["owner_token"]
+    photo = ("same.jpg", make_jpeg((301, 203)))
+
+    def send(_):
+        session = requests.Session()
+        session.headers["Authorization"] = f"Bearer {owner}"
+        return system.upload(photo, session=session)[0]
+
+    with ThreadPoolExecutor(100) as pool:
+        results = list(pool.map(send, range(100)))
+
+    assert Counter(result["outcome"] for result in results) == {"accepted": 1, "duplicate": 99}
+    (image_id,) = {result["id"] for result in results}
+    assert system.finished(image_id)["status"] == "completed"
+    assert_queues_become_empty(system)
+    assert len(gemini.requests) == 1
 
 
 def test_a_multipart_upload_of_an_original_is_processed_once(scripted_system, gemini):
