@@ -95,7 +95,12 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
 @cli.command()
 @environment_options
 @parameters_option
-def up(name: str, region: str | None, parameters: str | None) -> None:
+@click.option(
+    "--keep-on-failure",
+    is_flag=True,
+    help="Keep the resources of a stack that cannot be created, to search the cause.",
+)
+def up(name: str, region: str | None, parameters: str | None, keep_on_failure: bool) -> None:
     """Create or update everything, wait until it is healthy, print its address.
 
     Stores the Gemini key from GEMINI_API_KEY, if that is set. You can run this again at any time.
@@ -103,7 +108,9 @@ def up(name: str, region: str | None, parameters: str | None) -> None:
     environment = _open(name, region)
     key = DeploymentSettings.read().gemini_api_key
     parameter_file = environment.parameter_file(parameters)
-    address = deploy_environment(environment, parameter_file, _registry(environment), key)
+    address = deploy_environment(
+        environment, parameter_file, _registry(environment), key, keep_on_failure=keep_on_failure
+    )
     environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
     show_spending(parameter_file, environment.templates, environment.console)
 

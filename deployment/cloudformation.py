@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +14,14 @@ from deployment.errors import DeploymentError, StackFailedError, advice_for
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
-    from mypy_boto3_cloudformation.type_defs import ChangeTypeDef, StackEventTypeDef
+    from mypy_boto3_cloudformation.type_defs import ChangeTypeDef, StackEventTypeDef, StackTypeDef
 
 _POLL_SECONDS = 4
 _STACK_TYPE = "AWS::CloudFormation::Stack"
 
-# A stack in one of these states was never completed, so it can be deleted without loss.
+# The tag of each stack of this application. Other stacks are never touched.
+APPLICATION_TAG = {"Application": "image-annotation"}
+# A stack in one of these states was never completed.
 _NEVER_COMPLETED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
 # Reasons of resources that failed only because another resource failed.
 _CONSEQUENCES = ("creation cancelled", "update cancelled", "resource(s) failed to")
@@ -27,13 +29,28 @@ _CONSEQUENCES = ("creation cancelled", "update cancelled", "resource(s) failed t
 
 @dataclass(frozen=True)
 class DesiredStack:
-    """The template, parameters and tags that a stack should have."""
+    """The template, parameters and tags that a stack should have.
+
+    Attributes:
+        name: the name of the stack.
+        label: the name in messages, such as `02-application-stack`.
+        protections: the parameters that protect resources from deletion, with the values that
+            switch the protection off.
+    """
 
     name: str
-    label: str  # The name in messages: `02-application-stack`.
+    label: str
     template_body: str
     parameters: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    protections: Mapping[str, str] = field(default_factory=dict)
+
+    def unprotected(self) -> "DesiredStack":
+        """Return this stack without protection, for its creation.
+
+        CloudFormation cannot roll back the creation of protected resources.
+        """
+        return replace(self, parameters={**self.parameters, **self.protections})
 
     def request(self) -> dict[str, Any]:
         """Return the arguments of CreateStack, UpdateStack and CreateChangeSet."""
@@ -44,7 +61,10 @@ class DesiredStack:
                 {"ParameterKey": name, "ParameterValue": value}
                 for name, value in self.parameters.items()
             ],
-            "Tags": [{"Key": key, "Value": value} for key, value in self.tags.items()],
+            "Tags": [
+                {"Key": key, "Value": value}
+                for key, value in {**APPLICATION_TAG, **self.tags}.items()
+            ],
             "Capabilities": ["CAPABILITY_IAM"],
         }
 
@@ -92,7 +112,11 @@ class CloudFormation:
         self._sleep = sleep
 
     def find(self, name_or_id: str) -> Stack | None:
-        """Return the stack, or None if it does not exist or was deleted."""
+        """Return the stack, or None if it does not exist or was deleted.
+
+        Raises:
+            DeploymentError: the stack belongs to another application.
+        """
         try:
             answer = self._client.describe_stacks(StackName=name_or_id)
         except ClientError as error:
@@ -102,6 +126,12 @@ class CloudFormation:
         found = answer["Stacks"][0]
         if found["StackStatus"] == "DELETE_COMPLETE":
             return None
+        if not _has_our_tag(found):
+            raise DeploymentError(
+                f"The stack {found['StackName']} belongs to another application: it does not have "
+                "the tag Application=image-annotation. It was not touched. Choose another "
+                "--environment."
+            )
         return Stack(
             found["StackId"],
             found["StackStatus"],
@@ -113,40 +143,94 @@ class CloudFormation:
         )
 
     def resources(self, name: str) -> Iterator[tuple[str, str, str]]:
-        """Yield the logical id, type and physical id of each resource of a stack."""
+        """Yield the logical id, type and physical id of each existing resource of a stack."""
         pages = self._client.get_paginator("list_stack_resources").paginate(StackName=name)
         for resource in pages.search("StackResourceSummaries[]"):
-            if physical_id := resource.get("PhysicalResourceId"):
+            # The list also has deleted resources, with their former physical ids.
+            is_deleted = resource["ResourceStatus"] == "DELETE_COMPLETE"
+            if (physical_id := resource.get("PhysicalResourceId")) and not is_deleted:
                 yield resource["LogicalResourceId"], resource["ResourceType"], physical_id
 
-    def deploy(self, desired: DesiredStack) -> Stack:
+    def kept_resources(self, name: str) -> Iterator[tuple[str, str, str]]:
+        """Yield the resources that the deletion of earlier stacks of this name has kept.
+
+        CloudFormation lists deleted stacks for 90 days.
+        """
+        pages = self._client.get_paginator("list_stacks").paginate(
+            StackStatusFilter=["DELETE_COMPLETE"]
+        )
+        for summary in pages.search("StackSummaries[]"):
+            if summary["StackName"] == name and self._is_own(summary["StackId"]):
+                yield from self.resources(summary["StackId"])
+
+    def _is_own(self, stack_id: str) -> bool:
+        [stack] = self._client.describe_stacks(StackName=stack_id)["Stacks"]
+        return _has_our_tag(stack)
+
+    def was_never_completed(self, stack: Stack) -> bool:
+        """Return whether a stack was never created completely, so that it holds no data.
+
+        CloudFormation forgets events after 90 days, so the first event must still be there.
+        """
+        if stack.status != "DELETE_FAILED":
+            return stack.status in _NEVER_COMPLETED
+        pages = self._client.get_paginator("describe_stack_events").paginate(StackName=stack.id)
+        states = [
+            event["ResourceStatus"]
+            for event in pages.search("StackEvents[]")
+            if event.get("PhysicalResourceId") == stack.id
+        ]
+        return "CREATE_IN_PROGRESS" in states and "CREATE_COMPLETE" not in states
+
+    def deploy(self, desired: DesiredStack, *, keep_on_failure: bool = False) -> Stack:
         """Create or update a stack and wait for it.
 
         Waits for an operation that is still in progress, and deletes a stack that was never
-        completed, before it begins.
+        completed, before it begins. Resources are protected from deletion only after the stack
+        was created completely.
+
+        Args:
+            desired: the stack.
+            keep_on_failure: leave the resources of a failed creation, for a search of the cause.
 
         Raises:
             StackFailedError: the stack was rolled back; the message begins with the cause.
             DeploymentError: the stack is in a state that only the operator can resolve.
         """
-        existing = self._prepare(desired.name, desired.label)
+        stack = self._prepare(desired.name, desired.label)
+        if stack is None:
+            stack = self._create(desired.unprotected(), keep_on_failure=keep_on_failure)
+            if not desired.protections:
+                return stack
+        return self._update(desired, stack)
+
+    def _create(self, desired: DesiredStack, *, keep_on_failure: bool) -> Stack:
+        self._console.print_step(desired.label, "creating")
+        request = desired.request()
+        if keep_on_failure:
+            request["OnFailure"] = "DO_NOTHING"
+        token = str(uuid.uuid4())
+        stack_id = self._client.create_stack(**request, ClientRequestToken=token)["StackId"]
+        return self._finish(stack_id, desired.label, set())
+
+    def _update(self, desired: DesiredStack, existing: Stack) -> Stack:
         seen = self._latest_event(existing)
-        request = {**desired.request(), "ClientRequestToken": str(uuid.uuid4())}
-        if existing is None:
-            self._console.print_step(desired.label, "creating")
-            stack_id = self._client.create_stack(**request)["StackId"]
-        else:
-            try:
-                stack_id = self._client.update_stack(**request)["StackId"]
-            except ClientError as error:
-                if "No updates are to be performed" not in str(error):
-                    raise
-                self._console.print_step(desired.label, "no changes", "dim")
-                return existing
-            self._console.print_step(desired.label, "updating")
-        stack = self._wait(stack_id, desired.label, seen)
+        token = str(uuid.uuid4())
+        try:
+            self._client.update_stack(**desired.request(), ClientRequestToken=token)
+        except ClientError as error:
+            if "No updates are to be performed" not in str(error):
+                raise
+            self._console.print_step(desired.label, "no changes", "dim")
+            return existing
+        self._console.print_step(desired.label, "updating")
+        return self._finish(existing.id, desired.label, seen)
+
+    def _finish(self, stack_id: str, label: str, seen: set[str]) -> Stack:
+        """Wait for the end of a creation or an update, and require its success."""
+        stack = self._wait(stack_id, label, seen)
         if stack is None or stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
-            raise self._failure(stack_id, stack, desired.label, seen)
+            raise self._failure(stack_id, stack, label, seen)
         return stack
 
     def delete(self, name: str, label: str) -> None:
@@ -199,25 +283,36 @@ class CloudFormation:
         stack = self._find_idle(name, label)
         if stack is None:
             return None
-        if stack.status in _NEVER_COMPLETED:
+        if self.was_never_completed(stack):
             self._console.print_step(
                 label, f"was never completed ({stack.status}); deleting what is left of it"
             )
             self._delete(stack, label)
             return None
         if stack.status == "UPDATE_ROLLBACK_FAILED":
-            raise DeploymentError(
-                f"{label} could not be rolled back (UPDATE_ROLLBACK_FAILED): {stack.reason}\n"
-                "Fix the cause and run: aws cloudformation continue-update-rollback "
-                f"--stack-name {name} (with --resources-to-skip for resources that cannot be "
-                "fixed). Then run `up` again."
-            )
+            return self._continue_rollback(stack, name, label)
         if stack.status == "DELETE_FAILED":
             raise DeploymentError(
                 f"{label} is only partly deleted (DELETE_FAILED): {stack.reason}\n"
-                "Run `down` to finish the deletion, then `up`."
+                "Run the same `down` again, with --delete-data if you used it, and then `up`."
             )
         return stack
+
+    def _continue_rollback(self, stack: Stack, name: str, label: str) -> Stack:
+        """Repeat the roll-back of a failed update."""
+        self._console.print_step(label, "was not rolled back completely; continuing")
+        seen = self._latest_event(stack)
+        self._client.continue_update_rollback(StackName=stack.id)
+        remaining = self._wait(stack.id, label, seen)
+        if remaining is not None and remaining.status == "UPDATE_ROLLBACK_COMPLETE":
+            return remaining
+        reason = remaining.reason if remaining else stack.reason
+        raise DeploymentError(
+            f"{label} could not be rolled back (UPDATE_ROLLBACK_FAILED): {reason}\n"
+            "Fix the cause and run: aws cloudformation continue-update-rollback "
+            f"--stack-name {name} (with --resources-to-skip for resources that cannot be "
+            "fixed). Then run `up` again."
+        )
 
     def _find_idle(self, name: str, label: str) -> Stack | None:
         """Return the stack after any operation in progress has ended."""
@@ -292,6 +387,11 @@ class CloudFormation:
         return StackFailedError(_lines(first, advice_for(reason), _state(status, label)))
 
 
+def _has_our_tag(stack: "StackTypeDef") -> bool:
+    tags = {tag["Key"]: tag["Value"] for tag in stack.get("Tags", [])}
+    return APPLICATION_TAG.items() <= tags.items()
+
+
 def _resource(event: "StackEventTypeDef") -> str:
     return f"{event['LogicalResourceId']} ({event['ResourceType']})"
 
@@ -301,13 +401,22 @@ def _lines(*lines: str | None) -> str:
 
 
 def _state(status: str, label: str) -> str:
-    if status == "UPDATE_ROLLBACK_COMPLETE":
-        return f"{label} is back in its previous state ({status})."
-    if status == "DELETE_FAILED":
-        return f"{label} is only partly deleted ({status}). Run the same command again."
-    if status == "UPDATE_ROLLBACK_FAILED":
-        return f"{label} could not be rolled back either ({status})."
-    return f"{label} was rolled back ({status}). The next `up` creates it again."
+    match status:
+        case "UPDATE_ROLLBACK_COMPLETE":
+            return f"{label} is back in its previous state ({status})."
+        case "CREATE_COMPLETE" | "UPDATE_COMPLETE":
+            return f"{label} was not changed ({status})."
+        case "CREATE_FAILED":
+            return (
+                f"The resources of {label} were kept ({status}). The next `up` or `down` deletes "
+                "them."
+            )
+        case "DELETE_FAILED":
+            return f"{label} is only partly deleted ({status}). Run the same command again."
+        case "UPDATE_ROLLBACK_FAILED":
+            return f"{label} could not be rolled back either ({status}). Run `up` again."
+        case _:
+            return f"{label} was rolled back ({status}). The next `up` creates it again."
 
 
 def _begins_an_operation(event: "StackEventTypeDef") -> bool:

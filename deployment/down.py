@@ -23,7 +23,7 @@ def delete_compute(environment: Environment) -> None:
     Raises:
         DeploymentError: the load balancer is protected, or a resource could not be deleted.
     """
-    _check_load_balancer_protection(environment)
+    _check_protection(environment, WEB)
     for name in (WEB, FUNCTIONS):
         _delete(environment, name)
     if kept := [name for name in ORDER if environment.find(name) is not None]:
@@ -44,37 +44,67 @@ def delete_everything(
     Raises:
         DeploymentError: a resource is protected or could not be deleted.
     """
-    _check_load_balancer_protection(environment)
-    _check_database_protection(environment)
+    for name in (WEB, APPLICATION):
+        _check_protection(environment, name)
     for name in (WEB, FUNCTIONS):
         _delete(environment, name)
     for name in (APPLICATION, NETWORK, REPOSITORIES):
         _delete_with_data(environment, name, sleep)
 
 
+def unprotect_incomplete(environment: Environment, name: str) -> None:
+    """Remove the protection from the resources of a stack that was never completed.
+
+    CloudFormation cannot delete protected resources, and no parameter of such a stack can be
+    changed.
+    """
+    stack = environment.find(name)
+    if stack is not None and environment.stacks.was_never_completed(stack):
+        _unprotect(environment, name)
+
+
+def _unprotect(environment: Environment, name: str) -> None:
+    aws, console = environment.aws, environment.console
+    for arn in _physical_ids(environment, name, _LOAD_BALANCER):
+        if cleanup.is_load_balancer_protected(aws.elbv2, arn):
+            cleanup.unprotect_load_balancer(aws.elbv2, arn)
+            console.print_step(name, "deletion protection of the load balancer removed")
+    for database in _physical_ids(environment, name, _DATABASE):
+        if cleanup.is_database_protected(aws.rds, database):
+            cleanup.unprotect_database(aws.rds, database)
+            console.print_step(name, f"deletion protection of {database} removed")
+
+
 def list_data(environment: Environment) -> list[str]:
     """Return the kind and name of every resource that holds data."""
     kinds = {_BUCKET: "bucket", _DATABASE: "database", _REPOSITORY: "images", _SECRET: "secret"}
     return [
-        f"{kinds[resource_type]} {physical_id}"
-        for stack in environment.find_all().values()
-        for _logical_id, resource_type, physical_id in environment.stacks.resources(stack.id)
-        if resource_type in kinds
+        *(
+            f"{kinds[resource_type]} {physical_id}"
+            for stack in environment.find_all().values()
+            for _logical_id, resource_type, physical_id in environment.stacks.resources(stack.id)
+            if resource_type in kinds
+        ),
+        *(
+            f"bucket {bucket}, which an earlier deletion kept"
+            for name in ORDER
+            for bucket in _kept_buckets(environment, name)
+        ),
     ]
 
 
-def _check_load_balancer_protection(environment: Environment) -> None:
-    for arn in _physical_ids(environment, WEB, _LOAD_BALANCER):
-        found = environment.aws.elbv2.describe_load_balancer_attributes(LoadBalancerArn=arn)
-        attributes = {a.get("Key"): a.get("Value") for a in found["Attributes"]}
-        if attributes.get("deletion_protection.enabled") == "true":
+def _check_protection(environment: Environment, name: str) -> None:
+    """Require that nothing of a stack is protected, unless it can only be deleted."""
+    aws = environment.aws
+    stack = environment.find(name)
+    if stack is not None and stack.status == "DELETE_FAILED":
+        _unprotect(environment, name)  # Its deletion has begun.
+    unprotect_incomplete(environment, name)
+    for arn in _physical_ids(environment, name, _LOAD_BALANCER):
+        if cleanup.is_load_balancer_protected(aws.elbv2, arn):
             raise _protection_error("load balancer", "LoadBalancerDeletionProtection")
-
-
-def _check_database_protection(environment: Environment) -> None:
-    for identifier in _physical_ids(environment, APPLICATION, _DATABASE):
-        found = environment.aws.rds.describe_db_instances(DBInstanceIdentifier=identifier)
-        if any(database["DeletionProtection"] for database in found["DBInstances"]):
+    for identifier in _physical_ids(environment, name, _DATABASE):
+        if cleanup.is_database_protected(aws.rds, identifier):
             raise _protection_error("database", "DatabaseDeletionProtection")
 
 
@@ -88,11 +118,12 @@ def _protection_error(resource: str, parameter: str) -> DeploymentError:
 def _delete_with_data(environment: Environment, name: str, sleep: Callable[[float], None]) -> None:
     """Delete a stack and the data that its deletion would keep.
 
-    The data is deleted first. An interrupted run therefore leaves no full bucket or repository
-    that belongs to no stack.
+    The data is deleted first. A repeated run also deletes the buckets of a stack that is already
+    gone, because an interrupted run could not delete them.
     """
     aws, console = environment.aws, environment.console
-    buckets = [aws.s3.Bucket(bucket) for bucket in _physical_ids(environment, name, _BUCKET)]
+    own = _physical_ids(environment, name, _BUCKET)
+    buckets = [aws.s3.Bucket(bucket) for bucket in (*own, *_kept_buckets(environment, name))]
     for bucket in buckets:
         count = cleanup.empty_bucket(bucket)
         console.print_step(name, f"{bucket.name} emptied, {count} versions deleted")
@@ -100,10 +131,8 @@ def _delete_with_data(environment: Environment, name: str, sleep: Callable[[floa
         count = cleanup.empty_repository(aws.ecr, repository)
         console.print_step(name, f"{repository} emptied, {count} images deleted")
     for secret in _physical_ids(environment, name, _SECRET):
-        aws.secretsmanager.delete_secret(
-            SecretId=secret, RecoveryWindowInDays=_SECRET_RECOVERY_DAYS
-        )
-        console.print_step(name, f"{secret} will be deleted in {_SECRET_RECOVERY_DAYS} days")
+        if cleanup.schedule_secret_deletion(aws.secretsmanager, secret, days=_SECRET_RECOVERY_DAYS):
+            console.print_step(name, f"{secret} will be deleted in {_SECRET_RECOVERY_DAYS} days")
     databases = _physical_ids(environment, name, _DATABASE)
     _delete(environment, name)
     for bucket in buckets:
@@ -118,6 +147,13 @@ def _delete_with_data(environment: Environment, name: str, sleep: Callable[[floa
 
 def _delete(environment: Environment, name: str) -> None:
     environment.stacks.delete(stack_name(environment.name, name), name)
+
+
+def _kept_buckets(environment: Environment, name: str) -> list[str]:
+    """Return the existing buckets that the deletion of an earlier stack has kept."""
+    kept = environment.stacks.kept_resources(stack_name(environment.name, name))
+    buckets = [physical_id for _id, resource_type, physical_id in kept if resource_type == _BUCKET]
+    return [bucket for bucket in buckets if cleanup.exists(environment.aws.s3.Bucket(bucket))]
 
 
 def _physical_ids(environment: Environment, name: str, resource_type: str) -> list[str]:

@@ -11,6 +11,7 @@ from deployment.errors import DeploymentError
 from deployment.stacks import (
     DEFAULT_PROFILE,
     ORDER,
+    PROTECTIONS,
     REPOSITORIES,
     ParameterFile,
     Templates,
@@ -61,15 +62,17 @@ class Environment:
         """Return the desired state of a stack. `images` holds image URIs by parameter name."""
         template = self.templates[template_name]
         given = {"Environment": self.name, **images}
-        tags = {"Application": "image-annotation", "Environment": self.name}
+        parameters = parameter_file.stack_parameters(template, given, self.aws.account)
+        tags = {"Environment": self.name}
         if template_name == REPOSITORIES:
             tags[_PARAMETERS_TAG] = parameter_file.name
         return DesiredStack(
             stack_name(self.name, template_name),
             template_name,
             template.body,
-            parameter_file.stack_parameters(template, given, self.aws.account),
+            parameters,
             tags,
+            {name: "false" for name in PROTECTIONS if parameters.get(name) == "true"},
         )
 
     def not_found_error(self) -> DeploymentError:

@@ -70,10 +70,27 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "Concurrent executions.",
     ),
     (
-        r"SUCCESS signal|resource signal\(s\)",
-        "The instances started, but the application did not become healthy in time. Read its logs "
-        "with `python -m deployment logs web`, and the log of the instance in the AWS console "
-        "under EC2 → the instance → Monitor and troubleshoot → Get system log.",
+        r"(FAILURE|SUCCESS) signal|resource signal\(s\)",
+        "The instances started, but the application did not. The last lines of their start are "
+        "above, if there are any. Read more with `python -m deployment logs web`, and in the AWS "
+        "console under EC2 → the instance → Monitor and troubleshoot → Get system log. With "
+        "`up --keep-on-failure` the instances stay, so that you can connect to one with Session "
+        "Manager.",
+    ),
+    (
+        r"Export with name .* is already exported",
+        "Another stack of this account already uses that export name. Choose another "
+        "--environment, or delete the other stack.",
+    ),
+    (
+        r"(repository|AWS::ECR::Repository).*already exists|already exists in the registry",
+        "A repository of that name exists, but belongs to no stack of this environment. Delete it, "
+        "or choose another --environment.",
+    ),
+    (
+        r"availability zone",
+        "A service does not work in that zone. Set FirstZone and SecondZone of 01-vpc-network to "
+        "other zones. A new environment can choose any two; an existing one must be deleted first.",
     ),
     (
         r"media type .*not supported|image manifest.*not supported",

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -73,8 +74,10 @@ def _new_lines(
         pages = client.get_paginator("filter_log_events").paginate(
             logGroupName=group, startTime=start_ms
         )
-        for event in pages.search("events[]"):
-            if event["eventId"] not in seen:
-                seen.add(event["eventId"])
-                lines.append((event["timestamp"], part, event["message"].rstrip()))
+        # A log group that was deleted by hand does not hide the logs of the other parts.
+        with suppress(client.exceptions.ResourceNotFoundException):
+            for event in pages.search("events[]"):
+                if event["eventId"] not in seen:
+                    seen.add(event["eventId"])
+                    lines.append((event["timestamp"], part, event["message"].rstrip()))
     return lines

@@ -33,6 +33,8 @@ _MAX_BODY_BYTES = 51_200
 
 # `up` sets these parameters, so a parameter file must not.
 _GIVEN = ("Environment", "AnnotationImageUri", "ThumbnailImageUri", "WebImageUri")
+# The parameters that protect a resource from deletion.
+PROTECTIONS = ("DatabaseDeletionProtection", "LoadBalancerDeletionProtection")
 # The functions and the web servers use these parameters, so both must have the same value.
 _SHARED = {"GeminiDailyTokenBudget", "MaxImagePixels", "ThumbnailHeight", "ThumbnailWidth"}
 _PLACEHOLDER = re.compile(r"\$\{AWS::(AccountId|Partition|Region)\}")

@@ -82,7 +82,10 @@ def _captions_wait(environment: Environment) -> str | None:
         startTime=int((time.time() - _SWEEP_LOG_SECONDS) * 1000),
         filterPattern='"swept"',
     )
-    events = sorted(pages.search("events[]"), key=lambda event: event["timestamp"])
+    try:
+        events = sorted(pages.search("events[]"), key=lambda event: event["timestamp"])
+    except environment.aws.logs.exceptions.ResourceNotFoundException:
+        return None  # The log group was deleted by hand.
     try:
         sentence = json.loads(events[-1]["message"]).get("captions") if events else None
     except (ValueError, AttributeError):  # The log of an earlier release.

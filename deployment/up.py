@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from deployment import health
 from deployment.cloudformation import Stack
+from deployment.down import unprotect_incomplete
 from deployment.environment import Environment
 from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
@@ -30,6 +31,7 @@ def deploy_environment(
     registry: Registry,
     gemini_api_key: str | None,
     *,
+    keep_on_failure: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Deploy all five stacks, wait until the application is healthy, and return its address.
@@ -40,7 +42,9 @@ def deploy_environment(
     images = dict.fromkeys((image.parameter for image in IMAGES), "")
 
     def deploy(name: str) -> Stack:
-        return environment.stacks.deploy(environment.desired_stack(name, parameter_file, images))
+        desired = environment.desired_stack(name, parameter_file, images)
+        unprotect_incomplete(environment, name)
+        return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 
     # Report a missing parameter now and not after half an hour.
     for name in ORDER:

@@ -1,4 +1,4 @@
-"""Compare docs/assumptions/gemini.md with the rules of the emulator and the tests that it names."""
+"""Compare docs/assumptions with the emulators and with the tests that the tables name."""
 
 import ast
 import re
@@ -10,12 +10,13 @@ from local_cloud import gemini_rules
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = "docs/assumptions/gemini.md"
+AWS_DOCUMENT = "docs/assumptions/aws.md"
 RULES = "local_cloud/gemini_rules.py"
 
 
-def rows() -> list[list[str]]:
+def rows(document: str = DOCUMENT) -> list[list[str]]:
     """Return the cells of every assumption."""
-    lines = re.findall(r"^\| (.*) \|$", (ROOT / DOCUMENT).read_text(), re.MULTILINE)
+    lines = re.findall(r"^\| (.*) \|$", (ROOT / document).read_text(), re.MULTILINE)
     cells = [[cell.strip() for cell in line.split("|")] for line in lines]
     return [row for row in cells if row[0] not in ("assumption", "---")]
 
@@ -34,7 +35,15 @@ def test_every_rule_of_the_emulator_has_a_row_and_every_row_an_existing_rule():
     assert sorted(named - rules) == [], f"{DOCUMENT} names rules that do not exist"
 
 
-@pytest.mark.parametrize("row", rows(), ids=lambda row: row[0][:60])
+@pytest.mark.parametrize("row", rows(AWS_DOCUMENT), ids=lambda row: row[0][:60])
+def test_every_assumption_about_aws_names_an_existing_part_of_the_fake_account(row):
+    name = re.fullmatch(r"`(\w+)`", row[2])
+    assert name
+    text = (ROOT / "tests/support/fake_aws.py").read_text()
+    assert re.search(rf"(def {name[1]}\(|^{name[1]} = )", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize("row", [*rows(), *rows(AWS_DOCUMENT)], ids=lambda row: row[0][:60])
 def test_every_row_has_a_public_source_and_names_an_existing_test(row):
     assert len(row) == 4, "assumption | source | emulator rule | test"
     assert re.search(r"\(https://[^)]+\)", row[1]), "link its source"

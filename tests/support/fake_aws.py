@@ -1,0 +1,618 @@
+"""An AWS account for tests of the commands, as unkind as AWS.
+
+Only what the commands meet is here: the states of stacks, protected resources, deleted resources
+that are still listed, exports, pages, throttled requests. Each rule of docs/assumptions/aws.md
+names the test that shows it. The clients are those of boto3, so requests are validated; the account
+answers before a request is sent.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import boto3.session
+from botocore import xform_name
+
+from tests.support.cloudformation import Stack, TemplateError, document
+
+ACCOUNT, REGION = "111122223333", "eu-west-1"
+# Real pages are longer, but a reader of one page only would miss something here too.
+PAGE = 20
+BUCKET = "AWS::S3::Bucket"
+DATABASE = "AWS::RDS::DBInstance"
+LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
+LOG_GROUP = "AWS::Logs::LogGroup"
+REPOSITORY = "AWS::ECR::Repository"
+SECRET = "AWS::SecretsManager::Secret"
+GROUP = "AWS::AutoScaling::AutoScalingGroup"
+# SignalResource has no reason. https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html
+NO_SIGNAL = (
+    "Received 1 FAILURE signal(s) out of 2.  Unable to satisfy 100% MinSuccessfulInstancesPercent"
+    " requirement"
+)
+
+
+class AwsError(Exception):
+    """An error response: the code and the message."""
+
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(message or code)
+        self.code = code
+
+
+@dataclass
+class FakeResource:
+    """A resource of a stack, as ListStackResources shows it."""
+
+    logical_id: str
+    type: str
+    physical_id: str
+    properties: dict[str, Any]
+    policy: str
+    status: str = "CREATE_COMPLETE"
+
+
+@dataclass
+class FakeStack:
+    """A stack and its history."""
+
+    id: str
+    name: str
+    template: str
+    tags: list[dict[str, str]]
+    request: dict[str, Any]
+    status: str = "REVIEW_IN_PROGRESS"
+    reason: str = ""
+    resources: dict[str, FakeResource] = field(default_factory=dict)
+    exports: dict[str, str] = field(default_factory=dict)
+    imports: set[str] = field(default_factory=set)
+    outputs: dict[str, str] = field(default_factory=dict)
+    events: list[dict[str, Any]] = field(default_factory=list)
+    is_protected: bool = False
+    was_completed: bool = False
+
+
+class Connection:
+    """Clients of boto3 that send their requests to one account, which can be replaced.
+
+    To make clients takes longer than a test, so the tests share them.
+    """
+
+    account: "FakeAws"
+
+    def session(self, **_arguments: Any) -> boto3.session.Session:
+        """Return a session that makes such clients."""
+        session = boto3.session.Session(
+            aws_access_key_id="test", aws_secret_access_key="test", region_name=REGION
+        )
+        session.events.register("before-parameter-build.*.*", self._keep_parameters)
+        session.events.register("before-call.*.*", self._answer)
+        return session
+
+    def _keep_parameters(self, params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        context["fake_aws"] = dict(params)
+
+    def _answer(self, model: Any, context: dict[str, Any], **_: Any) -> Any:
+        service = model.service_model.service_name
+        return self.account.answer(service, model.name, context["fake_aws"])
+
+
+class FakeAws:
+    """The account.
+
+    Attributes:
+        stacks: every stack that was ever created, by id.
+        failing: the logical ids of resources that cannot be created or updated now.
+        fails_rollback: whether the next roll-back of an update fails.
+        requests_left: the number of requests until the command is interrupted; None for never.
+        throttled: the number of the next requests that are refused.
+        objects: the number of objects of each bucket.
+        images: the number of images of each repository.
+        protected: the physical ids of databases and load balancers that cannot be deleted.
+        secrets: the deletion date of each secret, or None.
+        log_groups: the names of the existing log groups.
+        data_deleted: what was deleted of buckets, repositories, databases and secrets.
+    """
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, FakeStack] = {}
+        self.failing: dict[str, str] = {}
+        self.fails_rollback = False
+        self.requests_left: int | None = None
+        self.throttled = 0
+        self.objects: dict[str, int] = {}
+        self.images: dict[str, int] = {}
+        self.protected: set[str] = set()
+        self.databases: set[str] = set()
+        self.load_balancers: set[str] = set()
+        self.secrets: dict[str, bool] = {}
+        self.log_groups: dict[str, list[str]] = {}
+        self.data_deleted: list[str] = []
+        self._operations: dict[str, Iterator[None]] = {}
+        self._now = datetime(2026, 11, 26, tzinfo=UTC)
+        self._number = 0
+
+    # Time
+
+    def advance(self, steps: int = 60) -> None:
+        """Let time pass: each operation in progress does that many steps."""
+        for stack_id, operation in list(self._operations.items()):
+            for _ in range(steps):
+                if next(operation, "end") == "end":
+                    self._operations.pop(stack_id, None)
+                    break
+
+    def sleep(self, _seconds: float) -> None:
+        """Let time pass while a command waits."""
+        self.advance()
+
+    # Requests
+
+    def answer(self, service: str, operation: str, parameters: dict[str, Any]) -> Any:
+        """Return the response to a request, as botocore parses it."""
+        handle = getattr(self, f"{service}_{xform_name(operation)}")
+        if self.requests_left is not None:
+            self.requests_left -= 1
+            if self.requests_left < 0:
+                raise KeyboardInterrupt
+        try:
+            if self.throttled:
+                self.throttled -= 1
+                raise AwsError("Throttling", "Rate exceeded")
+            answer = handle(**parameters) or {}
+        except AwsError as error:
+            body = {"Error": {"Code": error.code, "Message": str(error)}}
+            return SimpleNamespace(status_code=400), body
+        return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {}}
+
+    def sts_get_caller_identity(self) -> dict[str, Any]:
+        return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/operator", "UserId": "U"}
+
+    # CloudFormation
+
+    def stack_named(self, name: str) -> FakeStack | None:
+        """Return the existing stack with this name."""
+        found = [s for s in self.stacks.values() if s.name == name]
+        return found[-1] if found and found[-1].status != "DELETE_COMPLETE" else None
+
+    def cloudformation_describe_stacks(self, StackName: str) -> dict[str, Any]:
+        stack = self.stacks.get(StackName) or self._existing(StackName)
+        description = {
+            "StackId": stack.id,
+            "StackName": stack.name,
+            "StackStatus": stack.status,
+            "StackStatusReason": stack.reason,
+            "CreationTime": self._now,
+            "Tags": stack.tags,
+            "Parameters": stack.request["Parameters"],
+            "Outputs": [
+                {"OutputKey": key, "OutputValue": value} for key, value in stack.outputs.items()
+            ],
+        }
+        return {"Stacks": [description]}
+
+    def cloudformation_list_stacks(
+        self, StackStatusFilter: list[str], NextToken: str = "0"
+    ) -> dict[str, Any]:
+        listed = [
+            {"StackId": stack.id, "StackName": stack.name, "StackStatus": stack.status}
+            for stack in self.stacks.values()
+            if stack.status in StackStatusFilter
+        ]
+        return _page("StackSummaries", listed, NextToken)
+
+    def cloudformation_create_stack(self, StackName: str, **request: Any) -> dict[str, Any]:
+        if self.stack_named(StackName) is not None:
+            raise AwsError("AlreadyExistsException", f"Stack [{StackName}] already exists")
+        self._number += 1
+        template = re.search(r"\d\d-.*", StackName)
+        assert template
+        stack = FakeStack(
+            f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/{StackName}/{self._number}",
+            StackName,
+            template[0],
+            request["Tags"],
+            request,
+        )
+        wanted = self._evaluate(stack.template, request)
+        stack.status = "CREATE_IN_PROGRESS"
+        self.stacks[stack.id] = stack
+        self._operations[stack.id] = self._create(stack, wanted)
+        return {"StackId": stack.id}
+
+    def cloudformation_update_stack(self, StackName: str, **request: Any) -> dict[str, Any]:
+        stack = self._existing(StackName)
+        if stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "UPDATE_ROLLBACK_COMPLETE"):
+            raise AwsError(
+                "ValidationError",
+                f"Stack:{stack.id} is in {stack.status} state and can not be updated.",
+            )
+        wanted = self._evaluate(stack.template, request)
+        keys = ("Parameters", "TemplateBody", "Tags")
+        if all(request[key] == stack.request[key] for key in keys):
+            raise AwsError("ValidationError", "No updates are to be performed.")
+        stack.status = "UPDATE_IN_PROGRESS"
+        self._operations[stack.id] = self._update(stack, wanted, request)
+        return {"StackId": stack.id}
+
+    def cloudformation_continue_update_rollback(self, StackName: str) -> None:
+        stack = self._existing(StackName)
+        if stack.status != "UPDATE_ROLLBACK_FAILED":
+            raise AwsError("ValidationError", f"Stack is in {stack.status} state.")
+        stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+        self._operations[stack.id] = self._roll_update_back(stack)
+
+    def cloudformation_delete_stack(self, StackName: str) -> None:
+        stack = self.stacks.get(StackName) or self.stack_named(StackName)
+        if stack is None or stack.status == "DELETE_COMPLETE":
+            return
+        if stack.is_protected:
+            raise AwsError(
+                "ValidationError",
+                f"Stack [{stack.name}] cannot be deleted while TerminationProtection is enabled",
+            )
+        for name in stack.exports:
+            users = [other.name for other in self._living() if name in other.imports]
+            if users:
+                # https://github.com/aws/aws-cdk/issues/604: the stack keeps its state.
+                stack.reason = f"Export {name} cannot be deleted as it is in use by {users[0]}"
+                return
+        stack.status = "DELETE_IN_PROGRESS"
+        self._operations[stack.id] = self._delete(stack)
+
+    def cloudformation_update_termination_protection(
+        self, StackName: str, EnableTerminationProtection: bool
+    ) -> dict[str, Any]:
+        stack = self._existing(StackName)
+        stack.is_protected = EnableTerminationProtection
+        return {"StackId": stack.id}
+
+    def cloudformation_list_stack_resources(
+        self, StackName: str, NextToken: str = "0"
+    ) -> dict[str, Any]:
+        stack = self.stacks.get(StackName) or self._existing(StackName)
+        # Deleted resources stay in the list. https://github.com/rebuy-de/aws-nuke/issues/270
+        listed = [
+            {
+                "LogicalResourceId": resource.logical_id,
+                "PhysicalResourceId": resource.physical_id,
+                "ResourceType": resource.type,
+                "ResourceStatus": resource.status,
+                "LastUpdatedTimestamp": self._now,
+            }
+            for resource in stack.resources.values()
+        ]
+        return _page("StackResourceSummaries", listed, NextToken)
+
+    def cloudformation_describe_stack_events(
+        self, StackName: str, NextToken: str = "0"
+    ) -> dict[str, Any]:
+        stack = self.stacks.get(StackName) or self._existing(StackName)
+        return _page("StackEvents", stack.events[::-1], NextToken)
+
+    def _existing(self, name: str) -> FakeStack:
+        stack = self.stacks.get(name) or self.stack_named(name)
+        if stack is None:
+            raise AwsError("ValidationError", f"Stack with id {name} does not exist")
+        return stack
+
+    def _living(self) -> list[FakeStack]:
+        return [stack for stack in self.stacks.values() if stack.status != "DELETE_COMPLETE"]
+
+    def _evaluate(self, template: str, request: dict[str, Any]) -> Stack:
+        exports = {name: value for s in self._living() for name, value in s.exports.items()}
+        parameters = {p["ParameterKey"]: p["ParameterValue"] for p in request["Parameters"]}
+        try:
+            wanted = Stack(template, document(template), parameters, exports)
+            assert not wanted.failed_assertions(), wanted.failed_assertions()
+            _ = wanted.resources, wanted.exports
+        except TemplateError as error:
+            missing = re.search(r"imports (\S+),", str(error))
+            message = f"No export named {missing[1]} found." if missing else str(error)
+            raise AwsError("ValidationError", message) from error
+        return wanted
+
+    # Operations
+
+    def _create(self, stack: FakeStack, wanted: Stack) -> Iterator[None]:
+        self._note(stack, stack.name, "CREATE_IN_PROGRESS")
+        stack.imports = set(wanted.imports)
+        problem = False
+        for logical_id in wanted.creation_order():
+            yield
+            problem = not self._create_resource(stack, wanted, logical_id)
+            if problem:
+                break
+        problem = problem or not self._publish(stack, wanted)
+        yield
+        if not problem:
+            self._end(stack, "CREATE_COMPLETE")
+        elif stack.request.get("OnFailure") == "DO_NOTHING":
+            self._end(stack, "CREATE_FAILED")
+        else:
+            self._note(stack, stack.name, "ROLLBACK_IN_PROGRESS")
+            stack.status = "ROLLBACK_IN_PROGRESS"
+            stack.imports, stack.exports = set(), {}
+            yield
+            is_gone = yield from self._delete_resources(stack, is_rollback=True)
+            self._end(stack, "ROLLBACK_COMPLETE" if is_gone else "ROLLBACK_FAILED")
+
+    def _update(self, stack: FakeStack, wanted: Stack, request: dict[str, Any]) -> Iterator[None]:
+        self._note(stack, stack.name, "UPDATE_IN_PROGRESS")
+        yield
+        for logical_id in wanted.creation_order():
+            if logical_id in self.failing:
+                self._note(stack, logical_id, "UPDATE_FAILED", self.failing[logical_id])
+                stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+                yield from self._roll_update_back(stack)
+                return
+        for logical_id, resource in wanted.resources.items():
+            existing = stack.resources.get(logical_id)
+            if existing is None or existing.status == "DELETE_COMPLETE":
+                self._create_resource(stack, wanted, logical_id)
+            else:
+                existing.properties = resource.get("Properties", {})
+                self._protect(existing)
+            yield
+        stack.request = request
+        stack.imports = set(wanted.imports)
+        self._publish(stack, wanted)
+        self._end(stack, "UPDATE_COMPLETE")
+
+    def _roll_update_back(self, stack: FakeStack) -> Iterator[None]:
+        self._note(stack, stack.name, "UPDATE_ROLLBACK_IN_PROGRESS")
+        yield
+        fails, self.fails_rollback = self.fails_rollback, False
+        self._end(stack, "UPDATE_ROLLBACK_FAILED" if fails else "UPDATE_ROLLBACK_COMPLETE")
+
+    def _delete(self, stack: FakeStack) -> Iterator[None]:
+        self._note(stack, stack.name, "DELETE_IN_PROGRESS")
+        yield
+        is_gone = yield from self._delete_resources(stack, is_rollback=False)
+        if is_gone:
+            stack.exports, stack.imports = {}, set()
+        self._end(stack, "DELETE_COMPLETE" if is_gone else "DELETE_FAILED")
+
+    def _create_resource(self, stack: FakeStack, wanted: Stack, logical_id: str) -> bool:
+        definition = wanted.resources[logical_id]
+        self._note(stack, logical_id, "CREATE_IN_PROGRESS", resource_type=definition["Type"])
+        if logical_id in self.failing:
+            reason = self.failing[logical_id]
+            self._note(stack, logical_id, "CREATE_FAILED", reason, resource_type=definition["Type"])
+            return False
+        self._number += 1
+        physical_id = f"{stack.template}.{logical_id}-{self._number}".lower()
+        if definition["Type"] == LOAD_BALANCER:
+            physical_id = f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:{physical_id}"
+        resource = FakeResource(
+            logical_id,
+            definition["Type"],
+            physical_id,
+            definition.get("Properties", {}),
+            definition.get("DeletionPolicy", "Delete"),
+        )
+        stack.resources[logical_id] = resource
+        self._begin_to_exist(resource)
+        self._protect(resource)
+        self._note(stack, logical_id, "CREATE_COMPLETE", resource_type=definition["Type"])
+        return True
+
+    def _begin_to_exist(self, resource: FakeResource) -> None:
+        match resource.type:
+            case "AWS::S3::Bucket":
+                self.objects[resource.physical_id] = 3
+            case "AWS::ECR::Repository":
+                self.images[resource.physical_id] = 2
+            case "AWS::SecretsManager::Secret":
+                self.secrets[resource.physical_id] = False
+            case "AWS::RDS::DBInstance":
+                self.databases.add(resource.physical_id)
+            case "AWS::ElasticLoadBalancingV2::LoadBalancer":
+                self.load_balancers.add(resource.physical_id)
+            case "AWS::Logs::LogGroup":
+                self.log_groups[resource.physical_id] = []
+
+    def _protect(self, resource: FakeResource) -> None:
+        wanted = resource.properties.get("DeletionProtection")
+        if resource.type == LOAD_BALANCER:
+            attributes = resource.properties.get("LoadBalancerAttributes", [])
+            values = {each["Key"]: each["Value"] for each in attributes}
+            wanted = values.get("deletion_protection.enabled")
+        if str(wanted).lower() == "true":
+            self.protected.add(resource.physical_id)
+        else:
+            self.protected.discard(resource.physical_id)
+
+    def _delete_resources(self, stack: FakeStack, *, is_rollback: bool) -> Iterator[None]:
+        is_gone = True
+        for resource in reversed(stack.resources.values()):
+            if resource.status in ("DELETE_COMPLETE", "DELETE_SKIPPED"):
+                continue
+            yield
+            if resource.policy == "RetainExceptOnCreate" and not is_rollback:
+                resource.status = "DELETE_SKIPPED"
+                continue
+            if reason := self._obstacle(resource):
+                resource.status = "DELETE_FAILED"
+                self._note(stack, resource.logical_id, "DELETE_FAILED", reason)
+                is_gone = False
+            else:
+                self._end_to_exist(resource, holds_data=stack.was_completed)
+                resource.status = "DELETE_COMPLETE"
+        return is_gone
+
+    def _obstacle(self, resource: FakeResource) -> str | None:
+        """Return why a resource cannot be deleted."""
+        if resource.logical_id in self.failing:
+            return self.failing[resource.logical_id]
+        if resource.physical_id in self.protected:
+            return (
+                f"{resource.physical_id} cannot be deleted because deletion protection is enabled"
+            )
+        has_images = resource.type == REPOSITORY and self.images.get(resource.physical_id)
+        if has_images and resource.properties.get("EmptyOnDelete") not in (True, "true"):
+            return "The repository cannot be deleted because it still contains images"
+        return None
+
+    def _end_to_exist(self, resource: FakeResource, *, holds_data: bool) -> None:
+        name = resource.physical_id
+        if holds_data and (resource.type in (BUCKET, DATABASE) or self.images.get(name)):
+            self.data_deleted.append(name)
+        self.objects.pop(name, None)
+        self.images.pop(name, None)
+        self.log_groups.pop(name, None)
+        self.databases.discard(name)
+        self.load_balancers.discard(name)
+
+    def _publish(self, stack: FakeStack, wanted: Stack) -> bool:
+        """Make the outputs and exports of a stack. An export name exists once in a region."""
+        for name in wanted.exports:
+            for other in self._living():
+                if other is not stack and name in other.exports:
+                    stack.reason = (
+                        f"Export with name {name} is already exported by stack {other.name}. "
+                        "Rollback requested by user."
+                    )
+                    self._note(stack, stack.name, "CREATE_FAILED", stack.reason)
+                    return False
+        stack.exports = {name: self._physical(stack, v) for name, v in wanted.exports.items()}
+        stack.outputs = {name: self._physical(stack, v) for name, v in wanted.outputs.items()}
+        return True
+
+    def _physical(self, stack: FakeStack, value: Any) -> str:
+        def replace(found: re.Match[str]) -> str:
+            resource = stack.resources.get(found[1])
+            return resource.physical_id if resource else found[0]
+
+        return re.sub(rf"<{stack.template}\.(\w+)>", replace, str(value))
+
+    def _end(self, stack: FakeStack, status: str) -> None:
+        stack.status = status
+        stack.was_completed |= status == "CREATE_COMPLETE"
+        self._note(stack, stack.name, status)
+
+    def _note(
+        self,
+        stack: FakeStack,
+        logical_id: str,
+        status: str,
+        reason: str = "",
+        resource_type: str = "AWS::Example",
+    ) -> None:
+        is_stack = logical_id == stack.name
+        self._now += timedelta(seconds=1)
+        stack.events.append(
+            {
+                "EventId": str(len(stack.events)),
+                "StackId": stack.id,
+                "StackName": stack.name,
+                "LogicalResourceId": logical_id,
+                "PhysicalResourceId": stack.id if is_stack else "",
+                "ResourceType": "AWS::CloudFormation::Stack" if is_stack else resource_type,
+                "ResourceStatus": status,
+                "ResourceStatusReason": reason,
+                "Timestamp": self._now,
+            }
+        )
+
+    # The other services
+
+    def elbv2_describe_load_balancer_attributes(self, LoadBalancerArn: str) -> dict[str, Any]:
+        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
+        value = str(LoadBalancerArn in self.protected).lower()
+        return {"Attributes": [{"Key": "deletion_protection.enabled", "Value": value}]}
+
+    def elbv2_modify_load_balancer_attributes(
+        self, LoadBalancerArn: str, Attributes: list[dict[str, str]]
+    ) -> None:
+        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
+        if {"Key": "deletion_protection.enabled", "Value": "false"} in Attributes:
+            self.protected.discard(LoadBalancerArn)
+
+    def elbv2_describe_target_groups(self, LoadBalancerArn: str) -> dict[str, Any]:
+        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
+        return {"TargetGroups": [{"TargetGroupArn": "arn:aws:group"}]}
+
+    def elbv2_describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
+        target = {"Target": {"Id": "i-1"}, "TargetHealth": {"State": "healthy"}}
+        return {"TargetHealthDescriptions": [target]}
+
+    def rds_describe_db_instances(self, DBInstanceIdentifier: str) -> dict[str, Any]:
+        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
+        is_protected = DBInstanceIdentifier in self.protected
+        return {"DBInstances": [{"DeletionProtection": is_protected}]}
+
+    def rds_modify_db_instance(
+        self, DBInstanceIdentifier: str, DeletionProtection: bool, ApplyImmediately: bool
+    ) -> None:
+        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
+        if not DeletionProtection and ApplyImmediately:
+            self.protected.discard(DBInstanceIdentifier)
+
+    def ecr_list_images(self, repositoryName: str) -> dict[str, Any]:
+        self._require(repositoryName in self.images, "RepositoryNotFoundException")
+        number = self.images[repositoryName]
+        return {"imageIds": [{"imageDigest": f"sha256:{index}"} for index in range(number)]}
+
+    def ecr_batch_delete_image(self, repositoryName: str, imageIds: list[Any]) -> None:
+        self._require(repositoryName in self.images, "RepositoryNotFoundException")
+        self.images[repositoryName] = max(0, self.images[repositoryName] - len(imageIds))
+        self.data_deleted.append(repositoryName)
+
+    def s3_list_object_versions(self, Bucket: str, **_: Any) -> dict[str, Any]:
+        self._require(Bucket in self.objects, "NoSuchBucket")
+        keys = [{"Key": str(index), "VersionId": "1"} for index in range(self.objects[Bucket])]
+        return {"Versions": keys, "IsTruncated": False}
+
+    def s3_delete_objects(self, Bucket: str, Delete: dict[str, Any], **_: Any) -> dict[str, Any]:
+        self._require(Bucket in self.objects, "NoSuchBucket")
+        self.objects[Bucket] = 0
+        self.data_deleted.append(Bucket)
+        return {"Deleted": Delete["Objects"]}
+
+    def s3_head_bucket(self, Bucket: str) -> None:
+        self._require(Bucket in self.objects, "404")
+
+    def s3_delete_bucket(self, Bucket: str) -> None:
+        self._require(Bucket in self.objects, "NoSuchBucket")
+        self._require(not self.objects[Bucket], "BucketNotEmpty")
+        del self.objects[Bucket]
+        self.data_deleted.append(Bucket)
+
+    def secretsmanager_get_secret_value(self, SecretId: str) -> dict[str, Any]:
+        self._require(SecretId in self.secrets, "ResourceNotFoundException")
+        return {"SecretString": "stored"}
+
+    def secretsmanager_delete_secret(self, SecretId: str, RecoveryWindowInDays: int) -> None:
+        self._require(SecretId in self.secrets, "ResourceNotFoundException")
+        # A deletion can be scheduled once. https://github.com/getmoto/moto/issues/8638
+        self._require(not self.secrets[SecretId], "InvalidRequestException")
+        self.secrets[SecretId] = True
+        self.data_deleted.append(SecretId)
+
+    def logs_filter_log_events(self, logGroupName: str, **_: Any) -> dict[str, Any]:
+        self._require(logGroupName in self.log_groups, "ResourceNotFoundException")
+        return {
+            "events": [
+                {"eventId": str(index), "timestamp": index, "message": line}
+                for index, line in enumerate(self.log_groups[logGroupName])
+            ]
+        }
+
+    def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
+        return {"Attributes": dict.fromkeys(AttributeNames, "0")}
+
+    def _require(self, condition: bool, code: str) -> None:
+        if not condition:
+            raise AwsError(code)
+
+
+def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
+    start = int(token)
+    page: dict[str, Any] = {key: items[start : start + PAGE]}
+    if start + PAGE < len(items):
+        page["NextToken"] = str(start + PAGE)
+    return page
