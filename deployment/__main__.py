@@ -21,7 +21,7 @@ from deployment.plan import show_plan
 from deployment.redrive import QUEUE_OUTPUTS, redrive_failed_jobs, redrive_queues
 from deployment.settings import DeploymentSettings
 from deployment.spending import show_spending
-from deployment.stacks import FUNCTIONS, read_templates
+from deployment.stacks import APPLICATION, read_templates
 from deployment.status import show_outputs, show_status
 from deployment.up import deploy_environment
 
@@ -172,7 +172,7 @@ def redrive(
     if queues:
         urls = [sqs.get_queue_url(QueueName=queue)["QueueUrl"] for queue in queues]
     else:
-        stack_outputs = environment.outputs(FUNCTIONS)
+        stack_outputs = environment.outputs(APPLICATION)
         if not stack_outputs:
             raise environment.not_found_error()
         urls = [stack_outputs[output] for output in QUEUE_OUTPUTS]

@@ -28,6 +28,28 @@ def log_groups(environment: Environment) -> dict[str, str]:
     }
 
 
+def show_start_lines(environment: Environment, since: datetime) -> None:
+    """Print the last lines of the servers that could not start since a time.
+
+    CloudFormation only reports that a server failed. The server itself writes its last lines to
+    the log group before that.
+    """
+    group = log_groups(environment).get("web")
+    if group is None:
+        return
+    client = environment.aws.logs
+    pages = client.get_paginator("filter_log_events").paginate(
+        logGroupName=group,
+        logStreamNamePrefix="start-",
+        startTime=int(since.timestamp() * 1000),
+    )
+    with suppress(client.exceptions.ResourceNotFoundException):
+        for event in pages.search("events[]"):
+            server = event["logStreamName"].removeprefix("start-")
+            environment.console.print(f"\nThe last lines of {server}:", "error")
+            environment.console.print(event["message"].rstrip())
+
+
 def show_logs(
     environment: Environment,
     parts: Sequence[str],

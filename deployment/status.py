@@ -8,7 +8,7 @@ from deployment.environment import Environment
 from deployment.images import IMAGES, Registry
 from deployment.logs import log_groups
 from deployment.redrive import QUEUE_OUTPUTS
-from deployment.stacks import FUNCTIONS, ORDER, REPOSITORIES, WEB
+from deployment.stacks import APPLICATION, FUNCTIONS, ORDER, REPOSITORIES, WEB
 
 # The sweep runs every minute, and CloudWatch shows its log some seconds later.
 _SWEEP_LOG_SECONDS = 150
@@ -43,13 +43,13 @@ def show_status(environment: Environment, registry: Registry) -> None:
 
     if WEB in stacks and (arn := stacks[WEB].outputs.get("LoadBalancerArn")):
         console.print_table(("web server", "health"), health.target_states(aws.elbv2, arn).items())
-    if FUNCTIONS in stacks:
+    if APPLICATION in stacks:
         console.print_table(
             ("dead letters", "messages"),
             (
                 (output.removesuffix("Url"), _message_count(environment, url))
                 for output in QUEUE_OUTPUTS
-                if (url := stacks[FUNCTIONS].outputs.get(output))
+                if (url := stacks[APPLICATION].outputs.get(output))
             ),
         )
     if FUNCTIONS in stacks and (sentence := _captions_wait(environment)):

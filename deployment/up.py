@@ -7,13 +7,16 @@ Each step checks what exists and does only what is missing. An interrupted run c
 
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from deployment import health
 from deployment.cloudformation import Stack
 from deployment.down import unprotect_incomplete
 from deployment.environment import Environment
+from deployment.errors import StackFailedError
 from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
+from deployment.logs import show_start_lines
 from deployment.stacks import (
     APPLICATION,
     FUNCTIONS,
@@ -63,7 +66,12 @@ def deploy_environment(
         environment.console,
     )
     deploy(FUNCTIONS)
-    web = deploy(WEB)
+    started_at = datetime.now(UTC)
+    try:
+        web = deploy(WEB)
+    except StackFailedError:
+        show_start_lines(environment, started_at)
+        raise
     health.wait_until_healthy(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )

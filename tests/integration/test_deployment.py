@@ -245,7 +245,7 @@ def test_status_shows_stacks_images_health_dead_letters_and_the_address(first_up
 
 
 def test_status_shows_once_that_captions_wait(first_up, operator):
-    group = stack_resources(FUNCTIONS)["SweepLogs"]
+    group = stack_resources(APPLICATION)["SweepLogs"]
     client = boto3.client("logs")
     client.create_log_stream(logGroupName=group, logStreamName="one")
     now_ms = int(time.time() * 1000)
@@ -278,7 +278,7 @@ def test_outputs_are_printed_as_name_value_lines(first_up, operator):
 
 
 def test_logs_of_a_part_are_printed_in_order(first_up, operator):
-    group = stack_resources(FUNCTIONS)["ThumbnailLogs"]
+    group = stack_resources(APPLICATION)["ThumbnailLogs"]
     client = boto3.client("logs")
     client.create_log_stream(logGroupName=group, logStreamName="one")
     now_ms = int(time.time() * 1000)

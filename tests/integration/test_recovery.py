@@ -118,6 +118,8 @@ def test_a_failed_first_deployment_can_be_repeated(account, operator):
 
     assert failure.startswith(f"{WEB} failed at WebGroup (AWS::AutoScaling::AutoScalingGroup)")
     assert "Session Manager" in failure
+    assert "The last lines of i-1:" in operator.printed.getvalue()
+    assert "the database refused the connection" in operator.printed.getvalue()
     assert states(account)[WEB] == "ROLLBACK_COMPLETE"
 
     account.failing = {}

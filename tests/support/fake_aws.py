@@ -381,6 +381,8 @@ class FakeAws:
         self._note(stack, logical_id, "CREATE_IN_PROGRESS", resource_type=definition["Type"])
         if logical_id in self.failing:
             reason = self.failing[logical_id]
+            if reason == NO_SIGNAL:
+                self._write_start_lines()
             self._note(stack, logical_id, "CREATE_FAILED", reason, resource_type=definition["Type"])
             return False
         self._number += 1
@@ -399,6 +401,12 @@ class FakeAws:
         self._protect(resource)
         self._note(stack, logical_id, "CREATE_COMPLETE", resource_type=definition["Type"])
         return True
+
+    def _write_start_lines(self) -> None:
+        """Write what the start of a server writes before it signals its failure."""
+        for name, lines in self.log_groups.items():
+            if ".weblogs-" in name:
+                lines.append("curl: (22) the database refused the connection")
 
     def _begin_to_exist(self, resource: FakeResource) -> None:
         match resource.type:
@@ -597,7 +605,12 @@ class FakeAws:
         self._require(logGroupName in self.log_groups, "ResourceNotFoundException")
         return {
             "events": [
-                {"eventId": str(index), "timestamp": index, "message": line}
+                {
+                    "eventId": str(index),
+                    "timestamp": index,
+                    "message": line,
+                    "logStreamName": "start-i-1",
+                }
                 for index, line in enumerate(self.log_groups[logGroupName])
             ]
         }

@@ -415,8 +415,18 @@ def test_only_long_lived_values_are_exported():
     groups = {f"{part}SecurityGroupId" for part in ("LoadBalancer", "Web", "Function", "Database")}
     buckets = {"ImageBucketName", "ThumbnailBucketName", "LogsBucketName"}
     database = {f"Database{field}" for field in ("Host", "Port", "Name", "User", "SecretArn")}
+    logs = {f"{part}Logs" for part in ("Annotation", "Thumbnail", "Migrate", "Sweep", "Web")}
+    undelivered = {f"UndeliveredEventsQueue{field}" for field in ("Arn", "Name", "Url")}
+    failed = {f"FailedInvocationsQueue{field}" for field in ("Arn", "Name")}
     others = {"FlaskSecretArn", "GeminiSecretArn", "AlarmTopicArn"}
-    assert exported == network | groups | buckets | database | others
+    assert exported == network | groups | buckets | database | logs | undelivered | failed | others
+
+
+def test_logs_and_dead_letters_stay_when_functions_and_servers_are_deleted(stacks):
+    keepable = ("AWS::Logs::LogGroup", "AWS::SQS::Queue")
+
+    assert len(stacks[DATA].of_type(*keepable)) == 7
+    assert [stacks[name].of_type(*keepable) for name in (FUNCTIONS, WEB)] == [{}, {}]
 
 
 def test_resources_with_data_have_a_deletion_policy(template):

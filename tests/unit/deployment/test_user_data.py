@@ -1,5 +1,6 @@
 """Run the user data of a web server in a separate root folder, with fakes of AWS programs."""
 
+import json
 import os
 import re
 import shutil
@@ -39,12 +40,16 @@ FAKES = {
         case $1 in
           ecr) echo the-password ;;
           elbv2) [[ ! -e /unhealthy ]] || { echo "Waiter TargetInService failed" >&2; exit 255; } ;;
+          logs) [[ $2 != put-log-events ]] || printf '%s' "${@: -1}" >/events ;;
         esac""",
     "usr/bin/curl": """
+        if [[ $* == */ready && -e /not-ready ]]; then
+          echo '{"status": "unavailable", "checks": {"database": "refused"}}'; exit 22
+        fi
         if [[ -e /running && ! -e /sick ]]; then echo '{"status": "ok"}'; exit 0; fi
         echo "curl: (7) Failed to connect to 127.0.0.1 port 8000" >&2
         exit 7""",
-    "opt/aws/bin/cfn-signal": """printf '%s\\n' "${@: -1}" >/reason""",
+    "opt/aws/bin/cfn-signal": "",
 }
 
 
@@ -56,6 +61,7 @@ class Server:
         for folder in ("dev", "proc", "var/log", "var/lib/cloud/data", "etc/systemd/system"):
             (root / folder).mkdir(parents=True)
         (root / "dev/null").touch()
+        (root / "dev/console").touch()
         # A t3.small.
         (root / "proc/meminfo").write_text("MemTotal:        1965436 kB\nMemFree:   1000 kB\n")
         (root / "var/lib/cloud/data/instance-id").write_text("i-0123456789abcdef0\n")
@@ -79,6 +85,14 @@ class Server:
     def read(self, path: str) -> str:
         """Read a file of the server."""
         return (self.root / path).read_text()
+
+    def logged(self) -> str:
+        """Return the message that was written to the log group."""
+        [event] = json.loads(self.read("events"))
+        assert event["timestamp"] > 1_700_000_000_000
+        stream = "--log-stream-name start-i-0123456789abcdef0"
+        assert all(stream in call for call in self.calls_of("aws") if call.startswith("logs "))
+        return event["message"]
 
     def calls_of(self, program: str) -> list[str]:
         """Return the arguments of each call of a program, in order."""
@@ -168,6 +182,9 @@ def test_a_healthy_server_signals_success(server, user_data):
         f"login --username AWS --password-stdin {REGISTRY}",
         f"pull --quiet {IMAGE}",
     ]
+    health, ready = server.calls_of("curl")
+    assert health.endswith("/health")
+    assert ready.endswith("/health/ready")
     [waited] = server.calls_of("aws")[1:]
     assert waited.startswith("elbv2 wait target-in-service")
     assert "--targets Id=i-0123456789abcdef0" in waited
@@ -211,32 +228,50 @@ def test_the_environment_file_has_no_quoted_values(server, user_data):
     assert not any(value.startswith(('"', "'")) for value in values.values())
 
 
-def test_an_unhealthy_container_signals_failure_with_its_last_log_lines(server, user_data):
+def test_an_unhealthy_container_signals_failure_and_logs_its_last_lines(server, user_data):
     (server.root / "sick").touch()
 
     server.run(user_data)
 
     assert server.status == 1
     [signal] = server.calls_of("cfn-signal")
-    assert "--success false --reason" in signal
-    reason = server.read("reason")
-    assert "Failed to connect" in reason
-    assert "S3_IMAGE_BUCKET is missing" in reason
-    assert len(reason) <= 900 + 1
+    assert signal.endswith("--resource WebGroup --success false")
+    assert "Failed to connect" in server.logged()
+    assert "S3_IMAGE_BUCKET is missing" in server.logged()
+    assert server.read("dev/console").strip() == server.logged().strip()
     # Much less than the time-out of CloudFormation, 15 minutes.
     [health] = server.calls_of("curl")
     retries, delay_seconds = map(int, re.findall(r"--retry(?:-delay)? (\d+)", health))
     assert retries * delay_seconds <= 120
 
 
-def test_an_image_that_cannot_be_pulled_signals_failure_with_the_cause(server, user_data):
+def test_a_server_without_its_database_signals_failure_with_the_name_of_the_check(
+    server, user_data
+):
+    (server.root / "not-ready").touch()
+
+    server.run(user_data)
+
+    assert server.status == 1
+    assert '"database": "refused"' in server.logged()
+
+
+def test_unusual_characters_of_the_log_do_not_break_the_message(server, user_data):
+    server.add_fake("usr/bin/dnf", r"""printf 'a "b" \\ \t\x1b[31m caf\xc3\xa9 $HOME\n'; exit 1""")
+
+    server.run(user_data)
+
+    assert 'a "b" \\ [31m caf $HOME' in server.logged()
+
+
+def test_an_image_that_cannot_be_pulled_signals_failure_and_logs_the_cause(server, user_data):
     (server.root / "not-there").touch()
 
     server.run(user_data)
 
     assert server.status == 1
-    assert f"manifest for {IMAGE} not found" in server.read("reason")
-    assert "S3_IMAGE_BUCKET" not in server.read("reason")
+    assert f"manifest for {IMAGE} not found" in server.logged()
+    assert "S3_IMAGE_BUCKET" not in server.logged()
     assert server.calls_of("curl") == []
 
 
@@ -246,7 +281,7 @@ def test_a_server_that_is_unhealthy_at_the_load_balancer_signals_failure(server,
     server.run(user_data)
 
     assert server.status == 1
-    assert "The load balancer does not report this server as healthy." in server.read("reason")
+    assert "The load balancer does not report this server as healthy." in server.logged()
 
 
 @pytest.mark.parametrize("program", ["dnf", "systemctl"])
@@ -256,7 +291,7 @@ def test_any_failing_command_signals_failure(program, server, user_data):
     server.run(user_data)
 
     assert server.status == 1
-    assert "No match for argument" in server.read("reason")
+    assert "No match for argument" in server.logged()
     assert len(server.calls_of("cfn-signal")) == 1
 
 
