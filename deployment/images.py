@@ -106,7 +106,8 @@ class Builder:
         self._console.print_step(image.name, f"building with {tool}")
         names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
         # Lambda accepts only an image with one manifest for one platform, without attestations.
-        manifest = ["--provenance=false"] if tool == "docker" else ["--format", "docker"]
+        attestations = ["--provenance=false", "--sbom=false"]
+        manifest = attestations if tool == "docker" else ["--format", "docker"]
         self._run([tool, "build", *names, *manifest, "."], f"build the {image.name} image")
 
         self._console.print_step(image.name, "pushing")
@@ -132,6 +133,14 @@ class Builder:
             )
 
 
+def _problem(command: list[str]) -> str | None:
+    """Run a command. Return None if it succeeded, or the last line that it printed."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return None
+    return "".join((done.stderr or done.stdout).strip().splitlines()[-1:]) or "cannot run"
+
+
 def _working_tool() -> str:
     """Return the first tool that is installed and runs.
 
@@ -143,11 +152,13 @@ def _working_tool() -> str:
         if shutil.which(tool) is None:
             problems.append(f"{tool}: not installed")
             continue
-        done = subprocess.run([tool, "version"], capture_output=True, text=True, check=False)
-        if done.returncode == 0:
+        problem = _problem([tool, "version"])
+        if problem is None and tool == "docker" and _problem(["docker", "buildx", "version"]):
+            # Without it, docker builds with an older builder that lacks the options for Lambda.
+            problem = "its plugin buildx is missing"
+        if problem is None:
             return tool
-        last = (done.stderr or done.stdout).strip().splitlines()[-1:]
-        problems.append(f"{tool}: {''.join(last) or 'cannot run'}")
+        problems.append(f"{tool}: {problem}")
     raise DeploymentError(
         "No tool on this machine can build images. Install docker, podman or buildah, or start its "
         f"service ({'; '.join(problems)})."
@@ -199,14 +210,28 @@ class Registry:
         return f"{repository_uri}@{digest}" if digest else None
 
     def find_digest(self, repository_uri: str, tag: str) -> str | None:
-        """Return the digest of a tag, or None if the tag does not exist."""
+        """Return the digest of a tag, or None if the tag does not exist.
+
+        Raises:
+            DeploymentError: Lambda would refuse the image, half an hour later.
+        """
         try:
             answer = self._client.describe_images(
                 repositoryName=repository_uri.partition("/")[2], imageIds=[{"imageTag": tag}]
             )
         except self._client.exceptions.ImageNotFoundException:
             return None
-        return answer["imageDetails"][0]["imageDigest"]
+        [found] = answer["imageDetails"]
+        media_type = found.get("imageManifestMediaType", "")
+        if "index" in media_type or "list" in media_type:
+            repository = repository_uri.partition("/")[2]
+            raise DeploymentError(
+                f"{repository}:{tag} is a list of images ({media_type}), which Lambda does not "
+                "accept. Delete it: aws ecr batch-delete-image --repository-name "
+                f"{repository} --image-ids imageTag={tag}. Then build it with podman or buildah, "
+                "or switch off the containerd image store of docker, and run `up` again."
+            )
+        return found["imageDigest"]
 
     def _credentials(self) -> tuple[str, str]:
         data = self._client.get_authorization_token()["authorizationData"][0]

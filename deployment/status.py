@@ -55,7 +55,7 @@ def show_status(environment: Environment, registry: Registry) -> None:
     if FUNCTIONS in stacks and (sentence := _captions_wait(environment)):
         console.print(f"\n{sentence}", "error")
     if WEB in stacks and (address := stacks[WEB].outputs.get("Address")):
-        console.print(f"\n{address}", "success")
+        console.print(f"\n{address.lower()}", "success")
 
 
 def show_outputs(environment: Environment) -> None:

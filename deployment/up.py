@@ -75,4 +75,4 @@ def deploy_environment(
     health.wait_until_healthy(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )
-    return web.outputs["Address"]
+    return web.outputs["Address"].lower()

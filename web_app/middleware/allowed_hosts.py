@@ -20,8 +20,9 @@ def refuse_other_hosts(app: Flask, allowed: Sequence[str]) -> None:
 
     @app.before_request
     def check() -> None:
-        # Load balancers use an IP address as the host of their health checks.
-        if not is_health_check() and not _is_allowed(request.host, allowed):
+        # Load balancers use an IP address as the host of their health checks. Host names have no
+        # case, but clients such as curl send them as they were typed.
+        if not is_health_check() and not _is_allowed(request.host.lower(), allowed):
             raise HostNotAllowedError
 
 

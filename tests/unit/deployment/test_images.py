@@ -81,7 +81,7 @@ def test_each_tool_builds_an_image_that_lambda_supports(path, builder, tool, bui
 
     builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
 
-    _version, login, built, pushed = path.calls()
+    login, built, pushed = path.calls()[-3:]
     assert login == [
         *(tool, "login", "--username", "AWS", "--password-stdin"),
         "111122223333.dkr.ecr.eu-west-1.amazonaws.com",
@@ -92,8 +92,9 @@ def test_each_tool_builds_an_image_that_lambda_supports(path, builder, tool, bui
     assert pushed == push
 
 
-def test_a_tool_that_cannot_run_is_skipped(path, builder):
-    path("docker", fails="version")
+@pytest.mark.parametrize("fails", ["version", "buildx"])
+def test_a_tool_that_cannot_run_or_lacks_its_plugin_is_skipped(path, builder, fails):
+    path("docker", fails=fails)
     path("podman")
 
     builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
@@ -108,6 +109,13 @@ def test_without_a_working_tool_the_error_gives_the_reason_for_each(path, builde
         builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
 
     assert "docker: no space left on device; podman: not installed" in str(error.value)
+
+
+def test_docker_without_its_plugin_is_not_used_and_the_error_says_why(path, builder):
+    path("docker", fails="buildx")
+
+    with pytest.raises(DeploymentError, match="docker: its plugin buildx is missing"):
+        builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
 
 
 def test_the_error_of_a_failed_build_has_its_last_output(path, builder):
@@ -160,6 +168,27 @@ def test_a_missing_image_is_built_and_pushed_once(ecr, project):
 
     assert registry.publish(WEB, REPOSITORY) == f"{REPOSITORY}@{DIGEST}"
     assert built == [(WEB, f"{REPOSITORY}:{content_tag(WEB, project)}", ("AWS", "secret"))]
+
+
+@pytest.mark.parametrize(
+    "media_type",
+    [
+        "application/vnd.oci.image.index.v1+json",
+        "application/vnd.docker.distribution.manifest.list.v2+json",
+    ],
+)
+def test_a_list_of_images_is_refused_right_after_the_push(ecr, project, media_type):
+    client, stubber = ecr
+    details = {"imageDigest": DIGEST, "imageManifestMediaType": media_type}
+    stubber.add_response("describe_images", {"imageDetails": [details]})
+    registry = Registry(client, lambda *call: None, Console(io.StringIO()), project)
+
+    with pytest.raises(DeploymentError, match="Lambda does not accept") as error:
+        registry.publish(WEB, REPOSITORY)
+
+    assert f"--repository-name dev/web --image-ids imageTag={content_tag(WEB, project)}" in str(
+        error.value
+    )
 
 
 def test_a_tag_changes_only_with_the_sources_of_its_image(project):

@@ -14,6 +14,7 @@ JSON = {"Accept": "application/json"}
     [
         ("images.example.org", True),
         ("images.example.org:8443", True),
+        ("Images.Example.ORG", True),
         ("a.example.net", True),
         ("a.b.example.net", True),
         ("example.net", True),
