@@ -1,13 +1,16 @@
 """The settings of the functions. Only this module reads the environment."""
 
+import os
 from typing import Literal, Self
 
 from pydantic import Field, SecretStr, model_validator
 
 from database.settings import DatabaseSettings
 
-# One namespace for all functions. The dimension `service` distinguishes the functions.
-METRICS_NAMESPACE = "ImageAnnotation"
+# One namespace for all functions of an environment. The dimension `service` distinguishes the
+# functions. Two environments of one account must not share it, because the alarms of one would
+# react to the other.
+METRICS_NAMESPACE = os.environ.get("POWERTOOLS_METRICS_NAMESPACE", "ImageAnnotation")
 
 
 class WorkSettings(DatabaseSettings):

@@ -491,7 +491,7 @@ def test_a_template_sets_the_variables_its_function_reads_and_no_other(function_
     template = Template.read({"ImageBucketName": "originals", "ThumbnailBucketName": "thumbnails"})
     # A deployed function reads its password and its key from Secrets Manager.
     only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
-    read_by_powertools = {"LOG_LEVEL", "POWERTOOLS_SERVICE_NAME"}
+    read_by_powertools = {"LOG_LEVEL", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"}
 
     read = {name.upper() for name in settings_class.model_fields} - only_elsewhere
     given = template.functions[function_id].variables - read_by_powertools

@@ -1,6 +1,9 @@
 """Check properties of the functions' stack. test_templates.py checks all stacks."""
 
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -104,7 +107,7 @@ def own_metrics(stack):
     """Yield name and dimensions of the application's metrics that alarms use."""
     for value in walk(stack.resources):
         match value:
-            case {"Namespace": "ImageAnnotation", "MetricName": name, "Dimensions": dimensions}:
+            case {"Namespace": "ImageAnnotation/dev", "MetricName": name, "Dimensions": dimensions}:
                 yield name, {(d["Name"], d["Value"]) for d in dimensions}
 
 
@@ -137,6 +140,25 @@ def test_alarms_use_the_dimensions_of_the_metrics_that_the_code_emits(stack, cap
     watched = {(name, frozenset(dimensions)) for name, dimensions in own_metrics(stack)}
 
     assert watched == given
+
+
+def test_environments_have_their_own_metrics(stack, capsys):
+    namespaces = {
+        function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]
+        for function in stack.of_type("AWS::Lambda::Function").values()
+    }
+    assert namespaces == {"ImageAnnotation/dev"}
+    assert '"ImageAnnotation"' not in json.dumps(stack.resources)
+
+    program = "from lambda_functions.attempt import metrics; print(metrics.namespace)"
+    printed = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "POWERTOOLS_METRICS_NAMESPACE": "ImageAnnotation/dev"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.strip() == "ImageAnnotation/dev"
 
 
 def test_the_dashboard_is_json_without_overlapping_widgets(stack):
