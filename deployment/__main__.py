@@ -100,7 +100,18 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
     is_flag=True,
     help="Keep the resources of a stack that cannot be created, to search the cause.",
 )
-def up(name: str, region: str | None, parameters: str | None, keep_on_failure: bool) -> None:
+@click.option(
+    "--accept-plain-http",
+    is_flag=True,
+    help="Create a test site without HTTPS. Needed once, and only without a certificate.",
+)
+def up(
+    name: str,
+    region: str | None,
+    parameters: str | None,
+    keep_on_failure: bool,
+    accept_plain_http: bool,
+) -> None:
     """Create or update everything, wait until it is healthy, print its address.
 
     Stores the Gemini key from GEMINI_API_KEY, if that is set. You can run this again at any time.
@@ -109,7 +120,12 @@ def up(name: str, region: str | None, parameters: str | None, keep_on_failure: b
     key = DeploymentSettings.read().gemini_api_key
     parameter_file = environment.parameter_file(parameters)
     address = deploy_environment(
-        environment, parameter_file, _registry(environment), key, keep_on_failure=keep_on_failure
+        environment,
+        parameter_file,
+        _registry(environment),
+        key,
+        accepts_plain_http=accept_plain_http,
+        keep_on_failure=keep_on_failure,
     )
     environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
     show_spending(parameter_file, environment.templates, environment.console)

@@ -17,6 +17,7 @@ from deployment.errors import StackFailedError
 from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
 from deployment.logs import show_start_lines
+from deployment.production import check_purpose
 from deployment.stacks import (
     APPLICATION,
     FUNCTIONS,
@@ -34,6 +35,7 @@ def deploy_environment(
     registry: Registry,
     gemini_api_key: str | None,
     *,
+    accepts_plain_http: bool = False,
     keep_on_failure: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
@@ -50,6 +52,11 @@ def deploy_environment(
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 
     # Report a missing parameter now and not after half an hour.
+    check_purpose(
+        parameter_file,
+        environment.templates,
+        accepts_plain_http=accepts_plain_http or _uses_plain_http(environment),
+    )
     for name in ORDER:
         environment.desired_stack(name, parameter_file, images)
 
@@ -76,3 +83,8 @@ def deploy_environment(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )
     return web.outputs["Address"].lower()
+
+
+def _uses_plain_http(environment: Environment) -> bool:
+    """Return whether the operator accepted plain HTTP at an earlier `up`."""
+    return environment.outputs(WEB).get("Address", "").startswith("http:")

@@ -115,7 +115,10 @@ def operator(account, tmp_path_factory):
 @pytest.fixture(scope="module")
 def first_up(operator):
     """Run the first `up` and return its output."""
-    code, printed = operator.run("up")
+    refused, reason = operator.run("up")
+    assert (refused, "accept this for a test with --accept-plain-http" in reason) == (2, True)
+    assert boto3.client("cloudformation").list_stacks()["StackSummaries"] == []
+    code, printed = operator.run("up", "--accept-plain-http")
     assert code == 0, printed
     return printed
 
@@ -205,7 +208,7 @@ def test_a_second_up_builds_nothing_and_uses_the_previous_parameter_file(
     parameters.write_text(json.dumps({FUNCTIONS: {"ThumbnailTimeoutInSeconds": 20}}))
     calls = operator.docker_calls()
 
-    first = operator.run("up", "--parameters", str(parameters))
+    first = operator.run("up", "--parameters", str(parameters), "--accept-plain-http")
     again = operator.run("up")
 
     assert (first[0], again[0]) == (0, 0), first[1] + again[1]
@@ -336,12 +339,12 @@ def test_a_plan_of_a_new_environment_lists_the_resources_of_the_templates(operat
 def short_lived(operator, monkeypatch):
     """Create an environment whose first `up` failed; return the output of its second `up`."""
     monkeypatch.setenv("DOCKER_FAILS", "annotation")
-    failed = operator.run("up", "--environment", "short-lived")
+    failed = operator.run("up", "--accept-plain-http", "--environment", "short-lived")
     monkeypatch.delenv("DOCKER_FAILS")
     assert failed[0] == 1
     assert "docker could not push the annotation image" in failed[1]
     assert "connection reset by peer" in failed[1]
-    code, printed = operator.run("up", "--environment", "short-lived")
+    code, printed = operator.run("up", "--accept-plain-http", "--environment", "short-lived")
     assert code == 0, printed
     return printed
 

@@ -1,8 +1,11 @@
 """Deploy, fail, interrupt and delete environments in any order, in an account as unkind as AWS."""
 
 import io
+import json
 import re
+import tempfile
 from functools import cache
+from pathlib import Path
 
 import pytest
 from botocore.exceptions import ClientError
@@ -20,7 +23,7 @@ from deployment.logs import show_logs
 from deployment.stacks import ORDER, WEB, read_templates, stack_name
 from deployment.status import show_status
 from deployment.up import deploy_environment
-from tests.support.cloudformation import document
+from tests.support.cloudformation import PRODUCTION, document, merged, parameter_file
 from tests.support.fake_aws import NO_SIGNAL, Connection, FakeAws, FakeStack
 
 TEMPLATES = read_templates()
@@ -38,6 +41,14 @@ def clients():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("boto3.Session", CONNECTION.session)
         return AWS("eu-west-1")
+
+
+@cache
+def production_file():
+    """Return the path of the profile for production with the values that it lacks."""
+    path = Path(tempfile.mkdtemp()) / "production.json"
+    path.write_text(json.dumps(merged(parameter_file("prod"), PRODUCTION)))
+    return str(path)
 
 
 class FakeRegistry:
@@ -64,10 +75,15 @@ class Operator:
 
     def up(self, profile=None, **options):
         def deploy():
-            parameters = self.environment.parameter_file(profile)
-            sleep = self.account.sleep
+            chosen = production_file() if profile == "prod" else profile
             deploy_environment(
-                self.environment, parameters, FakeRegistry(), None, sleep=sleep, **options
+                self.environment,
+                self.environment.parameter_file(chosen),
+                FakeRegistry(),
+                None,
+                accepts_plain_http=True,
+                sleep=self.account.sleep,
+                **options,
             )
 
         return self._run(deploy)

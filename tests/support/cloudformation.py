@@ -324,6 +324,9 @@ CERTIFICATE = {
         "AllowedHosts": "images.example.org",
     },
 }
+# What the profile for production lacks.
+PRODUCTION = {**CERTIFICATE, DATA: {"AlarmEmail": "operator@example.org"}}
+HOSTED_ZONE = {WEB: {"HostedZoneId": "Z0123456789ABCDEFGHIJ", "AllowedHosts": "images.example.org"}}
 SNAPSHOT = {DATA: {"DatabaseSnapshotIdentifier": "before-the-move"}}
 
 
@@ -340,7 +343,8 @@ def parameters_of(file, *layers):
 
 PROFILES = {
     "default": parameters_of("default", CERTIFICATE),
-    "prod": parameters_of("prod", CERTIFICATE),
+    "prod": parameters_of("prod", PRODUCTION),
+    "hosted-zone": parameters_of("default", HOSTED_ZONE),
     "lab": parameters_of("lab", ROLES),
     "no-cert": parameters_of("default"),
     "snapshot": parameters_of("default", CERTIFICATE, SNAPSHOT),
