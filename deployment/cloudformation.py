@@ -117,14 +117,8 @@ class CloudFormation:
         Raises:
             DeploymentError: the stack belongs to another application.
         """
-        try:
-            answer = self._client.describe_stacks(StackName=name_or_id)
-        except ClientError as error:
-            if "does not exist" in str(error):
-                return None
-            raise
-        found = answer["Stacks"][0]
-        if found["StackStatus"] == "DELETE_COMPLETE":
+        found = self._describe(name_or_id)
+        if found is None:
             return None
         if not _has_our_tag(found):
             raise DeploymentError(
@@ -141,6 +135,21 @@ class CloudFormation:
             {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
             found.get("LastUpdatedTime") or found["CreationTime"],
         )
+
+    def is_own(self, name: str) -> bool:
+        """Return whether a stack with this name exists and belongs to this application."""
+        found = self._describe(name)
+        return found is not None and _has_our_tag(found)
+
+    def _describe(self, name_or_id: str) -> "StackTypeDef | None":
+        try:
+            answer = self._client.describe_stacks(StackName=name_or_id)
+        except ClientError as error:
+            if "does not exist" in str(error):
+                return None
+            raise
+        [found] = answer["Stacks"]
+        return found if found["StackStatus"] != "DELETE_COMPLETE" else None
 
     def resources(self, name: str) -> Iterator[tuple[str, str, str]]:
         """Yield the logical id, type and physical id of each existing resource of a stack."""
@@ -160,12 +169,11 @@ class CloudFormation:
             StackStatusFilter=["DELETE_COMPLETE"]
         )
         for summary in pages.search("StackSummaries[]"):
-            if summary["StackName"] == name and self._is_own(summary["StackId"]):
-                yield from self.resources(summary["StackId"])
-
-    def _is_own(self, stack_id: str) -> bool:
-        [stack] = self._client.describe_stacks(StackName=stack_id)["Stacks"]
-        return _has_our_tag(stack)
+            if summary["StackName"] == name:
+                stack_id = summary["StackId"]
+                [stack] = self._client.describe_stacks(StackName=stack_id)["Stacks"]
+                if _has_our_tag(stack):
+                    yield from self.resources(stack_id)
 
     def was_never_completed(self, stack: Stack) -> bool:
         """Return whether a stack was never created completely, so that it holds no data.

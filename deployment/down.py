@@ -140,8 +140,10 @@ def _delete_with_data(environment: Environment, name: str, sleep: Callable[[floa
         console.print_step(name, f"{bucket.name} deleted")
     for database in databases:
         console.print(
-            f"A final snapshot of {database} may remain and cost money. List it with: aws rds "
-            f"describe-db-snapshots --db-instance-identifier {database}"
+            f"A final snapshot and the automated backups of {database} remain and cost money. List "
+            "them with: aws rds describe-db-snapshots --db-instance-identifier "
+            f"{database}, and aws rds describe-db-instance-automated-backups "
+            f"--db-instance-identifier {database}. The backups end after DatabaseBackupsInDays."
         )
 
 

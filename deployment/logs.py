@@ -24,7 +24,7 @@ def log_groups(environment: Environment) -> dict[str, str]:
         logical_id.removesuffix("Logs").lower(): physical_id
         for stack in environment.find_all().values()
         for logical_id, resource_type, physical_id in environment.stacks.resources(stack.id)
-        if resource_type == "AWS::Logs::LogGroup"
+        if resource_type == "AWS::Logs::LogGroup" and logical_id.endswith("Logs")
     }
 
 

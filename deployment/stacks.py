@@ -81,12 +81,12 @@ class StackTemplate:
 
 
 def stack_name(environment: str, template_name: str) -> str:
-    """Return a name such as `dev-02-application-stack`.
+    """Return a name such as `image-annotation-dev-02-application-stack`.
 
-    The number sorts the stacks in the AWS console. The name is short because resources are named
-    after it, and a database name has at most 63 characters.
+    The prefix keeps the stacks apart from those of other applications in the account. The number
+    sorts the stacks in the AWS console.
     """
-    return f"{environment}-{template_name}"
+    return f"image-annotation-{environment}-{template_name}"
 
 
 Templates = Mapping[str, StackTemplate]

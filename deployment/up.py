@@ -13,7 +13,7 @@ from deployment import health
 from deployment.cloudformation import Stack
 from deployment.down import unprotect_incomplete
 from deployment.environment import Environment
-from deployment.errors import StackFailedError
+from deployment.errors import DeploymentError, StackFailedError
 from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
 from deployment.logs import show_start_lines
@@ -51,6 +51,7 @@ def deploy_environment(
         unprotect_incomplete(environment, name)
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 
+    _refuse_earlier_names(environment)
     # Report a missing parameter now and not after half an hour.
     check_purpose(
         parameter_file,
@@ -83,6 +84,18 @@ def deploy_environment(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )
     return web.outputs["Address"].lower()
+
+
+def _refuse_earlier_names(environment: Environment) -> None:
+    """Require that no earlier release has made this environment under other names."""
+    earlier_name = f"{environment.name}-{APPLICATION}"
+    if environment.stacks.is_own(earlier_name):
+        raise DeploymentError(
+            f"An earlier release made this environment: one stack is called {earlier_name}. This "
+            "release cannot take it over. Choose another --environment, create its "
+            "database from a snapshot (DatabaseSnapshotIdentifier), copy the objects of both "
+            "buckets, and then delete the earlier one with its own release."
+        )
 
 
 def _uses_plain_http(environment: Environment) -> bool:

@@ -119,7 +119,7 @@ class Template:
             case {"Ref": name}:
                 return _known(self._parameters, name)
             case {"Fn::ImportValue": name}:
-                prefix = f"{self._parameters['Environment']}-"
+                prefix = f"image-annotation-{self._parameters['Environment']}-"
                 return _known(self._imports, self.resolve(name).removeprefix(prefix))
             case {"Fn::Sub": str(text)}:
                 return re.sub(

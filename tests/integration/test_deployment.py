@@ -338,7 +338,7 @@ def test_a_plan_of_a_new_environment_lists_the_resources_of_the_templates(operat
 @pytest.fixture
 def short_lived(operator, monkeypatch):
     """Create an environment whose first `up` failed; return the output of its second `up`."""
-    monkeypatch.setenv("DOCKER_FAILS", "annotation")
+    monkeypatch.setenv("DOCKER_FAILS", "-annotation:")
     failed = operator.run("up", "--accept-plain-http", "--environment", "short-lived")
     monkeypatch.delenv("DOCKER_FAILS")
     assert failed[0] == 1
@@ -365,7 +365,7 @@ def test_up_resumes_after_a_failure_and_down_keeps_the_data_until_confirmed(
         for name in ORDER:
             with suppress(ClientError):
                 found.append(stack(name, "short-lived")["StackName"])
-        return [name.removeprefix("short-lived-") for name in found]
+        return [name.removeprefix("image-annotation-short-lived-") for name in found]
 
     wrong = operator.run("down", "--environment", "short-lived", "--delete-data", types="dev\n")
     before = existing_stacks()

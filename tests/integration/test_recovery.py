@@ -23,7 +23,7 @@ from deployment.logs import show_logs
 from deployment.stacks import ORDER, WEB, read_templates, stack_name
 from deployment.status import show_status
 from deployment.up import deploy_environment
-from tests.support.cloudformation import PRODUCTION, document, merged, parameter_file
+from tests.support.cloudformation import DATA, PRODUCTION, document, merged, parameter_file
 from tests.support.fake_aws import NO_SIGNAL, Connection, FakeAws, FakeStack
 
 TEMPLATES = read_templates()
@@ -219,6 +219,16 @@ def test_a_stack_of_another_application_is_not_touched(account, operator):
 
     assert operator.down_with_data() is not None
     assert (stack.status, account.data_deleted) == ("UPDATE_COMPLETE", [])
+
+
+def test_an_environment_of_an_earlier_release_is_not_made_a_second_time(account, operator):
+    tags = [{"Key": "Application", "Value": "image-annotation"}]
+    stack = FakeStack("arn:aws:old", f"dev-{DATA}", DATA, tags, {"Parameters": []})
+    stack.status = "UPDATE_COMPLETE"
+    account.stacks[stack.id] = stack
+
+    assert "An earlier release made this environment" in operator.up()
+    assert list(account.stacks) == [stack.id]
 
 
 def test_an_export_name_of_another_stack_is_reported_with_advice(account, operator):

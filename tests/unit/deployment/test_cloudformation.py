@@ -11,7 +11,7 @@ from deployment.cloudformation import CloudFormation, DesiredStack
 from deployment.console import Console
 from deployment.errors import StackFailedError
 
-NAME = "dev-02-application-stack"
+NAME = "image-annotation-dev-02-application-stack"
 STACK_ID = f"arn:aws:cloudformation:eu-west-1:111122223333:stack/{NAME}/1"
 DESIRED = DesiredStack(NAME, "02-application-stack", "{}", {"Environment": "dev"}, {"a": "b"})
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

@@ -89,7 +89,8 @@ def test_every_function_has_its_own_log_group_with_a_retention_time(stack):
         for function in stack.of_type("AWS::Lambda::Function").values()
     }
 
-    assert logs | {"WebLogs"} == groups.keys()
+    others = {"WebLogs", "DatabaseErrorLog", "DatabaseSlowQueryLog"}
+    assert logs | others == groups.keys()
     assert all(int(group["RetentionInDays"]) > 0 for group in groups.values())
 
 

@@ -90,7 +90,11 @@ def test_every_import_has_an_export_and_every_export_is_imported(stacks):
     }
 
     assert imported - exported == set()
-    assert exported - imported == set()
+    unused = exported - imported
+    if not any(stack.of_type("AWS::IAM::Role") for stack in stacks.values()):
+        # Only the roles, which this profile does not make, name the log groups by their ARNs.
+        unused = {name for name in unused if not name.endswith("LogsArn")}
+    assert unused == set()
 
 
 def test_resource_dependencies_have_no_cycle(stacks):
@@ -406,7 +410,7 @@ def test_every_resource_name_contains_the_environment(template):
 
 def test_only_long_lived_values_are_exported():
     exported = {
-        name.removeprefix("dev-")
+        name.removeprefix("image-annotation-dev-")
         for stack in deploy(PROFILES["default"]).values()
         for name in stack.exports
     }
@@ -415,7 +419,8 @@ def test_only_long_lived_values_are_exported():
     groups = {f"{part}SecurityGroupId" for part in ("LoadBalancer", "Web", "Function", "Database")}
     buckets = {"ImageBucketName", "ThumbnailBucketName", "LogsBucketName"}
     database = {f"Database{field}" for field in ("Host", "Port", "Name", "User", "SecretArn")}
-    logs = {f"{part}Logs" for part in ("Annotation", "Thumbnail", "Migrate", "Sweep", "Web")}
+    parts = ("Annotation", "Thumbnail", "Migrate", "Sweep", "Web")
+    logs = {f"{part}Logs{field}" for part in parts for field in ("", "Arn")}
     undelivered = {f"UndeliveredEventsQueue{field}" for field in ("Arn", "Name", "Url")}
     failed = {f"FailedInvocationsQueue{field}" for field in ("Arn", "Name")}
     others = {"FlaskSecretArn", "GeminiSecretArn", "AlarmTopicArn"}
@@ -425,7 +430,7 @@ def test_only_long_lived_values_are_exported():
 def test_logs_and_dead_letters_stay_when_functions_and_servers_are_deleted(stacks):
     keepable = ("AWS::Logs::LogGroup", "AWS::SQS::Queue")
 
-    assert len(stacks[DATA].of_type(*keepable)) == 7
+    assert len(stacks[DATA].of_type(*keepable)) == 9
     assert [stacks[name].of_type(*keepable) for name in (FUNCTIONS, WEB)] == [{}, {}]
 
 

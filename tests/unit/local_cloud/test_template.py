@@ -98,4 +98,4 @@ def test_an_import_resolves_to_the_given_value_or_is_reported_by_name(template):
 
 
 def imported(name):
-    return {"Fn::ImportValue": {"Fn::Sub": f"${{Environment}}-{name}"}}
+    return {"Fn::ImportValue": {"Fn::Sub": f"image-annotation-${{Environment}}-{name}"}}
