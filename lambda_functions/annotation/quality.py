@@ -9,13 +9,17 @@ checked.
 
 import json
 import re
-import unicodedata
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from lambda_functions.annotation.cleaning import (
+    SENTENCE_END,
+    clean_text,
+    shorten,
+)
 from lambda_functions.annotation.description import FIELD_DESCRIPTIONS, REFUSED, UNREADABLE
 from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
 from lambda_functions.errors import PermanentError
@@ -76,13 +80,13 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     caption = _read_caption(fields, judge, language)
     return ParsedAnnotation(
         _shorten_to_sentences(caption),
-        _shorten(_read_alt_text(fields, judge) or caption, MAX_ALT_TEXT_CHARACTERS),
+        shorten(_read_alt_text(fields, judge) or caption, MAX_ALT_TEXT_CHARACTERS),
         list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
     )
 
 
 def _read_caption(fields: Mapping[str, Any], judge: "_Judge", language: str) -> str:
-    caption = _clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
+    caption = clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
     if not caption:
         raise CaptionRejectedError("its caption was empty")
     problem = judge.problem_of(caption)
@@ -93,7 +97,7 @@ def _read_caption(fields: Mapping[str, Any], judge: "_Judge", language: str) -> 
 
 def _read_alt_text(fields: Mapping[str, Any], judge: "_Judge") -> str:
     """Return the alt text, or "" if there is none that can be used."""
-    alt_text = _without_image_of(_clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS))
+    alt_text = _without_image_of(clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS))
     has_problem = judge.problem_of(alt_text, min_words=MIN_ALT_TEXT_WORDS) is not None
     return "" if has_problem else alt_text
 
@@ -136,113 +140,21 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
             yield value
 
 
-# Texts
+# Fields
 
-# Invisible format characters are removed, because they can reverse the direction of text, hide it
-# or split words. Joiners stay, because Persian, Indic scripts and emoji need them.
-_KEPT_FORMATS = {"\u200c", "\u200d"}
-
-_MARKDOWN = (
-    (re.compile(r"```\w*"), ""),
-    (re.compile(r"!?\[([^\]\[\n]{0,300})\]\([^)\s\[]{0,2000}\)"), r"\1"),
-    (re.compile(r"^[ \t]*(?:#{1,6}|[-*+•]|>)\s+", re.MULTILINE), ""),
-    (re.compile(r"(\*\*)(?=\S)((?:(?!\1).)+)(?<=\S)\1"), r"\2"),
-    # One word is not changed, because it can be a name such as `__init__`.
-    (re.compile(r"(?<!\w)__(?=[^\s_]+\s)((?:(?!__).)+)(?<=\S)__"), r"\1"),
-    (re.compile(r"(?<!\w)([*_])(?=\S)([^*_\n]+)(?<=\S)\1(?!\w)"), r"\2"),
-    (re.compile(r"`([^`\n]+)`"), r"\1"),
-)
-
-# Only this multiple of the maximum length is read, which is enough to shorten a text.
-_READ_FACTOR = 4
+# Only this many tags are read.
 _MAX_READ_TAGS = 100
 _MAX_TAG_TEXT = _MAX_READ_TAGS * MAX_TAG_CHARACTERS
-
-_PREAMBLES = (
-    re.compile(r"(?:sure|certainly|of course|okay)[,.!:]{1,3}\s+(?=here\b)", re.IGNORECASE),
-    # A whole introduction that ends in a colon: "Here is a description of the image:".
-    re.compile(
-        r"(?:here(?:'s|’s| is| are)|below is|hier ist|voici|aquí (?:está|tienes)|aqui está|ecco)\b"
-        r"[^.!?:]{0,60}\b(?:caption|description|alt[ -]?text|beschreibung|bildunterschrift"
-        r"|légende|descripción|descrição|legenda|descrizione|didascalia)\b[^.!?:]{0,40}:\s+",
-        re.IGNORECASE,
-    ),
-    re.compile(
-        r"here(?:'s|’s| is) (?:a|an|the|your)\b[^.!?:]{0,40}"
-        r"\b(?:description|caption)\b[^.!?:]{0,60}[.!]\s+",
-        re.IGNORECASE,
-    ),
-    re.compile(r"(?:caption|description|alt[ -]?text)\s*:\s+", re.IGNORECASE),
-    re.compile(
-        # The comma is matched only after "in", because "The photo, taken at dusk, shows a pier"
-        # needs its subject.
-        r"(?:in (?:this|the) (?:image|photo|photograph|picture),"
-        r"|(?:this|the) (?:image|photo|photograph|picture)"
-        r" (?:shows|depicts|features|captures|displays|is of)(?! (?:that|how|what|where)\b)"
-        r"|this is (?:an?|the) (?:image|photo|photograph|picture) (?:of|showing))\s+",
-        re.IGNORECASE,
-    ),
-)
-
-
-def _clean_text(value: Any, max_characters: int) -> str:
-    """Return one line without markdown, preambles and invisible characters; "" if no string.
-
-    The text can still be longer than `max_characters`. Much longer text is cut.
-    """
-    if not isinstance(value, str):
-        return ""
-    text = _without_markdown(_without_invisibles(value[: _READ_FACTOR * max_characters]))
-    text = " ".join(text.split())
-    if len(text) > 1 and text[0] + text[-1] in ('""', "“”") and not set(text[1:-1]) & set('"“”'):
-        text = text[1:-1].strip()
-    for preamble in _PREAMBLES:
-        rest = text[match.end() :] if (match := preamble.match(text)) else ""
-        if rest:
-            text = rest[0].upper() + rest[1:]
-    return text
-
-
-def _without_invisibles(text: str) -> str:
-    def keeps(character: str) -> bool:
-        category = unicodedata.category(character)
-        return category not in ("Cc", "Cf", "Cs", "Co") or character in _KEPT_FORMATS
-
-    spaced = re.sub(r"[\t\r\v\f\x85\u2028\u2029]", " ", text)
-    kept = "".join(c for c in spaced if c == "\n" or keeps(c))
-    return unicodedata.normalize("NFC", kept)
-
-
-def _without_markdown(text: str) -> str:
-    for pattern, replacement in _MARKDOWN:
-        text = pattern.sub(replacement, text)
-    return text
-
-
-_SENTENCE_END = re.compile(r"[.!?…]['\"’”)]*(?=\s|$)|[。！？｡][」』”）]*")
 
 
 def _shorten_to_sentences(caption: str) -> str:
     """Return as many whole sentences as fit."""
     if len(caption) <= MAX_CAPTION_CHARACTERS:
         return caption
-    ends = [m.end() for m in _SENTENCE_END.finditer(caption) if m.end() <= MAX_CAPTION_CHARACTERS]
+    ends = [m.end() for m in SENTENCE_END.finditer(caption) if m.end() <= MAX_CAPTION_CHARACTERS]
     if not ends:
         raise CaptionRejectedError("it was too long, and no sentence ended within the limit")
     return caption[: ends[-1]]
-
-
-def _shorten(text: str, limit: int) -> str:
-    """Return the sentences that fit or, if the first does not fit, its beginning."""
-    if len(text) <= limit:
-        return text
-    ends = [match.end() for match in _SENTENCE_END.finditer(text) if match.end() <= limit]
-    if ends:
-        return text[: ends[-1]]
-    beginning = text[: limit - 1]
-    if " " in beginning[limit // 2 :]:
-        beginning = beginning.rpartition(" ")[0]
-    return beginning.rstrip(" ,;:–-") + "…"
 
 
 def _clean_tags(value: Any, judge: "_Judge") -> Iterator[str]:
@@ -265,7 +177,7 @@ def _split_tags(value: Any) -> Iterator[str]:
 
 def _clean_tag(text: str) -> str:
     """Return a tag without markup. `C#` and `.NET` keep their signs."""
-    tag = _clean_text(text, MAX_TAG_CHARACTERS).strip(" ,;:\"'").rstrip(".").lstrip("#").strip()
+    tag = clean_text(text, MAX_TAG_CHARACTERS).strip(" ,;:\"'").rstrip(".").lstrip("#").strip()
     # `str.lower` makes two characters of `İ`, a letter of Turkish.
     return tag.replace("İ", "i").lower()
 

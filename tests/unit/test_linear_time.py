@@ -11,7 +11,7 @@ from contextlib import suppress
 import pytest
 
 from database import object_keys, search
-from lambda_functions.annotation import captioner, languages, quality
+from lambda_functions.annotation import captioner, cleaning, languages, quality
 from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from tests.support.measuring import cpu_seconds
@@ -60,7 +60,7 @@ def texts() -> Iterator[str]:
 
 def patterns() -> Iterator[re.Pattern[str]]:
     """Yield the compiled regular expressions of the modules that process foreign text."""
-    modules = (quality, languages, captioner, search, object_keys, settings, assets)
+    modules = (quality, cleaning, languages, captioner, search, object_keys, settings, assets)
     values = [value for module in modules for value in vars(module).values()]
     while values:
         value = values.pop()
