@@ -38,6 +38,7 @@ from database.migrations import migrate
 from database.models import Status
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
+from database.words import stored_words
 from tests.support.mysql_server import MYSQL_MISSING, RunningMySQL, find_mysqld, parts_dir
 from web_app.services.listing import read_page
 
@@ -288,6 +289,14 @@ def _rows(size: int) -> Iterator[tuple[str | int, ...]]:
         )
 
 
+def _words(size: int) -> Iterator[tuple[int, str]]:
+    """Yield the id and the stored words of each row."""
+    for row in _rows(size):
+        values = dict(zip(COLUMNS, row, strict=True))
+        texts = [str(values[name]) for name in ("filename", "annotation", "alt_text")]
+        yield int(values["id"]), stored_words(texts, json.loads(str(values["tags"])), "english")
+
+
 def _vocabulary() -> list[str]:
     draw = random.Random(1)
     words = dict.fromkeys(COMMON_WORDS.split())
@@ -302,28 +311,33 @@ def _fill_sqlite(url: URL, size: int) -> None:
         connection.execute("PRAGMA synchronous = OFF")
         # In kilobytes. A large cache helps because the object keys are not in order.
         connection.execute("PRAGMA cache_size = -500000")
-        # Fill the full-text table with one statement at the end, made from the migration's trigger,
-        # instead of by a trigger for each row.
-        name, trigger = connection.execute(
-            "SELECT name, sql FROM sqlite_master WHERE type = 'trigger' AND sql LIKE '%INSERT ON%'"
-        ).fetchone()
-        gather = trigger[trigger.index("INSERT INTO") :].split("; END")[0]
-        gather = gather.replace("VALUES (", "SELECT ").removesuffix(")").replace("new.", "images.")
+        # The index is built at the end. The table of the previous version stays empty.
+        triggers = dict(
+            connection.execute(
+                "SELECT name, sql FROM sqlite_master"
+                " WHERE type = 'trigger' AND sql LIKE '%AFTER INSERT%'"
+            ).fetchall()
+        )
         connection.execute("BEGIN")
-        connection.execute(f"DROP TRIGGER {name}")
+        for name in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
         connection.executemany(
             f"INSERT INTO images ({', '.join((*COLUMNS, *CONSTANTS))}) VALUES"
             f" ({', '.join('?' * (len(COLUMNS) + len(CONSTANTS)))})",
             ((*row, *CONSTANTS.values()) for row in _rows(size)),
         )
-        connection.execute(f"{gather} FROM images")
-        connection.execute(trigger)
+        connection.executemany("INSERT INTO image_words VALUES (?, ?)", _words(size))
+        connection.execute("INSERT INTO image_words_index (image_words_index) VALUES ('rebuild')")
+        for trigger in triggers.values():
+            connection.execute(trigger)
         connection.execute("COMMIT")
 
 
 def _fill_mysql(url: URL, size: int, file: Path) -> None:
-    with file.open("w") as lines:
-        lines.writelines("\t".join(map(str, row)) + "\n" for row in _rows(size))
+    words_file = file.with_name("words.tsv")
+    for path, rows in ((file, _rows(size)), (words_file, _words(size))):
+        with path.open("w") as lines:
+            lines.writelines("\t".join(map(str, row)) + "\n" for row in rows)
     engine = create_engine(
         url,
         poolclass=NullPool,
@@ -332,19 +346,23 @@ def _fill_mysql(url: URL, size: int, file: Path) -> None:
         execution_options={"no_parameters": True},
     )
     constants = ", ".join(f"{name} = '{value}'" for name, value in CONSTANTS.items())
-    index = "INDEX images_search_words"
+    index = "INDEX image_words_index"
     with engine.connect() as connection:
         for statement in (
+            # The index of the previous version.
+            "ALTER TABLE images DROP INDEX images_search_words",
             # An index that is built at the end is as compact as after OPTIMIZE TABLE.
-            f"ALTER TABLE images DROP {index}",
+            f"ALTER TABLE image_words DROP {index}",
             "SET unique_checks = 0",
             f"LOAD DATA LOCAL INFILE '{file}' INTO TABLE images ({', '.join(COLUMNS)})"
             f" SET {constants}",
-            f"ALTER TABLE images ADD FULLTEXT {index} (search_words)",
-            "ANALYZE TABLE images",
+            f"LOAD DATA LOCAL INFILE '{words_file}' INTO TABLE image_words (image_id, words)",
+            f"ALTER TABLE image_words ADD FULLTEXT {index} (words)",
+            "ANALYZE TABLE images, image_words",
         ):
             connection.exec_driver_sql(statement)
-    file.unlink()
+    for path in (file, words_file):
+        path.unlink()
 
 
 def _migrate(url: URL) -> None:

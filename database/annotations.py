@@ -4,12 +4,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
+from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
+from database.image_words import set_caption_language, write_words
 from database.jobs import Claim, job_state, record_result
-from database.models import AnnotationFingerprint, AnnotationSource, Image, Status
-from database.rows import is_visible, update_images
+from database.models import (
+    AnnotationFingerprint,
+    AnnotationSource,
+    Image,
+    Status,
+    TextInImage,
+)
+from database.rows import execute_update, is_visible, update_images
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,8 @@ class GeneratedAnnotation:
     tags: Sequence[str]
     model: str
     fingerprint: str | None = None  # Of the image's bytes, the model and the prompt.
+    text_in_image: str | None = None  # None if there is none that can be read.
+    language: str | None = None  # Its English name in lower case; None if it was not requested.
 
 
 def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
@@ -70,11 +79,23 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             **job_state(claim.job, Status.COMPLETED),
         },
     )
-    if is_recorded and result.fingerprint is not None:
+    if not is_recorded:
+        return False
+    if result.fingerprint is not None:
         session.merge(
             AnnotationFingerprint(image_id=claim.image_id, fingerprint=result.fingerprint)
         )
-    return is_recorded
+    _replace_text_in_image(session, claim.image_id, result.text_in_image)
+    if result.language is not None:
+        set_caption_language(session, result.language)
+    write_words(session, [claim.image_id])
+    return True
+
+
+def _replace_text_in_image(session: Session, image_id: int, text: str | None) -> None:
+    execute_update(session, delete(TextInImage).where(TextInImage.image_id == image_id))
+    if text:
+        session.execute(insert(TextInImage).values(image_id=image_id, text=text))
 
 
 def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
@@ -97,6 +118,7 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
         image.generated_alt_text or "",
         image.generated_tags or [],
         image.annotation_model or "",
+        text_in_image=image.text_in_image,
     )
 
 
@@ -130,6 +152,7 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
     edited = {**changes, "annotation_source": AnnotationSource.HUMAN}
     for values in (keep, edited):
         update_images(session, Image.id == image_id, is_visible(), values=values)
+    write_words(session, [image_id])
 
 
 def restore_annotation(session: Session, image_id: int) -> bool:
@@ -146,4 +169,6 @@ def restore_annotation(session: Session, image_id: int) -> bool:
         "annotation_source": AnnotationSource.MODEL,
     }
     conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
-    return update_images(session, *conditions, values=generated)
+    is_restored = update_images(session, *conditions, values=generated)
+    write_words(session, [image_id])
+    return is_restored

@@ -7,25 +7,23 @@ costs about the same whatever the size of the table.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, cast, false, func, literal, select
-from sqlalchemy.dialects import mysql
+from sqlalchemy import false, func, select
 from sqlalchemy.orm import Session
 
 from database import full_text, search
+from database.image_words import caption_language
 from database.images import list_images_by_id
 from database.models import Image, Status
 from database.rows import is_visible
-
-# A tag that the index cannot find, such as an emoji, is searched in this many of the newest images.
-MAX_SCANNED = 20_000
 
 
 @dataclass(frozen=True)
 class ImageFilter:
     """The images to list. A value that is empty or None does not narrow the list."""
 
-    text: str | None = None  # Searched in the caption, the alt text, the tags and the file name.
-    tag: str | None = None  # One whole tag, in upper or lower case.
+    # Searched in the caption, the alt text, the tags, the text in the image and the file name.
+    text: str | None = None
+    tag: str | None = None  # One whole tag. Case and accents are ignored.
     status: Status | None = None  # Of the whole image.
 
 
@@ -41,10 +39,10 @@ def list_images(
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
     query = _query(session, where)
-    if query.words:
+    if query.terms:
         ids = full_text.find_ids(session, query, limit=limit, before_id=before_id)
         return list_images_by_id(session, ids)
-    matching = select(Image).where(*query.conditions, *query.costly_conditions)
+    matching = select(Image).where(*query.conditions)
     if before_id is not None:
         matching = matching.where(Image.id < before_id)
     newest = matching.order_by(Image.id.desc()).limit(limit)
@@ -60,9 +58,9 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
     query = _query(session, where)
-    if query.words:
+    if query.terms:
         return full_text.count(session, query, at_most=at_most)
-    matching = select(Image.id).where(*query.conditions, *query.costly_conditions)
+    matching = select(Image.id).where(*query.conditions)
     counted = select(func.count()).select_from(matching.limit(at_most).subquery())
     return session.scalar(full_text.limit_time(counted)) or 0
 
@@ -70,31 +68,13 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
 def _query(session: Session, where: ImageFilter) -> full_text.Query:
     """Translate a filter to words and conditions. Images that are being deleted never match."""
     conditions = [is_visible()]
-    costly_conditions = []
     if where.status is not None:
         conditions.append(Image.overall_status == where.status.value)
-    words = search.parse_words(where.text or "")
-    if not words and (where.text or "").strip():
-        conditions.append(false())  # The text holds no word, so no image can match it.
+    terms = []
+    if text := (where.text or "").strip():
+        terms = search.parse_terms(text, language=caption_language(session))
+        if not terms:
+            conditions.append(false())  # The text holds no word, so no image can match it.
     if where.tag:
-        # The index finds images with the tag's words; whole tags are compared only for those.
-        tag = where.tag.encode(errors="replace").decode()  # No stored tag has a lone surrogate.
-        tag_words = search.parse_words(tag, is_whole=True)
-        costly_conditions.append(_has_tag(tag, is_mysql=full_text.is_mysql(session)))
-        if not tag_words:
-            conditions.append(Image.id > _newest_id() - MAX_SCANNED)
-        words = [*tag_words, *words]
-    return full_text.Query(words, conditions, costly_conditions)
-
-
-def _has_tag(tag: str, *, is_mysql: bool) -> ColumnElement[bool]:
-    if is_mysql:
-        # The JSON text can be lowered as a whole: JSON writes its escapes in lower case.
-        tags = func.lower(cast(Image.tags, mysql.CHAR(charset="utf8mb4")))
-        return func.json_contains(tags, func.json_quote(func.lower(tag))) == 1
-    each = func.json_each(Image.tags).table_valued("value")
-    return select(literal(1)).where(func.casefold(each.c.value) == tag.casefold()).exists()
-
-
-def _newest_id() -> ColumnElement[int]:
-    return select(func.coalesce(func.max(Image.id), 0)).scalar_subquery()
+        terms.append(search.parse_tag(where.tag))
+    return full_text.Query(terms, conditions)

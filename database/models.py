@@ -1,5 +1,5 @@
-"""The models: one row for each image, fingerprints of annotations, tokens used per day, and the
-state of the captioning service.
+"""The models: one row for each image, its words for the search, the text that the model read in it,
+fingerprints of annotations, tokens used per day, and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -17,6 +17,7 @@ from sqlalchemy import (
     DateTime,
     Dialect,
     Enum,
+    ForeignKey,
     Index,
     Integer,
     String,
@@ -25,7 +26,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
 
@@ -155,6 +156,12 @@ class Base(DeclarativeBase):
     """The base class of the models."""
 
 
+def _image_id() -> Mapped[int]:
+    """Build the primary key of a table with facts about images, which are deleted with them."""
+    image = ForeignKey("images.id", ondelete="CASCADE")
+    return mapped_column(_BigID, image, primary_key=True, autoincrement=False)
+
+
 class Image(Base):
     """One uploaded image."""
 
@@ -215,6 +222,9 @@ class Image(Base):
         String(16), Computed(_OVERALL_STATUS, persisted=False), nullable=True, deferred=True
     )
 
+    # Loaded by its own query. With an outer join, MySQL would read and sort the whole table.
+    _text_in_image: Mapped["TextInImage | None"] = relationship(lazy="selectin", viewonly=True)
+
     uploaded_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now(), onupdate=utc_now())
 
@@ -233,6 +243,11 @@ class Image(Base):
     )
 
     @property
+    def text_in_image(self) -> str | None:
+        """The text that the model read in the image."""
+        return self._text_in_image.text if self._text_in_image is not None else None
+
+    @property
     def version(self) -> str:
         """The time of the last change, which identifies a version of the row."""
         return f"{self.updated_at:%Y-%m-%d %H:%M:%S.%f}"
@@ -244,6 +259,45 @@ class Image(Base):
         if Status.PENDING in jobs:
             return Status.PENDING
         return Status.FAILED if Status.FAILED in jobs else Status.COMPLETED
+
+
+class TextInImage(Base):
+    """The text that the model read in an image. An image without text has no row."""
+
+    __tablename__ = "texts_in_images"
+
+    image_id: Mapped[int] = _image_id()
+    text: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class ImageWords(Base):
+    """The words by which an image is found, as `words.stored_words` writes them.
+
+    Each database has a full-text index of them. They can be written again from the other tables at
+    any time.
+    """
+
+    __tablename__ = "image_words"
+
+    image_id: Mapped[int] = _image_id()
+    words: Mapped[str] = mapped_column(
+        Text().with_variant(mysql.MEDIUMTEXT(charset="utf8mb4", collation="utf8mb4_bin"), "mysql")
+    )
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class CaptionLanguage(Base):
+    """The language in which captions are written: one row, or none before the first caption."""
+
+    __tablename__ = "caption_language"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    language: Mapped[str] = mapped_column(String(32))  # Its English name in lower case.
+
+    __table_args__ = (_TABLE_OPTIONS,)
 
 
 class AnnotationFingerprint(Base):

@@ -9,6 +9,12 @@ CREATE TABLE `annotation_fingerprints` (
   KEY `annotation_fingerprints_fingerprint` (`fingerprint`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `caption_language` (
+  `id` int NOT NULL,
+  `language` varchar(32) NOT NULL,
+  PRIMARY KEY (`id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `caption_service` (
   `id` int NOT NULL,
   `paused_until` datetime(6) DEFAULT NULL,
@@ -80,4 +86,19 @@ CREATE TABLE `images` (
   CONSTRAINT `images_annotation_source` CHECK ((`annotation_source` in (_utf8mb4'model',_utf8mb4'human'))),
   CONSTRAINT `images_annotation_status` CHECK ((`annotation_status` in (_utf8mb4'pending',_utf8mb4'completed',_utf8mb4'failed'))),
   CONSTRAINT `images_thumbnail_status` CHECK ((`thumbnail_status` in (_utf8mb4'pending',_utf8mb4'completed',_utf8mb4'failed')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `image_words` (
+  `image_id` bigint NOT NULL,
+  `words` mediumtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  PRIMARY KEY (`image_id`),
+  FULLTEXT KEY `image_words_index` (`words`),
+  CONSTRAINT `image_words_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `texts_in_images` (
+  `image_id` bigint NOT NULL,
+  `text` text NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `texts_in_images_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

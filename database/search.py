@@ -1,131 +1,83 @@
-"""Parse the text of a search to words, and write them as full-text queries.
+"""Parse the text of a search to terms, and write them as full-text queries.
 
-The rules are the same for MySQL and SQLite. A word is a sequence of letters and digits; case and
-accents are ignored. An image must contain all words. The last word may be a prefix. Scripts without
-spaces have no word boundaries, so their characters are found anywhere in the text.
+An image must meet all terms. The last word may be a prefix. Scripts without spaces have no word
+boundaries, so their characters are found anywhere in the text.
 """
 
-import re
-import unicodedata
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice, product
+
+from database.words import Word, split_words, stored_tag
 
 # Longer text is cut.
 MAX_TEXT_CHARACTERS = 500
 MAX_WORDS = 12
-MAX_WORD_CHARACTERS = 64
-
-# Thai and Lao; Burmese; Hangul; Khmer; kana; Chinese characters; their compatibility forms.
-# Migration 0002 splits MySQL's words by the same ranges.
-UNSPACED = (
-    (0x0E00, 0x0EFF),
-    (0x1000, 0x109F),
-    (0x1100, 0x11FF),
-    (0x1780, 0x17FF),
-    (0x3040, 0x30FF),
-    (0x31F0, 0x31FF),
-    (0x3400, 0x4DBF),
-    (0x4E00, 0x9FFF),
-    (0xAC00, 0xD7AF),
-    (0xF900, 0xFAFF),
-    (0xFF66, 0xFF9F),
-)
-
-# Letters that MySQL's collation treats as equal to two letters.
-_ONE_LETTER = {"ß": "ss", "æ": "ae", "œ": "oe"}
-_SPELLED_AS = {spelling: (two, one) for one, two in _ONE_LETTER.items() for spelling in (one, two)}
-_ONE_FOR_TWO = re.compile(f"({'|'.join(_SPELLED_AS)})", re.IGNORECASE)
-MAX_SPELLINGS = 8
 
 
 @dataclass(frozen=True)
-class Word:
-    """A word to search for."""
+class Match:
+    """One stored word, several in this order between spaces, or the beginning of one."""
 
-    text: str  # Letters, digits and combining marks; not empty.
-    is_unspaced: bool  # True for a script without spaces: the word matches anywhere in the text.
-    is_prefix: bool = False  # True if longer words with this beginning match too.
-
-    @property
-    def letters(self) -> str:
-        """The word without its combining marks. It may be empty."""
-        return "".join(c for c in self.text if not unicodedata.category(c).startswith("M"))
+    words: str
+    is_prefix: bool = False
 
 
-def parse_words(text: str, *, is_whole: bool = False) -> list[Word]:
-    """Split a text into distinct words. The list may be empty.
+# The alternatives for one word of a search.
+Term = tuple[Match, ...]
+
+
+def parse_terms(text: str, *, language: str) -> list[Term]:
+    """Return a term for each distinct word of a text. The list may be empty.
 
     Args:
         text: the text that a person typed.
-        is_whole: match the last word exactly instead of as a prefix.
+        language: the language in which plurals are found.
     """
-    text = unicodedata.normalize("NFC", text[:MAX_TEXT_CHARACTERS])
-    words = [
-        Word(run[:MAX_WORD_CHARACTERS], is_unspaced, is_prefix=len(run) > MAX_WORD_CHARACTERS)
-        for run, is_unspaced in _runs(text)
-    ]
-    if words and not is_whole:
-        words[-1] = Word(words[-1].text, words[-1].is_unspaced, is_prefix=True)
+    words = [word.shortened() for word in split_words(text[:MAX_TEXT_CHARACTERS])]
     # If a word is repeated, keep the last one, because it may be a prefix.
-    distinct = {word.text.casefold(): word for word in words}
-    return [word for word in distinct.values() if word.letters][-MAX_WORDS:]
+    distinct = list(reversed(dict.fromkeys(reversed(words))))[-MAX_WORDS:]
+    terms: list[Term] = [(Match(word.stored_stem(language)),) for word in distinct]
+    return [*terms[:-1], *(_prefix_term(word, language) for word in distinct[-1:])]
 
 
-def _runs(text: str) -> Iterator[tuple[str, bool]]:
-    for is_unspaced, characters in groupby(text, _is_unspaced):
-        if is_unspaced is not None:
-            yield "".join(characters), is_unspaced
+def parse_tag(tag: str) -> Term:
+    """Return the term for a whole tag."""
+    return (Match(stored_tag(tag)),)
 
 
-def _is_unspaced(character: str) -> bool | None:
-    """Return whether a character's script has no spaces; None if it is in no word."""
-    # MySQL's full-text parser treats characters above U+FFFF as separators.
-    if ord(character) > 0xFFFF or unicodedata.category(character)[0] not in "LNM":
-        return None
-    return any(first <= ord(character) <= last for first, last in UNSPACED)
+def _prefix_term(word: Word, language: str) -> Term:
+    if word.is_unspaced:
+        return (Match(word.stored),)
+    prefix, stem = Match(word.stored, is_prefix=True), Match(word.stored_stem(language))
+    return (prefix,) if stem.words.startswith(prefix.words) else (prefix, stem)
 
 
-def mysql_query(words: Sequence[Word]) -> str:
-    """Write the words as a query in MySQL's boolean mode, for the column `search_words`.
+def mysql_query(terms: Sequence[Term]) -> str:
+    """Write the terms as a query in MySQL's boolean mode.
 
     https://dev.mysql.com/doc/refman/8.4/en/fulltext-boolean.html
     """
-    terms = []
-    for word in words:
-        if word.is_unspaced:
-            phrase = " ".join(f"zz{letter}" for letter in word.letters)
-            terms.append(f'+"{phrase}"')
-        else:
-            terms.append(f"+zz{word.letters}{'*' if word.is_prefix else ''}")
-    return " ".join(terms)
+
+    def write(match: Match) -> str:
+        if match.is_prefix:
+            return f"{match.words}*"
+        return f'"{match.words}"' if " " in match.words else match.words
+
+    return " ".join(f"+({' '.join(map(write, term))})" for term in terms)
 
 
-def mysql_patterns(word: Word) -> list[str]:
-    """Return LIKE patterns for a word, for the column `search_words` with a leading space."""
-    if word.is_unspaced:
-        return [f"% {' '.join(f'zz{letter}' for letter in word.letters)} %"]
-    end = "%" if word.is_prefix else " %"
-    return [f"% zz{spelling}{end}" for spelling in _spellings(word)]
-
-
-def _spellings(word: Word) -> Iterator[str]:
-    """Yield the spellings that MySQL's collation treats as equal, because LIKE does not."""
-    parts = _ONE_FOR_TWO.split(word.letters)
-    both = [_SPELLED_AS.get(part.lower(), (part,)) for part in parts]
-    for spelling in islice(product(*both), MAX_SPELLINGS):
-        yield "".join(spelling)
-    for one, two in _ONE_LETTER.items():
-        # A prefix may end between the two letters: "gros" must match "groß".
-        if word.is_prefix and parts[-1].lower().endswith(two[0]):
-            yield word.letters[:-1] + one
-
-
-def sqlite_query(words: Sequence[Word]) -> str:
-    """Write the words as a query of SQLite's full-text table. It may be empty.
+def sqlite_query(terms: Sequence[Term]) -> str:
+    """Write the terms as a query of SQLite's full-text table.
 
     https://www.sqlite.org/fts5.html#full_text_query_syntax
     """
-    return " ".join(
-        f'"{word.text}"{" *" if word.is_prefix else ""}' for word in words if not word.is_unspaced
-    )
+
+    def write(match: Match) -> str:
+        return f'"{match.words}"{" *" if match.is_prefix else ""}'
+
+    return " AND ".join(f"({' OR '.join(map(write, term))})" for term in terms)
+
+
+def like_patterns(term: Term) -> list[str]:
+    """Return LIKE patterns for the stored words. One of them must match."""
+    return [f"% {match.words}{'' if match.is_prefix else ' '}%" for match in term]

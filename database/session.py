@@ -120,8 +120,6 @@ def _create_sqlite_engine(url: URL) -> Engine:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA busy_timeout = 0")  # `wait_for_lock` waits instead.
-        # SQLite's lower() covers ASCII only. No stored value depends on this function.
-        connection.create_function("casefold", 1, _casefold, deterministic=True)
 
     @event.listens_for(engine, "do_execute")
     def wait_for_lock(cursor: Any, statement: str, parameters: Any, _context: Any) -> bool:
@@ -140,10 +138,6 @@ def _create_sqlite_engine(url: URL) -> Engine:
             time.sleep(random.uniform(*_SQLITE_POLL_SECONDS))
 
     return engine
-
-
-def _casefold(value: Any) -> Any:
-    return value.casefold() if isinstance(value, str) else value
 
 
 def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecret) -> None:

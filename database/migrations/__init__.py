@@ -4,6 +4,7 @@ Migrations expand the schema first and contract it in a later release, so that t
 and the one being deployed both work with it.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
+from database.image_words import add_missing_words
+from database.session import create_session_factory, session_scope
+
 # Long enough for the migration of another deploy to finish.
 LOCK_TIMEOUT_SECONDS = 240
 # A migration may rebuild a large table, and waiting for the lock is one statement too.
 STATEMENT_TIMEOUT_SECONDS = 290
+# The words of images are added in batches for this long, in less than the time-out of the function.
+# The sweep adds the rest.
+MAX_WORDS_SECONDS = 200
+WORDS_BATCH = 500
 
 
 def migrate(engine: Engine) -> None:
@@ -38,6 +46,19 @@ def migrate(engine: Engine) -> None:
             return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+        _add_missing_words(engine)
+
+
+def _add_missing_words(engine: Engine) -> None:
+    """Add the words of the images that have none, the newest first."""
+    session_factory = create_session_factory(engine)
+    ends_at = time.monotonic() + MAX_WORDS_SECONDS
+    oldest_id = None
+    while time.monotonic() < ends_at:
+        with session_scope(session_factory) as session:
+            oldest_id = add_missing_words(session, before_id=oldest_id, limit=WORDS_BATCH)
+        if oldest_id is None:
+            return
 
 
 def _is_newer(connection: Connection, config: Config) -> bool:

@@ -2,7 +2,8 @@
 
 `migrate` updates the schema at each deployment. `sweep` runs every minute: it fails overdue jobs,
 publishes lost events again, requests the jobs that wait for the captioning service in their order,
-and finishes interrupted deletions. After a repair, the operator lets it request failed jobs again.
+finishes interrupted deletions, and checks the words by which images are found. After a repair, the
+operator lets it request failed jobs again.
 """
 
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import caption_service, migrations
 from database.deletion import list_deleting, remove_deleted
 from database.events import REDRIVE_DETAIL_TYPE
+from database.image_words import check_words
 from database.jobs import fail_overdue_jobs, requeue_stalled_jobs, reset_failed_jobs
 from database.models import Job
 from database.session import create_database_engine, create_session_factory, session_scope
@@ -35,6 +37,8 @@ MAX_REQUEUED_JOBS = 500
 # The most deletions that one sweep finishes. Each takes two requests to S3, and all of them must
 # end before the Lambda time-out.
 MAX_DELETIONS = 200
+# The images whose words one sweep checks: the newest, and as many others.
+CHECKED_WORDS = 250
 
 logger = Logger()
 metrics = Metrics(namespace=METRICS_NAMESPACE)
@@ -70,11 +74,13 @@ class SweepFunction:
             stalled = self._requeue_stalled(
                 round(deadline_seconds * STALLED_SHARE_OF_DEADLINE), restarts_deadline=False
             )
-        return {
+        counts = {
             "timed_out": timed_out,
             "requested_again": self.event_bus.publish(stalled),
             "deleted": self._finish_deletions(),
         }
+        self._check_words()
+        return counts
 
     def redrive(self) -> int:
         """Request failed jobs again after a repair, and return how many.
@@ -108,6 +114,13 @@ class SweepFunction:
             with session_scope(self.session_factory) as session:
                 deleted += remove_deleted(session, image.image_id)
         return deleted
+
+    def _check_words(self) -> None:
+        """Repair what the previous version wrote, and what is older than the present language."""
+        with session_scope(self.session_factory) as session:
+            written = check_words(session, limit=CHECKED_WORDS)
+        if written:
+            logger.info("wrote the words of images for the search", extra={"images": written})
 
     def _fail_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:

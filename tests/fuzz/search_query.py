@@ -5,10 +5,11 @@ import sqlite3
 from collections.abc import Iterator
 from functools import cache
 
-from database.search import MAX_WORDS, mysql_query, parse_words, sqlite_query
+from database.search import MAX_WORDS, mysql_query, parse_terms, sqlite_query
+from database.words import stored_words
 
-# One word or prefix, or a phrase of single letters.
-_MYSQL_TERM = re.compile(r'\+(zz[^\W_]+\*?|"zz[^\W_]( zz[^\W_])*")')
+# A word or a prefix and a word, or a phrase.
+_MYSQL_TERM = re.compile(r'\+\((zz[^\W_]+\*?( zz[^\W_]+)?|"zz[^\W_]+( zz[^\W_]+)*")\)')
 
 
 def seeds() -> Iterator[bytes]:
@@ -26,22 +27,21 @@ def seeds() -> Iterator[bytes]:
 
 def check(data: bytes) -> None:
     """Check that a text gives few words, and that no word is an operator in the queries."""
-    words = parse_words(data.decode(errors="replace"))
-    assert len(words) <= MAX_WORDS
-    for term in _terms(mysql_query(words)):
+    text = data.decode(errors="replace")
+    terms = parse_terms(text, language="english")
+    assert len(terms) <= MAX_WORDS
+    for term in re.findall(r"\+\([^()]*\)", mysql_query(terms)):
         assert _MYSQL_TERM.fullmatch(term), term
-    if query := sqlite_query(words):
+    stored = stored_words([text], [], "english").split(" ")
+    assert all(word == "" or word.startswith("zz") for word in stored)
+    if query := sqlite_query(terms):
         # SQLite raises an exception if the query is invalid.
         _table().execute("SELECT rowid FROM words WHERE words MATCH ?", (query,)).fetchall()
-
-
-def _terms(query: str) -> list[str]:
-    return re.findall(r'\+"[^"]*"|\S+', query)
 
 
 @cache
 def _table() -> sqlite3.Connection:
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE VIRTUAL TABLE words USING fts5(text)")
+    connection.execute("CREATE VIRTUAL TABLE words USING fts5(text, tokenize = 'ascii')")
     connection.execute("INSERT INTO words VALUES ('a dog on a beach')")
     return connection

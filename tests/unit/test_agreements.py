@@ -1,13 +1,12 @@
 """Compare the code with requirement files, templates and migrations that repeat its facts."""
 
-import re
 from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from database import object_keys, search
+from database import object_keys
 from database.events import DETAIL_TYPES, SOURCE
 from database.models import Job
 from deployment.template_files import load_template
@@ -80,10 +79,3 @@ def test_every_time_out_that_is_accepted_leaves_time_for_a_caption():
     assert MIN_TIMEOUT_WITH_GEMINI_SECONDS == RECORDING_SECONDS + MIN_SERVER_TIMEOUT_SECONDS
     # Reading the image takes time too.
     assert parameter["MinValue"] >= MIN_TIMEOUT_WITH_GEMINI_SECONDS + 5
-
-
-def test_the_migration_and_the_search_have_the_same_unspaced_scripts():
-    migration = (ROOT / "database/migrations/versions/0002_search_edits_deletes.py").read_text()
-    ranges = re.findall(r"x\{([0-9A-F]+)\}-[\\]+x\{([0-9A-F]+)\}", migration)
-
-    assert [(int(first, 16), int(last, 16)) for first, last in ranges] == list(search.UNSPACED)

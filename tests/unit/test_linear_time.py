@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import pytest
 
-from database import object_keys, search
+from database import object_keys, search, words
 from lambda_functions.annotation import captioner, cleaning, languages, quality
 from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
@@ -60,7 +60,7 @@ def texts() -> Iterator[str]:
 
 def patterns() -> Iterator[re.Pattern[str]]:
     """Yield the compiled regular expressions of the modules that process foreign text."""
-    modules = (quality, cleaning, languages, captioner, search, object_keys, settings, assets)
+    modules = (quality, cleaning, languages, captioner, words, object_keys, settings, assets)
     values = [value for module in modules for value in vars(module).values()]
     while values:
         value = values.pop()
@@ -79,11 +79,11 @@ def annotation_of(text: str) -> None:
 
 
 def queries_of(text: str) -> None:
-    words = search.parse_words(text)
-    search.mysql_query(words)
-    search.sqlite_query(words)
-    for word in words:
-        search.mysql_patterns(word)
+    terms = [*search.parse_terms(text, language="english"), search.parse_tag(text)]
+    search.mysql_query(terms)
+    search.sqlite_query(terms)
+    for term in terms:
+        search.like_patterns(term)
 
 
 def edit_of(text: str) -> None:
@@ -122,6 +122,10 @@ RULES = {
     "an edit": edit_of,
     "a file name": clean_filename,
     "a search": queries_of,
+    "the words of an image": lambda text: words.stored_words([text[:20_000]], [text], "english"),
+    "a text in an image": lambda text: annotation_of(
+        json.dumps({"caption": "Ein Hund", "text_in_image": text})
+    ),
     "a cursor": cursor_of,
 }
 

@@ -150,11 +150,12 @@ class ListQuerySchema(Schema):
     )
     q = fields.String(
         metadata={
-            "description": "All words must be in the caption, the alt text, the tags or the file "
-            "name. The last word can be a prefix."
+            "description": "All words must be in the caption, the alt text, the tags, the text in "
+            "the image or the file name. Case, accents and plurals are ignored. The last word can "
+            "be a prefix."
         }
     )
-    tag = fields.String(metadata={"description": "Exact tag, case-insensitive."})
+    tag = fields.String(metadata={"description": "A whole tag. Case and accents are ignored."})
     status = fields.String(validate=_STATUSES)
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
 

@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 from database import caption_service, object_keys
 from database.deletion import mark_deleting
 from database.jobs import claim_job, record_failure, record_postponement
+from database.listing import ImageFilter, list_images
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.errors import TransientError
@@ -69,6 +70,18 @@ def test_an_overdue_job_fails_as_timed_out(sweep, add_image, read_image, session
     assert counts == {"timed_out": 1, "requested_again": 0, "deleted": 0}
     assert (image.annotation_status, image.annotation_error_code) == (Status.FAILED, "timed_out")
     assert image.thumbnail_status is Status.PENDING
+
+
+def test_a_sweep_writes_missing_words_of_images(sweep, add_image, session_factory):
+    image_id, _key = add_image()
+    with session_scope(session_factory) as session:
+        session.execute(text("DELETE FROM image_words"))
+
+    sweep.sweep()
+
+    with session_scope(session_factory) as session:
+        found = list_images(session, limit=9, where=ImageFilter(text="photo jpg"))
+    assert [image.id for image in found] == [image_id]
 
 
 def test_each_overdue_job_is_logged_with_image_and_reason(
