@@ -19,6 +19,7 @@ from lambda_functions.annotation.captioner import (
     ROOMY_OUTPUT_TOKENS,
     Captioner,
 )
+from lambda_functions.annotation.languages import english_name
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.annotation.refusals import NoResponseError
@@ -138,7 +139,13 @@ class Annotator:
         parsed = parse_annotation(
             response.text, prompt=self.captioner.prompt, language=self.captioner.language
         )
-        return GeneratedAnnotation(parsed.caption, parsed.alt_text, parsed.tags, response.model)
+        return GeneratedAnnotation(
+            parsed.caption,
+            parsed.alt_text,
+            parsed.tags,
+            response.model,
+            language=english_name(self.captioner.language),
+        )
 
     def _request(
         self, claim: Claim, jpeg: bytes, deadline: float, max_output_tokens: int

@@ -33,6 +33,7 @@ class Language:
     """A language that captions can be requested in.
 
     Attributes:
+        name: its English name, in lower case.
         names: the names and codes of the language, in lower case.
         scripts: its scripts, as in the Unicode names of its letters.
         common_words: words that appear in nearly every text of two lines; empty if the script
@@ -43,6 +44,7 @@ class Language:
         needs_own_letters: whether each text of one line has some of its own letters.
     """
 
+    name: str
     names: frozenset[str]
     scripts: frozenset[str] = frozenset({"LATIN"})
     common_words: frozenset[str] = frozenset()
@@ -130,6 +132,12 @@ def find_language(name: str) -> Language | None:
     return named[0] if len(named) == 1 else None
 
 
+def english_name(name: str) -> str:
+    """Return the English name of a language in lower case; an unknown name as it is."""
+    language = find_language(name)
+    return language.name if language is not None else name.casefold().strip()
+
+
 def _words(text: str) -> list[str]:
     return re.findall(r"[^\W\d_]+", text.casefold())
 
@@ -141,11 +149,17 @@ def _script(letter: str) -> str:
 
 
 def _latin(names: str, common_words: str) -> Language:
-    return Language(frozenset(names.split()), frozenset({"LATIN"}), frozenset(common_words.split()))
+    return _language(names, "LATIN", common_words=frozenset(common_words.split()))
 
 
 def _written_in(scripts: str, names: str, **letters: Any) -> Language:
-    return Language(frozenset(names.split()), frozenset(scripts.split()), **letters)
+    return _language(names, scripts, **letters)
+
+
+def _language(names: str, scripts: str, **attributes: Any) -> Language:
+    """Build a language from its names, the English one first, and its scripts."""
+    first, *_others = names.split()
+    return Language(first, frozenset(names.split()), frozenset(scripts.split()), **attributes)
 
 
 _KANA = "".join(map(chr, (*range(0x3041, 0x3097), *range(0x30A1, 0x30FB))))
