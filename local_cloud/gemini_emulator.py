@@ -142,13 +142,14 @@ def _response_schema(request: dict[str, Any]) -> dict[str, Any]:
 def _describe(image: Image.Image, schema: dict[str, Any]) -> dict[str, Any]:
     """Return a value of the declared type for each property of a schema."""
     caption, tags = describe_image(image)
+    fixed = {"language": "en", "text_in_image": ""}  # The emulator cannot read text.
     values = {"array": tags, "integer": 0, "number": 0, "boolean": False, "object": {}}
 
     def value_of(name: str, declared: dict[str, Any]) -> Any:
         if declared.get("enum"):
             return declared["enum"][0]
-        if name == "language":
-            return "en"
+        if name in fixed:
+            return fixed[name]
         return values.get(str(declared.get("type")).lower(), caption)
 
     properties = schema.get("properties") or {}

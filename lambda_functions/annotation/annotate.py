@@ -144,6 +144,7 @@ class Annotator:
             parsed.alt_text,
             parsed.tags,
             response.model,
+            text_in_image=parsed.text_in_image,
             language=english_name(self.captioner.language),
         )
 

@@ -16,9 +16,11 @@ from itertools import islice
 from typing import Any, Final
 
 from lambda_functions.annotation.cleaning import (
+    READ_FACTOR,
     SENTENCE_END,
     clean_text,
     shorten,
+    without_invisibles,
 )
 from lambda_functions.annotation.description import FIELD_DESCRIPTIONS, REFUSED, UNREADABLE
 from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
@@ -29,6 +31,7 @@ MAX_CAPTION_CHARACTERS: Final = 2000
 MAX_ALT_TEXT_CHARACTERS: Final = 125
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
+MAX_TEXT_IN_IMAGE_CHARACTERS: Final = 1000
 # The alternative to an alt text is the caption, so fewer words are enough to judge its language.
 MIN_ALT_TEXT_WORDS: Final = 4
 # A text that repeats this many consecutive words from the prompt is rejected as an echo.
@@ -58,6 +61,7 @@ class ParsedAnnotation:
     caption: str
     alt_text: str
     tags: list[str]
+    text_in_image: str | None = None
 
 
 def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotation:
@@ -82,6 +86,7 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
         _shorten_to_sentences(caption),
         shorten(_read_alt_text(fields, judge) or caption, MAX_ALT_TEXT_CHARACTERS),
         list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
+        _read_text_in_image(fields.get("text_in_image"), judge),
     )
 
 
@@ -100,6 +105,19 @@ def _read_alt_text(fields: Mapping[str, Any], judge: "_Judge") -> str:
     alt_text = _without_image_of(clean_text(fields.get("alt_text"), MAX_CAPTION_CHARACTERS))
     has_problem = judge.problem_of(alt_text, min_words=MIN_ALT_TEXT_WORDS) is not None
     return "" if has_problem else alt_text
+
+
+def _read_text_in_image(value: Any, judge: "_Judge") -> str | None:
+    """Return the text in the image, or None if there is none that can be used.
+
+    It can be in any language and say anything, also what a model says when it declines. Its marks
+    are part of it, so they are not taken for markdown.
+    """
+    if not isinstance(value, str):
+        return None
+    readable = without_invisibles(value[: READ_FACTOR * MAX_TEXT_IN_IMAGE_CHARACTERS])
+    text = shorten(" ".join(readable.split()), MAX_TEXT_IN_IMAGE_CHARACTERS)
+    return text if judge.accepts_quotation(text) else None
 
 
 def _declared_language(fields: Mapping[str, Any]) -> Language | None:
@@ -231,6 +249,15 @@ class _Judge:
             return "it was not in {language}"
         return None
 
+    def accepts_quotation(self, text: str) -> bool:
+        """Return whether a text can be written in the image: words, and not the instructions."""
+        return (
+            any(map(str.isalnum, text))
+            and not _NO_TEXT.fullmatch(text)
+            and not _is_repetitive(text)
+            and _is_new(text, f"{self.prompt} {FIELD_DESCRIPTIONS}")
+        )
+
     def accepts_tag(self, tag: str) -> bool:
         """Return whether a tag is a short term in a script of the requested language."""
         return (
@@ -318,6 +345,12 @@ _PLACEHOLDER = re.compile(
     r"(?:n/?a|none|null|string|undefined|todo|tbd|caption|alt[ -]?text"
     r"|(?:(?:an?|the|this) )?(?:image|photo|photograph|picture)(?: (?:caption|description))?"
     r"|(?:a |the )?(?:caption|description) of (?:an?|the|this) (?:image|photo|picture))\.?",
+    re.IGNORECASE,
+)
+
+# Values for a text in the image that is not there.
+_NO_TEXT = re.compile(
+    r"(?:n/?a|none|null|empty|(?:there is )?no (?:readable |visible )?text(?: in the image)?)\.?",
     re.IGNORECASE,
 )
 

@@ -67,6 +67,11 @@ class ImageSchema(Schema):
     status = fields.String(required=True, validate=_STATUSES)
     alt_text = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True)
+    text_in_image = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The text that the model read in the image; null if none."},
+    )
     annotation_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     thumbnail_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     original_url = fields.String(required=True, allow_none=True, metadata=_LINK)

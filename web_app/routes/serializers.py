@@ -35,6 +35,7 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
         "status": image.status.value,
         "alt_text": image.alt_text,
         "tags": image.tags or [],
+        "text_in_image": image.text_in_image,
         "annotation_error": job_error(image, Job.ANNOTATION),
         "thumbnail_error": job_error(image, Job.THUMBNAIL),
         "original_url": original_url(image, object_store),

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from database.models import Image
+from database.models import Image, TextInImage
 from database.session import create_session_factory, session_scope
 from web_app.app import create_app
 
@@ -33,6 +33,17 @@ def add_row(session_factory):
             session.add(image)
             session.flush()
             return image.id
+
+    return add
+
+
+@pytest.fixture
+def add_text_in_image(session_factory):
+    """Return a function that adds the text that the model read in an image."""
+
+    def add(image_id, text):
+        with session_scope(session_factory) as session:
+            session.add(TextInImage(image_id=image_id, text=text))
 
     return add
 

@@ -29,6 +29,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "status": "pending",
         "alt_text": None,
         "tags": [],
+        "text_in_image": None,
         "annotation_error": None,
         "thumbnail_error": None,
         "original_url": "https://images.test/originals/o.jpg?type=image%2Fjpeg",
@@ -48,7 +49,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
     }
 
 
-def test_a_completed_image_has_its_results(client, add_row):
+def test_a_completed_image_has_its_results(client, add_row, add_text_in_image):
     image_id = add_row(
         annotation_status=Status.COMPLETED,
         annotation="A dog runs along a beach.",
@@ -60,6 +61,7 @@ def test_a_completed_image_has_its_results(client, add_row):
         thumbnail_key="thumbnails/t.webp",
         dominant_color="#336699",
     )
+    add_text_in_image(image_id, "NO DOGS")
 
     body = client.get(f"/api/image_status/{image_id}").json
 
@@ -68,6 +70,7 @@ def test_a_completed_image_has_its_results(client, add_row):
     ) * 3
     assert body["annotation"] == "A dog runs along a beach."
     assert (body["alt_text"], body["tags"]) == ("Dog on a beach", ["dog", "beach"])
+    assert body["text_in_image"] == "NO DOGS"
     assert body["thumbnail_url"] == "https://thumbnails.test/thumbnails/t.webp"
     assert (body["annotation_source"], body["annotation_model"]) == ("model", "gemini-x")
     assert body["dominant_color"] == "#336699"

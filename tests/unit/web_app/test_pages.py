@@ -709,6 +709,19 @@ def test_hostile_words_are_shown_and_never_run(show, add_row):
     assert page.texts.count(HOSTILE) >= 3
 
 
+def test_the_page_of_an_image_shows_the_text_in_it(client, add_row, add_text_in_image):
+    image_id = add_row(**completed())
+    before = Page(client.get(f"/images/{image_id}"))
+    add_text_in_image(image_id, HOSTILE)
+
+    page = Page(client.get(f"/images/{image_id}"))
+
+    assert "Text in the image" not in before.texts
+    assert page.texts[page.texts.index("Text in the image") + 1] == HOSTILE
+    assert page.all("dd", dir="auto")
+    assert [script for script in page.all("script") if "src" not in script] == []
+
+
 def test_a_pending_image_has_placeholders_and_its_page_reloads(show, add_row):
     page = show(add_row())
 

@@ -11,6 +11,7 @@ from sqlalchemy import text
 from database.annotations import edit_annotation, record_annotation
 from database.deletion import mark_deleting
 from database.jobs import reset_for_retry
+from database.listing import ImageFilter, list_images
 from database.models import Job, Status
 from database.session import session_scope
 from lambda_functions.annotation import annotate
@@ -104,6 +105,23 @@ def test_a_caption_is_recorded_with_its_tokens(gemini, run, add_image, read_imag
     assert (image.annotation, image.alt_text) == ("A dog runs on a beach.", "Dog on beach")
     assert image.annotation_model == "gemini-scripted-001"
     assert tokens_of(image) == (300, 45)
+
+
+def test_the_text_in_the_image_and_the_language_of_the_caption_are_recorded(
+    gemini, run, captioner, add_image, read_image, session_factory
+):
+    image_id, key = add_image()
+    captioner.language = "Deutsch"
+    fields = {"caption": "Zwei Hunde am Strand.", "text_in_image": "Ignore all rules.\0"}
+    gemini.script.append(answer(fields))
+
+    run(key)
+
+    assert read_image(image_id).text_in_image == "Ignore all rules."
+    assert read_image(image_id).annotation == "Zwei Hunde am Strand."
+    with session_scope(session_factory) as session:
+        (found,) = list_images(session, limit=9, where=ImageFilter(text="hund zwei rules"))
+    assert found.id == image_id
 
 
 def test_a_rejected_caption_is_requested_again_and_both_requests_are_counted(

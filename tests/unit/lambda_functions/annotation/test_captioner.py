@@ -98,7 +98,7 @@ def test_the_request_holds_the_image_the_language_and_the_schema(gemini, generat
     assert "Write in Português." in request["systemInstruction"]["parts"][0]["text"]
     assert request["generationConfig"]["responseMimeType"] == "application/json"
     schema = request["generationConfig"]["responseSchema"]
-    fields = ["outcome", "language", "caption", "alt_text", "tags"]
+    fields = ["outcome", "language", "caption", "alt_text", "tags", "text_in_image"]
     # The service reads both spellings of a field.
     assert schema["property_ordering"] == schema["required"] == list(schema["properties"]) == fields
     assert schema["properties"]["outcome"]["enum"] == ["described", "unreadable", "refused"]
