@@ -27,7 +27,8 @@ def remember_secret(secret: str) -> None:
 def redact(text: str) -> str:
     """Return a text without keys."""
     for secret in _secrets:
-        text = text.replace(secret, REDACTED)
+        # A longer key can begin with this one. None of it may stay.
+        text = re.sub(rf"{re.escape(secret)}[\w-]*", REDACTED, text)
     return _GOOGLE_KEY.sub(REDACTED, text)
 
 

@@ -23,6 +23,12 @@ def test_a_key_of_another_form_is_removed_after_it_is_known():
     assert redact("key a-known-secret!") == f"key {REDACTED}!"
 
 
+def test_a_key_that_begins_with_a_known_key_is_removed_completely():
+    remember_secret("AQ.begins-like")
+
+    assert redact("AQ.begins-like_another-key0!") == f"{REDACTED}!"
+
+
 def test_ordinary_text_stays():
     remember_secret("")
     remember_secret("local")
