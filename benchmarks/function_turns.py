@@ -33,7 +33,7 @@ from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.responses import ModelResponse
 from lambda_functions.settings import ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_thumbnail
 
 PAIRS = 25
 WARM_UP = 5

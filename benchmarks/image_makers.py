@@ -17,7 +17,7 @@ from lambda_functions.annotation.model_input import (
     MAX_SIDE_PIXELS,
     make_model_input,
 )
-from lambda_functions.thumbnail.thumbnail import WEBP_METHOD, WEBP_QUALITY, make_thumbnail
+from lambda_functions.thumbnail.derivatives import WEBP_METHOD, WEBP_QUALITY, make_thumbnail
 
 THUMBNAIL_SIZE = (400, 400)
 MAX_PIXELS = 100_000_000

@@ -27,7 +27,7 @@ from benchmarks.measure import (
     in_turns,
     worst,
 )
-from lambda_functions.thumbnail.thumbnail import WEBP_METHOD, WEBP_QUALITY, cover
+from lambda_functions.thumbnail.derivatives import WEBP_METHOD, WEBP_QUALITY, cover
 
 _PAIRS = 5
 _MEGAPIXELS = tuple(photos.SIZES)

@@ -15,7 +15,7 @@ from imaging.isolation import run_isolated
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.settings import ThumbnailSettings
-from lambda_functions.thumbnail.thumbnail import Thumbnail, make_thumbnail
+from lambda_functions.thumbnail.derivatives import Thumbnail, make_thumbnail
 
 # Decoding stops this long before the Lambda time-out, so that the failure can be recorded.
 RECORDING_SECONDS = 5

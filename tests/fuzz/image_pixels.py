@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from imaging.errors import ImageError
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_thumbnail
 from tests.fuzz import image_header
 from tests.support.factories import encode, make_icc_profile_with_swapped_colors, make_image
 

@@ -123,6 +123,6 @@ def test_services_and_adapters_do_not_import_flask(path):
 
 
 def test_pure_modules_of_the_functions_import_neither_aws_nor_the_database():
-    for name in ("thumbnail/thumbnail.py", "annotation/model_input.py"):
+    for name in ("thumbnail/derivatives.py", "annotation/model_input.py"):
         imported = set(imported_packages(ROOT / "lambda_functions" / name))
         assert not imported & {"boto3", "botocore", "database", "sqlalchemy"}

@@ -23,7 +23,7 @@ from lambda_functions.annotation import handler as annotation_handler
 from lambda_functions.maintenance import handler as maintenance_handler
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail_handler
-from lambda_functions.thumbnail.thumbnail import Thumbnail
+from lambda_functions.thumbnail.derivatives import Thumbnail
 from local_cloud.settings import Settings as LocalSettings
 from local_cloud.template import Template
 from web_app.settings import Settings as WebSettings

@@ -8,7 +8,7 @@ import pytest
 from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError, UnsupportedFormatError
 from imaging.isolation import MAX_CPU_SECONDS, run_isolated
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_thumbnail
 from tests.support.hostile_files import (
     ACCEPTED,
     FILLER_BYTES,

@@ -14,7 +14,7 @@ from PIL import Image
 from imaging import isolation
 from imaging.decoding import read_header
 from imaging.isolation import MAX_CHILD_BYTES, run_isolated
-from lambda_functions.thumbnail.thumbnail import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_thumbnail
 from tests.support.factories import deflate_zeros, encode, png_chunk
 
 MAX_PIXELS = 100_000_000

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageOps, ImageStat
 
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
-from lambda_functions.thumbnail.thumbnail import Thumbnail, make_thumbnail
+from lambda_functions.thumbnail.derivatives import Thumbnail, make_thumbnail
 from tests.support.factories import (
     BLUE,
     FORMAT_NAMES,
