@@ -33,7 +33,7 @@ from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.responses import ModelResponse
 from lambda_functions.settings import ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail
-from lambda_functions.thumbnail.derivatives import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_derivatives
 
 PAIRS = 25
 WARM_UP = 5
@@ -118,18 +118,22 @@ class BareSteps:
 
     def thumbnail(self, key: str) -> None:
         settings = self._settings
-        made = make_thumbnail(
+        made = make_derivatives(
             self._get(key),
-            size=(settings.thumbnail_width, settings.thumbnail_height),
+            thumbnail_size=(settings.thumbnail_width, settings.thumbnail_height),
             max_pixels=settings.max_image_pixels,
         )
         thumbnail_key = object_keys.thumbnail_key(key)
-        self._s3.put_object(
-            Bucket=settings.s3_thumbnail_bucket,
-            Key=thumbnail_key,
-            Body=made.data,
-            ContentType="image/webp",
-        )
+        for object_key, data, content_type in (
+            (thumbnail_key, made.thumbnail, "image/webp"),
+            (object_keys.preview_key(key), made.preview, "image/jpeg"),
+        ):
+            self._s3.put_object(
+                Bucket=settings.s3_thumbnail_bucket,
+                Key=object_key,
+                Body=data,
+                ContentType=content_type,
+            )
         self._update(
             "thumbnail_status = 'completed', thumbnail_key = %s, dominant_color = %s",
             (thumbnail_key, made.dominant_color),

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from database import object_keys
 from database.images import get_image
 from database.models import AnnotationFingerprint, Image, Job, Status, utc_now
-from database.rows import execute_update, is_visible, job_column, update_images
+from database.rows import execute_update, has_no_lease, is_visible, job_column, update_images
 
 # The row of an image with a pending job is kept this long after the deletion. That is longer than
 # any lease and than the web application waits for S3, so no object can be stored after the row is
@@ -23,6 +23,7 @@ class DeletedObjects:
     image_id: int
     original_key: str
     thumbnail_key: str
+    preview_key: str
 
 
 def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
@@ -66,12 +67,19 @@ def remove_deleted(session: Session, image_id: int) -> bool:
 
 def _is_settled() -> ColumnElement[bool]:
     """Match rows for which no object can be stored any more."""
+    has_ended = [job_column(job, "status") != Status.PENDING for job in Job]
+    # A function may make the derivatives of a completed job again.
     return or_(
-        and_(*(job_column(job, "status") != Status.PENDING for job in Job)),
+        and_(*has_ended, has_no_lease(Job.THUMBNAIL)),
         Image.deleting_at < utc_now(-LINGER_SECONDS),
     )
 
 
 def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
-    # Derive the thumbnail's key, because the row may not name it yet.
-    return DeletedObjects(image_id, original_key, object_keys.thumbnail_key(original_key))
+    # Derive the keys, because the objects may be stored before the row says so.
+    return DeletedObjects(
+        image_id,
+        original_key,
+        object_keys.thumbnail_key(original_key),
+        object_keys.preview_key(original_key),
+    )

@@ -2,7 +2,8 @@
 
 The web application sends it when an owner retries a job, and the sweep sends it for stalled jobs.
 `python -m deployment redrive` sends it with `redrive` set for a dead letter, and another event that
-lets the sweep request all failed jobs again. S3 sends an event with the same fields,
+lets the sweep request all failed jobs again. `python -m deployment backfill` sends it with
+`backfill` set for an image without a preview. S3 sends an event with the same fields,
 `detail.bucket.name` and `detail.object.key`, for each stored original.
 https://docs.aws.amazon.com/AmazonS3/latest/userguide/ev-events.html
 """
@@ -54,6 +55,7 @@ class OriginalReady:
     bucket: str
     key: str  # `originals/<uuid>.<ext>`; keys in EventBridge events are not URL-encoded.
     is_redrive: bool = False  # An operator wants a failed job to run again.
+    is_backfill: bool = False  # An operator wants a completed job to run again.
 
     @classmethod
     def from_event(cls, event: Mapping[str, Any]) -> Self:
@@ -68,7 +70,9 @@ class OriginalReady:
             object_keys.thumbnail_key(key)
             if not isinstance(bucket, str):
                 raise TypeError(f"not the name of a bucket: {bucket!r}")
-            is_redrive = detail.get("redrive") is True and event.get("source") == SOURCE
+            is_own = event.get("source") == SOURCE
+            is_redrive = is_own and detail.get("redrive") is True
+            is_backfill = is_own and detail.get("backfill") is True
         except (KeyError, TypeError, AttributeError, InvalidObjectKeyError) as error:
             raise InvalidEventError(f"the event names no original: {error}") from error
-        return cls(bucket, key, is_redrive)
+        return cls(bucket, key, is_redrive, is_backfill)

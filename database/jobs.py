@@ -26,7 +26,7 @@ from sqlalchemy.orm import Session
 from database import object_keys
 from database.errors import ImageNotFoundError
 from database.models import Image, Job, Status, utc_now
-from database.rows import is_visible, job_column, update_images, was_stored
+from database.rows import has_no_lease, is_visible, job_column, update_images, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
 # One sweep fails at most this many jobs. The next sweep continues.
@@ -71,6 +71,7 @@ class Claim:
     sha256: str  # Of the original's bytes, in hex.
     has_annotation: bool  # True if the model annotated the image before: this is a regeneration.
     has_waited: bool = False  # True if the job waited for the captioning service before.
+    status: Status = Status.PENDING  # Of the job, when it was claimed.
 
 
 @dataclass(frozen=True)
@@ -411,11 +412,7 @@ def _redrivable(job: Job) -> list[ColumnElement[bool]]:
 
 def _waiting(job: Job) -> list[ColumnElement[bool]]:
     """Match pending jobs without an active lease."""
-    claimed_until = job_column(job, "claimed_until")
-    return [
-        job_column(job, "status") == Status.PENDING,
-        or_(claimed_until.is_(None), claimed_until < utc_now()),
-    ]
+    return [job_column(job, "status") == Status.PENDING, has_no_lease(job)]
 
 
 def _as_new(job: Job) -> dict[str, Any]:
@@ -438,6 +435,6 @@ def job_state(
 def record_result(session: Session, claim: Claim, values: dict[str, Any]) -> bool:
     """Write values to the row if the claim is still valid; return whether it was."""
     is_valid = job_column(claim.job, "claimed_until") == claim.claimed_until
-    is_pending = job_column(claim.job, "status") == Status.PENDING
-    conditions = (Image.id == claim.image_id, is_pending, is_valid)
+    is_unchanged = job_column(claim.job, "status") == claim.status
+    conditions = (Image.id == claim.image_id, is_unchanged, is_valid)
     return update_images(session, *conditions, values=values)

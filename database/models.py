@@ -1,5 +1,6 @@
-"""The models: one row for each image, its words for the search, the text that the model read in it,
-fingerprints of annotations, tokens used per day, and the state of the captioning service.
+"""The models: one row for each image, its preview, its words for the search, the text that the
+model read in it, fingerprints of annotations, tokens used per day, and the state of the captioning
+service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -222,8 +223,10 @@ class Image(Base):
         String(16), Computed(_OVERALL_STATUS, persisted=False), nullable=True, deferred=True
     )
 
-    # Loaded by its own query. With an outer join, MySQL would read and sort the whole table.
+    # Loaded by their own queries. With an outer join, MySQL would read and sort the whole table.
     _text_in_image: Mapped["TextInImage | None"] = relationship(lazy="selectin", viewonly=True)
+    # None until the thumbnail function has stored one.
+    preview: Mapped["Preview | None"] = relationship(lazy="selectin", viewonly=True)
 
     uploaded_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
     updated_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now(), onupdate=utc_now())
@@ -296,6 +299,18 @@ class CaptionLanguage(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     language: Mapped[str] = mapped_column(String(32))  # Its English name in lower case.
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class Preview(Base):
+    """The stored preview of an image."""
+
+    __tablename__ = "previews"
+
+    image_id: Mapped[int] = _image_id()
+    width: Mapped[int]  # In pixels.
+    height: Mapped[int]
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -1,10 +1,12 @@
 """The keys of an image's objects in S3.
 
-    originals/<uuid>.<ext>     in the image bucket
-    thumbnails/<uuid>.webp     in the thumbnail bucket, the same uuid
+    originals/<uuid>.<ext>           in the image bucket
+    thumbnails/<uuid>.webp           in the thumbnail bucket, the same uuid
+    thumbnails/<uuid>-preview.jpg    beside it
 
 Keys are made from a UUID and never from a file name. They contain only `[a-z0-9/.-]`, so URL
-encoding does not change them.
+encoding does not change them. The preview has the prefix of the thumbnail, so the permissions of an
+earlier version cover it.
 """
 
 import hmac
@@ -39,7 +41,20 @@ def thumbnail_key(original_key: str) -> str:
     Raises:
         InvalidObjectKeyError: this is not the key of an original.
     """
+    return f"{THUMBNAILS_PREFIX}{_uuid_of(original_key)}.webp"
+
+
+def preview_key(original_key: str) -> str:
+    """Return the key of an original's preview.
+
+    Raises:
+        InvalidObjectKeyError: this is not the key of an original.
+    """
+    return f"{THUMBNAILS_PREFIX}{_uuid_of(original_key)}-preview.jpg"
+
+
+def _uuid_of(original_key: str) -> str:
     match = _ORIGINAL_KEY.fullmatch(original_key)
     if match is None:
         raise InvalidObjectKeyError(f"not the key of an original: {original_key!r}")
-    return f"{THUMBNAILS_PREFIX}{match['uuid']}.webp"
+    return match["uuid"]

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, CursorResult, Delete, Update, inspect, or_
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
-from database.models import Base, Image, Job
+from database.models import Base, Image, Job, utc_now
 
 
 def is_visible() -> ColumnElement[bool]:
@@ -27,6 +27,12 @@ def job_column(job: Job, name: str) -> InstrumentedAttribute[Any]:
     """Return a job's column: `job_column(Job.THUMBNAIL, "status")` is `Image.thumbnail_status`."""
     column: InstrumentedAttribute[Any] = getattr(Image, f"{job}_{name}")
     return column
+
+
+def has_no_lease(job: Job) -> ColumnElement[bool]:
+    """Match images for which no function is working on this job."""
+    claimed_until = job_column(job, "claimed_until")
+    return or_(claimed_until.is_(None), claimed_until < utc_now())
 
 
 def update_images(

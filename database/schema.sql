@@ -96,6 +96,14 @@ CREATE TABLE `image_words` (
   CONSTRAINT `image_words_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `previews` (
+  `image_id` bigint NOT NULL,
+  `width` int NOT NULL,
+  `height` int NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `previews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `texts_in_images` (
   `image_id` bigint NOT NULL,
   `text` text NOT NULL,

@@ -29,7 +29,8 @@ from database.jobs import (
     record_transient_failure,
     reset_for_redrive,
 )
-from database.models import Job
+from database.models import Job, Status
+from database.previews import claim_completed_thumbnail, release_completed_thumbnail
 from database.session import session_scope
 from imaging.errors import ImageError
 from lambda_functions.errors import (
@@ -221,6 +222,13 @@ def _claim(
                 session, context.job, original.key, max_attempts=context.max_attempts
             ):
                 logger.info("reset for a redrive")
+            # Only thumbnails: to annotate an image again would cost money.
+            if original.is_backfill and context.job is Job.THUMBNAIL:
+                claim = claim_completed_thumbnail(
+                    session, original.key, lease_seconds=lease_seconds
+                )
+                if claim is not None:
+                    return claim
             return claim_job(
                 session,
                 context.job,
@@ -236,6 +244,8 @@ def _claim(
 
 def _finish_failed(writer: OutcomeWriter, error: Exception, max_attempts: int) -> dict[str, Any]:
     """Record an error: the job fails, is postponed, or stays pending for the next attempt.
+
+    A job that was completed before stays completed.
 
     Raises:
         Exception: the error itself, unless it is final or the job is postponed. Lambda then
@@ -258,6 +268,8 @@ def _finish_failed(writer: OutcomeWriter, error: Exception, max_attempts: int) -
             log_message = "failed: no attempts left"
         else:
             record, log_message = record_transient_failure, "will be retried"
+    if claim.status is Status.COMPLETED:
+        record = release_completed_thumbnail
 
     if writer.write(lambda session: record(session, claim, code=code, message=message)):
         _count(metric, claim.job)

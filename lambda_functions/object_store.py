@@ -1,4 +1,4 @@
-"""A client of S3 for the functions: read an original, store a thumbnail, delete both."""
+"""A client of S3 for the functions: read an original, store its derivatives, delete all."""
 
 import time
 from collections.abc import Iterator

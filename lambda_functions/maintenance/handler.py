@@ -34,7 +34,7 @@ from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 STALLED_SHARE_OF_DEADLINE = 1 / 3
 # The most jobs that one sweep requests again. The next sweep, a minute later, continues.
 MAX_REQUEUED_JOBS = 500
-# The most deletions that one sweep finishes. Each takes two requests to S3, and all of them must
+# The most deletions that one sweep finishes. Each takes three requests to S3, and all of them must
 # end before the Lambda time-out.
 MAX_DELETIONS = 200
 # The images whose words one sweep checks: the newest, and as many others.
@@ -99,7 +99,7 @@ class SweepFunction:
             return caption_service.describe_wait(session, requests_per_minute=limit)
 
     def _finish_deletions(self) -> int:
-        """Delete both objects, then the row, so that an interrupted deletion is repeated."""
+        """Delete the objects, then the row, so that an interrupted deletion is repeated."""
         with session_scope(self.session_factory) as session:
             images = list_deleting(session, limit=MAX_DELETIONS)
         deleted = 0
@@ -107,6 +107,7 @@ class SweepFunction:
             try:
                 self.originals.delete(image.original_key)
                 self.thumbnails.delete(image.thumbnail_key)
+                self.thumbnails.delete(image.preview_key)
             except WorkError:
                 # The storage is unavailable or refuses, so the other deletions would fail too.
                 logger.warning("could not delete an image", extra=asdict(image), exc_info=True)

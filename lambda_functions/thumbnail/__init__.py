@@ -1,1 +1,1 @@
-"""The thumbnail function: stores a small copy of an original."""
+"""The thumbnail function: stores small copies of an original."""

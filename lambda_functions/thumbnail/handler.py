@@ -1,4 +1,4 @@
-"""The thumbnail function: reads an original and stores its thumbnail."""
+"""The thumbnail function: reads an original and stores its thumbnail and its preview."""
 
 import time
 from dataclasses import dataclass
@@ -6,16 +6,18 @@ from functools import cache, partial
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from sqlalchemy.orm import Session
 
 from database import object_keys
-from database.jobs import Claim, record_thumbnail
+from database.jobs import Claim
 from database.models import Job
+from database.previews import record_derivatives
 from database.session import create_database_engine, create_session_factory
 from imaging.isolation import run_isolated
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.object_store import ObjectStore
 from lambda_functions.settings import ThumbnailSettings
-from lambda_functions.thumbnail.derivatives import Thumbnail, make_thumbnail
+from lambda_functions.thumbnail.derivatives import Derivatives, make_derivatives
 
 # Decoding stops this long before the Lambda time-out, so that the failure can be recorded.
 RECORDING_SECONDS = 5
@@ -30,28 +32,37 @@ class ThumbnailFunction:
     originals: ObjectStore
     thumbnails: ObjectStore
 
-    def create_thumbnail(self, claim: Claim, *, deadline: float) -> str:
-        """Read an original, store its thumbnail, and return the dominant colour as `#rrggbb`.
+    def create_derivatives(self, claim: Claim, *, deadline: float) -> Derivatives:
+        """Read an original, store its thumbnail and its preview, and return them.
 
         Decoding is stopped at the deadline, which is a time on the monotonic clock.
         """
         original = self.originals.get(claim.original_key)
 
         def make() -> bytes:
-            return make_thumbnail(
+            return make_derivatives(
                 original,
-                size=(self.settings.thumbnail_width, self.settings.thumbnail_height),
+                thumbnail_size=(self.settings.thumbnail_width, self.settings.thumbnail_height),
                 max_pixels=self.settings.max_image_pixels,
             ).to_bytes()
 
         made = run_isolated(make, seconds=deadline - time.monotonic())
-        thumbnail = Thumbnail.from_bytes(made)
+        derivatives = Derivatives.from_bytes(made)
         self.thumbnails.put(
             object_keys.thumbnail_key(claim.original_key),
-            thumbnail.data,
+            derivatives.thumbnail,
             content_type="image/webp",
         )
-        return thumbnail.dominant_color
+        self.thumbnails.put(
+            object_keys.preview_key(claim.original_key),
+            derivatives.preview,
+            content_type="image/jpeg",
+        )
+        return derivatives
+
+
+def _record(session: Session, claim: Claim, made: Derivatives) -> bool:
+    return record_derivatives(session, claim, made.dominant_color, made.preview_size)
 
 
 @cache
@@ -79,7 +90,7 @@ def handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     return attempt(
         function.context,
         event,
-        work=partial(function.create_thumbnail, deadline=deadline),
-        record=record_thumbnail,
+        work=partial(function.create_derivatives, deadline=deadline),
+        record=_record,
         remaining_ms=remaining_ms,
     )

@@ -1,4 +1,4 @@
-"""Fuzz target: making a thumbnail, which the functions do in a child process.
+"""Fuzz target: making a thumbnail and a preview, which the functions do in a child process.
 
 The fuzzer does it in its own process, so a crash of a native decoder ends the run and is a finding.
 The decoders are not instrumented, so only the coverage of the Python code guides the search.
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from PIL import Image
 
 from imaging.errors import ImageError
-from lambda_functions.thumbnail.derivatives import make_thumbnail
+from lambda_functions.thumbnail.derivatives import PREVIEW_SIDE_PIXELS, make_derivatives
 from tests.fuzz import image_header
 from tests.support.factories import encode, make_icc_profile_with_swapped_colors, make_image
 
@@ -37,12 +37,17 @@ def seeds() -> Iterator[bytes]:
 
 
 def check(data: bytes) -> None:
-    """Check that a file gives a thumbnail of the exact size, or an ImageError with a message."""
+    """Check that a file gives derivatives of the right size, or an ImageError with a message."""
     try:
-        thumbnail = make_thumbnail(io.BytesIO(data), size=SIZE, max_pixels=image_header.MAX_PIXELS)
+        made = make_derivatives(
+            io.BytesIO(data), thumbnail_size=SIZE, max_pixels=image_header.MAX_PIXELS
+        )
     except ImageError as error:
         assert str(error)
         return
-    with Image.open(io.BytesIO(thumbnail.data)) as image:
+    with Image.open(io.BytesIO(made.thumbnail)) as image:
         assert (image.format, image.size) == ("WEBP", SIZE)
-    assert len(thumbnail.dominant_color) == 7
+    with Image.open(io.BytesIO(made.preview)) as image:
+        assert (image.format, image.size) == ("JPEG", made.preview_size)
+        assert max(image.size) <= PREVIEW_SIDE_PIXELS
+    assert len(made.dominant_color) == 7

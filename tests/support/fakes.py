@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
 
+from database.deletion import DeletedObjects
 from database.models import Job
 from web_app.errors import StorageUnavailableError
 
@@ -56,13 +57,19 @@ class FakeObjectStore:
     def presigned_thumbnail_url(self, key: str) -> str:
         return f"https://thumbnails.test/{key}"
 
+    def presigned_preview_url(self, key: str, *, filename: str) -> str:
+        return f"https://thumbnails.test/{key}"
+
+    def presigned_copy_url(self, key: str, *, content_type: str, filename: str) -> str:
+        return f"https://thumbnails.test/{key}?keep-as={quote(filename, safe='')}"
+
     def signing_window(self) -> str:
         return "always the same"
 
-    def delete(self, original_key: str, thumbnail_key: str) -> None:
+    def delete(self, deleted: DeletedObjects) -> None:
         if self.is_away:
             raise StorageUnavailableError
-        for key in (original_key, thumbnail_key):
+        for key in (deleted.original_key, deleted.thumbnail_key, deleted.preview_key):
             self.objects.pop(key, None)
 
     @property

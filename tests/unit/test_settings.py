@@ -23,7 +23,7 @@ from lambda_functions.annotation import handler as annotation_handler
 from lambda_functions.maintenance import handler as maintenance_handler
 from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
 from lambda_functions.thumbnail import handler as thumbnail_handler
-from lambda_functions.thumbnail.derivatives import Thumbnail
+from lambda_functions.thumbnail.derivatives import Derivatives
 from local_cloud.settings import Settings as LocalSettings
 from local_cloud.template import Template
 from web_app.settings import Settings as WebSettings
@@ -228,15 +228,15 @@ def missing_settings(settings_class: type[DatabaseSettings], values: set[str]) -
     ]
 
 
-def calls_of_make_thumbnail(monkeypatch) -> list[dict[str, Any]]:
-    """Return the list to which the arguments of each thumbnail are added, without making one."""
+def calls_of_make_derivatives(monkeypatch) -> list[dict[str, Any]]:
+    """Return the list to which the arguments for each original are added, without decoding one."""
     calls: list[dict[str, Any]] = []
 
-    def make_thumbnail(_original: Any, **arguments: Any) -> Thumbnail:
+    def make_derivatives(_original: Any, **arguments: Any) -> Derivatives:
         calls.append(arguments)
-        return Thumbnail(b"", "#ffffff")
+        return Derivatives(b"", b"", (1, 1), "#ffffff")
 
-    monkeypatch.setattr(thumbnail_handler, "make_thumbnail", make_thumbnail)
+    monkeypatch.setattr(thumbnail_handler, "make_derivatives", make_derivatives)
     monkeypatch.setattr(thumbnail_handler, "run_isolated", lambda work, **_: work())
     return calls
 
@@ -252,7 +252,7 @@ def test_the_annotation_function_passes_every_setting_on(unusual, monkeypatch):
 
 
 def test_the_thumbnail_function_passes_every_setting_on(unusual, monkeypatch):
-    made = calls_of_make_thumbnail(monkeypatch)
+    made = calls_of_make_derivatives(monkeypatch)
     passed = calls_of_attempt(thumbnail_handler, monkeypatch)
     work = next(each for each in (*passed, passed[-1].get("work")) if isinstance(each, partial))
     function = work.func.__self__
@@ -302,13 +302,13 @@ def test_the_annotation_function_holds_each_setting_under_its_own_name(unusual, 
 
 
 def test_the_thumbnail_function_holds_each_setting_under_its_own_name(unusual, monkeypatch):
-    made = calls_of_make_thumbnail(monkeypatch)
+    made = calls_of_make_derivatives(monkeypatch)
     context, _, keywords = calls_of_attempt(thumbnail_handler, monkeypatch)
     function = keywords["work"].func.__self__
 
     keywords["work"](SimpleNamespace(original_key=f"originals/{uuid4()}.jpg"))
 
-    width, height = made[0]["size"]
+    width, height = made[0]["thumbnail_size"]
     held = {
         "S3_IMAGE_BUCKET": function.originals.bucket,
         "S3_THUMBNAIL_BUCKET": function.thumbnails.bucket,

@@ -16,6 +16,7 @@ from botocore import UNSIGNED
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
+from database.deletion import DeletedObjects
 from imaging.formats import ACCEPTED_FORMATS
 from web_app.errors import StorageUnavailableError
 
@@ -126,6 +127,14 @@ class ObjectStore:
         """Sign a link to a thumbnail."""
         return self._presign(self._thumbnail_bucket, key, "image/webp", "inline", "thumbnail.webp")
 
+    def presigned_preview_url(self, key: str, *, filename: str) -> str:
+        """Sign a link to a preview."""
+        return self._presign(self._thumbnail_bucket, key, "image/jpeg", "inline", filename)
+
+    def presigned_copy_url(self, key: str, *, content_type: str, filename: str) -> str:
+        """Sign a link to a derivative that browsers save under this file name."""
+        return self._presign(self._thumbnail_bucket, key, content_type, "attachment", filename)
+
     def signing_window(self) -> str:
         """Identify the present window: links change only when this value changes.
 
@@ -150,11 +159,12 @@ class ObjectStore:
         """Check the thumbnail bucket in the same way."""
         self._check(self._thumbnail_bucket)
 
-    def delete(self, original_key: str, thumbnail_key: str) -> None:
-        """Delete both objects of an image. A missing object counts as deleted."""
+    def delete(self, deleted: DeletedObjects) -> None:
+        """Delete all objects of an image. A missing object counts as deleted."""
         try:
-            self._client.delete_object(Bucket=self._image_bucket, Key=original_key)
-            self._client.delete_object(Bucket=self._thumbnail_bucket, Key=thumbnail_key)
+            self._client.delete_object(Bucket=self._image_bucket, Key=deleted.original_key)
+            for key in (deleted.thumbnail_key, deleted.preview_key):
+                self._client.delete_object(Bucket=self._thumbnail_bucket, Key=key)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
 

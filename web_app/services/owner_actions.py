@@ -97,7 +97,7 @@ class OwnerActions:
             deleted = mark_deleting(session, image_id)
         logger.info("deleting an image", extra={"image_id": image_id, "key": deleted.original_key})
         try:
-            self.object_store.delete(deleted.original_key, deleted.thumbnail_key)
+            self.object_store.delete(deleted)
             with session_scope(self.session_factory) as session:
                 remove_deleted(session, image_id)
         except (StorageUnavailableError, DatabaseUnavailableError):

@@ -84,3 +84,12 @@ def test_any_json_is_parsed_to_a_valid_original_or_rejected(event):
     except InvalidEventError:
         return
     assert (type(original.bucket), original.key) == (str, KEY)
+
+
+@pytest.mark.parametrize("source", ["image-annotation", "aws.s3", None])
+def test_only_an_event_of_this_system_can_ask_for_a_backfill(source):
+    event = json.loads((EVENTS / "annotation_requested.json").read_text())
+    event["detail"]["backfill"] = True
+    event["source"] = source
+
+    assert OriginalReady.from_event(event).is_backfill is (source == "image-annotation")

@@ -8,7 +8,7 @@ import pytest
 from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError, UnsupportedFormatError
 from imaging.isolation import MAX_CPU_SECONDS, run_isolated
-from lambda_functions.thumbnail.derivatives import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.hostile_files import (
     ACCEPTED,
     FILLER_BYTES,
@@ -48,7 +48,8 @@ def test_an_unusual_image_is_read_and_decoded_within_bounds(name):
     assert header.width * header.height > 0
 
     def make():
-        return make_thumbnail(io.BytesIO(data), size=(64, 64), max_pixels=MAX_PIXELS).data
+        source = io.BytesIO(data)
+        return make_derivatives(source, thumbnail_size=(64, 64), max_pixels=MAX_PIXELS).thumbnail
 
     try:
         assert run_isolated(make, seconds=10 * MAX_CPU_SECONDS).startswith(b"RIFF")

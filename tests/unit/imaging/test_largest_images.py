@@ -14,7 +14,7 @@ from PIL import Image
 from imaging import isolation
 from imaging.decoding import read_header
 from imaging.isolation import MAX_CHILD_BYTES, run_isolated
-from lambda_functions.thumbnail.derivatives import make_thumbnail
+from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.factories import deflate_zeros, encode, png_chunk
 
 MAX_PIXELS = 100_000_000
@@ -65,8 +65,10 @@ def test_the_largest_accepted_image_can_be_decoded(make, monkeypatch):
 
     def work():
         before = resident_bytes("VmRSS")
-        thumbnail = make_thumbnail(io.BytesIO(data), size=(400, 400), max_pixels=MAX_PIXELS)
-        assert thumbnail.data.startswith(b"RIFF")
+        derivatives = make_derivatives(
+            io.BytesIO(data), thumbnail_size=(400, 400), max_pixels=MAX_PIXELS
+        )
+        assert derivatives.thumbnail.startswith(b"RIFF")
         return str(resident_bytes("VmHWM") - before).encode()
 
     assert int(run_isolated(work, seconds=120)) <= MAX_CHILD_BYTES

@@ -37,12 +37,11 @@ def _clear_metrics():
     metrics.clear_metrics()
 
 
-def make_event(key, *, redrive=False):
-    detail = {"bucket": {"name": "bucket"}, "object": {"key": key}}
+def make_event(key, **flags):
     return {
         "source": "image-annotation",
         "detail-type": "Thumbnail Requested",
-        "detail": {**detail, "redrive": True} if redrive else detail,
+        "detail": {"bucket": {"name": "bucket"}, "object": {"key": key}, **flags},
     }
 
 
@@ -55,8 +54,8 @@ def run(session_factory):
         work=None,
         job=Job.THUMBNAIL,
         max_attempts=3,
-        redrive=False,
         remaining_ms=29_500,
+        **flags,
     ):
         def complete(claim):
             run.claims.append(claim)
@@ -66,7 +65,7 @@ def run(session_factory):
 
         return attempt(
             JobContext(job, session_factory, lambda key: run.is_gone, max_attempts),
-            make_event(key, redrive=redrive),
+            make_event(key, **flags),
             work=complete,
             # The name is looked up at each call, so that a test can patch it.
             record=lambda session, claim, color: record_thumbnail(session, claim, color),
@@ -569,3 +568,62 @@ def test_a_deletion_during_the_work_drops_its_result(run, add_image, session_fac
     assert run(key)["outcome"] == "skipped"
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
         get_image(session, image_id)
+
+
+def test_a_backfill_makes_the_derivatives_of_a_completed_image_again(run, add_image, read_image):
+    image_id, key = add_image()
+    run(key)
+    statuses = []
+
+    outcome = run(
+        key,
+        work=lambda _claim: statuses.append(read_image(image_id).thumbnail_status),
+        backfill=True,
+    )
+
+    assert outcome["outcome"] == "completed"
+    assert statuses == [Status.COMPLETED]
+    assert read_image(image_id).thumbnail_status is Status.COMPLETED
+
+
+def test_a_backfill_does_the_work_of_a_pending_job(run, add_image, read_image):
+    image_id, key = add_image()
+
+    assert run(key, backfill=True)["outcome"] == "completed"
+    assert read_image(image_id).thumbnail_status is Status.COMPLETED
+
+
+def test_a_backfill_never_annotates_an_image_again(run, add_image, session_factory):
+    _, key = add_image()
+    run(key)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_status = 'completed'"))
+    metrics.clear_metrics()
+
+    assert run(key, job=Job.ANNOTATION, backfill=True)["outcome"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("error", "is_raised"),
+    [
+        (InvalidImageError("The image is damaged."), False),
+        (ConfigurationError("The storage refused access."), False),
+        (TransientError("The storage is busy.", code="storage_unavailable"), True),
+        (RuntimeError("a defect"), True),
+    ],
+)
+def test_a_backfill_that_fails_leaves_the_image_completed(
+    run, add_image, read_image, error, is_raised
+):
+    image_id, key = add_image()
+    run(key)
+
+    if is_raised:
+        with pytest.raises(type(error)):
+            run(key, work=fail_with(error), backfill=True)
+    else:
+        assert run(key, work=fail_with(error), backfill=True)["outcome"] == "failed"
+
+    image = read_image(image_id)
+    assert (image.thumbnail_status, image.thumbnail_error_code) == (Status.COMPLETED, None)
+    assert run(key, backfill=True)["outcome"] == "completed"

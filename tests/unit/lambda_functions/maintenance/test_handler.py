@@ -256,11 +256,14 @@ def test_an_interrupted_deletion_is_finished(sweep, interrupt_deletion, session_
 
     assert counts == {"timed_out": 0, "requested_again": 0, "deleted": 1}
     assert sweep.originals.deleted == [key]
-    assert sweep.thumbnails.deleted == [object_keys.thumbnail_key(key)]
+    assert sweep.thumbnails.deleted == [
+        object_keys.thumbnail_key(key),
+        object_keys.preview_key(key),
+    ]
     assert count_rows(session_factory) == 0
 
 
-def test_a_row_stays_until_both_objects_can_be_deleted(sweep, interrupt_deletion, session_factory):
+def test_a_row_stays_until_all_objects_can_be_deleted(sweep, interrupt_deletion, session_factory):
     interrupt_deletion()
     interrupt_deletion()
     sweep.thumbnails.is_unavailable = True
