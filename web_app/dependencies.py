@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
+from web_app.services.image_links import ImageLinks
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
 from web_app.settings import Settings
@@ -31,6 +32,16 @@ def current_dependencies() -> Dependencies:
     """Return the dependencies of the application that handles this request."""
     dependencies: Dependencies = current_app.extensions[EXTENSION]
     return dependencies
+
+
+def image_links(owner_id: str | None) -> ImageLinks:
+    """Return the links for this viewer; None is a viewer without images."""
+    dependencies = current_dependencies()
+    return ImageLinks(
+        dependencies.object_store,
+        owner_id,
+        are_originals_public=dependencies.settings.originals_visible_to == "everyone",
+    )
 
 
 def owner_actions(owner_id: str | None) -> OwnerActions:

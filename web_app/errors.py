@@ -9,6 +9,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidOwnerTokenError        the bearer token is not valid                   401
 ├── NotSignedInError              there is no valid token of the load balancer    401
 ├── NotOwnerError                 the image belongs to another owner              403
+├── NoCopyError                   there is no copy of the image that others may see 404
 ├── RequestTimeoutError           the body did not arrive in time                408
 ├── ConflictError                 the state of the image does not allow this      409
 ├── InvalidEditError              a text is too long, or there are too many tags  422
@@ -94,6 +95,13 @@ class NotOwnerError(WebError):
 
     code, http_status = "not_owner", 403
     message = "This image belongs to someone else. Only its owner can change it."
+
+
+class NoCopyError(WebError):
+    """There is no copy of this image that others than its owner may see."""
+
+    code, http_status = "no_copy", 404
+    message = "This image could not be opened, so there is no copy of it. Ask its owner for one."
 
 
 class RequestTimeoutError(WebError):

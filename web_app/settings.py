@@ -32,6 +32,9 @@ class Settings(DatabaseSettings):
     # A presigned URL expires with the credentials that signed it, even before its own expiry time,
     # so URLs are signed when they are needed and expire within minutes.
     presigned_url_seconds: int = Field(300, ge=10, le=3600)
+    # The viewers who may open originals, which may contain a location and the camera's data. The
+    # others get the preview.
+    originals_visible_to: Literal["owner", "everyone"] = "owner"
     # The event bus on which the retry of a job is requested.
     event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.

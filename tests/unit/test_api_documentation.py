@@ -15,6 +15,7 @@ from tests.support.fakes import FakeObjectStore
 from web_app.app import create_app
 from web_app.errors import UploadRejectedError
 from web_app.routes import schemas, serializers
+from web_app.services.image_links import ImageLinks
 from web_app.services.uploads import UploadResult
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +88,8 @@ def written_by_serializers(app: Flask) -> dict[str, tuple[type[Schema], dict]]:
     """Return for each serialiser its schema and what it writes."""
     rejected = UploadRejectedError("Too large.", code="too_large", http_status=413)
     with app.test_request_context():
-        image = serializers.image(FAILED_IMAGE, FakeObjectStore(), None)
+        links = ImageLinks(FakeObjectStore(), None, are_originals_public=False)
+        image = serializers.image(FAILED_IMAGE, links)
         upload = serializers.upload_result(UploadResult("a", "rejected", error=rejected))
     return {
         "image": (schemas.ImageSchema, image),

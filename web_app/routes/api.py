@@ -11,7 +11,7 @@ from database.images import get_image, list_images_by_id
 from database.listing import ImageFilter
 from database.models import Image, Status
 from database.session import session_scope
-from web_app.dependencies import current_dependencies, owner_actions
+from web_app.dependencies import current_dependencies, image_links, owner_actions
 from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
 from web_app.middleware.rate_limits import count_further_caption
@@ -136,7 +136,7 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
     is_restoring = edit.pop("restore", False)
     image = owner_actions(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
-    return serializers.image(image, current_dependencies().object_store, _owner_id())
+    return serializers.image(image, image_links(_owner_id()))
 
 
 @api.route("/images/<image_id:image_id>", methods=["DELETE"])
@@ -156,7 +156,7 @@ def delete_image(image_id: int) -> None:
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Retry the failed jobs, or write a new caption"""
     image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
-    return serializers.image(image, current_dependencies().object_store, _owner_id())
+    return serializers.image(image, image_links(_owner_id()))
 
 
 @api.route("/images/retry", methods=["POST"])
@@ -179,7 +179,7 @@ def _render_image(image_id: int) -> ResponseReturnValue:
 
 
 def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
-    return serializers.images(images, current_dependencies().object_store, _owner_id())
+    return serializers.images(images, image_links(_owner_id()))
 
 
 def _owner_id() -> str | None:

@@ -23,10 +23,10 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from database.images import get_image
 from database.listing import ImageFilter
-from database.models import Status
+from database.models import Image, Status
 from database.session import session_scope
-from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE, HEIC, HEIF, TIFF
-from web_app.dependencies import current_dependencies, owner_actions
+from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
+from web_app.dependencies import current_dependencies, image_links, owner_actions
 from web_app.errors import BadRequestError, ConflictError, InvalidEditError, UploadRejectedError
 from web_app.middleware.owners import (
     Owner,
@@ -40,6 +40,7 @@ from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.services.image_links import ImageLinks
 from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.pricing import captions_within
@@ -48,9 +49,6 @@ from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadServ
 # Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
 # not fit are only counted.
 MAX_MESSAGES_BYTES = 2200
-
-# Some browsers cannot show these formats and show the thumbnail instead.
-_FORMATS_OF_SOME_BROWSERS = frozenset(each.content_type for each in (HEIC, HEIF, TIFF))
 
 pages = Blueprint("pages", __name__)
 
@@ -140,16 +138,15 @@ def show_card(image_id: int) -> str:
 
 
 @pages.get("/images/<image_id:image_id>/download")
-def download_original(image_id: int) -> BaseResponse:
-    """Redirect to the original, as a download with the owner's file name."""
-    dependencies = current_dependencies()
-    with session_scope(dependencies.session_factory) as session:
-        image = get_image(session, image_id)
-    return redirect(
-        dependencies.object_store.presigned_download_url(
-            image.original_key, content_type=image.content_type, filename=image.filename
-        )
-    )
+def download_image(image_id: int) -> BaseResponse:
+    """Redirect to the original or, for others than the owner, to a copy of it, as a download."""
+    return redirect(_viewer_links().download(_get_image(image_id)))
+
+
+@pages.get("/images/<image_id:image_id>/preview")
+def show_preview(image_id: int) -> BaseResponse:
+    """Redirect to the preview. Other sites can link to this address, which does not expire."""
+    return redirect(_viewer_links().largest_copy(_get_image(image_id)))
 
 
 @pages.post("/images/<image_id:image_id>/edit")
@@ -191,9 +188,17 @@ def delete_image(image_id: int) -> BaseResponse:
     return redirect(url_for("pages.show_gallery"), 303)
 
 
-def _render_image(template: str, image_id: int) -> str:
+def _get_image(image_id: int) -> Image:
     with session_scope(current_dependencies().session_factory) as session:
-        image = get_image(session, image_id)
+        return get_image(session, image_id)
+
+
+def _viewer_links() -> ImageLinks:
+    return image_links(current_owner().known_id)
+
+
+def _render_image(template: str, image_id: int) -> str:
+    image = _get_image(image_id)
     owner_id = current_owner().known_id
     return render_template(
         template,
@@ -201,7 +206,6 @@ def _render_image(template: str, image_id: int) -> str:
         owner_id=owner_id,
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
-        is_shown_by_every_browser=image.content_type not in _FORMATS_OF_SOME_BROWSERS,
     )
 
 
@@ -235,11 +239,10 @@ def _filter() -> ImageFilter:
 @pages.app_context_processor
 def _helpers() -> dict[str, Any]:
     """Provide the functions that templates call. Links are signed while a page is rendered."""
-    dependencies = current_dependencies()
     return {
-        "settings": dependencies.settings,
-        "thumbnail_url": lambda image: serializers.thumbnail_url(image, dependencies.object_store),
-        "original_url": lambda image: serializers.original_url(image, dependencies.object_store),
+        "settings": current_dependencies().settings,
+        "viewer_links": _viewer_links,
+        "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
         "job_error": serializers.job_error,
     }
 

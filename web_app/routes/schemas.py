@@ -20,10 +20,8 @@ DEFAULT_PAGE_SIZE = 24
 
 _STATUSES = OneOf([status.value for status in Status])
 _TIME = {"format": "date-time"}
-_LINK = {
-    "format": "uri",
-    "description": "Presigned, expires within minutes. Request it again; do not store it.",
-}
+_EXPIRY = "Presigned, expires within minutes. Request it again; do not store it."
+_LINK = {"format": "uri", "description": _EXPIRY}
 
 
 class StrictBoolean(fields.Boolean):
@@ -74,7 +72,20 @@ class ImageSchema(Schema):
     )
     annotation_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     thumbnail_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
-    original_url = fields.String(required=True, allow_none=True, metadata=_LINK)
+    preview_url = fields.String(required=True, allow_none=True, metadata=_LINK)
+    preview_srcset = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "The preview for the `srcset` of an `<img>`; links as above."},
+    )
+    original_url = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "format": "uri",
+            "description": f"The preview if only the owner may open the original. {_EXPIRY}",
+        },
+    )
     content_type = fields.String(required=True)
     size_bytes = fields.Integer(required=True)
     width = fields.Integer(required=True)

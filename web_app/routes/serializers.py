@@ -7,38 +7,40 @@ from typing import Any
 from flask import url_for
 
 from database.models import Image, Job
-from web_app.adapters.object_store import ObjectStore
+from web_app.services.image_links import ImageLinks
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
 
 
-def images(
-    images: Iterable[Image], object_store: ObjectStore, owner_id: str | None
-) -> list[dict[str, Any]]:
+def images(images: Iterable[Image], links: ImageLinks) -> list[dict[str, Any]]:
     """Return the JSON of several images."""
-    return [image(each, object_store, owner_id) for each in images]
+    return [image(each, links) for each in images]
 
 
-def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict[str, Any]:
-    """Return the JSON of one image.
+def image(image: Image, links: ImageLinks) -> dict[str, Any]:
+    """Return the JSON of one image for the viewer of the links.
 
     The fields must be those of `schemas.ImageSchema`. The first six are used by the oldest clients
     and never change their meaning.
     """
+    preview_url = links.preview(image)
     return {
         "id": image.id,
         "filename": image.filename,
         "annotation_status": image.annotation_status.value,
         "thumbnail_status": image.thumbnail_status.value,
         "annotation": image.annotation,
-        "thumbnail_url": thumbnail_url(image, object_store),
+        "thumbnail_url": links.thumbnail(image),
         "status": image.status.value,
         "alt_text": image.alt_text,
         "tags": image.tags or [],
         "text_in_image": image.text_in_image,
         "annotation_error": job_error(image, Job.ANNOTATION),
         "thumbnail_error": job_error(image, Job.THUMBNAIL),
-        "original_url": original_url(image, object_store),
+        "preview_url": preview_url,
+        "preview_srcset": links.srcset(image),
+        # Clients open this link to see the image, so others than the owner get the preview.
+        "original_url": links.original(image) if links.may_open_original(image) else preview_url,
         "width": image.width,
         "height": image.height,
         "content_type": image.content_type,
@@ -50,7 +52,7 @@ def image(image: Image, object_store: ObjectStore, owner_id: str | None) -> dict
         "input_tokens": image.input_tokens,
         "output_tokens": image.output_tokens,
         "cost_usd": image_cost_usd(image),
-        "is_mine": image.owner_id == owner_id,
+        "is_mine": image.owner_id == links.owner_id,
         "url": url_for("pages.show_image", image_id=image.id),
         "uploaded_at": _timestamp(image.uploaded_at),
         "updated_at": _timestamp(image.updated_at),
@@ -93,22 +95,6 @@ def job_error(image: Image, job: Job) -> dict[str, Any] | None:
         "message": getattr(image, f"{job}_error_message"),
         "attempts": getattr(image, f"{job}_attempts"),
     }
-
-
-def thumbnail_url(image: Image, object_store: ObjectStore) -> str | None:
-    """Return a presigned URL, or None if there is no thumbnail yet."""
-    if image.thumbnail_key is None:
-        return None
-    return object_store.presigned_thumbnail_url(image.thumbnail_key)
-
-
-def original_url(image: Image, object_store: ObjectStore) -> str | None:
-    """Return a presigned URL, or None if the original was not stored."""
-    if image.annotation_error_code == "upload_failed":
-        return None
-    return object_store.presigned_original_url(
-        image.original_key, content_type=image.content_type, filename=image.filename
-    )
 
 
 def _timestamp(value: datetime) -> str:

@@ -17,14 +17,20 @@ import {
 
 /** @param {number} id */
 function urlsOf(id) {
-  return { id, thumbnail_url: `/thumbnails/${id}?new`, original_url: `/originals/${id}?new` };
+  return {
+    id,
+    thumbnail_url: `/thumbnails/${id}?new`,
+    preview_url: `/previews/${id}?new`,
+    preview_srcset: `/previews/${id}?new 2048w`,
+    original_url: `/originals/${id}?new`,
+  };
 }
 
 /**
  * @template {FakeElement} T
  * @param {T} element
  * @param {number} id
- * @param {"thumbnail" | "original"} [link]
+ * @param {"thumbnail" | "preview" | "original"} [link]
  */
 function withLink(element, id, link = "thumbnail") {
   Object.assign(element.dataset, { link, imageId: String(id) });
@@ -92,10 +98,10 @@ browserTest("an image that failed before the module was loaded is renewed", asyn
   assert.equal(image.src, "/thumbnails/1?new");
 });
 
-browserTest("the source of a picture gets the URL of the original", async (browser) => {
+browserTest("the source of a picture gets the new URLs of the preview", async (browser) => {
   const { clock, server, document } = browser;
   const [source, image] = [
-    withLink(new FakeSource(), 1, "original"),
+    withLink(new FakeSource(), 1, "preview"),
     withLink(new FakeImage(), 1),
   ];
   document.with(new FakeElement().with(source, image));
@@ -105,12 +111,12 @@ browserTest("the source of a picture gets the URL of the original", async (brows
   fail(document, image);
   await clock.advance(1);
 
-  assert.deepEqual([source.srcset, image.src], ["/originals/1?new", "/thumbnails/1?new"]);
+  assert.deepEqual([source.srcset, image.src], ["/previews/1?new 2048w", "/thumbnails/1?new"]);
 });
 
 browserTest("after a second failure a picture shows the thumbnail only", async (browser) => {
   const { clock, server, document } = browser;
-  const source = withLink(new FakeSource(), 1, "original");
+  const source = withLink(new FakeSource(), 1, "preview");
   const image = withLink(new FakeImage(), 1);
   const picture = new FakeElement().with(source, image);
   document.with(picture);

@@ -752,18 +752,6 @@ def test_a_failed_job_shows_its_reason_and_a_pending_one_that_it_is_retried(show
     assert "No thumbnail" in text
 
 
-@pytest.mark.parametrize(
-    ("content_type", "has_hint"),
-    [("image/jpeg", False), ("image/avif", False), ("image/heic", True), ("image/tiff", True)],
-)
-def test_a_format_that_some_browsers_cannot_show_has_a_hint(
-    client, add_row, content_type, has_hint
-):
-    page = client.get(f"/images/{add_row(**completed(content_type=content_type))}")
-
-    assert ("If your browser can’t show" in page.get_data(as_text=True)) == has_hint
-
-
 FORMAT_NAMES = {name for each in ACCEPTED_FORMATS for name in (each.name, each.content_type)}
 
 

@@ -27,6 +27,8 @@ const MAX_RETRY_SECONDS = 300;
  * @property {JobError | null} annotation_error
  * @property {JobError | null} thumbnail_error
  * @property {string | null} thumbnail_url
+ * @property {string | null} preview_url
+ * @property {string | null} preview_srcset
  * @property {string | null} original_url
  * @property {number} width
  * @property {number} height

@@ -51,7 +51,7 @@ class ImagePage {
     const image = view.querySelector("img.frame__image");
     const frame = view.querySelector("[data-frame]");
     if (image instanceof HTMLImageElement && frame instanceof HTMLElement) {
-      // Show the thumbnail until the original is loaded.
+      // Show the thumbnail until the preview is loaded.
       frame.style.setProperty("background-image", `url("${image.src}")`);
     }
     if (view.dataset.status === "pending") {

@@ -146,7 +146,7 @@ export class Lightbox {
     try {
       const image = await getJSON(`/api/image_status/${id}`, { fresh: true });
       if (id === this.#card.dataset.imageId) {
-        this.#showOriginal(image);
+        this.#showPreview(image);
       }
     } catch {
       // Keep the thumbnail. The page of the image shows the error.
@@ -190,29 +190,32 @@ export class Lightbox {
   }
 
   /**
-   * Show the original above the thumbnail when it has loaded.
+   * Show the preview above the thumbnail when it has loaded. The thumbnail is cropped, so the
+   * shape of the whole image replaces its shape.
    *
    * @param {ImageStatus} image
    */
-  #showOriginal(image) {
+  #showPreview(image) {
     const frame = this.stage.querySelector(".lightbox__frame");
-    if (!frame || !image.original_url) {
+    if (!frame || !image.preview_url || !image.preview_srcset) {
       return;
     }
     const shape = frame.firstElementChild;
     shape?.setAttribute("viewBox", `0 0 ${image.width} ${image.height}`);
     shape?.setAttribute("width", String(image.width));
     shape?.setAttribute("height", String(image.height));
-    const original = createElement("img", {
-      className: "lightbox__image lightbox__image--original",
+    const preview = createElement("img", {
+      className: "lightbox__image lightbox__image--preview",
       alt: "",
       decoding: "async",
       draggable: false,
     });
-    original.addEventListener("load", () => original.classList.add("lightbox__image--loaded"));
-    original.addEventListener("error", () => original.remove());
-    original.src = image.original_url;
-    frame.append(original);
+    preview.addEventListener("load", () => preview.classList.add("lightbox__image--loaded"));
+    preview.addEventListener("error", () => preview.remove());
+    preview.sizes = `min(100vw, calc(100vh * ${image.width / image.height}))`;
+    preview.srcset = image.preview_srcset;
+    preview.src = image.preview_url;
+    frame.append(preview);
   }
 
   #handleClose() {

@@ -103,19 +103,32 @@ async function renewLinks() {
  * @param {ImageStatus} image
  */
 function setLink(element, image) {
-  const url = element.dataset.link === "original" ? image.original_url : image.thumbnail_url;
-  if (!url) {
-    return;
-  }
   if (element instanceof HTMLSourceElement) {
-    element.srcset = url;
+    element.srcset = image.preview_srcset ?? "";
   } else {
-    element.src = url;
+    element.src = linkOf(element, image) ?? element.src;
   }
 }
 
 /**
- * Follow a link to an original with a new URL, because the page may have been open for long.
+ * Return the link that an element shows or opens.
+ *
+ * @param {HTMLElement} element
+ * @param {ImageStatus} image
+ */
+function linkOf(element, image) {
+  switch (element.dataset.link) {
+    case "original":
+      return image.original_url;
+    case "preview":
+      return image.preview_url;
+    default:
+      return image.thumbnail_url;
+  }
+}
+
+/**
+ * Follow a link to an image with a new URL, because the page may have been open for long.
  *
  * @param {MouseEvent} event
  */
@@ -131,7 +144,7 @@ async function openFreshLink(event) {
   event.preventDefault();
   try {
     const image = await getJSON(`/api/image_status/${link.dataset.imageId}`, { fresh: true });
-    link.href = image.original_url ?? link.href;
+    link.href = linkOf(link, image) ?? link.href;
   } catch {
     // Follow the old URL, which may still work.
   }
