@@ -10,6 +10,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from deployment import costs as cost_tables
 from deployment.aws import AWS
+from deployment.backfill import BUCKET_OUTPUTS, Backfill, Inventory, delete_left_over
 from deployment.cloudformation import CloudFormation
 from deployment.console import Console
 from deployment.down import delete_compute, delete_everything, list_data
@@ -213,6 +214,62 @@ def redrive(
         raise DeploymentError(
             "Some messages could not be sent again. The reason for each is above. Fix it and run "
             "the same command again."
+        )
+
+
+@cli.command()
+@environment_options
+@click.option("--all", "remakes", is_flag=True, help="Also make existing copies again.")
+@click.option("--dry-run", is_flag=True, help="Only print the number of images.")
+@click.option(
+    "--at-once",
+    type=click.IntRange(1, 100),
+    default=5,
+    show_default=True,
+    help="Images that are requested at a time.",
+)
+@click.option(
+    "--buckets",
+    nargs=2,
+    metavar="ORIGINALS THUMBNAILS",
+    help="Use these buckets instead of those of the environment. For the local cloud.",
+)
+def backfill(
+    name: str,
+    region: str | None,
+    remakes: bool,
+    dry_run: bool,
+    at_once: int,
+    buckets: tuple[str, str] | None,
+) -> None:
+    """Make the previews of images from before there were previews.
+
+    You can interrupt it and run it again at any time.
+    """
+    environment = _open(name, region)
+    aws, console = environment.aws, environment.console
+    if not buckets:
+        outputs = environment.outputs(APPLICATION)
+        if not outputs:
+            raise environment.not_found_error()
+        buckets = (outputs[BUCKET_OUTPUTS[0]], outputs[BUCKET_OUTPUTS[1]])
+    images, thumbnails = (aws.s3.Bucket(bucket) for bucket in buckets)
+    inventory = Inventory.read(images, thumbnails)
+    names = inventory.with_thumbnail() if remakes else inventory.without_preview()
+    console.print(f"Images to make a preview for: {len(names):,}.")
+    if dry_run:
+        return
+    if left_over := delete_left_over(inventory, thumbnails):
+        console.print(f"Deleted previews of deleted images: {left_over:,}.")
+    run = Backfill(aws.events, inventory, images, thumbnails, console, at_once)
+    run.run(names)
+    console.print(f"Previews made: {run.done:,}.", "success")
+    if run.unfinished:
+        raise DeploymentError(
+            f"Without a preview: {len(run.unfinished):,} images, for example "
+            f"{inventory.originals[run.unfinished[0]]}. Their pages show the thumbnail. The log of "
+            "the thumbnail function (`logs thumbnail`) has the reasons. Fix them and run the same "
+            "command again."
         )
 
 

@@ -24,7 +24,7 @@ def no_credentials(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "down"]
+ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "backfill", "down"]
 
 
 @pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
