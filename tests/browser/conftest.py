@@ -63,6 +63,7 @@ def system(
         MAX_UPLOAD_BYTES=str(MAX_UPLOAD_BYTES),
         SITE_NOTICE="Captions here come from a local emulator.",
         LOCAL_RETRY_SECONDS="1",
+        ORIGINALS_VISIBLE_TO="owner",
     )
     running.start()
     yield running

@@ -308,15 +308,15 @@ def test_the_lightbox_works_with_the_keyboard(person, page, gemini):
     expect(links.nth(1)).to_be_focused()
 
 
-def test_the_lightbox_shows_the_original(person, page):
+def test_the_lightbox_shows_the_preview(person, page):
     image_id = person.upload("large.jpg")
     page.goto("/gallery")
 
     person.card(image_id).locator(".card__link").click()
 
-    original = page.locator(".lightbox__image--loaded")
-    expect(original).to_be_visible()
-    assert "originals/" in original.get_attribute("src")
+    preview = page.locator(".lightbox__image--loaded")
+    expect(preview).to_be_visible()
+    assert "-preview.jpg" in preview.evaluate("image => image.currentSrc")
     link = page.get_by_role("link", name="Details")
     expect(link).to_have_attribute("href", f"/images/{image_id}")
 

@@ -8,7 +8,7 @@ import requests
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
-from tests.support.factories import make_encoded
+from tests.support.factories import make_encoded, make_exif, make_jpeg
 from tests.support.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
@@ -50,32 +50,57 @@ def test_the_page_shows_the_details_of_the_image(page, image_id):
     )
 
 
-def test_the_original_is_downloaded_under_its_file_name(page, image_id):
-    shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
-
+def downloaded(page):
     with page.expect_download() as downloading:
         page.get_by_role("link", name="Download").click()
+    return downloading.value
 
-    download = downloading.value
+
+def test_the_owner_downloads_the_original_under_its_file_name(person, page):
+    original = make_jpeg((66, 48), exif=make_exif(gps=True))
+    page.goto(f"/images/{person.upload('beach.jpg', original)}")
+
+    download = downloaded(page)
+
     assert download.suggested_filename == "beach.jpg"
-    assert Path(download.path()).read_bytes() == requests.get(shown, timeout=10).content
+    assert Path(download.path()).read_bytes() == original
+    expect(page.get_by_text("Others see a copy without location or camera data.")).to_be_visible()
 
 
-def test_the_original_is_shown_if_the_browser_supports_its_format(page, image_id):
-    shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
+def test_another_visitor_opens_and_downloads_a_copy_without_metadata(person, new_person):
+    original = make_jpeg((67, 48), exif=make_exif(gps=True))
+    assert b"Camera Maker" in original
+    image_id = person.upload("beach.heic", original)
+    page = new_person().page
+    page.goto(f"/images/{image_id}")
 
-    assert "originals/" in shown
+    download = downloaded(page)
+    opened = requests.get(
+        page.get_by_role("link", name="Open", exact=True).get_attribute("href"), timeout=10
+    )
+
+    assert download.suggested_filename == "beach.jpg"
+    assert opened.headers["Content-Type"] == "image/jpeg"
+    for copy in (Path(download.path()).read_bytes(), opened.content):
+        assert copy.startswith(b"\xff\xd8\xff")
+        assert b"Exif" not in copy
+        assert b"Camera Maker" not in copy
+    expect(page.get_by_text("Only the owner can open the original.")).to_be_visible()
+    assert "originals/" not in page.content()
 
 
-def test_the_thumbnail_is_shown_if_the_browser_does_not_support_the_format(person, page):
-    person.choose(("phone.heic", make_encoded("HEIC", (97, 61))))
-    row = person.expect_state("phone.heic", "completed", seconds=30)
+@pytest.mark.parametrize("name", ["JPEG", "HEIC", "TIFF", "AVIF"])
+def test_the_page_shows_the_preview_of_every_format(person, page, name):
+    person.choose((f"phone.{name}", make_encoded(name, (97, 61))))
+    row = person.expect_state(f"phone.{name}", "completed", seconds=30)
 
     page.goto(f"/images/{person.id_of(row)}")
 
-    shown = page.locator(".frame__image").evaluate("image => image.currentSrc")
-    assert "thumbnails/" in shown
-    expect(page.get_by_text("If your browser can’t show HEIC")).to_be_visible()
+    image = page.locator(".frame__image")
+    expect(image).to_have_js_property("complete", True)
+    shown = image.evaluate("image => [image.currentSrc, image.naturalWidth]")
+    assert "-preview.jpg" in shown[0]
+    assert shown[1] > 0
 
 
 def test_an_edit_is_saved_and_marked_as_edited(page, image_id):

@@ -246,8 +246,10 @@ def use_everything(system, gemini, engine):
     assert requests.post(f"{path}/retry", headers=owner, timeout=30).ok
     assert system.process_events("annotation", 1) == ["completed"]
 
-    status = requests.get(f"{system.url}/api/image_status/{image['id']}", timeout=30).json()
-    for link in ("thumbnail_url", "original_url"):
+    status = requests.get(
+        f"{system.url}/api/image_status/{image['id']}", headers=owner, timeout=30
+    ).json()
+    for link in ("thumbnail_url", "preview_url", "original_url"):
         assert requests.get(status[link], timeout=30).ok
 
     key = "originals/" + status["original_url"].split("?")[0].rpartition("/")[2]

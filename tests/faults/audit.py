@@ -169,6 +169,9 @@ def _check_thumbnail(found: Audit, number: int, row: Any, thumbnails: Mapping[st
             found.wrong.append(f"image {number}'s thumbnail is {thumbnail.format} {thumbnail.size}")
         if number_in(stored) != number:
             found.wrong.append(f"image {number}'s thumbnail shows image {number_in(stored)}")
+        preview = thumbnails.get(key.removesuffix(".webp") + "-preview.jpg")
+        if preview is None or number_in(preview) != number:
+            found.wrong.append(f"image {number}'s preview is missing or shows another image")
     elif stored is not None and row.thumbnail_error_code not in _FAILED_AFTER_STORING:
         found.wrong.append(f"image {number}'s thumbnail is stored but not completed")
 
@@ -231,8 +234,9 @@ def _check_totals(
     if orphaned:
         found.wrong.append(f"originals without a row: {orphaned}")
     stems = {key.partition("/")[2].partition(".")[0] for key in keys}
-    if any(key.partition("/")[2].partition(".")[0] not in stems for key in thumbnails):
-        found.wrong.append("there are thumbnails without a row")
+    names = {key.partition("/")[2].partition(".")[0] for key in thumbnails}
+    if not {name.removesuffix("-preview") for name in names} <= stems:
+        found.wrong.append("there are thumbnails or previews without a row")
     if unknown := [call for call in system.gemini.calls if call.number is None]:
         found.wrong.append(f"Gemini received {len(unknown)} images that the test did not upload")
 

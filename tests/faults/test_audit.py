@@ -13,6 +13,7 @@ from tests.faults.faulty_system import IMAGE_BUCKET, THUMBNAIL_BUCKET
 from tests.faults.numbered_images import number_in, numbered_image
 
 KEY, THUMBNAIL_KEY = "originals/00000000-a.jpg", "thumbnails/00000000-a.webp"
+PREVIEW_KEY = "thumbnails/00000000-a-preview.jpg"
 PID = 77
 
 
@@ -53,7 +54,7 @@ class System:
         self.all_rows = [self.row]
         self.stored = {
             IMAGE_BUCKET: {KEY: numbered_image(5)},
-            THUMBNAIL_BUCKET: {THUMBNAIL_KEY: thumbnail_of(5)},
+            THUMBNAIL_BUCKET: {THUMBNAIL_KEY: thumbnail_of(5), PREVIEW_KEY: numbered_image(5)},
         }
         self.printed = ""
 
@@ -197,3 +198,11 @@ def test_secrets_presigned_urls_and_image_bytes_in_the_logs_are_wrong(system, pr
     system.printed = f"2026-11-22 {printed} …"
 
     assert run_audit(system).wrong
+
+
+def test_a_missing_preview_and_a_preview_of_another_image_are_wrong(system):
+    system.stored[THUMBNAIL_BUCKET][PREVIEW_KEY] = numbered_image(6)
+    assert any("preview" in problem for problem in run_audit(system).wrong)
+
+    del system.stored[THUMBNAIL_BUCKET][PREVIEW_KEY]
+    assert any("preview" in problem for problem in run_audit(system).wrong)
