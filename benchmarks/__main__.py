@@ -1,8 +1,8 @@
 """Run the benchmarks and write the ratios to results.json and docs/benchmarks.md: `make bench`.
 
-ARGS selects benchmarks: `make bench ARGS="thumbnail_jpeg cold_import"`. The rows of the others stay
-unchanged. The exit status is 1 if a goal is missed or an anchor is missing. An anchor is a program
-or library with which a benchmark compares the system.
+ARGS selects benchmarks: `make bench ARGS="derivatives_jpeg cold_import"`. The rows of the others
+stay unchanged. The exit status is 1 if a goal is missed or an anchor is missing. An anchor is a
+program or library with which a benchmark compares the system.
 """
 
 import importlib
@@ -39,10 +39,10 @@ class Benchmark:
 
 
 BENCHMARKS: tuple[Benchmark, ...] = (
-    Benchmark("thumbnail_jpeg", "images", "thumbnail_jpeg"),
-    Benchmark("thumbnail_png", "images", "thumbnail_png"),
-    Benchmark("thumbnail_webp", "images", "thumbnail_webp"),
-    Benchmark("thumbnail_heic", "images", "thumbnail_heic"),
+    Benchmark("derivatives_jpeg", "images", "derivatives_jpeg"),
+    Benchmark("derivatives_png", "images", "derivatives_png"),
+    Benchmark("derivatives_webp", "images", "derivatives_webp"),
+    Benchmark("derivatives_heic", "images", "derivatives_heic"),
     Benchmark("caption_input", "images", "caption_input"),
     Benchmark("gallery_page", "web", "measure_gallery_page"),
     Benchmark("gallery_revalidate", "web", "measure_gallery_revalidate"),

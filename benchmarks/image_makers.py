@@ -17,20 +17,32 @@ from lambda_functions.annotation.model_input import (
     MAX_SIDE_PIXELS,
     make_model_input,
 )
-from lambda_functions.thumbnail.derivatives import WEBP_METHOD, WEBP_QUALITY, make_thumbnail
+from lambda_functions.thumbnail.derivatives import (
+    PREVIEW_QUALITY,
+    PREVIEW_SIDE_PIXELS,
+    THUMBNAIL_METHOD,
+    THUMBNAIL_QUALITY,
+    Derivatives,
+    make_derivatives,
+)
 
 THUMBNAIL_SIZE = (400, 400)
 MAX_PIXELS = 100_000_000
 _SECONDS = 60
 
 
-def make_our_thumbnail(original: bytes) -> bytes:
+def derivatives_of(original: bytes) -> Derivatives:
     source = io.BytesIO(original)
-    return make_thumbnail(source, size=THUMBNAIL_SIZE, max_pixels=MAX_PIXELS).data
+    return make_derivatives(source, thumbnail_size=THUMBNAIL_SIZE, max_pixels=MAX_PIXELS)
 
 
-def make_our_thumbnail_in_a_child(original: bytes) -> bytes:
-    return run_isolated(partial(make_our_thumbnail, original), seconds=_SECONDS)
+def make_our_derivatives(original: bytes) -> bytes:
+    made = derivatives_of(original)
+    return made.preview + made.thumbnail
+
+
+def make_our_derivatives_in_a_child(original: bytes) -> bytes:
+    return run_isolated(partial(make_our_derivatives, original), seconds=_SECONDS)
 
 
 def make_our_model_input_in_a_child(original: bytes) -> bytes:
@@ -38,31 +50,36 @@ def make_our_model_input_in_a_child(original: bytes) -> bytes:
     return run_isolated(make, seconds=_SECONDS)
 
 
-def cover_by_full_decode(original: bytes) -> Image.Image:
-    return ImageOps.fit(_open_fully(original), THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
+def open_fully(original: bytes) -> Image.Image:
+    image: Image.Image = Image.open(io.BytesIO(original))
+    image = ImageOps.exif_transpose(image)
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
-def make_thumbnail_by_full_decode(original: bytes) -> bytes:
+def cover_by_full_decode(image: Image.Image) -> Image.Image:
+    return ImageOps.fit(image, THUMBNAIL_SIZE, Image.Resampling.LANCZOS)
+
+
+def make_derivatives_by_full_decode(original: bytes) -> bytes:
+    image = open_fully(original)
     encoded = io.BytesIO()
-    thumbnail = cover_by_full_decode(original)
-    thumbnail.save(encoded, "WEBP", quality=WEBP_QUALITY, method=WEBP_METHOD)
+    side = (PREVIEW_SIDE_PIXELS, PREVIEW_SIDE_PIXELS)
+    preview = ImageOps.contain(image, side, Image.Resampling.LANCZOS)
+    preview.save(encoded, "JPEG", quality=PREVIEW_QUALITY)
+    cover_by_full_decode(image).save(
+        encoded, "WEBP", quality=THUMBNAIL_QUALITY, method=THUMBNAIL_METHOD
+    )
     return encoded.getvalue()
 
 
 def make_model_input_by_full_decode(original: bytes) -> bytes:
-    image = _open_fully(original)
+    image = open_fully(original)
     encoded = io.BytesIO()
     side = (MAX_SIDE_PIXELS, MAX_SIDE_PIXELS)
     ImageOps.contain(image, side, Image.Resampling.LANCZOS).save(
         encoded, "JPEG", quality=JPEG_QUALITY
     )
     return encoded.getvalue()
-
-
-def _open_fully(original: bytes) -> Image.Image:
-    image: Image.Image = Image.open(io.BytesIO(original))
-    image = ImageOps.exif_transpose(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Compare thumbnails with libvips, and the model input with a full decode of the original.
+"""Compare thumbnail and preview with libvips, and the model input with a full decode.
 
 Our side does what a function does with an original, including the child process
-(imaging/isolation.py), which libvips does not have. Only thumbnail_jpeg measures make_thumbnail
-alone, because the child process is a large part there; thumbnail_jpeg_isolated includes it and has
-the same goal. Each side runs in its own process on one processor (image_process.py). The sides
-alternate and get the same files, and the median counts. libvips uses its defaults, which is one
-thread on one processor.
+(imaging/isolation.py), which libvips does not have. Only derivatives_jpeg measures make_derivatives
+alone, because the child process is a large part there; derivatives_jpeg_isolated includes it and
+has the same goal. Each side runs in its own process on one processor (image_process.py). The sides
+alternate and get the same files, and the median counts. Both make the same sizes with the same
+encoders and settings. libvips uses its defaults, which is one thread on one processor.
 """
 
 import io
@@ -14,8 +14,16 @@ import sys
 import tempfile
 from pathlib import Path
 
+from PIL import Image
+
 from benchmarks import photos
-from benchmarks.image_makers import MAX_PIXELS, THUMBNAIL_SIZE, cover_by_full_decode
+from benchmarks.image_makers import (
+    MAX_PIXELS,
+    THUMBNAIL_SIZE,
+    cover_by_full_decode,
+    derivatives_of,
+    open_fully,
+)
 from benchmarks.image_process import ImageProcess
 from benchmarks.measure import (
     ROOT,
@@ -27,62 +35,71 @@ from benchmarks.measure import (
     in_turns,
     worst,
 )
-from lambda_functions.thumbnail.derivatives import WEBP_METHOD, WEBP_QUALITY, cover
+from imaging.decoding import read_header
+from lambda_functions.thumbnail.derivatives import (
+    PREVIEW_QUALITY,
+    THUMBNAIL_METHOD,
+    THUMBNAIL_QUALITY,
+    make_images,
+    subsampling_of,
+)
 
 _PAIRS = 5
 _MEGAPIXELS = tuple(photos.SIZES)
 _JPEGS = [(pixels, kind) for pixels in _MEGAPIXELS for kind in ("baseline", "progressive")]
 _MEBIBYTE = 1024 * 1024
 
-# Both write WebPs of the same quality with the same effort, so their sizes must be similar.
+# Both write files of the same quality with the same effort, so their sizes must be similar.
 _SAME_SIZE = 0.1
 
 _MAKERS = (sys.executable, "-m", "benchmarks.image_makers")
-_OUR_THUMBNAIL = (*_MAKERS, "make_our_thumbnail")
-_ISOLATED_THUMBNAIL = (*_MAKERS, "make_our_thumbnail_in_a_child")
+_OUR_DERIVATIVES = (*_MAKERS, "make_our_derivatives")
+_ISOLATED_DERIVATIVES = (*_MAKERS, "make_our_derivatives_in_a_child")
 _ISOLATED_MODEL_INPUT = (*_MAKERS, "make_our_model_input_in_a_child")
-_FULL_THUMBNAIL = (*_MAKERS, "make_thumbnail_by_full_decode")
+_FULL_DERIVATIVES = (*_MAKERS, "make_derivatives_by_full_decode")
 _FULL_MODEL_INPUT = (*_MAKERS, "make_model_input_by_full_decode")
 
 
-def thumbnail_jpeg() -> list[Row]:
-    """Measure time, peak memory in a new process each, and similarity before WebP encoding."""
-    vips = _vips()
+def derivatives_jpeg() -> list[Row]:
+    """Measure time, peak memory in a new process each, and similarity before the encoding."""
+    name = "derivatives_jpeg"
     times, isolated_times, memories, similarities = [], [], [], []
     for megapixels, kind in _JPEGS:
         photo = photos.photo(megapixels, kind)
         case = f"{megapixels} MP {kind}"
-        times.append(_time_row(f"thumbnail_jpeg {case}", vips, _OUR_THUMBNAIL, photo, at_most(1.0)))
+        vips, goal = _vips(photo), at_most(1.0)
+        times.append(_time_row(f"{name} {case}", vips, _OUR_DERIVATIVES, photo, goal))
         isolated_times.append(
-            _time_row(
-                f"thumbnail_jpeg_isolated {case}", vips, _ISOLATED_THUMBNAIL, photo, at_most(1.0)
-            )
+            _time_row(f"{name}_isolated {case}", vips, _ISOLATED_DERIVATIVES, photo, goal)
         )
-        memories.append(_memory_row(f"thumbnail_jpeg_memory {case}", vips, photo))
-        similarities.append(_similarity_row(f"thumbnail_jpeg_ssim {case}", photo))
+        memories.append(_memory_row(f"{name}_memory {case}", vips, photo))
+        similarities += _similarity_rows(f"{name}_ssim {case}", photo)
     return [
-        worst(times, "thumbnail_jpeg"),
+        worst(times, name),
         *times,
-        worst(isolated_times, "thumbnail_jpeg_isolated"),
-        worst(memories, "thumbnail_jpeg_memory"),
+        worst(isolated_times, f"{name}_isolated"),
+        worst(memories, f"{name}_memory"),
         *memories,
-        worst(similarities, "thumbnail_jpeg_ssim"),
+        worst(similarities, f"{name}_ssim"),
     ]
 
 
-def thumbnail_png() -> list[Row]:
+def derivatives_png() -> list[Row]:
     photo = photos.photo(12, "PNG")
-    return [_time_row("thumbnail_png", _vips(), _ISOLATED_THUMBNAIL, photo, at_most(1.2))]
+    goal = at_most(1.2)
+    return [_time_row("derivatives_png", _vips(photo), _ISOLATED_DERIVATIVES, photo, goal)]
 
 
-def thumbnail_webp() -> list[Row]:
+def derivatives_webp() -> list[Row]:
     photo = photos.photo(12, "WebP")
-    return [_time_row("thumbnail_webp", _vips(), _ISOLATED_THUMBNAIL, photo, at_most(1.6))]
+    goal = at_most(1.6)
+    return [_time_row("derivatives_webp", _vips(photo), _ISOLATED_DERIVATIVES, photo, goal)]
 
 
-def thumbnail_heic() -> list[Row]:
+def derivatives_heic() -> list[Row]:
     photo = photos.photo(12, "HEIC")
-    return [_time_row("thumbnail_heic", _FULL_THUMBNAIL, _ISOLATED_THUMBNAIL, photo, at_most(1.0))]
+    goal = at_most(1.0)
+    return [_time_row("derivatives_heic", _FULL_DERIVATIVES, _ISOLATED_DERIVATIVES, photo, goal)]
 
 
 def caption_input() -> list[Row]:
@@ -99,9 +116,15 @@ def caption_input() -> list[Row]:
     return [worst(rows, "caption_input"), *rows]
 
 
-def _vips() -> tuple[str, ...]:
-    settings = (THUMBNAIL_SIZE[0], WEBP_QUALITY, WEBP_METHOD)
-    return (anchors_python(), "-m", "benchmarks.anchors.pyvips_thumbnail", *map(str, settings))
+def _vips(photo: Path) -> tuple[str, ...]:
+    """Return the command of libvips for the sizes and settings that ours has for this photo."""
+    original = photo.read_bytes()
+    header = read_header(io.BytesIO(original), max_pixels=MAX_PIXELS)
+    settings = (
+        *(THUMBNAIL_SIZE[0], THUMBNAIL_QUALITY, THUMBNAIL_METHOD),
+        *(max(derivatives_of(original).preview_size), PREVIEW_QUALITY, subsampling_of(header)),
+    )
+    return (anchors_python(), "-m", "benchmarks.anchors.pyvips_derivatives", *map(str, settings))
 
 
 def _time_row(
@@ -121,23 +144,37 @@ def _time_row(
 
 def _memory_row(name: str, anchor: tuple[str, ...], photo: Path) -> Row:
     """Measure the peak memory including interpreter, libraries and original."""
-    with ImageProcess(*anchor) as anchor_process, ImageProcess(*_OUR_THUMBNAIL) as our_process:
+    with ImageProcess(*anchor) as anchor_process, ImageProcess(*_OUR_DERIVATIVES) as our_process:
         anchor_bytes = anchor_process.make(photo).peak_bytes
         our_bytes = our_process.make(photo).peak_bytes
     return Row(name, anchor_bytes / _MEBIBYTE, our_bytes / _MEBIBYTE, "MB", at_most(1.0))
 
 
-def _similarity_row(name: str, photo: Path) -> Row:
-    """Measure the similarity of our resize to a Lanczos over all pixels, before WebP encoding."""
+def _similarity_rows(name: str, photo: Path) -> list[Row]:
+    """Measure the similarity of both to a Lanczos over all pixels, before they are encoded."""
     original = photo.read_bytes()
-    images = (
-        cover_by_full_decode(original),
-        cover(io.BytesIO(original), size=THUMBNAIL_SIZE, max_pixels=MAX_PIXELS),
+    header = read_header(io.BytesIO(original), max_pixels=MAX_PIXELS)
+    preview, thumbnail = make_images(
+        io.BytesIO(original), header, THUMBNAIL_SIZE, max_pixels=MAX_PIXELS
     )
+    full = open_fully(original)
+    exact = full.resize(preview.size, Image.Resampling.LANCZOS)
+    return [
+        Row(f"{name} preview", 1.0, _ssim(exact, preview), "", at_least(0.98)),
+        Row(
+            f"{name} thumbnail",
+            1.0,
+            _ssim(cover_by_full_decode(full), thumbnail),
+            "",
+            at_least(0.99),
+        ),
+    ]
+
+
+def _ssim(*images: Image.Image) -> float:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder, f"{number}.png") for number in range(len(images))]
         for image, path in zip(images, paths, strict=True):
             image.convert("L").save(path)
         command = (anchors_python(), "-m", "benchmarks.anchors.pyvips_ssim", *map(str, paths))
-        ssim = float(subprocess.check_output(command, cwd=ROOT, text=True))
-    return Row(name, 1.0, ssim, "", at_least(0.99))
+        return float(subprocess.check_output(command, cwd=ROOT, text=True))

@@ -118,14 +118,17 @@ def make_images(
 ) -> tuple[Image.Image, Image.Image]:
     """Return the pixels of the preview and of the thumbnail, before they are compressed."""
     image = _decode_once(original, header, thumbnail_size, max_pixels)
-    preview_size = _fit((header.width, header.height), PREVIEW_SIDE_PIXELS)
-    preview = image
-    if image.width > preview_size[0] or image.height > preview_size[1]:
-        # Hamming takes half the time of Lanczos. After the compression, the difference of a
-        # photograph is 0.0005 (SSIM).
-        preview = image.resize(preview_size, Image.Resampling.HAMMING)
-    covers = _covers(preview.size, _scaled(thumbnail_size, _THUMBNAIL_MARGIN))
-    return preview, _cover(preview if covers else image, thumbnail_size)
+    width, height = _fit((header.width, header.height), PREVIEW_SIDE_PIXELS)
+    preview_size = min(image.width, width), min(image.height, height)
+    thumbnail = None
+    if not _covers(preview_size, _scaled(thumbnail_size, _THUMBNAIL_MARGIN)):
+        thumbnail = _cover(image, thumbnail_size)
+    # Hamming takes half the time of Lanczos. After the compression, the difference of a photograph
+    # is 0.0005 (SSIM). In two steps, the first image is freed before the last is made.
+    for size in ((preview_size[0], image.height), preview_size):
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.HAMMING)
+    return image, thumbnail or _cover(image, thumbnail_size)
 
 
 def subsampling_of(header: ImageHeader) -> str:

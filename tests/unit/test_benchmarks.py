@@ -184,7 +184,7 @@ def test_the_function_of_every_benchmark_exists(benchmark):
 
 
 @pytest.mark.parametrize(
-    "maker", ["make_our_thumbnail_in_a_child", "make_thumbnail_by_full_decode"]
+    "maker", ["make_our_derivatives_in_a_child", "make_derivatives_by_full_decode"]
 )
 def test_an_image_process_makes_images_and_reports_their_cost(maker, tmp_path):
     photo = tmp_path / "photo.jpg"

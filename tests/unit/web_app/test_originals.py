@@ -132,7 +132,7 @@ def test_the_page_of_an_image_says_what_is_shared(make_client, add_image, viewer
     client = make_client(originals_visible_to=visible_to)
 
     assert text in shown(client, f"/images/{add_image()}", viewer)
-    shares = "as they are" if visible_to == "everyone" else "copy without location or camera data"
+    shares = "as they are" if visible_to == "everyone" else "copies without location or camera data"
     assert shares in shown(client, "/")
 
 
