@@ -52,7 +52,9 @@ class Assumptions:
 
     original_mb = 3.0
     thumbnail_mb = 0.03
+    preview_mb = 0.3
     views = 10  # Views per thumbnail.
+    preview_views = 2
     tokens_in = 1400  # The reduced JPEG and the prompt.
     tokens_out = 150
     annotation_seconds = 3.0
@@ -132,9 +134,11 @@ def thousand_images() -> list[Line]:
     seconds = 1000 * (Assumptions.annotation_seconds + Assumptions.thumbnail_seconds)
     gb_seconds = seconds * Assumptions.function_gb
     uploaded_gb = Assumptions.original_mb
-    stored_gb = Assumptions.original_mb + Assumptions.thumbnail_mb
-    shown_gb = Assumptions.views * Assumptions.thumbnail_mb
-    gets = 2 + Assumptions.views  # Each function reads the original once.
+    stored_gb = Assumptions.original_mb + Assumptions.thumbnail_mb + Assumptions.preview_mb
+    thumbnails_gb = Assumptions.views * Assumptions.thumbnail_mb
+    previews_gb = Assumptions.preview_views * Assumptions.preview_mb
+    # Each function reads the original once.
+    gets = 2 + Assumptions.views + Assumptions.preview_views
     million_in, million_out = Assumptions.tokens_in / 1e3, Assumptions.tokens_out / 1e3
     return [
         _line("Gemini, tokens in", million_in, Prices.gemini_million_in, "million"),
@@ -142,12 +146,13 @@ def thousand_images() -> list[Line]:
         _line("Functions' time", gb_seconds, Prices.lambda_gb_second, "GB-s"),
         _line("Functions' calls", 0.002, Prices.lambda_million_requests, "million"),
         _line("S3, stored for a month", stored_gb, Prices.storage_gb_month, "GB"),
-        _line("S3, written", 2, Prices.thousand_puts, "thousand"),
+        _line("S3, written", 3, Prices.thousand_puts, "thousand"),
         _line("S3, read", gets, Prices.thousand_gets, "thousand"),
         _line("EventBridge", 0.001, Prices.million_events, "million"),
         _line("NAT gateway, to Gemini", Assumptions.to_gemini_mb, Prices.nat_gb, "GB"),
         _line("Load balancer, uploads", uploaded_gb, Prices.load_balancer_gb, "GB"),
-        _line("Traffic out, thumbnails", shown_gb, Prices.traffic_out_gb, "GB"),
+        _line("Traffic out, thumbnails", thumbnails_gb, Prices.traffic_out_gb, "GB"),
+        _line("Traffic out, previews", previews_gb, Prices.traffic_out_gb, "GB"),
         _line("Logs", Assumptions.log_kb / 1e3, Prices.log_gb, "GB"),
         _line("Traces", 0.002, Prices.million_traces, "million"),
     ]
