@@ -132,7 +132,8 @@ def _update_page(rows: Sequence[Row]) -> None:
     for row in rows:
         cells = (f"`{row.name}`", *_cells(row), "yes" if row.met else "**no**")
         beginning = re.escape(f"| {cells[0]} |")
-        text = re.sub(f"(?m)^{beginning}.*$", f"| {' | '.join(cells)} |", text)
+        # Only the first row: the second table explains missed goals under the same names.
+        text = re.sub(f"(?m)^{beginning}.*$", f"| {' | '.join(cells)} |", text, count=1)
     PAGE.write_text(text)
 
 

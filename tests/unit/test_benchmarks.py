@@ -132,6 +132,14 @@ class TestResults:
             "| `speed` | 10 ms | 12 ms | 1.20 | ≤ 1.00 | **no** |\n\nText.\n"
         )
 
+    def test_the_explanation_of_a_missed_goal_is_not_replaced(self, run):
+        explanation = "| `speed` | the child process | it protects the function |\n"
+        bench.PAGE.write_text(bench.PAGE.read_text() + explanation)
+
+        run(FakeBenchmark("speed", [make_row(ours=12.0)]))
+
+        assert bench.PAGE.read_text().endswith(explanation)
+
     def test_benchmarks_that_did_not_run_keep_their_rows_and_order(self, run):
         speed = FakeBenchmark("speed", [make_row("speed")])
         size = FakeBenchmark("size", [make_row("size"), make_row("size of more")])
