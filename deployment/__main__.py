@@ -249,10 +249,10 @@ def backfill(
     environment = _open(name, region)
     aws, console = environment.aws, environment.console
     if not buckets:
-        outputs = environment.outputs(APPLICATION)
-        if not outputs:
+        stack_outputs = environment.outputs(APPLICATION)
+        if not stack_outputs:
             raise environment.not_found_error()
-        buckets = (outputs[BUCKET_OUTPUTS[0]], outputs[BUCKET_OUTPUTS[1]])
+        buckets = (stack_outputs[BUCKET_OUTPUTS[0]], stack_outputs[BUCKET_OUTPUTS[1]])
     images, thumbnails = (aws.s3.Bucket(bucket) for bucket in buckets)
     inventory = Inventory.read(images, thumbnails)
     names = inventory.with_thumbnail() if remakes else inventory.without_preview()
