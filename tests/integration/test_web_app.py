@@ -27,9 +27,10 @@ import requests
 from database import object_keys
 from database.errors import ImageNotFoundError
 from database.images import get_image
-from database.jobs import claim_job, record_failure, record_thumbnail
+from database.jobs import claim_job, record_failure
 from database.migrations import migrate
 from database.models import Image, Job, Status
+from database.previews import record_derivatives
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from lambda_functions.attempt import JobContext, attempt, metrics
@@ -710,8 +711,10 @@ def make_thumbnail(web_app, aws, event):
         return attempt(
             context,
             event,
-            work=partial(function.create_thumbnail, deadline=time.monotonic() + 60),
-            record=record_thumbnail,
+            work=partial(function.create_derivatives, deadline=time.monotonic() + 60),
+            record=lambda session, claim, made: record_derivatives(
+                session, claim, made.dominant_color, made.preview_size
+            ),
             remaining_ms=30_000,
         )
     finally:
@@ -736,7 +739,11 @@ def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipp
     assert browser.get(image_url, timeout=10).json()["thumbnail_status"] == "completed"
 
     s3 = aws.client("s3")
-    objects = [(aws.image_bucket, key), (aws.thumbnail_bucket, object_keys.thumbnail_key(key))]
+    objects = [
+        (aws.image_bucket, key),
+        (aws.thumbnail_bucket, object_keys.thumbnail_key(key)),
+        (aws.thumbnail_bucket, object_keys.preview_key(key)),
+    ]
     for bucket, each in objects:
         assert s3.head_object(Bucket=bucket, Key=each)
     with session_scope(web_app.session_factory) as session:
