@@ -55,7 +55,7 @@ def release_completed_thumbnail(session: Session, claim: Claim, *, code: str, me
 def record_derivatives(
     session: Session, claim: Claim, dominant_color: str, preview_size: tuple[int, int]
 ) -> bool:
-    """Complete the thumbnail job, whose thumbnail and preview are stored.
+    """Complete the thumbnail job after thumbnail and preview were stored.
 
     Returns:
         False when the claim was lost.

@@ -1,7 +1,7 @@
 """Choose and sign the links to an image's objects that one viewer may open.
 
 The original may contain the place where a photo was taken, serial numbers and names. Its owner may
-open it; a setting decides whether others may. Everybody may open the derivatives.
+open it; a setting decides whether others may. Every viewer may open the derivatives.
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class ImageLinks:
 
     Attributes:
         owner_id: the viewer as an owner, or None.
-        are_originals_public: True if everybody may open originals.
+        are_originals_public: True if every viewer may open originals.
     """
 
     object_store: ObjectStore
@@ -56,7 +56,7 @@ class ImageLinks:
         )
 
     def srcset(self, image: Image) -> str | None:
-        """Return the preview for the `srcset` of an `<img>`, and the original for huge screens."""
+        """Return the preview, and a larger original for large screens, for an `<img srcset>`."""
         if image.preview is None:
             return None
         candidates = [f"{self.preview(image)} {image.preview.width}w"]

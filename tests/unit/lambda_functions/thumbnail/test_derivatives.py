@@ -292,7 +292,7 @@ def marked_exif():
 
 
 def marked_profile():
-    """Return an sRGB profile with a description of our own."""
+    """Return an sRGB profile with a marked description."""
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     described = "sRGB built-in".encode("utf-16-be")
     assert described in profile
