@@ -80,6 +80,7 @@ class Stack:
     outputs: Mapping[str, str]
     tags: Mapping[str, str]
     changed_at: datetime
+    is_protected: bool  # From deletion.
 
     @property
     def is_busy(self) -> bool:
@@ -134,6 +135,7 @@ class CloudFormation:
             {o["OutputKey"]: o["OutputValue"] for o in found.get("Outputs", [])},
             {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
             found.get("LastUpdatedTime") or found["CreationTime"],
+            found.get("EnableTerminationProtection", False),
         )
 
     def is_own(self, name: str) -> bool:
@@ -240,6 +242,14 @@ class CloudFormation:
         if stack is None or stack.status not in ("CREATE_COMPLETE", "UPDATE_COMPLETE"):
             raise self._failure(stack_id, stack, label, seen)
         return stack
+
+    def protect(self, stack: Stack, *, is_protected: bool) -> None:
+        """Switch the termination protection of a stack on or off, if it is not so already."""
+        if stack.is_protected == is_protected:
+            return
+        self._client.update_termination_protection(
+            StackName=stack.id, EnableTerminationProtection=is_protected
+        )
 
     def delete(self, name: str, label: str) -> None:
         """Delete a stack, if it exists, and wait until it is gone.

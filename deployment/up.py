@@ -67,6 +67,11 @@ def deploy_environment(
         images[image.parameter] = registry.publish(image, uri)
     deploy(NETWORK)
     application = deploy(APPLICATION)
+    # With a protected database, the stack is also safe from a deletion outside of these commands.
+    is_protected = parameter_file.value(
+        environment.templates[APPLICATION], "DatabaseDeletionProtection"
+    )
+    environment.stacks.protect(application, is_protected=is_protected == "true")
     store_gemini_key(
         environment.aws.secretsmanager,
         application.outputs["GeminiSecretArn"],

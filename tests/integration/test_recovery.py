@@ -153,6 +153,7 @@ def test_resources_are_protected_after_the_creation_and_then_cannot_be_deleted(a
     assert "LoadBalancerDeletionProtection to false" in operator.down()
     assert "LoadBalancerDeletionProtection to false" in operator.down_with_data()
     assert account.data_deleted == []
+    assert [s.template for s in account.stacks.values() if s.is_protected] == [DATA]
 
     assert operator.up("default") is None
     assert operator.down_with_data() is None

@@ -186,6 +186,7 @@ class FakeAws:
             "StackStatus": stack.status,
             "StackStatusReason": stack.reason,
             "CreationTime": self._now,
+            "EnableTerminationProtection": stack.is_protected,
             "Tags": stack.tags,
             "Parameters": stack.request["Parameters"],
             "Outputs": [

@@ -480,7 +480,7 @@ def test_every_bucket_requires_tls(stacks):
         for statement in policy["PolicyDocument"]["Statement"]
         if (statement["Effect"], statement["Principal"], statement["Action"])
         == ("Deny", "*", "s3:*")
-        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+        and statement["Condition"] == {"Bool": {"aws:SecureTransport": False}}
         and len(statement["Resource"]) == 2
     }
 
