@@ -35,7 +35,7 @@ from benchmarks.measure import (
     in_turns,
     worst,
 )
-from imaging.decoding import read_header
+from imaging.header import read_header
 from lambda_functions.thumbnail.derivatives import (
     PREVIEW_QUALITY,
     THUMBNAIL_METHOD,

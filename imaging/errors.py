@@ -1,7 +1,7 @@
 """Exceptions for files that cannot be used as an image.
 
     ImageError
-    ├── UnsupportedFormatError    the format is not accepted
+    ├── UnsupportedFormatError    the format, or this kind of it, is not accepted
     ├── InvalidImageError         the file is damaged, truncated or undecodable, or its decoder
     │                             crashed or exceeded the memory or time limit
     └── TooManyPixelsError        the pixels, or the memory to decode them, exceed the limit
@@ -26,9 +26,27 @@ class ImageError(Exception):
 
 
 class UnsupportedFormatError(ImageError):
-    """The content is not in an accepted format. The file name is not considered. Permanent."""
+    """The content is not in a format, or of a kind, that is accepted. Permanent.
+
+    The file name is not considered.
+    """
 
     code = "unsupported_format"
+
+    @classmethod
+    def of_kind(cls, kind: str, save_as: str) -> "UnsupportedFormatError":
+        """Return the error for a sound file of a kind that no decoder here can open.
+
+        Args:
+            kind: a clause, for example "This TIFF uses 32-bit floating point colour".
+            save_as: the formats to choose instead.
+        """
+        return cls(f"{kind}. Save it as {save_as} and upload the new copy.")
+
+    @classmethod
+    def raw_photo(cls) -> "UnsupportedFormatError":
+        """Return the error for the unprocessed sensor data of a camera."""
+        return cls("This is a raw photo of a camera. Export it as JPEG and upload the new copy.")
 
 
 class InvalidImageError(ImageError):

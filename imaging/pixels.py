@@ -14,8 +14,8 @@ from PIL.TiffImagePlugin import TiffImageFile
 _STRIP_PIXELS = 1024 * 1024
 _WHITE = 255
 
-_GREY_MODES = frozenset({"1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
-_DEEP_MODES = frozenset({"I", "F", "I;16", "I;16L", "I;16B", "I;16N"})
+_DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
+_GREY_MODES = frozenset({"1", "L", "LA"}) | _DEEP_MODES
 _COLOR_MANAGED_MODES = frozenset({"CMYK", "LAB"})
 
 _TRANSPOSE_FOR_ORIENTATION = {
@@ -31,20 +31,35 @@ _TRANSPOSE_FOR_ORIENTATION = {
 _Conversion = Callable[[Image.Image], Image.Image]
 
 
-def to_rgb(image: Image.Image, *, reduction: int = 1) -> Image.Image:
+def to_rgb(
+    image: Image.Image, *, reduction: int = 1, frame: tuple[int, int, int, int] | None = None
+) -> Image.Image:
     """Convert a loaded image to sRGB on white, each side divided by `reduction` and rounded up.
 
+    Args:
+        image: a loaded image.
+        reduction: the factor to shrink by.
+        frame: the left, top, right and bottom of the part outside which the image is transparent.
     Returns:
         An image in mode RGB with empty `info`. It can be the given image itself, changed in place,
         so do not use the given image afterwards.
     """
     profile = image.info.get("icc_profile")
     target_mode = _working_mode(image)
-    if image.mode == target_mode and not image.has_transparency_data:
+    if image.mode == target_mode and not image.has_transparency_data and not frame:
         working = image.reduce(reduction) if reduction > 1 else image
     else:
-        working = _convert_in_strips(image, _conversion(image, target_mode), target_mode, reduction)
-    return _to_srgb(working, profile)
+        convert = _conversion(image, target_mode)
+        working = Image.new(target_mode, _reduced_size(image, reduction))
+        for top, bottom in _strips(image, reduction):
+            strip = convert(image.crop((0, top, image.width, bottom)))
+            strip.info = {}
+            if frame:
+                strip = _on_white(strip, frame, top)
+            working.paste(
+                strip.reduce(reduction) if reduction > 1 else strip, (0, top // reduction)
+            )
+    return to_srgb(working, profile)
 
 
 def apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
@@ -61,22 +76,25 @@ def _working_mode(image: Image.Image) -> str:
 
 
 def _conversion(image: Image.Image, target_mode: str) -> _Conversion:
-    if image.has_transparency_data and image.mode not in _DEEP_MODES:
-        return lambda strip: _flatten(strip, target_mode)
     if image.mode in _DEEP_MODES:
-        scale, offset = _eight_bit_scale(image)
-        return lambda strip: _scale_to_eight_bits(strip, scale, offset)
+        scale = _WHITE / _full_scale(image)
+        return lambda strip: _scale_to_eight_bits(strip, scale)
+    if image.has_transparency_data:
+        return lambda strip: _flatten(strip, target_mode)
     return lambda strip: strip.convert(target_mode)
 
 
-def _convert_in_strips(
-    image: Image.Image, convert: _Conversion, mode: str, reduction: int
-) -> Image.Image:
-    result = Image.new(mode, (-(-image.width // reduction), -(-image.height // reduction)))
-    for top, bottom in _strips(image, reduction):
-        strip = convert(image.crop((0, top, image.width, bottom)))
-        strip.info = {}
-        result.paste(strip.reduce(reduction) if reduction > 1 else strip, (0, top // reduction))
+def _reduced_size(image: Image.Image, reduction: int) -> tuple[int, int]:
+    return -(-image.width // reduction), -(-image.height // reduction)
+
+
+def _on_white(strip: Image.Image, frame: tuple[int, int, int, int], top: int) -> Image.Image:
+    """Return a strip with the part outside the frame in white."""
+    left, right = frame[0], frame[2]
+    first, last = max(0, frame[1] - top), min(strip.height, frame[3] - top)
+    result = Image.new(strip.mode, strip.size, "white")
+    if first < last:
+        result.paste(strip.crop((left, first, right, last)), (left, first))
     return result
 
 
@@ -94,32 +112,13 @@ def _flatten(strip: Image.Image, mode: str) -> Image.Image:
     return white.convert(mode)
 
 
-def _scale_to_eight_bits(strip: Image.Image, scale: float, offset: float) -> Image.Image:
+def _scale_to_eight_bits(strip: Image.Image, scale: float) -> Image.Image:
     # Pillow clips values when it converts deep modes to L, so all tones of a 16-bit image above 255
     # would become white.
-    wide = strip if strip.mode == "F" else strip.convert("I")
-    return wide.point(lambda value: value * scale + offset).convert("L")
+    return strip.convert("I").point(lambda value: value * scale + 0.5).convert("L")
 
 
-def _eight_bit_scale(image: Image.Image) -> tuple[float, float]:
-    """Return the factor and offset that map a deep greyscale image to 0 to 255.
-
-    The full scale of 16-bit images is known. For 32-bit integers and floats it is not: values
-    within a common range are scaled from that range, other values from their own minimum and
-    maximum.
-    """
-    rounding = 0.0 if image.mode == "F" else 0.5
-    if image.mode.startswith("I;16"):
-        return _WHITE / _sixteen_bit_full_scale(image), rounding
-    darkest, lightest = _extrema(image)
-    for full_scale in (1, 255, 65535) if image.mode == "F" else (255, 65535):
-        if darkest >= 0 and lightest <= full_scale:
-            return _WHITE / full_scale, rounding
-    scale = _WHITE / (lightest - darkest)
-    return scale, rounding - darkest * scale
-
-
-def _sixteen_bit_full_scale(image: Image.Image) -> int:
+def _full_scale(image: Image.Image) -> int:
     """Return 65535, or 4095 for a 12-bit TIFF, which Pillow widens without scaling."""
     bits = 16
     if isinstance(image, TiffImageFile):
@@ -127,18 +126,12 @@ def _sixteen_bit_full_scale(image: Image.Image) -> int:
     return 4095 if bits == 12 else 65535
 
 
-def _extrema(image: Image.Image) -> tuple[float, float]:
-    darkest, lightest = image.getextrema()
-    assert isinstance(darkest, int | float)
-    assert isinstance(lightest, int | float)
-    # Floats can be infinite or not a number. No scale is meaningful then, so use a default.
-    if not darkest < lightest < float("inf") or darkest == float("-inf"):
-        return 0, 255
-    return darkest, lightest
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Apply an embedded ICC profile. Ignore a broken profile or one for another colour space.
 
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Apply an embedded ICC profile. Ignore a broken profile or one for another colour space."""
+    Returns:
+        An image in mode RGB with empty `info`. It can be the given image, changed in place.
+    """
     if profile:
         with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
             converted = ImageCms.profileToProfile(

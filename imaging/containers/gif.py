@@ -34,11 +34,16 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     left, top, frame_width, frame_height, flags = _FRAME_HEADER.unpack(frame)
     position += _FRAME_HEADER.size + _color_table_bytes(flags)
     reader.read(position, 1)  # The minimum code size.
+    # Pillow enlarges the screen if a frame does not fit.
+    right, bottom = left + frame_width, top + frame_height
+    size = max(width, right), max(height, bottom)
+    is_smaller = (left, top, right, bottom) != (0, 0, *size)
     return ImageInfo(
-        # Pillow enlarges the screen if a frame does not fit.
-        (max(width, left + frame_width), max(height, top + frame_height)),
+        size,
         _skip_blocks(reader, position + 1) <= reader.size,
         bytes_per_pixel=bytes_per_pixel("P"),
+        # Browsers leave the rest transparent, and not in the background colour.
+        frame=(left, top, right, bottom) if is_smaller else None,
     )
 
 

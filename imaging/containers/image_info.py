@@ -12,18 +12,29 @@ class ImageInfo:
     Attributes:
         size: (width, height) in pixels, after the orientation is applied.
         is_complete: False if the file ends before its image data does.
-        is_sideways: whether the orientation swaps width and height of the stored pixels.
+        orientation: the EXIF orientation of the stored pixels, 1 to 8. In AVIF and HEIF, 6 stands
+            for every orientation that swaps width and height.
         bytes_per_pixel: the memory of the decoded image.
         codec_bytes_per_pixel: the peak memory of the decoding library in addition to that.
         cropped_pixels: the number of pixels before a crop, or 0 if the format has no crop.
+        is_streamed: whether the image is reduced while it is decoded, so that the memory depends on
+            the size of the result.
+        frame: the part of the image that has pixels, as left, top, right and bottom. None is all.
     """
 
     size: tuple[int, int]
     is_complete: bool
-    is_sideways: bool = False
+    orientation: int = 1
     bytes_per_pixel: int = 4
     codec_bytes_per_pixel: float = 0.0
     cropped_pixels: int = 0
+    is_streamed: bool = False
+    frame: tuple[int, int, int, int] | None = None
+
+    @property
+    def is_sideways(self) -> bool:
+        """Whether the orientation swaps width and height of the stored pixels."""
+        return is_sideways(self.orientation)
 
     @property
     def decoded_pixels(self) -> int:

@@ -29,6 +29,7 @@ _PROPERTY_BYTES = 64
 _MAX_ITEM_BYTES = 4096
 
 _ALPHA = b":alpha"
+_SIDEWAYS = 6
 
 
 class _Box(NamedTuple):
@@ -94,7 +95,7 @@ def _read_info(
     return ImageInfo(
         size,
         is_complete,
-        is_sideways,
+        _SIDEWAYS if is_sideways else 1,
         codec_bytes_per_pixel=codec_bytes(plane_bytes, has_alpha),
         # The size after a crop can be far smaller than the image that is decoded, so use the
         # largest extent of any item.

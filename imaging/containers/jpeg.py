@@ -4,14 +4,16 @@ The file has segments up to the start of the scan, then entropy-coded data up to
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from imaging.containers.exif import is_sideways, read_orientation
+from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import HeaderReader
 from imaging.errors import InvalidImageError
 
-_START_OF_SCAN = 0xDA
+START_OF_SCAN = 0xDA
 _APP1 = 0xE1
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
 # SOF0 to SOF15. Three markers in this range have other meanings (DHT, JPG, DAC).
@@ -36,6 +38,14 @@ _COEFFICIENT_BYTES = 2
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 
+class Segment(NamedTuple):
+    """The marker of a segment, and where its payload starts and ends."""
+
+    marker: int
+    start: int
+    end: int
+
+
 @dataclass
 class _Header:
     """The content of the segments before the scan."""
@@ -58,35 +68,46 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
-        is_sideways(orientation),
+        orientation,
         bytes_per_pixel(_MODES[components]),
         _coefficient_bytes_per_pixel(header.frame) if header.is_progressive else 0.0,
     )
 
 
-def _read_header(reader: HeaderReader) -> _Header:
-    """Walk the segments, and so skip an EXIF thumbnail, up to the start of the first scan."""
-    header = _Header()
+def read_segments(reader: HeaderReader) -> Iterator[Segment]:
+    """Yield the segments up to the start of the first scan, which is the last one.
+
+    Raises:
+        InvalidImageError: the file ends before, or a segment has an impossible length.
+    """
+    position = 2
     while True:
-        marker, position = _next_marker(reader, header.end)
-        header.end = position
+        marker, position = _next_marker(reader, position)
         if marker in _MARKERS_WITHOUT_LENGTH:
             continue
         length = int.from_bytes(reader.read(position, 2), "big")
         if length < 2:
             raise InvalidImageError
-        header.end = position + length
-        _read_segment(reader, header, marker, position + 2, length - 2)
-        if marker == _START_OF_SCAN:
-            if len(header.frame) < 6:
-                raise InvalidImageError
-            return header
+        yield Segment(marker, position + 2, position + length)
+        if marker == START_OF_SCAN:
+            return
+        position += length
 
 
-def _read_segment(
-    reader: HeaderReader, header: _Header, marker: int, position: int, length: int
-) -> None:
+def _read_header(reader: HeaderReader) -> _Header:
+    """Read the segments, and so skip an EXIF thumbnail, up to the start of the first scan."""
+    header = _Header()
+    for segment in read_segments(reader):
+        _read_segment(reader, header, segment)
+        header.end = segment.end
+    if len(header.frame) < 6:
+        raise InvalidImageError
+    return header
+
+
+def _read_segment(reader: HeaderReader, header: _Header, segment: Segment) -> None:
     """Add the content of a segment to the header, if it is needed."""
+    marker, position, length = segment.marker, segment.start, segment.end - segment.start
     if marker in _FRAME_HEADERS:
         header.frame = reader.read(position, min(length, _FRAME_HEADER_BYTES))
         header.is_progressive = marker in _PROGRESSIVE

@@ -1,7 +1,7 @@
 """PNG header parser. The file is a sequence of chunks with lengths, from IHDR to IEND."""
 
-from imaging.containers.exif import is_sideways, read_orientation
-from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
+from imaging.containers.exif import read_orientation
+from imaging.containers.image_info import ImageInfo, upright_size
 from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
 
@@ -12,25 +12,34 @@ _CRC_BYTES = 4
 # The checksum at the end of the compressed data. Decoders do not need it.
 _ADLER_BYTES = 4
 
-# The mode that Pillow decodes each color type to: for up to 8 bits, and for 16 bits.
-_MODES = {0: ("L", "I;16"), 2: ("RGB", "RGB"), 3: ("P", ""), 4: ("LA", "RGBA"), 6: ("RGBA", "RGBA")}
-_DEPTHS = (1, 2, 4, 8, 16)
+# The samples of a pixel for each color type, and the bits that a sample can have.
+_SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
+# libvips holds this many rows for the next stages.
+_ROWS_IN_MEMORY = 128
 
 
 def read_info(reader: HeaderReader) -> ImageInfo:
     """Read the header and check that no image data is missing."""
     header = reader.read(_SIGNATURE_BYTES, _CHUNK_HEADER_BYTES + 13)
-    depth, color_type = header[16], header[17]
-    if header[4:8] != b"IHDR" or depth not in _DEPTHS or color_type not in _MODES:
+    depth, color_type, is_interlaced = header[16], header[17], header[20]
+    if header[4:8] != b"IHDR" or depth not in _DEPTHS.get(color_type, ()):
         raise InvalidImageError
     is_complete, exif = _walk_chunks(reader)
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
+    if not size[1]:
+        raise InvalidImageError
     orientation = read_orientation(exif, reader.budget)
+    # A palette becomes RGB, and a transparent colour becomes alpha.
+    decoded_samples = 4 if color_type == 3 else _SAMPLES[color_type] + (color_type in (0, 2))
+    rows = size[1] if is_interlaced else min(_ROWS_IN_MEMORY, size[1])
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
-        is_sideways(orientation),
-        bytes_per_pixel(_MODES[color_type][depth == 16]),
+        orientation,
+        bytes_per_pixel=4,
+        codec_bytes_per_pixel=decoded_samples * (2 if depth == 16 else 1) * rows / size[1],
+        is_streamed=True,
     )
 
 

@@ -1,74 +1,121 @@
-"""TIFF header parser. The strips or tiles of the first tag directory hold the image."""
+"""TIFF header parser. The strips or tiles of the first tag directory hold the image.
+
+https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf
+"""
 
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import chain, repeat
 from math import ceil
 
 from PIL import ExifTags
 
 from imaging.containers.directory import Values, read_directory
-from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
+from imaging.containers.image_info import ImageInfo, upright_size
 from imaging.containers.reading import BudgetSpentError, HeaderReader
-from imaging.errors import InvalidImageError
+from imaging.containers.tiff_layout import (
+    SEPARATE_PLANES,
+    UNCOMPRESSED,
+    YCBCR,
+    Layout,
+    Tags,
+    first_value,
+)
+from imaging.errors import InvalidImageError, UnsupportedFormatError
 
 _Tag = ExifTags.Base
-_UNCOMPRESSED = 1
-_YCBCR = 6
-_SEPARATE_PLANES = 2
-_UNSIGNED = 1
-# More samples of a pixel than Pillow can read.
-_MAX_SAMPLES = 8
+
 # The cost of the check of one strip or tile.
 _UNITS_PER_STRIP = 16
 
-_TAG_IDS = frozenset(
+_CFA, _LINEAR_RAW = 32803, 34892
+_DNG_VERSION = 50706
+# A camera stores its previews and the sensor data in a few of them.
+_MAX_SUB_DIRECTORIES = 8
+
+# libvips holds two rows of tiles, or one strip.
+_TILE_ROWS_IN_MEMORY = 2
+
+# The tags that decide how the pixels are stored, and the colour profile.
+TAG_IDS = frozenset(
     {
         _Tag.ImageWidth,
         _Tag.ImageLength,
         _Tag.BitsPerSample,
         _Tag.Compression,
         _Tag.PhotometricInterpretation,
+        _Tag.FillOrder,
         _Tag.StripOffsets,
         _Tag.Orientation,
         _Tag.SamplesPerPixel,
         _Tag.RowsPerStrip,
         _Tag.StripByteCounts,
         _Tag.PlanarConfiguration,
+        _Tag.T4Options,
+        _Tag.T6Options,
+        _Tag.Predictor,
+        _Tag.ColorMap,
         _Tag.TileWidth,
         _Tag.TileLength,
         _Tag.TileOffsets,
         _Tag.TileByteCounts,
+        _Tag.SubIFDs,
+        _Tag.ExtraSamples,
         _Tag.SampleFormat,
+        _Tag.JPEGTables,
+        _Tag.YCbCrSubSampling,
+        _Tag.InterColorProfile,
+        _DNG_VERSION,
     }
 )
 
-_Tags = dict[int, Values]
-
 
 def read_info(reader: HeaderReader) -> ImageInfo:
-    """Read the first directory and check that its strips or tiles lie inside the file."""
-    tags = read_directory(reader, _TAG_IDS)
-    orientation = _first(tags, _Tag.Orientation, 1)
-    size = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
-    decoded_bytes_per_pixel = _decoded_bytes_per_pixel(tags)
-    codec_bytes_per_pixel = _codec_bytes_per_pixel(tags)
+    """Read the first directory and check that its strips or tiles lie inside the file.
+
+    Raises:
+        UnsupportedFormatError: it is a raw photo, or of a kind that no decoder can open.
+    """
+    tags = read_directory(reader, TAG_IDS)
+    _require_no_raw_photo(reader, tags)
+    layout = Layout.of(tags)
+    layout.require_readable()
     return ImageInfo(
-        upright_size(size, orientation),
-        _has_all_data(tags, reader),  # Last, because it may spend the budget.
-        # is_sideways stays False, because Pillow's TIFF reader applies the orientation itself.
-        bytes_per_pixel=decoded_bytes_per_pixel,
-        codec_bytes_per_pixel=codec_bytes_per_pixel,
+        upright_size(layout.size, layout.orientation),
+        _has_all_data(tags, layout, reader),  # Last, because it may spend the budget.
+        layout.orientation,
+        bytes_per_pixel=4,
+        codec_bytes_per_pixel=_codec_bytes_per_pixel(tags, layout),
+        is_streamed=layout.is_streamed,
     )
 
 
-def _has_all_data(tags: _Tags, reader: HeaderReader) -> bool:
+def _require_no_raw_photo(reader: HeaderReader, tags: Tags) -> None:
+    """Reject a raw photo, which has a preview in its first directory."""
+    directories = [tags]
+    with suppress(BudgetSpentError):
+        for position in tags[_Tag.SubIFDs].first(_MAX_SUB_DIRECTORIES) if _has_more(tags) else ():
+            with suppress(InvalidImageError):
+                directories.append(read_directory(reader, TAG_IDS, position))
+    for each in directories:
+        photometric = first_value(each, _Tag.PhotometricInterpretation, 0)
+        if photometric in (_CFA, _LINEAR_RAW) or _DNG_VERSION in each:
+            raise UnsupportedFormatError.raw_photo()
+
+
+def _has_more(tags: Tags) -> bool:
+    return _Tag.SubIFDs in tags
+
+
+def _has_all_data(tags: Tags, layout: Layout, reader: HeaderReader) -> bool:
     """Return whether every strip or tile lies inside the file, as far as the budget reaches.
 
     The decoder detects a missing strip, too, so an image with very many of them is accepted.
     """
     offsets = tags.get(_Tag.StripOffsets) or tags.get(_Tag.TileOffsets)
+    counts: Values | tuple[int, ...]
     counts = tags.get(_Tag.StripByteCounts) or tags.get(_Tag.TileByteCounts) or ()
-    size_of_piece = _uncompressed_bytes(tags) if _is_uncompressed(tags) else None
+    size_of_piece = _uncompressed_bytes(layout) if layout.compression == UNCOMPRESSED else None
     if offsets is None:
         return False
     try:
@@ -85,70 +132,28 @@ def _has_all_data(tags: _Tags, reader: HeaderReader) -> bool:
     return True
 
 
-def _uncompressed_bytes(tags: _Tags) -> Callable[[int], int]:
+def _uncompressed_bytes(layout: Layout) -> Callable[[int], int]:
     """Return a function from index to byte size of a strip or tile. The last strip can be lower."""
-    width, rows = _strip_or_tile_size(tags)
-    samples = _first(tags, _Tag.SamplesPerPixel, 1)
-    if _first(tags, _Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES:
-        samples = 1
-    row_bytes = ceil(width * samples * _max_bits(tags) / 8)
-    if _Tag.TileOffsets in tags:
+    width, rows = layout.piece_size
+    samples = 1 if layout.planar == SEPARATE_PLANES else layout.samples
+    row_bytes = ceil(width * samples * layout.bits / 8)
+    if layout.is_tiled:
         return lambda index: rows * row_bytes
-    height = _required(tags, _Tag.ImageLength)
+    height = layout.size[1]
     strips = ceil(height / rows)
     return lambda index: min(rows, height - index % strips * rows) * row_bytes
 
 
-def _codec_bytes_per_pixel(tags: _Tags) -> float:
-    """Return the memory for the largest strip or tile, which libtiff decodes at once."""
-    pixels = _required(tags, _Tag.ImageWidth) * _required(tags, _Tag.ImageLength)
-    turning = _decoded_bytes_per_pixel(tags) if _first(tags, _Tag.Orientation, 1) != 1 else 0
-    if _is_uncompressed(tags):
-        return turning
-    width, rows = _strip_or_tile_size(tags)
-    sample_bytes = ceil(_max_bits(tags) * _first(tags, _Tag.SamplesPerPixel, 1) / 8)
-    if _first(tags, _Tag.PhotometricInterpretation, 0) == _YCBCR:
+def _codec_bytes_per_pixel(tags: Tags, layout: Layout) -> float:
+    """Return the memory for the copy of the file and for the largest strips or tiles."""
+    pixels = layout.size[0] * layout.size[1]
+    file_size = next(iter(tags.values())).reader.size
+    width, rows = layout.piece_size
+    sample_bytes = ceil(layout.bits * layout.samples / 8)
+    if layout.photometric == YCBCR:
         sample_bytes = 4  # libtiff expands it to four bytes.
-    return turning + width * rows * sample_bytes / pixels
-
-
-def _decoded_bytes_per_pixel(tags: _Tags) -> int:
-    """Return the bytes per pixel of the mode that Pillow chooses, as far as the tags show it."""
-    depth = _max_bits(tags)
-    if _first(tags, _Tag.SamplesPerPixel, 1) > 1 or depth > 16:
-        return bytes_per_pixel("RGB")
-    if depth <= 8:
-        return bytes_per_pixel("L")
-    return bytes_per_pixel("I;16" if _first(tags, _Tag.SampleFormat, 1) == _UNSIGNED else "I")
-
-
-def _is_uncompressed(tags: _Tags) -> bool:
-    return _first(tags, _Tag.Compression, _UNCOMPRESSED) == _UNCOMPRESSED
-
-
-def _strip_or_tile_size(tags: _Tags) -> tuple[int, int]:
-    """Return width and rows of a tile or of a full strip."""
-    width, height = _required(tags, _Tag.ImageWidth), _required(tags, _Tag.ImageLength)
-    if _Tag.TileOffsets in tags:
-        return _positive(tags, _Tag.TileWidth, width), _positive(tags, _Tag.TileLength, height)
-    return width, min(_positive(tags, _Tag.RowsPerStrip, height), height)
-
-
-def _max_bits(tags: _Tags) -> int:
-    bits = tags.get(_Tag.BitsPerSample)
-    return max(bits.first(_MAX_SAMPLES)) if bits else 1
-
-
-def _first(tags: _Tags, tag: int, default: int) -> int:
-    return tags[tag].first(1)[0] if tag in tags else default
-
-
-def _positive(tags: _Tags, tag: int, default: int) -> int:
-    value = _first(tags, tag, default)
-    if value <= 0:
-        raise InvalidImageError
-    return value
-
-
-def _required(tags: _Tags, tag: int) -> int:
-    return _positive(tags, tag, 0)
+    if layout.is_tiled and layout.is_streamed:
+        width, rows = max(width, layout.size[0]), _TILE_ROWS_IN_MEMORY * rows
+    elif layout.compression == UNCOMPRESSED:
+        rows = 0
+    return (file_size + width * rows * sample_bytes) / pixels

@@ -8,7 +8,7 @@ module reads the size without Pillow.
 
 from collections.abc import Iterator
 
-from imaging.containers.exif import is_sideways, read_orientation
+from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, upright_size
 from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
@@ -52,7 +52,7 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     return ImageInfo(
         upright_size(size, orientation),
         end <= reader.size,
-        is_sideways(orientation),
+        orientation,
         codec_bytes_per_pixel=_LOSSLESS_BYTES_PER_PIXEL if is_lossless else _LOSSY_BYTES_PER_PIXEL,
     )
 

@@ -9,7 +9,8 @@ from typing import BinaryIO
 
 from PIL import Image
 
-from imaging.decoding import decode, read_header
+from imaging.decoding import decode
+from imaging.header import read_header
 
 MAX_SIDE_PIXELS = 1024
 # A JPEG decoder can scale down by 2, 4 or 8 cheaply. An image that it scales to at least this long

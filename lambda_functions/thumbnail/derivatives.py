@@ -11,9 +11,10 @@ from typing import BinaryIO, Self
 
 from PIL import Image, ImageOps
 
-from imaging.decoding import ImageHeader, decode, read_header
+from imaging.decoding import decode
 from imaging.errors import TooManyPixelsError
 from imaging.formats import AVIF, HEIC, HEIF, JPEG, WEBP
+from imaging.header import ImageHeader, read_header
 
 THUMBNAIL_QUALITY = 80
 THUMBNAIL_METHOD = 4  # WebP: 0 is fastest, 6 smallest.

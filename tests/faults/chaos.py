@@ -24,8 +24,8 @@ import requests
 from rich.console import Console
 from rich.table import Table
 
-from imaging.decoding import read_header
 from imaging.errors import ImageError
+from imaging.header import read_header
 from tests.faults import faulty_gemini, faulty_s3
 from tests.faults.audit import COMPLETED, CUT_OFF, Audit, Expectation, audit
 from tests.faults.database_faults import FaultyDatabase, faulty_database, system_with_database

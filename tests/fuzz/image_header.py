@@ -3,8 +3,8 @@
 import io
 from collections.abc import Iterator
 
-from imaging.decoding import read_header
 from imaging.errors import ImageError
+from imaging.header import read_header
 from tests.support.factories import (
     FORMAT_NAMES,
     make_animation,

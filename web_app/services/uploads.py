@@ -19,8 +19,8 @@ from database.errors import DatabaseUnavailableError, ImageExistsError
 from database.images import Duplicate, NewImage, add_image, find_duplicate, find_last_id
 from database.jobs import record_upload_failed
 from database.session import session_scope
-from imaging.decoding import ImageHeader, read_header
 from imaging.errors import ImageError, UnsupportedFormatError
+from imaging.header import ImageHeader, read_header
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import StorageUnavailableError, UploadRejectedError, WebError
 

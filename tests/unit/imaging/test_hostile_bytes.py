@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from imaging.decoding import decode, read_header
+from imaging.decoding import decode
 from imaging.errors import ImageError, InvalidImageError
+from imaging.header import read_header
 from tests.support.factories import FORMAT_NAMES, encode, make_exif, make_image
 
 MAX_PIXELS = 1_000_000

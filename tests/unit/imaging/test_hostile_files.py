@@ -5,8 +5,8 @@ from contextlib import suppress
 
 import pytest
 
-from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError, UnsupportedFormatError
+from imaging.header import read_header
 from imaging.isolation import MAX_CPU_SECONDS, run_isolated
 from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.hostile_files import (

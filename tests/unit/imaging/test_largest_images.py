@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from imaging import isolation
-from imaging.decoding import read_header
+from imaging.header import read_header
 from imaging.isolation import MAX_CHILD_BYTES, run_isolated
 from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.factories import deflate_zeros, encode, png_chunk

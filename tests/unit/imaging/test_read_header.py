@@ -5,8 +5,9 @@ import warnings
 import pytest
 from PIL import Image
 
-from imaging.decoding import decode, read_header
+from imaging.decoding import decode
 from imaging.errors import InvalidImageError, TooManyPixelsError
+from imaging.header import read_header
 from tests.support.factories import (
     FORMAT_NAMES,
     encode,

@@ -7,8 +7,8 @@ from contextlib import suppress
 import pytest
 
 from imaging.containers.reading import Budget, BudgetSpentError, HeaderReader
-from imaging.decoding import read_header
 from imaging.errors import ImageError, InvalidImageError
+from imaging.header import read_header
 from tests.support.factories import (
     encode,
     make_animation,
