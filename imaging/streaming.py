@@ -28,7 +28,6 @@ from imaging.errors import InvalidImageError
 from imaging.tiff_rewriting import PlainTiff
 
 _WHITE = 255
-_STRIP_PIXELS = 1024 * 1024
 
 # Wide integers and floats have no fixed range. Values within a common one are scaled from that.
 _INTEGER_RANGES = (255, 65535)
@@ -105,19 +104,34 @@ def read_reduced(opened: Opened, reduction: int) -> Image.Image:
     Raises:
         InvalidImageError: the file is damaged.
     """
+    image, mode = opened.image, opened.mode
+    if reduction > 1:
+        image = image.shrink(reduction, reduction, ceil=True)
+    result = Image.new(mode, (image.width, image.height))
+    row_bytes = image.width * image.bands
+    pending = bytearray()
+    top = 0
+
+    def add(data: Any) -> int:
+        nonlocal top
+        pending.extend(data)
+        rows = len(pending) // row_bytes
+        if rows:
+            size, pixels = (image.width, rows), bytes(pending[: rows * row_bytes])
+            result.paste(Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1), (0, top))
+            del pending[: rows * row_bytes]
+            top += rows
+        return len(data)
+
+    # libvips writes a few rows at a time. Its own buffer of the whole result would need almost
+    # twice the memory.
+    target = pyvips.TargetCustom()
+    target.on_write(add)
     with errors_translated():
-        image = opened.image
-        if reduction > 1:
-            image = image.shrink(reduction, reduction, ceil=True)
-        region = pyvips.Region.new(image)
-        result = Image.new(opened.mode, (image.width, image.height))
-        rows = max(1, _STRIP_PIXELS // image.width)
-        for top in range(0, image.height, rows):
-            size = image.width, min(rows, image.height - top)
-            pixels = region.fetch(0, top, *size)
-            strip = Image.frombuffer(opened.mode, size, pixels, "raw", opened.mode, 0, 1)
-            result.paste(strip, (0, top))
-        return result.convert("RGB") if opened.mode == "YCbCr" else result
+        image.rawsave_target(target)
+    if top != image.height:
+        raise InvalidImageError
+    return result.convert("RGB") if mode == "YCbCr" else result
 
 
 def _load(load: Callable[..., _Image], data: bytes, **options: int) -> _Image:

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from imaging.containers.exif import is_sideways
 
+# libvips holds up to this many rows between its stages (measured).
+STREAMED_ROWS = 1024
+
 
 @dataclass(frozen=True)
 class ImageInfo:

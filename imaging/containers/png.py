@@ -1,7 +1,7 @@
 """PNG header parser. The file is a sequence of chunks with lengths, from IHDR to IEND."""
 
 from imaging.containers.exif import read_orientation
-from imaging.containers.image_info import ImageInfo, upright_size
+from imaging.containers.image_info import STREAMED_ROWS, ImageInfo, upright_size
 from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
 
@@ -13,10 +13,9 @@ _CRC_BYTES = 4
 _ADLER_BYTES = 4
 
 # The samples of a pixel for each color type, and the bits that a sample can have.
+_PALETTE = 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8), 4: (8, 16), 6: (8, 16)}
-# libvips holds this many rows for the next stages.
-_ROWS_IN_MEMORY = 128
 
 
 def read_info(reader: HeaderReader) -> ImageInfo:
@@ -25,14 +24,14 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     depth, color_type, is_interlaced = header[16], header[17], header[20]
     if header[4:8] != b"IHDR" or depth not in _DEPTHS.get(color_type, ()):
         raise InvalidImageError
-    is_complete, exif = _walk_chunks(reader)
+    is_complete, has_transparency, exif = _walk_chunks(reader)
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
     if not size[1]:
         raise InvalidImageError
     orientation = read_orientation(exif, reader.budget)
     # A palette becomes RGB, and a transparent colour becomes alpha.
-    decoded_samples = 4 if color_type == 3 else _SAMPLES[color_type] + (color_type in (0, 2))
-    rows = size[1] if is_interlaced else min(_ROWS_IN_MEMORY, size[1])
+    decoded_samples = (3 if color_type == _PALETTE else _SAMPLES[color_type]) + has_transparency
+    rows = min(STREAMED_ROWS, size[1]) + (size[1] if is_interlaced else 0)
     return ImageInfo(
         upright_size(size, orientation),
         is_complete,
@@ -43,16 +42,17 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     )
 
 
-def _walk_chunks(reader: HeaderReader) -> tuple[bool, bytes | None]:
+def _walk_chunks(reader: HeaderReader) -> tuple[bool, bool, bytes | None]:
     """Walk the chunks of the first frame, as decoders do.
 
     A file that lacks only IEND is accepted.
 
     Returns:
-        Whether the image data is complete, and the EXIF data if any. It may follow the image data.
+        Whether the image data is complete, whether a colour is transparent, and the EXIF data if
+        any. It may follow the image data.
     """
     exif = None
-    has_data = is_complete = False
+    has_data = is_complete = has_transparency = False
     position = _SIGNATURE_BYTES
     while position + _CHUNK_HEADER_BYTES <= reader.size:
         header = reader.read(position, _CHUNK_HEADER_BYTES)
@@ -62,7 +62,8 @@ def _walk_chunks(reader: HeaderReader) -> tuple[bool, bytes | None]:
             break
         if kind == b"IDAT":
             has_data, is_complete = True, start + length - _ADLER_BYTES <= reader.size
+        has_transparency |= kind == b"tRNS"
         if kind == b"eXIf" and length <= min(MAX_PIECE_BYTES, reader.size - start):
             exif = reader.read(start, length)
         position = start + length + _CRC_BYTES
-    return is_complete, exif
+    return is_complete, has_transparency, exif

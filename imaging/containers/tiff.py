@@ -11,7 +11,7 @@ from math import ceil
 from PIL import ExifTags
 
 from imaging.containers.directory import Values, read_directory
-from imaging.containers.image_info import ImageInfo, upright_size
+from imaging.containers.image_info import STREAMED_ROWS, ImageInfo, upright_size
 from imaging.containers.reading import BudgetSpentError, HeaderReader
 from imaging.containers.tiff_layout import (
     SEPARATE_PLANES,
@@ -156,4 +156,6 @@ def _codec_bytes_per_pixel(tags: Tags, layout: Layout) -> float:
         width, rows = max(width, layout.size[0]), _TILE_ROWS_IN_MEMORY * rows
     elif layout.compression == UNCOMPRESSED:
         rows = 0
+    if layout.is_streamed:
+        rows += min(STREAMED_ROWS, layout.size[1])
     return (file_size + width * rows * sample_bytes) / pixels
