@@ -5,7 +5,7 @@ Peak bytes per pixel of the file, including the four bytes that Pillow uses for 
 
     JPEG          4, divided by 4, 16 or 64 if `at_least` allows decoding at a reduced scale
     progressive   the same, plus 3 (4:2:0) to 6 (4:4:4) for the coefficients at every scale
-    PNG           4 of the reduced image, plus the samples of 1024 rows; interlaced, of all rows
+    PNG           4 of the reduced image, plus the samples of 512 rows; interlaced, of all rows
     TIFF          the same, plus the file and its largest strip or two rows of tiles
     GIF, BMP      4 (RGB), 1 (palette, grey)
     HEIC, AVIF    7 to 14, depending on chroma subsampling, bit depth and alpha

@@ -80,7 +80,7 @@ def _conversion(image: Image.Image, target_mode: str) -> _Conversion:
         scale = _WHITE / _full_scale(image)
         return lambda strip: _scale_to_eight_bits(strip, scale)
     if image.has_transparency_data:
-        return lambda strip: _flatten(strip, target_mode)
+        return lambda strip: flatten(strip, target_mode)
     return lambda strip: strip.convert(target_mode)
 
 
@@ -105,7 +105,8 @@ def _strips(image: Image.Image, reduction: int) -> Iterator[tuple[int, int]]:
         yield top, min(top + rows, image.height)
 
 
-def _flatten(strip: Image.Image, mode: str) -> Image.Image:
+def flatten(strip: Image.Image, mode: str) -> Image.Image:
+    """Return an image with alpha on white, in mode L or RGB."""
     pixels = strip.convert("RGBA")
     white = Image.new("RGB", strip.size, (_WHITE, _WHITE, _WHITE))
     white.paste(pixels, mask=pixels.getchannel("A"))

@@ -1,13 +1,16 @@
-"""Decode PNG and TIFF with libvips, which reduces the image while it reads the file.
+"""Decode PNG and TIFF with libvips, a few rows at a time.
 
-libvips is given the colours as they are stored, and this module gives them their meaning: the range
-of values, alpha, WhiteIsZero. Colour profiles stay with `pixels`, so that all formats have the same
-colour management.
+libvips is given the numbers of a file as they are stored, and this module gives them their meaning:
+the range of values, alpha, WhiteIsZero, palette. Colour profiles stay with `pixels`, so that all
+formats have the same colour management.
+
+Only operations that need no threads are used here. A thread does not survive the fork of
+`isolation`, and libvips would wait for it forever.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import pyvips
 from PIL import Image
@@ -25,20 +28,22 @@ from imaging.containers.tiff_layout import (
     Layout,
 )
 from imaging.errors import InvalidImageError
+from imaging.pixels import flatten
 from imaging.tiff_rewriting import PlainTiff
 
 _WHITE = 255
+# Larger strips need more memory and are not faster.
+_STRIP_PIXELS = 64 * 1024
 
 # Wide integers and floats have no fixed range. Values within a common one are scaled from that.
 _INTEGER_RANGES = (255, 65535)
 _FLOAT_RANGES = (1, 255, 65535)
 
 _PROFILE = "icc-profile-data"
-_MODES = {1: "L", 3: "RGB", 4: "CMYK"}
+_MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+_WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
-# More threads need more memory and are not faster on the processors that a function gets.
-pyvips.concurrency_set(2)
-# Nothing is decoded twice, so libvips need not keep results.
+# Each image is decoded once, so libvips need not keep results.
 pyvips.cache_set_max(0)
 
 _Image = Any  # pyvips has no types.
@@ -48,8 +53,8 @@ class Opened(NamedTuple):
     """An image that is decoded when its pixels are needed.
 
     Attributes:
-        image: 8 bits for each sample, opaque.
-        mode: Pillow's name of the kind of its colours.
+        image: 8 bits for each sample.
+        mode: Pillow's name of what the samples are.
         profile: its ICC profile, if it has one.
     """
 
@@ -66,12 +71,8 @@ def open_png(source: BinaryIO) -> Opened:
     """
     with errors_translated():
         image = _load(pyvips.Image.pngload_buffer, source.read())
-        colors = 3 if image.bands > 2 else 1
         scale = 257 if image.format == "ushort" else 1
-        image, profile = _linear(image, 1 / scale, 0), _profile(image)
-        if image.bands > colors:
-            image = image.flatten(background=_WHITE, max_alpha=_WHITE)
-        return Opened(image, _MODES[colors], profile)
+        return Opened(_linear(image, 1 / scale, 0), _MODES[image.bands], _profile(image))
 
 
 def open_tiff(source: BinaryIO) -> Opened:
@@ -93,44 +94,26 @@ def open_tiff(source: BinaryIO) -> Opened:
             return Opened(_lab(image, layout), "LAB", profile)
         if layout.photometric == PALETTE:
             return Opened(_with_palette(image[0], plain), "RGB", profile)
-        used = layout.colors + bool(layout.alpha)
-        image = _eight_bits(image[:used] if used < image.bands else image, plain)
-        return Opened(_opaque(image, layout), _MODES[layout.colors], profile)
+        image = _linear(_first(image, layout.colors + bool(layout.alpha)), *_scale(plain))
+        if layout.photometric == CMYK:
+            return Opened(_opaque_cmyk(image, layout), "CMYK", profile)
+        image = _without_premultiplication(image, layout)
+        return Opened(image, _MODES[image.bands], profile)
 
 
 def read_reduced(opened: Opened, reduction: int) -> Image.Image:
-    """Decode the image with each side divided by `reduction` and rounded up.
+    """Decode the image on white, each side divided by `reduction` and rounded up.
 
     Raises:
         InvalidImageError: the file is damaged.
     """
-    image, mode = opened.image, opened.mode
-    if reduction > 1:
-        image = image.shrink(reduction, reduction, ceil=True)
-    result = Image.new(mode, (image.width, image.height))
-    row_bytes = image.width * image.bands
-    pending = bytearray()
-    top = 0
-
-    def add(data: Any) -> int:
-        nonlocal top
-        pending.extend(data)
-        rows = len(pending) // row_bytes
-        if rows:
-            size, pixels = (image.width, rows), bytes(pending[: rows * row_bytes])
-            result.paste(Image.frombuffer(mode, size, pixels, "raw", mode, 0, 1), (0, top))
-            del pending[: rows * row_bytes]
-            top += rows
-        return len(data)
-
-    # libvips writes a few rows at a time. Its own buffer of the whole result would need almost
-    # twice the memory.
-    target = pyvips.TargetCustom()
-    target.on_write(add)
-    with errors_translated():
-        image.rawsave_target(target)
-    if top != image.height:
-        raise InvalidImageError
+    image, mode = opened.image, _WITHOUT_ALPHA.get(opened.mode, opened.mode)
+    result = Image.new(mode, (-(-image.width // reduction), -(-image.height // reduction)))
+    for top, size, pixels in _strips(image, reduction):
+        strip = Image.frombuffer(opened.mode, size, pixels, "raw", opened.mode, 0, 1)
+        if opened.mode in _WITHOUT_ALPHA:
+            strip = flatten(strip, mode)
+        result.paste(strip.reduce(reduction) if reduction > 1 else strip, (0, top // reduction))
     return result.convert("RGB") if mode == "YCbCr" else result
 
 
@@ -149,6 +132,16 @@ def errors_translated() -> Iterator[None]:
         raise InvalidImageError from exc
 
 
+def _strips(image: _Image, multiple: int) -> Iterator[tuple[int, tuple[int, int], bytes]]:
+    """Yield the top, the size and the pixels of each strip. The tops are multiples of a number."""
+    rows = max(1, _STRIP_PIXELS // image.width // multiple) * multiple
+    with errors_translated():
+        region = pyvips.Region.new(image)
+        for top in range(0, image.height, rows):
+            size = image.width, min(rows, image.height - top)
+            yield top, size, region.fetch(0, top, *size)
+
+
 def _profile(image: _Image) -> bytes | None:
     return bytes(image.get(_PROFILE)) if image.get_typeof(_PROFILE) else None
 
@@ -160,46 +153,63 @@ def _tiff_image(plain: PlainTiff) -> _Image:
     return planes[0].bandjoin(planes[1:]) if len(planes) > 1 else planes[0]
 
 
+def _first(image: _Image, bands: int) -> _Image:
+    if bands == image.bands:
+        return image
+    return image[:bands] if bands > 1 else image[0]
+
+
 def _linear(image: _Image, scale: float, offset: float) -> _Image:
     if (scale, offset) == (1, 0) and image.format == "uchar":
         return image
     return image.linear(scale, offset + 0.5, uchar=True)  # It truncates, so this rounds.
 
 
-def _eight_bits(image: _Image, plain: PlainTiff) -> _Image:
-    scale, offset = _scale(image, plain)
-    return _linear(image, scale, offset)
-
-
-def _scale(image: _Image, plain: PlainTiff) -> tuple[float, float]:
+def _scale(plain: PlainTiff) -> tuple[float, float]:
     """Return the factor and offset that map the values of the image to 0 to 255."""
     layout = plain.layout
     if layout.sample_format == UNSIGNED and layout.bits <= 16:
-        return (1 if image.format == "uchar" else 1 / 257), 0
-    # Statistics read all pixels, and an image can be read only once.
-    darkest, lightest = _tiff_image(plain).min(), _tiff_image(plain).max()
+        return (1 if layout.bits <= 8 else 1 / 257), 0
+    darkest, lightest = _extrema(_first(_tiff_image(plain), layout.colors))
     ranges = _FLOAT_RANGES if layout.sample_format == FLOAT else _INTEGER_RANGES
     for full_scale in ranges:
         if darkest >= 0 and lightest <= full_scale:
             return _WHITE / full_scale, 0
-    # Floats can be infinite. No scale is meaningful then, so use a default.
+    # Floats can be infinite or not a number. No scale is meaningful then, so use a default.
     if not darkest < lightest < float("inf") or darkest == float("-inf"):
         return 1, 0
     scale = _WHITE / (lightest - darkest)
     return scale, -darkest * scale
 
 
-def _opaque(image: _Image, layout: Layout) -> _Image:
-    """Return the colours on white. In CMYK, white has no ink."""
-    white = 0 if layout.photometric == CMYK else _WHITE
+def _extrema(image: _Image) -> tuple[float, float]:
+    """Return the smallest and the largest value of all samples."""
+    extrema: list[float] = []
+    for _, (width, rows), values in _strips(image.cast("float"), 1):
+        size = width * image.bands, rows
+        strip = Image.frombuffer("F", size, values, "raw", "F", 0, 1)
+        extrema += cast(tuple[float, float], strip.getextrema())
+    return min(extrema), max(extrema)
+
+
+def _without_premultiplication(image: _Image, layout: Layout) -> _Image:
+    """Return colours in which black is zero, and alpha that is not multiplied into them."""
     if not layout.alpha:
         return image.invert() if layout.photometric == WHITE_IS_ZERO else image
-    colors, alpha = image[: layout.colors] if layout.colors > 1 else image[0], image[layout.colors]
+    colors, alpha = _first(image, layout.colors), image[layout.colors]
     if layout.photometric == WHITE_IS_ZERO:
         colors = colors.invert()
-    if layout.alpha != ASSOCIATED_ALPHA:
-        return colors.bandjoin(alpha).flatten(background=white, max_alpha=_WHITE)
-    return (colors + (_WHITE - alpha)).cast("uchar") if white else colors
+    if layout.alpha == ASSOCIATED_ALPHA:
+        return (colors + alpha.invert()).cast("uchar")  # On white.
+    return colors.bandjoin(alpha)
+
+
+def _opaque_cmyk(image: _Image, layout: Layout) -> _Image:
+    """Return the inks on white, which has none."""
+    inks = _first(image, layout.colors)
+    if layout.alpha and layout.alpha != ASSOCIATED_ALPHA:
+        return (inks * image[layout.colors]).linear(1 / _WHITE, 0.5, uchar=True)
+    return inks
 
 
 def _with_palette(image: _Image, plain: PlainTiff) -> _Image:
@@ -226,5 +236,6 @@ def _lab(image: _Image, layout: Layout) -> _Image:
     colors = image[:3] if layout.photometric == ICCLAB else image[:3] ^ sign
     if layout.alpha:
         white = [_WHITE, 128, 128]
-        colors = colors.bandjoin(image[3]).flatten(background=white, max_alpha=_WHITE)
+        alpha = image[3]
+        colors = ((colors - white) * alpha).linear(1 / _WHITE, [w + 0.5 for w in white], uchar=True)
     return colors ^ sign

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from imaging.containers.exif import is_sideways
 
 # libvips holds up to this many rows between its stages (measured).
-STREAMED_ROWS = 1024
+STREAMED_ROWS = 512
 
 
 @dataclass(frozen=True)

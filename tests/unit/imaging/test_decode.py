@@ -433,7 +433,7 @@ def test_a_compressed_bomb_is_refused_at_once():
 
 
 def test_an_image_that_does_not_fit_in_memory_is_rejected(monkeypatch):
-    monkeypatch.setattr(memory, "MAX_DECODE_BYTES", 1000 * 1000 * 7)
+    monkeypatch.setattr(memory, "MAX_DECODE_BYTES", 1000 * 1000 * 5)
     translucent = encode(Image.new("RGBA", (1000, 1000)), "PNG")
 
     with pytest.raises(TooManyPixelsError, match="memory"):
