@@ -23,10 +23,10 @@ from imaging.bitmap import open_bmp
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
-from imaging.formats import AVIF, JPEG, PNG, ImageFormat, identify
+from imaging.formats import AVIF, GIF, JPEG, PNG, ImageFormat, identify
 from imaging.header import read_info, require_size
-from imaging.jpeg_rewriting import without_metadata
 from imaging.pixels import apply_orientation, to_rgb, to_srgb
+from imaging.rewriting import avif_without_metadata, gif_without_metadata, jpeg_without_metadata
 
 # More threads need more memory and are not faster on the processors that a function gets.
 _DECODER_THREADS = 2
@@ -63,6 +63,12 @@ _DECODERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
     "HEIF": HeifImageFile,
     "TIFF": TiffImageFile,
     "BMP": open_bmp,
+}
+
+_WITHOUT_METADATA = {
+    JPEG: jpeg_without_metadata,
+    GIF: gif_without_metadata,
+    AVIF: avif_without_metadata,
 }
 
 # libheif and Pillow's TIFF reader apply the orientation. Applying it a second time would rotate the
@@ -145,8 +151,8 @@ def _decode_stored(
     max_pixels: int,
 ) -> tuple[Image.Image, int]:
     """Decode to RGB as stored. Return the image and the EXIF orientation still to be applied."""
-    if image_format is JPEG:
-        source = without_metadata(source)
+    if image_format in _WITHOUT_METADATA:
+        source = _WITHOUT_METADATA[image_format](source)
     image = _DECODERS[image_format.pillow_name](source)
     file_pixels = image.width * image.height
     # The decoder can find another size than our header parser, so check again.

@@ -8,6 +8,7 @@ Only operations that need no threads are used here. A thread does not survive th
 `isolation`, and libvips would wait for it forever.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, cast
@@ -43,6 +44,8 @@ _PROFILE = "icc-profile-data"
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 _WITHOUT_ALPHA = {"LA": "L", "RGBA": "RGB"}
 
+# Warnings about unusual files, which operators cannot act on.
+logging.getLogger("pyvips").setLevel(logging.CRITICAL)
 # Each image is decoded once, so libvips need not keep results.
 pyvips.cache_set_max(0)
 

@@ -11,9 +11,9 @@ from typing import BinaryIO, NamedTuple
 
 from PIL import ExifTags
 
-from imaging.containers.directory import Values, read_byte_order, read_directory
+from imaging.containers.directory import Values, read_byte_order
 from imaging.containers.reading import HeaderReader
-from imaging.containers.tiff import TAG_IDS
+from imaging.containers.tiff import read_tags
 from imaging.containers.tiff_layout import (
     BLACK_IS_ZERO,
     CMYK,
@@ -69,7 +69,7 @@ class PlainTiff(NamedTuple):
     def of(cls, source: BinaryIO) -> "PlainTiff":
         """Rewrite a TIFF, which is at its beginning."""
         reader = HeaderReader(source)
-        tags = read_directory(reader, TAG_IDS)
+        tags = read_tags(reader)
         layout = Layout.of(tags)
         kept = {tag: values for tag, values in tags.items() if tag not in _REPLACED}
         planes = [kept]

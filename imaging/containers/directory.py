@@ -12,7 +12,6 @@ from imaging.errors import InvalidImageError
 
 # The struct format of each integer type: BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 7: "B", 13: "L", 16: "Q", 18: "Q"}
-_UNDEFINED = 7
 
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
@@ -74,12 +73,16 @@ def read_byte_order(reader: HeaderReader) -> tuple[str, bool]:
 
 
 def read_directory(
-    reader: HeaderReader, tag_ids: Container[int], position: int | None = None
+    reader: HeaderReader,
+    tag_ids: Container[int],
+    position: int | None = None,
+    *,
+    optional: Container[int] = (),
 ) -> dict[int, Values]:
     """Return the integer values of the given tags in a directory, by default the first one.
 
-    Tags without values or with values of another type are omitted, and so is UNDEFINED data, such
-    as a colour profile, that lies outside the file.
+    Tags without values or with values of another type are omitted, and so are the optional ones
+    with values outside the file.
 
     Raises:
         InvalidImageError: there is no directory, or it or a requested value lies outside the file.
@@ -103,7 +106,7 @@ def read_directory(
             if length * number.size > offset.size:  # They are stored elsewhere.
                 value_position = _read_number(reader, value_position, offset)
             if value_position + length * number.size > reader.size:
-                if kind == _UNDEFINED:
+                if tag in optional:
                     continue
                 raise InvalidImageError
             tags[tag] = Values(reader, value_position, length, kind, number)

@@ -8,6 +8,7 @@ https://www.w3.org/Graphics/GIF/spec-gif89a.txt
 
 import re
 import struct
+from typing import NamedTuple
 
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.containers.reading import HeaderReader
@@ -18,9 +19,27 @@ _SCREEN = struct.Struct("<HHB2x")
 _FRAME_HEADER = struct.Struct("<HHHHB")
 _FRAME = b","
 _INTRODUCER = re.compile(rb"[!,]")  # Of an extension or a frame.
+_CONTROL_BYTES = 4
+_CONTROL = bytes((0xF9, _CONTROL_BYTES))
 _PIECE_BYTES = 4096
 _UNITS_PER_BLOCK = 2
 _SEARCHED_BYTES_PER_UNIT = 8
+
+
+class Start(NamedTuple):
+    """What precedes the first frame.
+
+    Attributes:
+        size: (width, height) of the screen.
+        header_end: the end of the header and the colours of the screen.
+        control: the content of the last valid graphic control extension, or nothing.
+        frame: the position after the introducer of the first frame.
+    """
+
+    size: tuple[int, int]
+    header_end: int
+    control: bytes
+    frame: int
 
 
 def read_info(reader: HeaderReader) -> ImageInfo:
@@ -28,8 +47,7 @@ def read_info(reader: HeaderReader) -> ImageInfo:
 
     Later frames and the trailer are not checked, because many files lack the trailer.
     """
-    width, height, flags = _SCREEN.unpack(reader.read(_SCREEN_POSITION, _SCREEN.size))
-    position = _find_frame(reader, _SCREEN_POSITION + _SCREEN.size + _color_table_bytes(flags))
+    (width, height), _, _, position = read_start(reader)
     frame = reader.read(position, _FRAME_HEADER.size)
     left, top, frame_width, frame_height, flags = _FRAME_HEADER.unpack(frame)
     position += _FRAME_HEADER.size + _color_table_bytes(flags)
@@ -47,8 +65,15 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     )
 
 
-def _find_frame(reader: HeaderReader, position: int) -> int:
-    """Skip to the first frame, past extensions and, as decoders do, past unknown bytes."""
+def read_start(reader: HeaderReader) -> Start:
+    """Skip to the first frame, past extensions and, as decoders do, past unknown bytes.
+
+    Raises:
+        InvalidImageError: there is no frame.
+    """
+    width, height, flags = _SCREEN.unpack(reader.read(_SCREEN_POSITION, _SCREEN.size))
+    header_end = position = _SCREEN_POSITION + _SCREEN.size + _color_table_bytes(flags)
+    control = b""
     while position < reader.size:
         piece = reader.read(position, min(_PIECE_BYTES, reader.size - position))
         found = _INTRODUCER.search(piece)
@@ -56,10 +81,18 @@ def _find_frame(reader: HeaderReader, position: int) -> int:
         reader.budget.spend(searched // _SEARCHED_BYTES_PER_UNIT)
         position += searched
         if found and found[0] == _FRAME:
-            return position
+            return Start((width, height), header_end, control, position)
         if found:
+            control = _read_control(reader, position) or control
             position = _skip_blocks(reader, position + 1)  # The label has one byte.
     raise InvalidImageError
+
+
+def _read_control(reader: HeaderReader, position: int) -> bytes:
+    """Return the content of a graphic control extension, which has a transparent colour."""
+    extension = reader.read(position, min(2 + _CONTROL_BYTES, reader.size - position))
+    is_valid = extension.startswith(_CONTROL) and len(extension) == 2 + _CONTROL_BYTES
+    return extension[2:] if is_valid else b""
 
 
 def _color_table_bytes(flags: int) -> int:

@@ -13,7 +13,7 @@ only to read a size. So this module reads the few boxes that are needed:
     mdat
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from imaging.containers.image_info import ImageInfo
@@ -47,6 +47,19 @@ class _Property(NamedTuple):
     payload: bytes
 
 
+class _Item(NamedTuple):
+    """The ID of an item, its type with its names, and the position of these."""
+
+    id: int
+    text: bytes
+    type_position: int
+
+    @property
+    def kind(self) -> bytes:
+        """The type, for example `av01`."""
+        return self.text[:4]
+
+
 def read_avif_info(reader: HeaderReader) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
     # libavif does not apply the crop (clap), and Pillow ignores it.
@@ -56,6 +69,13 @@ def read_avif_info(reader: HeaderReader) -> ImageInfo:
 def read_heif_info(reader: HeaderReader) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
     return _read_info(reader, _heif_codec_bytes, for_libheif=True)
+
+
+def find_exif_types(reader: HeaderReader) -> list[int]:
+    """Return the position of the type of each item that is EXIF data."""
+    _, meta = _find_meta(reader)
+    boxes = _find(reader, meta._replace(start=meta.start + 4), b"iinf")
+    return [item.type_position for item in _items(reader, boxes[b"iinf"]) if item.kind == b"Exif"]
 
 
 def _avif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
@@ -76,7 +96,7 @@ def _read_info(
     is_complete, meta = _find_meta(reader)
     boxes = _find(reader, meta._replace(start=meta.start + 4), b"pitm", b"iinf", b"iprp")
     if for_libheif:
-        _require_readable_items(reader, boxes[b"iinf"])
+        _require_readable_items(_items(reader, boxes[b"iinf"]))
     lists = _find(reader, boxes[b"iprp"], b"ipco", b"ipma")
     shared = [
         _Property(box.kind, _start(reader, box, _PROPERTY_BYTES))
@@ -152,8 +172,7 @@ def _start(reader: HeaderReader, box: _Box, length: int) -> bytes:
     return reader.read(box.start, min(length, box.end - box.start))
 
 
-def _require_readable_items(reader: HeaderReader, iinf: _Box) -> None:
-    """Reject item types and names that are not UTF-8, because they make pi-heif 1.4 abort."""
+def _items(reader: HeaderReader, iinf: _Box) -> Iterator[_Item]:
     # The entries follow the version, the flags and the count.
     header_bytes = 6 if _start(reader, iinf, 1) == b"\0" else 8
     for box in _boxes(reader, iinf._replace(start=iinf.start + header_bytes)):
@@ -161,8 +180,15 @@ def _require_readable_items(reader: HeaderReader, iinf: _Box) -> None:
             raise InvalidImageError
         payload = _start(reader, box, _MAX_ITEM_BYTES)
         identifiers = 10 if payload[:1] == b"\3" else 8
+        item_id = int.from_bytes(payload[4 : identifiers - 2], "big")
+        yield _Item(item_id, payload[identifiers:], box.start + identifiers)
+
+
+def _require_readable_items(items: Iterable[_Item]) -> None:
+    """Reject item types and names that are not UTF-8, because they make pi-heif 1.4 abort."""
+    for item in items:
         try:
-            payload[identifiers:].decode()
+            item.text.decode()
         except UnicodeDecodeError as exc:
             raise InvalidImageError from exc
 

@@ -37,7 +37,7 @@ _MAX_SUB_DIRECTORIES = 8
 _TILE_ROWS_IN_MEMORY = 2
 
 # The tags that decide how the pixels are stored, and the colour profile.
-TAG_IDS = frozenset(
+_TAG_IDS = frozenset(
     {
         _Tag.ImageWidth,
         _Tag.ImageLength,
@@ -76,7 +76,7 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     Raises:
         UnsupportedFormatError: it is a raw photo, or of a kind that no decoder can open.
     """
-    tags = read_directory(reader, TAG_IDS)
+    tags = read_tags(reader)
     _require_no_raw_photo(reader, tags)
     layout = Layout.of(tags)
     layout.require_readable()
@@ -90,13 +90,18 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     )
 
 
+def read_tags(reader: HeaderReader) -> Tags:
+    """Return the tags of the first directory that describe the pixels."""
+    return read_directory(reader, _TAG_IDS, optional={_Tag.InterColorProfile, _Tag.SubIFDs})
+
+
 def _require_no_raw_photo(reader: HeaderReader, tags: Tags) -> None:
     """Reject a raw photo, which has a preview in its first directory."""
     directories = [tags]
     with suppress(BudgetSpentError):
         for position in tags[_Tag.SubIFDs].first(_MAX_SUB_DIRECTORIES) if _has_more(tags) else ():
             with suppress(InvalidImageError):
-                directories.append(read_directory(reader, TAG_IDS, position))
+                directories.append(read_directory(reader, _TAG_IDS, position))
     for each in directories:
         photometric = first_value(each, _Tag.PhotometricInterpretation, 0)
         if photometric in (_CFA, _LINEAR_RAW) or _DNG_VERSION in each:

@@ -146,7 +146,7 @@ def test_a_pillow_decoder_that_crashes_fails_only_one_image(monkeypatch):
 
 
 def test_a_heic_that_makes_pi_heif_abort_ends_only_the_child(monkeypatch):
-    monkeypatch.setattr(isobmff, "_require_readable_items", lambda iinf: None)
+    monkeypatch.setattr(isobmff, "_require_readable_items", lambda items: None)
     data = make_encoded("HEIC", exif=make_exif(6)).replace(b"Exif\0", b"E\xffif\0", 1)
 
     with pytest.raises(InvalidImageError):
