@@ -173,7 +173,10 @@ def _scale(plain: PlainTiff) -> tuple[float, float]:
     layout = plain.layout
     if layout.sample_format == UNSIGNED and layout.bits <= 16:
         return (1 if layout.bits <= 8 else 1 / 257), 0
-    darkest, lightest = _extrema(_first(_tiff_image(plain), layout.colors))
+    has_alpha = bool(layout.alpha)
+    darkest, lightest = _extrema(_first(_tiff_image(plain), layout.colors + has_alpha))
+    if has_alpha:
+        darkest = min(darkest, 0)  # Zero is transparent.
     ranges = _FLOAT_RANGES if layout.sample_format == FLOAT else _INTEGER_RANGES
     for full_scale in ranges:
         if darkest >= 0 and lightest <= full_scale:

@@ -53,7 +53,7 @@ _COMPRESSION_NAMES = {
     52546: "JPEG XL",
 }
 
-_STREAMED_DEPTHS = {UNSIGNED: (8, 16, 32), SIGNED: (8, 16, 32), FLOAT: (16, 32, 64)}
+_STREAMED_DEPTHS = {UNSIGNED: (8, 16, 32), SIGNED: (8, 16, 32), FLOAT: (16, 32)}
 _STREAMED_DEPTHS_OF_ONE_SAMPLE = (1, 2, 4)
 _TWELVE_BITS = 12
 _MAX_SAMPLES = 32
@@ -77,6 +77,7 @@ class Layout:
         subsampling: how many pixels share a Cb and a Cr of YCBCR, across and down.
         piece_size: the width and rows of a tile or of a full strip.
         is_tiled: whether the image has tiles instead of strips.
+        is_little_endian: the byte order.
     """
 
     size: tuple[int, int]
@@ -92,6 +93,7 @@ class Layout:
     subsampling: tuple[int, ...]
     piece_size: tuple[int, int]
     is_tiled: bool
+    is_little_endian: bool
 
     @classmethod
     def of(cls, tags: Tags) -> "Layout":
@@ -117,7 +119,7 @@ class Layout:
             orientation if orientation in range(1, 9) else 1,
             compression,
             photometric,
-            first_value(tags, _Tag.PlanarConfiguration, 1) if samples > 1 else 1,
+            first_value(tags, _Tag.PlanarConfiguration, 1),
             _bits(tags, samples),
             UNSIGNED if sample_format == _UNDEFINED else sample_format,
             samples,
@@ -126,6 +128,7 @@ class Layout:
             tags[_Tag.YCbCrSubSampling].first(2) if _Tag.YCbCrSubSampling in tags else (2, 2),
             _piece_size(tags, size),
             _Tag.TileOffsets in tags,
+            tags[_Tag.ImageWidth].number.format.startswith("<"),
         )
 
     @property
@@ -189,6 +192,9 @@ class Layout:
     def _can_open_with_pillow(self) -> bool:
         """Return whether Pillow opens it, and shows it correctly."""
         if self.sample_format != UNSIGNED or self.planar == SEPARATE_PLANES:
+            return False
+        # Pillow lacks some modes of the other order, and does not open a BigTIFF of it.
+        if not self.is_little_endian and self.compression != _OLD_JPEG:
             return False
         if self.bits <= 8:
             is_plain = self.bits == 8 or self.samples == 1
