@@ -23,10 +23,15 @@ from imaging.bitmap import open_bmp
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
-from imaging.formats import AVIF, GIF, JPEG, PNG, ImageFormat, identify
+from imaging.formats import AVIF, GIF, HEIC, HEIF, JPEG, PNG, ImageFormat, identify
 from imaging.header import read_info, require_size
 from imaging.pixels import apply_orientation, to_rgb, to_srgb
-from imaging.rewriting import avif_without_metadata, gif_without_metadata, jpeg_without_metadata
+from imaging.rewriting import (
+    avif_without_metadata,
+    gif_without_metadata,
+    heif_without_metadata,
+    jpeg_without_metadata,
+)
 
 # More threads need more memory and are not faster on the processors that a function gets.
 _DECODER_THREADS = 2
@@ -69,6 +74,8 @@ _WITHOUT_METADATA = {
     JPEG: jpeg_without_metadata,
     GIF: gif_without_metadata,
     AVIF: avif_without_metadata,
+    HEIC: heif_without_metadata,
+    HEIF: heif_without_metadata,
 }
 
 # libheif and Pillow's TIFF reader apply the orientation. Applying it a second time would rotate the

@@ -1,5 +1,6 @@
 """The accepted image formats, identified by content and never by file name or declared type."""
 
+import re
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -10,6 +11,14 @@ _SIGNATURE_BYTES = 256
 
 _BMP_INFO_HEADER_SIZES = (12, *range(16, 65, 4), 108, 124)
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # The last two are BigTIFF.
+
+# Canon (three), Olympus (three), Panasonic, Fujifilm, Sigma and Minolta. The raw photos of other
+# cameras are TIFFs.
+_RAW_PHOTO = re.compile(
+    rb"II\*\0....CR|....ftypcrx |II\x1a\0\0\0HEAPCCDR|IIR[OS]|MMOR|IIU\0|FUJIFILMCCD-RAW"
+    rb"|FOVb|\0MRM",
+    re.DOTALL,
+)
 
 # https://www.iana.org/assignments/media-types/image/heic and https://aomediacodec.github.io/av1-avif/#brands
 _AVIF_BRANDS = frozenset({b"avif", b"avis"})
@@ -64,6 +73,8 @@ def identify(source: BinaryIO) -> ImageFormat:
     source.seek(0)
     start = source.read(_SIGNATURE_BYTES)
     source.seek(0)
+    if _RAW_PHOTO.match(start):
+        raise UnsupportedFormatError.raw_photo()
     image_format = _match_signature(start)
     if image_format is None:
         raise UnsupportedFormatError(_unsupported_message(start))

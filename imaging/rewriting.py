@@ -50,13 +50,39 @@ def gif_without_metadata(source: BinaryIO) -> BinaryIO:
 
 def avif_without_metadata(source: BinaryIO) -> BinaryIO:
     """Return an AVIF in which the EXIF data has a type that the decoder ignores."""
-    positions = isobmff.find_exif_types(HeaderReader(source))
+    exif = [item for item in isobmff.read_items(HeaderReader(source)) if item.kind == b"Exif"]
+    return _patched(source, {item.text_position: _UNKNOWN_TYPE for item in exif})
+
+
+def heif_without_metadata(source: BinaryIO) -> BinaryIO:
+    """Return a HEIF without types and names that are not UTF-8. They make pi-heif 1.4 abort."""
+    items = isobmff.read_items(HeaderReader(source))
+    replaced = {
+        item.text_position: (_UNKNOWN_TYPE if _is_binary(item.kind) else item.kind).ljust(
+            len(item.text), b"\0"
+        )
+        for item in items
+        if _is_binary(item.text)
+    }
+    return _patched(source, replaced)
+
+
+def _is_binary(text: bytes) -> bool:
+    try:
+        text.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
+
+
+def _patched(source: BinaryIO, replaced: dict[int, bytes]) -> BinaryIO:
+    """Return a file with other bytes at these positions."""
     source.seek(0)
-    if not positions:
+    if not replaced:
         return source
     data = bytearray(source.read())
-    for position in positions:
-        data[position : position + len(_UNKNOWN_TYPE)] = _UNKNOWN_TYPE
+    for position, text in replaced.items():
+        data[position : position + len(text)] = text
     return io.BytesIO(data)
 
 

@@ -13,12 +13,14 @@ only to read a size. So this module reads the few boxes that are needed:
     mdat
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from imaging.containers.heif_variants import read_minimized, read_track
 from imaging.containers.image_info import ImageInfo
+from imaging.containers.isobmff_boxes import Box, find_boxes, find_top_level, read_boxes, read_start
 from imaging.containers.reading import HeaderReader
-from imaging.errors import InvalidImageError
+from imaging.errors import InvalidImageError, UnsupportedFormatError
 
 # Far more than a size, a rotation, a crop and the codec configuration.
 _MAX_ASSOCIATIONS = 32
@@ -28,16 +30,25 @@ _PROPERTY_BYTES = 64
 # More than the numbers, the type and the names of an item.
 _MAX_ITEM_BYTES = 4096
 
+AV1, HEVC = b"av01", b"hvc1"
+# Images that are made of other items: tiles, layers and copies.
+_DERIVED = frozenset({b"grid", b"iovl", b"iden"})
+_CODEC_NAMES = {
+    AV1: "an AV1",
+    HEVC: "an HEVC",
+    b"avc1": "an H.264",
+    b"evc1": "an EVC",
+    b"j2k1": "a JPEG 2000",
+    b"jpeg": "a JPEG",
+    b"unci": "an uncompressed",
+    b"vvc1": "an H.266",
+}
+_SAVE_AS = "JPEG, PNG or HEIC"
+
+_MINOR_VERSION = 12  # The position.
+
 _ALPHA = b":alpha"
 _SIDEWAYS = 6
-
-
-class _Box(NamedTuple):
-    """The type of a box, and where its payload starts and ends."""
-
-    kind: bytes
-    start: int
-    end: int
 
 
 class _Property(NamedTuple):
@@ -47,12 +58,12 @@ class _Property(NamedTuple):
     payload: bytes
 
 
-class _Item(NamedTuple):
+class Item(NamedTuple):
     """The ID of an item, its type with its names, and the position of these."""
 
     id: int
     text: bytes
-    type_position: int
+    text_position: int
 
     @property
     def kind(self) -> bytes:
@@ -61,21 +72,47 @@ class _Item(NamedTuple):
 
 
 def read_avif_info(reader: HeaderReader) -> ImageInfo:
-    """Read the size of the primary image and check that no box is truncated."""
+    """Read the size of the primary image, or of a track, and check that no box is truncated."""
+    is_complete, boxes = find_top_level(reader, b"meta", b"moov")
+    if b"meta" not in boxes and b"moov" in boxes:
+        size, configuration = read_track(reader, boxes[b"moov"])
+        plane_bytes = _plane_bytes(_Property(b"av1C", configuration))
+        codec_bytes = _avif_codec_bytes(plane_bytes, False)
+        return ImageInfo(size, is_complete, codec_bytes_per_pixel=codec_bytes)
     # libavif does not apply the crop (clap), and Pillow ignores it.
-    return _read_info(reader, _avif_codec_bytes, for_libheif=False)
+    meta = _required(boxes)
+    return _read_info(reader, is_complete, meta, AV1, _avif_codec_bytes, applies_clap=False)
 
 
 def read_heif_info(reader: HeaderReader) -> ImageInfo:
     """Read the size of the primary image and check that no box is truncated."""
-    return _read_info(reader, _heif_codec_bytes, for_libheif=True)
+    is_complete, boxes = find_top_level(reader, b"meta", b"mini", b"moov")
+    if b"mini" in boxes and b"meta" not in boxes:
+        if reader.read(_MINOR_VERSION, 4) == b"avif":  # It names the codec here.
+            _require_codec({0: AV1}, 0, HEVC)
+        size, plane_bytes = read_minimized(reader, boxes[b"mini"])
+        codec_bytes = _heif_codec_bytes(plane_bytes, False)
+        return ImageInfo(size, is_complete, codec_bytes_per_pixel=codec_bytes)
+    if b"moov" in boxes and b"meta" not in boxes:
+        raise UnsupportedFormatError.of_kind("This HEIF is a video without a still image", _SAVE_AS)
+    meta = _required(boxes)
+    return _read_info(reader, is_complete, meta, HEVC, _heif_codec_bytes, applies_clap=True)
 
 
-def find_exif_types(reader: HeaderReader) -> list[int]:
-    """Return the position of the type of each item that is EXIF data."""
-    _, meta = _find_meta(reader)
-    boxes = _find(reader, meta._replace(start=meta.start + 4), b"iinf")
-    return [item.type_position for item in _items(reader, boxes[b"iinf"]) if item.kind == b"Exif"]
+def read_items(reader: HeaderReader) -> list[Item]:
+    """Return the items of a file: images, tiles and metadata."""
+    _, boxes = find_top_level(reader, b"meta")
+    if b"meta" not in boxes:
+        return []
+    meta = boxes[b"meta"]
+    found = find_boxes(reader, meta._replace(start=meta.start + 4), b"iinf")
+    return list(_items(reader, found[b"iinf"]))
+
+
+def _required(boxes: dict[bytes, Box]) -> Box:
+    if b"meta" not in boxes:
+        raise InvalidImageError
+    return boxes[b"meta"]
 
 
 def _avif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
@@ -91,25 +128,29 @@ def _heif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
 
 
 def _read_info(
-    reader: HeaderReader, codec_bytes: Callable[[float, bool], float], *, for_libheif: bool
+    reader: HeaderReader,
+    is_complete: bool,
+    meta: Box,
+    codec: bytes,
+    codec_bytes: Callable[[float, bool], float],
+    *,
+    applies_clap: bool,
 ) -> ImageInfo:
-    is_complete, meta = _find_meta(reader)
-    boxes = _find(reader, meta._replace(start=meta.start + 4), b"pitm", b"iinf", b"iprp")
-    if for_libheif:
-        _require_readable_items(_items(reader, boxes[b"iinf"]))
-    lists = _find(reader, boxes[b"iprp"], b"ipco", b"ipma")
+    boxes = find_boxes(reader, meta._replace(start=meta.start + 4), b"pitm", b"iinf", b"iprp")
+    primary = _primary_item(read_start(reader, boxes[b"pitm"], 8))
+    _require_codec({item.id: item.kind for item in _items(reader, boxes[b"iinf"])}, primary, codec)
+    lists = find_boxes(reader, boxes[b"iprp"], b"ipco", b"ipma")
     shared = [
-        _Property(box.kind, _start(reader, box, _PROPERTY_BYTES))
-        for box in _boxes(reader, lists[b"ipco"])
+        _Property(box.kind, read_start(reader, box, _PROPERTY_BYTES))
+        for box in read_boxes(reader, lists[b"ipco"])
     ]
-    item = _primary_item(_start(reader, boxes[b"pitm"], 8))
     own = [
         shared[index - 1]
-        for index in _associations(reader, lists[b"ipma"], item)
+        for index in _associations(reader, lists[b"ipma"], primary)
         if 0 < index <= len(shared)
     ]
     has_alpha = any(each.kind == b"auxC" and _ALPHA in each.payload for each in shared)
-    size, is_sideways = _upright_size(own, applies_clap=for_libheif)
+    size, is_sideways = _upright_size(own, applies_clap=applies_clap)
     # A grid does not share the properties of its tiles, so consider the properties of all items.
     plane_bytes = max(map(_plane_bytes, shared), default=1.5) + has_alpha
     return ImageInfo(
@@ -123,74 +164,33 @@ def _read_info(
     )
 
 
-def _find_meta(reader: HeaderReader) -> tuple[bool, _Box]:
-    """Walk the top-level boxes. Return whether all end inside the file, and the `meta` box."""
-    meta = None
-    is_complete = True
-    position = 0
-    while position + 8 <= reader.size:
-        header = reader.read(position, min(16, reader.size - position))
-        length, kind = int.from_bytes(header[:4], "big"), header[4:8]
-        header_length = 8
-        if length == 1:
-            length, header_length = int.from_bytes(header[8:16], "big"), 16
-        elif length == 0:  # The box extends to the end of the file.
-            length = reader.size - position
-        if not kind.strip(b"\0"):
-            break  # Padding after the last box.
-        if length < header_length or position + length > reader.size:
-            is_complete = False
-            break
-        if kind == b"meta" and meta is None:
-            meta = _Box(kind, position + header_length, position + length)
-        position += length
-    if meta is None:
-        raise InvalidImageError
-    return is_complete, meta
-
-
-def _boxes(reader: HeaderReader, parent: _Box) -> Iterator[_Box]:
-    position = parent.start
-    while position + 8 <= parent.end:
-        header = reader.read(position, 8)
-        length = int.from_bytes(header[:4], "big")
-        if length < 8:  # Inside `meta`, 64-bit lengths and "to the end" are not valid.
-            raise InvalidImageError
-        yield _Box(header[4:], position + 8, min(position + length, parent.end))
-        position += length
-
-
-def _find(reader: HeaderReader, parent: _Box, *kinds: bytes) -> dict[bytes, _Box]:
-    """Return the boxes of these types. A missing one is empty."""
-    found = {kind: _Box(kind, 0, 0) for kind in kinds}
-    found.update((box.kind, box) for box in _boxes(reader, parent) if box.kind in found)
-    return found
-
-
-def _start(reader: HeaderReader, box: _Box, length: int) -> bytes:
-    """Return the payload of a box, or its beginning."""
-    return reader.read(box.start, min(length, box.end - box.start))
-
-
-def _items(reader: HeaderReader, iinf: _Box) -> Iterator[_Item]:
+def _items(reader: HeaderReader, iinf: Box) -> Iterator[Item]:
     # The entries follow the version, the flags and the count.
-    header_bytes = 6 if _start(reader, iinf, 1) == b"\0" else 8
-    for box in _boxes(reader, iinf._replace(start=iinf.start + header_bytes)):
+    header_bytes = 6 if read_start(reader, iinf, 1) == b"\0" else 8
+    for box in read_boxes(reader, iinf._replace(start=iinf.start + header_bytes)):
         if box.end - box.start > _MAX_ITEM_BYTES:
             raise InvalidImageError
-        payload = _start(reader, box, _MAX_ITEM_BYTES)
+        payload = read_start(reader, box, _MAX_ITEM_BYTES)
         identifiers = 10 if payload[:1] == b"\3" else 8
         item_id = int.from_bytes(payload[4 : identifiers - 2], "big")
-        yield _Item(item_id, payload[identifiers:], box.start + identifiers)
+        yield Item(item_id, payload[identifiers:], box.start + identifiers)
 
 
-def _require_readable_items(items: Iterable[_Item]) -> None:
-    """Reject item types and names that are not UTF-8, because they make pi-heif 1.4 abort."""
-    for item in items:
-        try:
-            item.text.decode()
-        except UnicodeDecodeError as exc:
-            raise InvalidImageError from exc
+def _require_codec(kinds: dict[int, bytes], primary: int, codec: bytes) -> None:
+    """Check that the decoder knows the compression of the primary image or of its tiles.
+
+    Raises:
+        UnsupportedFormatError: it is a known one that the decoder lacks.
+    """
+    image = kinds.get(primary, codec)
+    images = set(kinds.values()) if image in _DERIVED else {image}
+    unknown = images & (_CODEC_NAMES.keys() - {codec})
+    if unknown and codec not in images:
+        name = _CODEC_NAMES[min(unknown)]
+        container = "AVIF" if codec == AV1 else "HEIF"
+        raise UnsupportedFormatError.of_kind(
+            f"This {container} holds {name} image, which cannot be read here", _SAVE_AS
+        )
 
 
 def _primary_item(pitm: bytes) -> int:
@@ -198,9 +198,9 @@ def _primary_item(pitm: bytes) -> int:
     return int.from_bytes(pitm[4 : 4 + width], "big")
 
 
-def _associations(reader: HeaderReader, ipma: _Box, item_id: int) -> list[int]:
+def _associations(reader: HeaderReader, ipma: Box, item_id: int) -> list[int]:
     """Return the one-based indices of an item's properties, in order of application."""
-    header = _start(reader, ipma, 8)
+    header = read_start(reader, ipma, 8)
     item_width = 2 if header[:1] == b"\0" else 4
     index_width = 2 if header[3:4] and header[3] & 1 else 1
     is_essential = 1 << (8 * index_width - 1)  # The top bit is a flag.
@@ -212,7 +212,7 @@ def _associations(reader: HeaderReader, ipma: _Box, item_id: int) -> list[int]:
         if item == item_id:  # An item has only one entry.
             if count > _MAX_ASSOCIATIONS:
                 raise InvalidImageError
-            indices = _start(reader, ipma._replace(start=position), count * index_width)
+            indices = read_start(reader, ipma._replace(start=position), count * index_width)
             return [
                 int.from_bytes(indices[start : start + index_width], "big") & ~is_essential
                 for start in range(0, len(indices), index_width)
