@@ -243,7 +243,9 @@ def _helpers() -> dict[str, Any]:
         "settings": current_dependencies().settings,
         "viewer_links": _viewer_links,
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
+        "can_retry": serializers.can_retry,
         "job_error": serializers.job_error,
+        "shared_error": serializers.shared_error,
     }
 
 

@@ -32,6 +32,16 @@ class StrictFormDataParser(FormDataParser):
         self.silent = False
         try:
             return super().parse(*args, **kwargs)
+        except RequestEntityTooLarge as error:
+            if not request.content_length:
+                raise  # A body in chunks can be longer than any limit.
+            # A body of a known length is compared with its limit before it is parsed.
+            raise WebError(
+                f"This form has more than {self.max_form_parts:,} parts, or too much text beside "
+                f"its files. Send up to {MAX_FILES} images, and no other fields.",
+                code="request_too_large",
+                http_status=413,
+            ) from error
         except UnicodeDecodeError as error:
             raise BadRequestError(
                 "A file name in this form is not valid UTF-8. Rename the file and send the form "

@@ -6,10 +6,21 @@ from typing import Any
 
 from flask import url_for
 
-from database.models import Image, Job
+from database.models import Image, Job, Status
+from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from web_app.services.image_links import ImageLinks
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
+
+# The same bytes always fail in the same way, and an original that was not stored is not there.
+_HOPELESS_CODES = frozenset(
+    {
+        InvalidImageError.code,
+        TooManyPixelsError.code,
+        UnsupportedFormatError.code,
+        "upload_failed",
+    }
+)
 
 
 def images(images: Iterable[Image], links: ImageLinks) -> list[dict[str, Any]]:
@@ -95,6 +106,24 @@ def job_error(image: Image, job: Job) -> dict[str, Any] | None:
         "message": getattr(image, f"{job}_error_message"),
         "attempts": getattr(image, f"{job}_attempts"),
     }
+
+
+def can_retry(image: Image) -> bool:
+    """Return whether a job failed for a reason that may be gone at another attempt."""
+    errors = (getattr(image, f"{job}_error_code") for job in Job if _has_failed(image, job))
+    return any(code not in _HOPELESS_CODES for code in errors)
+
+
+def shared_error(image: Image) -> dict[str, Any] | None:
+    """Return the error of both jobs, if both failed for the same reason."""
+    errors = [job_error(image, job) for job in Job if _has_failed(image, job)]
+    reasons = {(error["code"], error["message"]) for error in errors if error}
+    return errors[0] if len(errors) == len(Job) and len(reasons) == 1 else None
+
+
+def _has_failed(image: Image, job: Job) -> bool:
+    status: Status = getattr(image, f"{job}_status")
+    return status is Status.FAILED
 
 
 def _timestamp(value: datetime) -> str:

@@ -14,12 +14,13 @@ from sqlalchemy import make_url
 
 import database.session
 import web_app
-from database.models import AnnotationSource, Job, Status
+from database.models import AnnotationSource, Image, Job, Status
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from tests.support import factories
 from web_app.app import create_app
 from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
 from web_app.routes.pages import PAGE_SIZE
+from web_app.routes.serializers import can_retry
 
 JPEG = factories.make_jpeg()
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -750,6 +751,52 @@ def test_a_failed_job_shows_its_reason_and_a_pending_one_that_it_is_retried(show
     assert "Caption: The model is busy. We’ll keep trying; you don’t have to do anything." in text
     assert f"Thumbnail: It is damaged {HOSTILE}." in text
     assert "No thumbnail" in text
+
+
+def failed(**codes):
+    """Return the columns of jobs that failed with these codes, and a message of its own each."""
+    columns = {}
+    for job, code in codes.items():
+        columns[f"{job}_status"] = Status.FAILED
+        columns[f"{job}_error_code"] = code
+        columns[f"{job}_error_message"] = f"It failed: {code}."
+    return columns
+
+
+def test_jobs_that_failed_alike_show_one_reason(show, add_row):
+    page = show(add_row(**failed(annotation="invalid_image", thumbnail="invalid_image")))
+
+    text = " ".join(" ".join(page.texts).split())
+    assert text.count("It failed") == 1
+    assert "Image: It failed: invalid_image." in text
+
+
+def test_jobs_that_failed_for_two_reasons_show_both(show, add_row):
+    page = show(add_row(**failed(annotation="billing", thumbnail="invalid_image")))
+
+    text = " ".join(" ".join(page.texts).split())
+    assert "Caption: It failed: billing." in text
+    assert "Thumbnail: It failed: invalid_image." in text
+
+
+@pytest.mark.parametrize(
+    ("codes", "expected"),
+    [
+        ({"annotation": "invalid_image", "thumbnail": "invalid_image"}, False),
+        ({"annotation": "too_many_pixels", "thumbnail": "invalid_image"}, False),
+        ({"annotation": "unsupported_format", "thumbnail": "unsupported_format"}, False),
+        ({"annotation": "upload_failed", "thumbnail": "upload_failed"}, False),
+        ({"thumbnail": "invalid_image"}, False),
+        ({}, False),
+        ({"annotation": "billing", "thumbnail": "invalid_image"}, True),
+        ({"annotation": "attempts_exhausted"}, True),
+        ({"annotation": "blocked"}, True),
+    ],
+)
+def test_a_retry_is_offered_where_it_can_help(codes, expected):
+    columns = {f"{job}_status": Status.COMPLETED for job in Job} | failed(**codes)
+
+    assert can_retry(Image(**columns)) is expected
 
 
 FORMAT_NAMES = {name for each in ACCEPTED_FORMATS for name in (each.name, each.content_type)}

@@ -97,3 +97,19 @@ def test_a_request_without_content_length_is_bounded(app, read_rows):
     assert (response.status_code, response.json["code"]) == (413, "request_too_large")
     assert response.json["error"].endswith("Send fewer or smaller files.")
     assert read_rows() == []
+
+
+def test_a_form_of_too_many_parts_is_told_so(client, read_rows):
+    fields = b"".join(
+        b'--x\r\nContent-Disposition: form-data; name="f%d"\r\n\r\nv\r\n' % number
+        for number in range(1000)
+    )
+
+    response = client.post(
+        "/upload", data=fields + HEAD + factories.make_jpeg() + b"\r\n--x--\r\n", **FORM
+    )
+
+    assert (response.status_code, response.json["code"]) == (413, "request_too_large")
+    assert response.json["error"].startswith("This form has more than 1,000 parts")
+    assert "MB" not in response.json["error"]
+    assert read_rows() == []
