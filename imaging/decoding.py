@@ -145,7 +145,7 @@ def _decode_streamed(
     opened = open_image(source)
     if (opened.image.width, opened.image.height) != size:
         raise InvalidImageError
-    pixels = to_srgb(streaming.read_reduced(opened, reduction), opened.profile)
+    pixels = to_srgb(streaming.read_reduced(opened, reduction), info.profile(opened.profile))
     exact_size = size[0] / reduction, size[1] / reduction
     return _correct_partial_edge(pixels, exact_size), info.orientation
 
@@ -175,7 +175,8 @@ def _decode_stored(
         image = image.load_frame()  # This frees the decoder and its two canvases.
     image.load()
     orientation = _remaining_orientation(image, info, image_format)
-    pixels = to_rgb(image, reduction=reduction, frame=info.frame)
+    profile = info.profile(image.info.get("icc_profile"))
+    pixels = to_rgb(image, profile, reduction=reduction, frame=info.frame)
     exact_size = extent[0] / reduction, extent[1] / reduction
     return _correct_partial_edge(pixels, exact_size), orientation
 

@@ -13,6 +13,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 _STRIP_PIXELS = 1024 * 1024
 _WHITE = 255
+_PROFILE_COLORS = slice(16, 20)
 
 _DEEP_MODES = frozenset({"I;16", "I;16L", "I;16B", "I;16N"})
 _GREY_MODES = frozenset({"1", "L", "LA"}) | _DEEP_MODES
@@ -32,19 +33,23 @@ _Conversion = Callable[[Image.Image], Image.Image]
 
 
 def to_rgb(
-    image: Image.Image, *, reduction: int = 1, frame: tuple[int, int, int, int] | None = None
+    image: Image.Image,
+    profile: bytes | None,
+    *,
+    reduction: int = 1,
+    frame: tuple[int, int, int, int] | None = None,
 ) -> Image.Image:
     """Convert a loaded image to sRGB on white, each side divided by `reduction` and rounded up.
 
     Args:
         image: a loaded image.
+        profile: the ICC profile of its colours.
         reduction: the factor to shrink by.
         frame: the left, top, right and bottom of the part outside which the image is transparent.
     Returns:
         An image in mode RGB with empty `info`. It can be the given image itself, changed in place,
         so do not use the given image afterwards.
     """
-    profile = image.info.get("icc_profile")
     target_mode = _working_mode(image)
     if image.mode == target_mode and not image.has_transparency_data and not frame:
         working = image.reduce(reduction) if reduction > 1 else image
@@ -134,6 +139,8 @@ def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
         An image in mode RGB with empty `info`. It can be the given image, changed in place.
     """
     if profile:
+        if image.mode == "L" and profile[_PROFILE_COLORS] == b"RGB ":
+            image = image.convert("RGB")
         with suppress(ImageCms.PyCMSError, OSError, TypeError, ValueError):
             converted = ImageCms.profileToProfile(
                 image,

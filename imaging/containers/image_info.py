@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from imaging.color import ColorSpace
 from imaging.containers.exif import is_sideways
 
 # libvips holds up to this many rows between its stages (measured).
@@ -22,6 +23,9 @@ class ImageInfo:
         cropped_pixels: the number of pixels before a crop, or 0 if the format has no crop.
         is_streamed: whether the image is reduced while it is decoded, so that the memory depends on
             the size of the result.
+        color: the colour space that the file names by numbers, or None for sRGB. It counts only
+            beside no ICC profile, unless `color_replaces_profile`.
+        color_replaces_profile: whether it counts instead of an ICC profile.
         frame: the part of the image that has pixels, as left, top, right and bottom. None is all.
     """
 
@@ -33,11 +37,19 @@ class ImageInfo:
     cropped_pixels: int = 0
     is_streamed: bool = False
     frame: tuple[int, int, int, int] | None = None
+    color: ColorSpace | None = None
+    color_replaces_profile: bool = False
 
     @property
     def is_sideways(self) -> bool:
         """Whether the orientation swaps width and height of the stored pixels."""
         return is_sideways(self.orientation)
+
+    def profile(self, embedded: bytes | None) -> bytes | None:
+        """Return the ICC profile to use, given the embedded one if any."""
+        if self.color and (self.color_replaces_profile or not embedded):
+            return self.color.to_icc_profile()
+        return embedded
 
     @property
     def decoded_pixels(self) -> int:

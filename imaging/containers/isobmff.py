@@ -13,9 +13,11 @@ only to read a size. So this module reads the few boxes that are needed:
     mdat
 """
 
+import struct
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from imaging.color import ColorSpace
 from imaging.containers.heif_variants import read_minimized, read_track
 from imaging.containers.image_info import ImageInfo
 from imaging.containers.isobmff_boxes import Box, find_boxes, find_top_level, read_boxes, read_start
@@ -161,6 +163,7 @@ def _read_info(
         # The size after a crop can be far smaller than the image that is decoded, so use the
         # largest extent of any item.
         cropped_pixels=max(map(_extent_pixels, shared), default=0),
+        color=_color_space(own),
     )
 
 
@@ -237,6 +240,14 @@ def _upright_size(
             width, height = height, width
             is_sideways = not is_sideways
     return (width, height), is_sideways
+
+
+def _color_space(properties: list[_Property]) -> ColorSpace | None:
+    for box in properties:
+        if box.kind == b"colr" and box.payload[:4] == b"nclx" and len(box.payload) >= 8:
+            primaries, transfer = struct.unpack(">HH", box.payload[4:8])
+            return ColorSpace.from_code_points(primaries, transfer)
+    return None
 
 
 def _extent_pixels(box: _Property) -> int:

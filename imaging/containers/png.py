@@ -2,6 +2,7 @@
 
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import STREAMED_ROWS, ImageInfo, upright_size
+from imaging.containers.png_color import ColorChunks
 from imaging.containers.reading import MAX_PIECE_BYTES, HeaderReader
 from imaging.errors import InvalidImageError
 
@@ -24,7 +25,9 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     depth, color_type, is_interlaced = header[16], header[17], header[20]
     if header[4:8] != b"IHDR" or depth not in _DEPTHS.get(color_type, ()):
         raise InvalidImageError
-    is_complete, has_transparency, exif = _walk_chunks(reader)
+    colors = ColorChunks()
+    is_complete, has_transparency, exif = _walk_chunks(reader, colors)
+    color, replaces_profile = colors.color_space()
     size = (int.from_bytes(header[8:12], "big"), int.from_bytes(header[12:16], "big"))
     if not size[1]:
         raise InvalidImageError
@@ -39,10 +42,12 @@ def read_info(reader: HeaderReader) -> ImageInfo:
         bytes_per_pixel=4,
         codec_bytes_per_pixel=decoded_samples * (2 if depth == 16 else 1) * rows / size[1],
         is_streamed=True,
+        color=color,
+        color_replaces_profile=replaces_profile,
     )
 
 
-def _walk_chunks(reader: HeaderReader) -> tuple[bool, bool, bytes | None]:
+def _walk_chunks(reader: HeaderReader, colors: ColorChunks) -> tuple[bool, bool, bytes | None]:
     """Walk the chunks of the first frame, as decoders do.
 
     A file that lacks only IEND is accepted.
@@ -62,6 +67,8 @@ def _walk_chunks(reader: HeaderReader) -> tuple[bool, bool, bytes | None]:
             break
         if kind == b"IDAT":
             has_data, is_complete = True, start + length - _ADLER_BYTES <= reader.size
+        if not has_data:
+            colors.add(reader, kind, start, length)
         has_transparency |= kind == b"tRNS"
         if kind == b"eXIf" and length <= min(MAX_PIECE_BYTES, reader.size - start):
             exif = reader.read(start, length)
