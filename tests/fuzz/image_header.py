@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Iterator
+from itertools import islice
 
 from imaging.errors import ImageError
 from imaging.header import read_header
@@ -12,9 +13,29 @@ from tests.support.factories import (
     make_exif,
     make_long_gif,
 )
+from tests.support.odd_metadata import odd_gifs, odd_jpegs, odd_pngs, odd_webps
+from tests.support.tiff_files import (
+    ASSOCIATED,
+    BLACK_IS_ZERO,
+    CMYK,
+    FLOAT,
+    RGB,
+    SEPARATE,
+    WHITE_IS_ZERO,
+    Kind,
+    make_tiff,
+)
 from tests.support.worst_headers import WORST_HEADERS
 
 MAX_PIXELS = 1_000_000
+
+_TIFF_KINDS = (
+    Kind(16, WHITE_IS_ZERO, extra=ASSOCIATED),
+    Kind(32, BLACK_IS_ZERO, sample_format=FLOAT),
+    Kind(8, RGB, SEPARATE, tile=16),
+    Kind(8, CMYK, extra=ASSOCIATED),
+    Kind(16, RGB, order=">", is_big=True),
+)
 
 
 def seeds() -> Iterator[bytes]:
@@ -26,6 +47,11 @@ def seeds() -> Iterator[bytes]:
     yield make_encoded("TIFF", (24, 16), compression="tiff_lzw")
     yield make_encoded("TIFF", (24, 16), big_tiff=True)
     yield make_long_gif(3)
+    for kind in _TIFF_KINDS:
+        yield make_tiff(kind)
+    for odd_files in (odd_pngs, odd_jpegs, odd_gifs, odd_webps):
+        for _, data in islice(odd_files(), 0, None, 40):
+            yield data
     for make in WORST_HEADERS.values():
         yield make(3000)
 

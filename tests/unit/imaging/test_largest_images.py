@@ -16,19 +16,40 @@ from imaging.header import read_header
 from imaging.isolation import MAX_CHILD_BYTES, run_isolated
 from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.factories import deflate_zeros, encode, png_chunk
+from tests.support.hostile_files import tiff
 
 MAX_PIXELS = 100_000_000
 
 
-def make_png(size):
+# Left, top, and distances of the pixels of each pass of an interlaced PNG.
+PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2))
+PASSES += ((0, 1, 1, 2),)
+
+
+def make_png(size, *, depth=8, color_type=2, samples=3, passes=((0, 0, 1, 1),)):
     width, height = size
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, len(passes) > 1)
+    length = sum(
+        (1 + samples * depth // 8 * -(-(width - left) // across)) * -(-(height - top) // down)
+        for left, top, across, down in passes
+    )
     chunks = (
         png_chunk(b"IHDR", header),
-        png_chunk(b"IDAT", deflate_zeros((1 + 3 * width) * height)),
+        png_chunk(b"IDAT", deflate_zeros(length)),
         png_chunk(b"IEND", b""),
     )
     return b"\x89PNG\r\n\x1a\n" + b"".join(chunks)
+
+
+def make_tiff(size, depth):
+    """Build a compressed greyscale TIFF of one strip."""
+    width, height = size
+    data = deflate_zeros(width * height * depth // 8)
+    tags = {256: width, 257: height, 258: depth, 259: 8, 262: 1, 277: 1, 278: height}
+    start = 8 + 2 + 12 * (len(tags) + 2) + 4
+    entries = [(tag, 4, 1, value) for tag, value in tags.items()]
+    entries += [(273, 4, 1, start), (279, 4, 1, len(data))]
+    return tiff(sorted(entries), b"").ljust(start, b"\0") + data
 
 
 def resident_bytes(name):
@@ -39,7 +60,17 @@ def resident_bytes(name):
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda: make_png((11_000, 8_000)), id="PNG of 88 megapixels"),
+        pytest.param(lambda: make_png((10_000, 10_000)), id="PNG of 100 megapixels"),
+        pytest.param(
+            lambda: make_png((10_000, 10_000), depth=16, color_type=6, samples=4),
+            id="PNG of 100 megapixels, 16 bits and alpha",
+        ),
+        pytest.param(
+            lambda: make_png((8_700, 8_700), color_type=6, samples=4, passes=PASSES),
+            id="interlaced PNG of 75 megapixels",
+        ),
+        pytest.param(lambda: make_png((50_000, 1_100)), id="PNG panorama of 55 megapixels"),
+        pytest.param(lambda: make_tiff((10_000, 10_000), 16), id="TIFF of 100 megapixels"),
         pytest.param(
             lambda: encode(Image.new("CMYK", (10_000, 10_000)), "JPEG"),
             id="CMYK JPEG of 100 megapixels",
