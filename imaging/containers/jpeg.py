@@ -11,7 +11,7 @@ from typing import NamedTuple
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel, upright_size
 from imaging.containers.reading import HeaderReader
-from imaging.errors import InvalidImageError
+from imaging.errors import InvalidImageError, UnsupportedFormatError
 
 START_OF_SCAN = 0xDA
 _APP1 = 0xE1
@@ -33,6 +33,10 @@ _MARKER_BYTES_PER_UNIT = 4
 _END_BYTES_PER_UNIT = 64
 _JUNK_PIECE_BYTES = 1024
 _END_PIECE_BYTES = 256 * 1024
+
+_TWELVE_BITS = 12
+_JPEG_LS = 0xF7
+_SAVE_AS = "8-bit JPEG or PNG"
 
 _COEFFICIENT_BYTES = 2
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -61,6 +65,8 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     header = _read_header(reader)
     is_complete = _has_end_marker(reader, after=header.end)
     depth, components = header.frame[0], header.frame[5]
+    if depth == _TWELVE_BITS:
+        raise UnsupportedFormatError.of_kind("This JPEG uses 12 bits per sample", _SAVE_AS)
     if depth != 8 or components not in _MODES:  # Pillow supports no others.
         raise InvalidImageError
     size = (int.from_bytes(header.frame[3:5], "big"), int.from_bytes(header.frame[1:3], "big"))
@@ -89,6 +95,8 @@ def read_segments(reader: HeaderReader) -> Iterator[Segment]:
         if length < 2:
             raise InvalidImageError
         yield Segment(marker, position + 2, position + length)
+        if marker == _JPEG_LS:
+            raise UnsupportedFormatError.of_kind("This is a JPEG-LS image", _SAVE_AS)
         if marker == START_OF_SCAN:
             return
         position += length

@@ -10,9 +10,6 @@ _SIGNATURE_BYTES = 8
 _CHUNK_HEADER_BYTES = 8
 _CRC_BYTES = 4
 
-# The checksum at the end of the compressed data. Decoders do not need it.
-_ADLER_BYTES = 4
-
 # The samples of a pixel for each color type, and the bits that a sample can have.
 _PALETTE = 3
 _SAMPLES = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -66,7 +63,7 @@ def _walk_chunks(reader: HeaderReader, colors: ColorChunks) -> tuple[bool, bool,
         if kind == b"IEND" or (kind == b"fcTL" and has_data):
             break
         if kind == b"IDAT":
-            has_data, is_complete = True, start + length - _ADLER_BYTES <= reader.size
+            has_data, is_complete = True, start + length + _CRC_BYTES <= reader.size
         if not has_data:
             colors.add(reader, kind, start, length)
         has_transparency |= kind == b"tRNS"

@@ -238,7 +238,7 @@ REFUSED: dict[str, Callable[[], bytes]] = {
     "a JPEG of ten thousand segments": lambda: jpeg_segments(0xFE, b"", 10_000),
     "a JPEG full of empty segments": lambda: jpeg_full_of(0xFE, b""),
     "a JPEG full of quantisation tables": lambda: jpeg_full_of(0xDB, b"\0" + b"\1" * 64),
-    "a JPEG of 12 bits": lambda: jpeg_with_depth(12),
+    "a JPEG of 10 bits": lambda: jpeg_with_depth(10),
     "a PNG full of empty chunks": lambda: png_with(png_chunk(b"abCd", b"") * (FILLER_BYTES // 12)),
     "a GIF with a comment in single bytes": lambda: gif_comment(1),
     "a GIF full of empty extensions": lambda: GIF_START + b"!\xfe\0" * (FILLER_BYTES // 3) + b";",

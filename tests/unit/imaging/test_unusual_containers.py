@@ -9,7 +9,7 @@ from imaging.decoding import decode
 from imaging.errors import InvalidImageError, UnsupportedFormatError
 from imaging.header import read_header
 from tests.support.factories import encode, make_animation, make_encoded, make_image
-from tests.support.hostile_files import box, tiff
+from tests.support.hostile_files import box, jpeg_with_depth, tiff
 
 MAX_PIXELS = 100_000
 RAW_MESSAGE = "This is a raw photo of a camera. Export it as JPEG and upload the new copy."
@@ -187,3 +187,15 @@ def test_names_that_are_not_text_do_not_matter():
     damaged = data[: position - 4] + b"\xff\xfe\xfd\xfc" + data[position:]
 
     assert decoded(damaged).size == (64, 48)
+
+
+def test_a_jpeg_of_twelve_bits_is_refused_with_its_kind():
+    with pytest.raises(UnsupportedFormatError, match="This JPEG uses 12 bits per sample"):
+        header_of(jpeg_with_depth(12))
+
+
+def test_a_jpeg_ls_is_refused_with_its_kind():
+    data = make_encoded("JPEG").replace(b"\xff\xc0", b"\xff\xf7", 1)
+
+    with pytest.raises(UnsupportedFormatError, match="This is a JPEG-LS image"):
+        header_of(data)
