@@ -120,7 +120,7 @@ def read_reduced(opened: Opened, reduction: int) -> Image.Image:
     return result.convert("RGB") if mode == "YCbCr" else result
 
 
-def _load(load: Callable[..., _Image], data: bytes, **options: int) -> _Image:
+def _load(load: Callable[..., _Image], data: bytes | bytearray, **options: int) -> _Image:
     return load(data, access="sequential", fail_on="truncated", **options)
 
 

@@ -1,4 +1,4 @@
-"""Describe the pixels of a TIFF to libvips in the simplest way, whatever else the file contains.
+"""Rewrite a TIFF so that libvips reads its samples as plain numbers.
 
 libvips opens a TIFF only if it knows its combination of tags, and some combinations it shows
 wrongly. A copy of the file gets a new tag directory of the tags that say where the data is and how
@@ -60,7 +60,7 @@ class PlainTiff(NamedTuple):
         color_map: the reds, greens and blues of its palette, one after the other.
     """
 
-    data: bytes
+    data: bytearray
     pages: int
     layout: Layout
     color_map: tuple[int, ...]
@@ -81,7 +81,7 @@ class PlainTiff(NamedTuple):
         for plane in planes:
             writer.append_directory(plane, _description(layout))
         color_map = tags.get(_Tag.ColorMap)
-        return cls(bytes(writer.data), len(planes), layout, tuple(color_map or ()))
+        return cls(writer.data, len(planes), layout, tuple(color_map or ()))
 
 
 def _plane(tags: Tags, index: int, samples: int) -> Tags:

@@ -45,7 +45,7 @@ class Masks(NamedTuple):
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pixels are stored.
+    """The layout of the pixels in the file.
 
     Attributes:
         size: (width, height).

@@ -27,7 +27,7 @@ _SEARCHED_BYTES_PER_UNIT = 8
 
 
 class Start(NamedTuple):
-    """What precedes the first frame.
+    """The part before the first frame.
 
     Attributes:
         size: (width, height) of the screen.

@@ -1,4 +1,4 @@
-"""How the pixels of a TIFF are stored, and which of the many ways can be decoded."""
+"""The layout of the pixels of a TIFF, and the kinds of it that can be decoded."""
 
 from dataclasses import dataclass
 
@@ -63,7 +63,7 @@ _SAVE_AS = "8-bit TIFF, PNG or JPEG"
 
 @dataclass(frozen=True)
 class Layout:
-    """How the pixels of a TIFF are stored.
+    """The layout of the pixels in the file.
 
     Attributes:
         size: (width, height) as stored.

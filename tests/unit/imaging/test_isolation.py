@@ -152,6 +152,15 @@ def test_a_heic_that_makes_pi_heif_abort_ends_only_the_child(monkeypatch):
         run_isolated(lambda: decoded_size(data))
 
 
+@pytest.mark.parametrize("name", ["PNG", "TIFF"])
+def test_libvips_can_be_used_before_and_after_a_fork(name):
+    """A thread of libvips would not exist in the child, which would wait for it."""
+    data = make_encoded(name)
+    assert decoded_size(data) == b"(64, 48)"
+
+    assert run_isolated(lambda: decoded_size(data)) == b"(64, 48)"
+
+
 def test_memory_is_limited_and_exceeding_it_has_its_own_message():
     assert run_isolated(lambda: bytearray(MAX_CHILD_BYTES - 16 * MEGABYTE)[:1]) == bytes(1)
 
