@@ -9,7 +9,7 @@ from imaging.errors import UnsupportedFormatError
 # Longer than any signature below. The `ftyp` box of a real file lists only a few 4-byte brands.
 _SIGNATURE_BYTES = 256
 
-_BMP_INFO_HEADER_SIZES = (12, *range(16, 65, 4), 108, 124)
+_BMP_INFO_HEADER_SIZES = (12, 16, 40, 52, 56, 64, 108, 124)
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # The last two are BigTIFF.
 
 # Canon (three), Olympus (three), Panasonic, Fujifilm, Sigma and Minolta. The raw photos of other

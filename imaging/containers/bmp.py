@@ -22,7 +22,7 @@ _FIELDS = struct.Struct("<iiHHIIiiI")
 
 PLAIN, RLE8, RLE4, BIT_FIELDS, RLE24, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 4, 6
 _RUN_LENGTH_DEPTHS = {RLE8: 8, RLE4: 4, RLE24: 24}
-_OS2_HEADERS = frozenset({*range(16, 65)} - {40, 52, 56})
+_OS2_HEADERS = frozenset({12, 16, 64})
 _DEFAULT_MASKS = {
     16: (0x7C00, 0x3E0, 0x1F, 0),
     24: (0xFF0000, 0xFF00, 0xFF, 0),

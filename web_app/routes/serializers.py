@@ -13,7 +13,7 @@ from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
 
 # The same bytes always fail in the same way, and an original that was not stored is not there.
-_HOPELESS_CODES = frozenset(
+HOPELESS_CODES = frozenset(
     {
         InvalidImageError.code,
         TooManyPixelsError.code,
@@ -111,7 +111,7 @@ def job_error(image: Image, job: Job) -> dict[str, Any] | None:
 def can_retry(image: Image) -> bool:
     """Return whether a job failed for a reason that may be gone at another attempt."""
     errors = (getattr(image, f"{job}_error_code") for job in Job if _has_failed(image, job))
-    return any(code not in _HOPELESS_CODES for code in errors)
+    return any(code not in HOPELESS_CODES for code in errors)
 
 
 def shared_error(image: Image) -> dict[str, Any] | None:

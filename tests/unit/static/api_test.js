@@ -5,6 +5,7 @@ import assert from "node:assert/strict";
 import {
   APIError,
   getJSON,
+  isHopeless,
   parseRetryAfter,
   sendJSON,
 } from "../../../web_app/static/modules/api.js";
@@ -96,4 +97,20 @@ Deno.test("Retry-After is read as seconds or as a date, within 1 to 300 seconds"
   assert.ok(seconds >= 1 && seconds <= 11, `${seconds}`);
   assert.equal(parseRetryAfter("soon"), null);
   assert.equal(parseRetryAfter(null), null);
+});
+
+Deno.test("a failed image is hopeless if another attempt must fail in the same way", () => {
+  /** @type {(annotation: string | null, thumbnail: string | null) => any} */
+  const image = (annotation, thumbnail) => ({
+    annotation_status: annotation ? "failed" : "completed",
+    thumbnail_status: thumbnail ? "failed" : "completed",
+    annotation_error: annotation && { code: annotation, message: "" },
+    thumbnail_error: thumbnail && { code: thumbnail, message: "" },
+  });
+
+  assert.equal(isHopeless(image("invalid_image", "invalid_image")), true);
+  assert.equal(isHopeless(image(null, "too_many_pixels")), true);
+  assert.equal(isHopeless(image("billing", "invalid_image")), false);
+  assert.equal(isHopeless(image("billing", null)), false);
+  assert.equal(isHopeless(image(null, null)), false);
 });

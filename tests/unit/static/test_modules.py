@@ -12,9 +12,11 @@ import pytest
 from deno import find_deno_bin
 
 import imaging.formats
+from database.models import Image, Job, Status
 from imaging.errors import UnsupportedFormatError
 from imaging.formats import ACCEPTED_FORMATS, identify
 from tests.support.factories import make_encoded
+from web_app.routes.serializers import HOPELESS_CODES, can_retry
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[2]
@@ -93,3 +95,14 @@ def test_the_check_before_an_upload_accepts_the_formats_of_the_server(run_deno):
         name for name, start in files.items() if accepted[name] != is_accepted_by_the_server(start)
     ]
     assert different == [], f"{FILE_CHECK} and imaging/formats.py disagree. Edit {FILE_CHECK}."
+
+
+def test_the_codes_of_hopeless_failures_are_those_of_the_server():
+    script = (ROOT / "web_app/static/modules/api.js").read_text()
+    [listed] = re.findall(r"HOPELESS_CODES = (\[[^]]*\])", script)
+
+    columns = {f"{job}_status": Status.FAILED for job in Job}
+    for code in json.loads(listed):
+        failed = Image(**columns, **{f"{job}_error_code": code for job in Job})
+        assert not can_retry(failed), code
+    assert set(json.loads(listed)) == HOPELESS_CODES

@@ -128,6 +128,22 @@ export async function renewToken() {
   return true;
 }
 
+// The same bytes always fail in the same way with these codes.
+const HOPELESS_CODES = ["invalid_image", "too_many_pixels", "unsupported_format", "upload_failed"];
+
+/**
+ * Return whether no failed job can succeed at another attempt.
+ *
+ * @param {ImageStatus} image
+ */
+export function isHopeless(image) {
+  const errors = [
+    image.annotation_status === "failed" ? image.annotation_error : null,
+    image.thumbnail_status === "failed" ? image.thumbnail_error : null,
+  ].filter((error) => error !== null);
+  return errors.length > 0 && errors.every((error) => HOPELESS_CODES.includes(error.code));
+}
+
 /**
  * Say which job of a failed image failed, and why.
  *

@@ -7,7 +7,7 @@ const TIFF_SIGNATURES = ["II*\0", "MM\0*", "II+\0", "MM\0+"];
 const HEIF_BRANDS = new Set(
   "avif avis heic heix heim heis hevc hevx hevm hevs mif1 msf1 mif2 mif3".split(" "),
 );
-const BMP_INFO_HEADER_SIZES = new Set([12, 40, 52, 56, 64, 108, 124]);
+const BMP_INFO_HEADER_SIZES = new Set([12, 16, 40, 52, 56, 64, 108, 124]);
 
 /**
  * Return why the server would reject a file, or null if it may accept the file.

@@ -1,5 +1,6 @@
 // The row of one file on the upload page: name, progress and result.
 
+import { isHopeless } from "./api.js";
 import { createElement, createIcon, getPart } from "./markup.js";
 
 /** @typedef {import("./api.js").ImageStatus} ImageStatus */
@@ -43,6 +44,7 @@ export class UploadRow {
   sentShare = 0;
   hasPreview = false;
   hasCaption = false;
+  isHopeless = false;
 
   /**
    * @param {HTMLTemplateElement} template
@@ -75,7 +77,7 @@ export class UploadRow {
   }
 
   get canRetry() {
-    return RETRYABLE_STATES.includes(this.state);
+    return RETRYABLE_STATES.includes(this.state) && !this.isHopeless;
   }
 
   get canCancel() {
@@ -166,7 +168,8 @@ export class UploadRow {
     const errors = [image.annotation_error, image.thumbnail_error].filter((error) =>
       error !== null
     );
-    const message = errors.map((error) => error.message).join(" ");
+    const message = [...new Set(errors.map((error) => error.message))].join(" ");
+    this.isHopeless = isHopeless(image);
     if (image.status === "completed") {
       this.show("completed", image.annotation ?? "");
     } else if (image.status === "failed") {

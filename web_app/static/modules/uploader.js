@@ -239,9 +239,14 @@ class Uploader {
   }
 
   #retryFailed() {
-    for (const row of this.#rows.filter((each) => ["not_sent", "failed"].includes(each.state))) {
+    for (const row of this.#failedRows()) {
       this.#retry(row);
     }
+  }
+
+  /** Return the rows for which another attempt can help. */
+  #failedRows() {
+    return this.#rows.filter((row) => row.canRetry && row.state !== "cancelled");
   }
 
   /** @param {UploadRow} row */
@@ -268,7 +273,7 @@ class Uploader {
     this.progress.value = sentShareOf(this.#rows);
     this.progress.hidden = !isBusy;
     this.cancelAll.hidden = !isBusy;
-    const failedCount = this.#count("not_sent", "failed");
+    const failedCount = this.#failedRows().length;
     this.retryFailed.hidden = failedCount === 0;
     this.retryFailedCount.textContent = `(${failedCount})`;
     this.galleryLink.hidden = isBusy || this.#count(...SENT_STATES) === 0;
