@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageChops, ImageCms, ImageOps, ImageStat, TiffImagePlugin
 from PIL.PngImagePlugin import PngInfo
 
-from imaging import decoding
+from imaging import memory
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from lambda_functions.thumbnail.derivatives import (
     PREVIEW_SIDE_PIXELS,
@@ -260,7 +260,7 @@ class TestPreview:
     def test_an_image_that_needs_much_memory_gets_a_smaller_preview(self, monkeypatch):
         data = encode(Image.new("L", (4096, 4096)), "GIF")
         bytes_for_a_quarter = 4096**2 + 4 * 1024**2
-        monkeypatch.setattr(decoding, "MAX_DECODE_BYTES", bytes_for_a_quarter)
+        monkeypatch.setattr(memory, "MAX_DECODE_BYTES", bytes_for_a_quarter)
 
         assert derivatives_of(data).preview_size == (1024, 1024)
 
