@@ -11,8 +11,8 @@ Peak bytes per pixel of the file, including the four bytes that Pillow uses for 
     HEIC, AVIF    7 to 14, depending on chroma subsampling, bit depth and alpha
     WebP          12 to 13
 
-Images of these sizes fit within MAX_DECODE_BYTES: JPEG, PNG and TIFF 100 megapixels; BMP 88; HEIC
-48; AVIF 37; WebP 27. An image that is converted or rotated without being reduced needs a second
+Images of these sizes fit within MAX_DECODE_BYTES: JPEG, PNG, TIFF and BMP 100 megapixels; HEIC 65;
+AVIF 50; WebP 37. An image that is converted or rotated without being reduced needs a second
 copy. This lowers the limit if its short side is less than twice that of `at_least`.
 """
 
