@@ -27,6 +27,16 @@ class _BoundedStream(httpx2.AsyncByteStream):
 
 
 async def bound_body(response: httpx2.Response) -> None:
-    """Limit a response before its body is read. The HTTP client calls this."""
+    """Limit a response before its body is read. The HTTP client calls this.
+
+    Raises:
+        DecodingError: the body is compressed, although that was not requested. A small body could
+            become one that fills the memory.
+    """
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise httpx2.DecodingError(
+            f"the response has the encoding {encoding[:50]!r}", request=response.request
+        )
     if isinstance(response.stream, httpx2.AsyncByteStream):
         response.stream = _BoundedStream(response.stream)

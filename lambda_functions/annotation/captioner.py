@@ -41,6 +41,13 @@ MIN_SERVER_TIMEOUT_SECONDS: Final = 10
 # Aliases such as `gemini-flash-latest` and some previews exist only in this version.
 API_VERSION: Final = "v1beta"
 
+_CLIENT_ARGUMENTS: Final = {
+    "event_hooks": {"response": [bound_body]},
+    "headers": {"Accept-Encoding": "identity"},
+    # A redirect would send the key to another server.
+    "follow_redirects": False,
+}
+
 
 class Captioner:
     """A client that requests captions from one model. It is not thread-safe."""
@@ -152,7 +159,7 @@ class Captioner:
                 vertexai=False,
                 http_options=types.HttpOptions(
                     api_version=API_VERSION,
-                    async_client_args={"event_hooks": {"response": [bound_body]}},
+                    async_client_args=_CLIENT_ARGUMENTS,
                 ),
             )
         try:
@@ -205,6 +212,7 @@ class Captioner:
             ValueError,
             TypeError,
             AttributeError,
+            RecursionError,
             errors.UnknownApiResponseError,
         ) as error:
             raise NoResponseError from error

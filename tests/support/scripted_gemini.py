@@ -153,7 +153,8 @@ class ScriptedGemini:
 
     Attributes:
         script: the next responses. When it is empty, each response is a good caption.
-        requests: the requests so far: path, API key, deadline and the fields of the body.
+        requests: the requests so far: path, API key, deadline, accepted encoding and
+            the fields of the body.
         delay_seconds: the delay before each response.
         is_over: set at the end, so that slow and hanging responses stop.
     """
@@ -195,6 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
                 "path": self.path,
                 "key": self.headers.get("x-goog-api-key"),
                 "deadline": self.headers.get("X-Server-Timeout"),
+                "accept_encoding": self.headers.get("Accept-Encoding"),
                 **request,
             }
         )

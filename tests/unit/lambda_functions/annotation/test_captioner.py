@@ -1,6 +1,7 @@
 """Tests of the captioner with the real google-genai client and a fake Gemini server."""
 
 import base64
+import gzip
 import json
 import resource
 import time
@@ -212,6 +213,9 @@ def test_a_fingerprint_depends_on_the_schema_of_the_response(make_captioner, mon
         ),
         ((200, {"error": {"code": 500, "message": "x"}}), NoResponseError, "model_unavailable"),
         (Reply(b"\xff\xfe{"), NoResponseError, "model_unavailable"),
+        ((200, "[" * 100_000), NoResponseError, "model_unavailable"),
+        ((200, answer("[" * 4096)), NoResponseError, "model_unavailable"),
+        ((400, "[" * 100_000), NoResponseError, "model_unavailable"),
         (error(400, "INVALID_ARGUMENT"), ConfigurationError, "configuration"),
         (error(418, "TEAPOT"), ConfigurationError, "configuration"),
         ((403, "<html>blocked</html>"), ConfigurationError, "configuration"),
@@ -697,6 +701,29 @@ def test_a_body_that_never_ends_is_not_read_beyond_its_limit(gemini, make_captio
     assert "more than 1048576 bytes" in str(caught.value.__cause__)
     assert grown_by_kilobytes < 100_000
     assert json.loads(captioner.generate(JPEG, timeout_seconds=30).text) == CAPTION
+
+
+def test_a_compressed_body_is_not_requested_and_not_read(gemini, generate):
+    content = gzip.compress(json.dumps(answer()).encode())
+    gemini.script.append(Reply(content, headers={"Content-Encoding": "gzip"}))
+
+    with pytest.raises(NoResponseError) as caught:
+        generate()
+
+    assert "the encoding 'gzip'" in str(caught.value.__cause__)
+    assert gemini.requests[0]["accept_encoding"] == "identity"
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_does_not_send_the_key_to_another_server(gemini, generate, status):
+    with scripted_gemini() as other:
+        gemini.script.append(Reply("", status, {"Location": other.url}))
+
+        with pytest.raises(TransientError) as caught:
+            generate()
+
+    assert caught.value.code == "model_unavailable"
+    assert other.requests == []
 
 
 def test_the_response_after_a_timed_out_one_belongs_to_its_own_request(gemini, make_captioner):
