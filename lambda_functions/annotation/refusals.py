@@ -46,6 +46,7 @@ class Refusal:
     Attributes:
         is_of_google: whether the body has the form of Google's errors; a proxy sends others.
         reasons: the reason of each `ErrorInfo`.
+        fields: the descriptions in each `BadRequest`, which says what is wrong with the request.
         quotas: the value of each exceeded quota by its id; None where the service names none.
         retry_delay: the text of `RetryInfo`, for example "34.07s".
 
@@ -56,6 +57,7 @@ class Refusal:
     status: str
     message: str
     reasons: tuple[str, ...]
+    fields: tuple[str, ...]
     quotas: Mapping[str, int | None]
     retry_delay: str
 
@@ -72,6 +74,11 @@ class Refusal:
             status=_text(body.get("status")),
             message=_text(body.get("message")),
             reasons=tuple(_text(each["reason"]) for each in details if "reason" in each),
+            fields=tuple(
+                f"{_text(v.get('field'))}: {_text(v.get('description'))}"
+                for each in details
+                for v in map(_dict, _list(each.get("fieldViolations")))
+            ),
             quotas={
                 **{_text(v.get("quotaId")): _number(v.get("quotaValue")) for v in violations},
                 **{
@@ -87,8 +94,8 @@ class Refusal:
 
     @property
     def text(self) -> str:
-        """The reasons, the status and the message as one text to search in."""
-        return " ".join((*self.reasons, self.status, self.message))
+        """The reasons, the status, the message and the fields as one text to search in."""
+        return " ".join((*self.reasons, self.status, self.message, *self.fields))
 
 
 def work_error(error: errors.APIError, model_name: str) -> WorkError:
@@ -118,7 +125,7 @@ def work_error(error: errors.APIError, model_name: str) -> WorkError:
         return ConfigurationError(_model_sentence(refusal, model_name))
     if sentence := _find_sentence(_REQUEST_SENTENCES, refusal):
         return ConfigurationError(sentence.format(model=repr(model_name)))
-    if _IMAGE_FAULT.search(refusal.message):
+    if _IMAGE_FAULT.search(refusal.text):
         return PermanentError(
             "The captioning service could not process this image. Write a caption yourself.",
             code="model_refused_input",
@@ -131,18 +138,20 @@ def work_error(error: errors.APIError, model_name: str) -> WorkError:
 
 def rejects_thinking(error: errors.APIError) -> bool:
     """Return whether the model does not accept the setting for thinking."""
-    return error.code == 400 and "think" in Refusal.read(error).message.lower()
+    return error.code == 400 and "think" in Refusal.read(error).text.lower()
 
 
 def summarize(error: errors.APIError) -> str:
     """Return what an error response says, in one line for a log."""
     refusal = Refusal.read(error)
-    facts = (*refusal.reasons, *refusal.quotas, refusal.message)
+    facts = (*refusal.reasons, *refusal.quotas, refusal.message, *refusal.fields)
     return " ".join([f"{error.code} {refusal.status}".strip() + ":", *filter(None, facts)])
 
 
 # ---- 429 and 402 --------------------------------------------------------------------------------
 
+_SPENDING_CAP: Final = re.compile(r"\bspend(ing)? (cap|limit)\b")
+_CREDIT_USED_UP: Final = re.compile(r"\bprepayment\b|\bcredits? .{0,20}\b(depleted|exhausted)\b")
 _LIMIT_ZERO: Final = re.compile(r"\blimit: 0\b(?!\.)")
 
 
@@ -154,12 +163,12 @@ def _exhausted(error: errors.APIError, refusal: Refusal, model_name: str) -> Wor
     https://ai.google.dev/gemini-api/docs/rate-limits
     """
     message = refusal.message.lower()
-    if "spending cap" in message:
+    if _SPENDING_CAP.search(message):
         return _billing(
             "The monthly spending cap of this system's account at the captioning service is"
             " reached. The operator must raise it."
         )
-    if "prepayment" in message or "credits are depleted" in message:
+    if _CREDIT_USED_UP.search(message):
         return _billing(
             "The prepaid credit of this system's account at the captioning service is used up."
             " The operator must add credit."
@@ -174,7 +183,7 @@ def _exhausted(error: errors.APIError, refusal: Refusal, model_name: str) -> Wor
             f"The free tier of the captioning service does not include the model {model_name!r}."
             " The operator must enable billing or choose another model."
         )
-    if any("PerDay" in quota for quota in refusal.quotas):
+    if any("perday" in text.lower() for text in (*refusal.quotas, message)):
         return QuotaExhaustedError(
             "Today's quota at the captioning service is used up. Try it again after midnight"
             " Pacific Time.",
@@ -238,6 +247,10 @@ _KEY_SENTENCES: Final = {
         "This system's API key does not allow the Gemini API. The operator must change the"
         " restrictions of the key."
     ),
+    "BILLING_DISABLED|requires billing": (
+        "The captioning service requires billing for the project of this system's API key. The"
+        " operator must enable it."
+    ),
     "denied access": (
         "The captioning service denies access to the project of this system's API key. The"
         " operator must use another project."
@@ -273,7 +286,7 @@ _REQUEST_SENTENCES: Final = {
         "The model {model} does not allow responses as long as this system requests. The operator"
         " must choose another model."
     ),
-    "Unknown name|Cannot find field|think|media.?resolution": (
+    "Unknown name|Cannot find field|think|media.?resolution|(developer|system).?instruction": (
         "The model {model} does not accept a setting of this system's request. The operator must"
         " choose another model or update the system."
     ),

@@ -264,6 +264,18 @@ def bad_request(message):
     return error(400, "INVALID_ARGUMENT", message)
 
 
+def bad_field(field, description):
+    status, body = bad_request("Request contains an invalid argument.")
+    kind = "type.googleapis.com/google.rpc.BadRequest"
+    violation = {"field": field, "description": description}
+    body["error"]["details"] = [{"@type": kind, "fieldViolations": [violation]}]
+    return status, body
+
+
+def exhausted(message):
+    return error(429, "RESOURCE_EXHAUSTED", message)
+
+
 @pytest.mark.parametrize(
     ("step", "kind", "sentence"),
     [
@@ -340,6 +352,37 @@ def bad_request(message):
             bad_request("Manually set deadline 8s is too short. Minimum allowed deadline is 10s."),
             ConfigurationError,
             "time limit",
+        ),
+        (
+            bad_request("Developer instruction is not enabled for models/gemma-3-27b-it"),
+            ConfigurationError,
+            "does not accept a setting",
+        ),
+        (
+            bad_field("generation_config.media_resolution", "It is not supported."),
+            ConfigurationError,
+            "does not accept a setting",
+        ),
+        (
+            bad_field("contents[0].parts[0].inline_data", "Unable to process input image."),
+            PermanentError,
+            "could not process this image",
+        ),
+        (
+            refused_key("BILLING_DISABLED", "This API method requires billing to be enabled."),
+            ConfigurationError,
+            "requires billing",
+        ),
+        (
+            exhausted("Your billing account has exceeded its monthly spend limit."),
+            QuotaExhaustedError,
+            "monthly spending cap",
+        ),
+        (exhausted("Your credits have been exhausted."), QuotaExhaustedError, "prepaid credit"),
+        (
+            exhausted("Quota exceeded for limit 'GenerateRequestsPerDayPerProjectPerModel'."),
+            QuotaExhaustedError,
+            "midnight Pacific Time",
         ),
         ((407, "<html>proxy</html>"), ConfigurationError, "probably a proxy, answered 407"),
     ],
