@@ -8,7 +8,7 @@ thumbnail. Each job has its own columns, whose names begin with the name of the 
 
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     JSON,
@@ -30,6 +30,9 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
+
+# Longer than every name of a model.
+MAX_MODEL_CHARACTERS: Final = 128
 
 
 class Job(StrEnum):
@@ -191,7 +194,7 @@ class Image(Base):
     generated_annotation: Mapped[str | None] = mapped_column(Text)
     generated_alt_text: Mapped[str | None] = mapped_column(Text)
     generated_tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
-    annotation_model: Mapped[str | None] = mapped_column(String(128))
+    annotation_model: Mapped[str | None] = mapped_column(String(MAX_MODEL_CHARACTERS))
     # The tokens of all requests about this image, including those without a usable answer.
     input_tokens: Mapped[int | None]
     output_tokens: Mapped[int | None]

@@ -10,7 +10,7 @@ import re
 from typing import Any, Final
 
 REDACTED: Final = "[redacted]"
-_GOOGLE_KEY: Final = re.compile(r"AIza[\w-]{10,}|\bAQ\.[\w-]{10,}")
+_GOOGLE_KEY: Final = re.compile(r"AIza[\w-]{10,}|\bAQ\.[\w-]{10,}", re.ASCII)
 # A shorter text is not a key, and could be a part of ordinary words.
 _MIN_SECRET_LENGTH: Final = 8
 

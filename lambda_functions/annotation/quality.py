@@ -77,7 +77,7 @@ def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotati
     if not text.strip():
         raise CaptionRejectedError("it was empty")
     fields = _parse(text)
-    outcome = str(fields.get("outcome")).lower()
+    outcome = str(fields.get("outcome")).strip().lower()
     if outcome in _OUTCOMES_WITHOUT_CAPTION:
         raise CaptionRejectedError(_OUTCOMES_WITHOUT_CAPTION[outcome])
     judge = _Judge(prompt, find_language(language), _declared_language(fields))
@@ -350,7 +350,9 @@ _PLACEHOLDER = re.compile(
 
 # Values for a text in the image that is not there.
 _NO_TEXT = re.compile(
-    r"(?:n/?a|none|null|empty|(?:there is )?no (?:readable |visible )?text(?: in the image)?)\.?",
+    r"(?:n/?a|none|null|empty|(?:there is )?no (?:(?:legible|readable|visible) )?text"
+    r"(?: (?:(?:is|was) )?(?:detected|found|legible|present|readable|visible))?"
+    r"(?: in (?:the|this) (?:image|photo|picture))?)\.?",
     re.IGNORECASE,
 )
 

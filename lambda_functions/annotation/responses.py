@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from google.genai import types
 
 from database.annotations import Tokens
+from database.models import MAX_MODEL_CHARACTERS
 from lambda_functions.annotation.refusals import ACCOUNT_NOT_SERVED, NoResponseError
 from lambda_functions.errors import ConfigurationError
+from lambda_functions.redaction import redact
 
 # The block reasons and finish reasons of a safety filter.
 _BLOCK_REASONS = {
@@ -31,6 +33,8 @@ _HARMS = {
 
 # A response has at least one of these. A proxy can send other JSON with the status 200.
 _FIELDS_OF_A_RESPONSE = {"candidates", "prompt_feedback", "usage_metadata"}
+# More than any request for a caption can use.
+_MAX_TOKENS = 1_000_000
 _LIKELY = (types.HarmProbability.HIGH, types.HarmProbability.MEDIUM)
 
 
@@ -39,8 +43,9 @@ class ModelResponse:
     """A response of the model.
 
     Attributes:
-        text: the text as the model wrote it; empty when there is none.
-        model: the version of the model, as the service names it.
+        text: the text as the model wrote it, without keys; empty when there is none. An image can
+            show a key.
+        model: the version of the model, as the service names it, in one line.
         tokens: the tokens that the request used.
         block_reason: why a safety filter blocked the image, in plain words; None when none did.
         cutoff_reason: the service's name for why the text is incomplete; None when it is complete.
@@ -67,11 +72,11 @@ def parse_response(response: types.GenerateContentResponse, model_name: str) -> 
     if not response.model_fields_set & _FIELDS_OF_A_RESPONSE:
         raise NoResponseError
     usage = response.usage_metadata or types.GenerateContentResponseUsageMetadata()
-    model = response.model_version or model_name
+    model = _model_name(response.model_version or model_name)
     tokens = Tokens(
-        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
+        _sum(usage.prompt_token_count, usage.tool_use_prompt_token_count),
         # Thinking is billed as output.
-        (usage.candidates_token_count or 0) + (usage.thoughts_token_count or 0),
+        _sum(usage.candidates_token_count, usage.thoughts_token_count),
     )
     feedback = response.prompt_feedback
     if feedback is not None and feedback.block_reason is not None:
@@ -87,13 +92,23 @@ def parse_response(response: types.GenerateContentResponse, model_name: str) -> 
         block_reason = _block_reason(reason, candidate.safety_ratings)
         return ModelResponse("", model, tokens, block_reason=block_reason)
     parts = (candidate.content.parts if candidate.content is not None else None) or []
-    text = "".join(part.text for part in parts if part.text and not part.thought)
+    text = redact("".join(part.text for part in parts if part.text and not part.thought))
     if reason == "STOP":
         return ModelResponse(text, model, tokens)
     has_thought_too_long = reason == "MAX_TOKENS" and bool(usage.thoughts_token_count)
     return ModelResponse(
         text, model, tokens, cutoff_reason=reason, has_thought_too_long=has_thought_too_long
     )
+
+
+def _model_name(text: str) -> str:
+    """Return a name that fits into its column."""
+    return redact("".join(filter(str.isprintable, text)))[:MAX_MODEL_CHARACTERS]
+
+
+def _sum(*counts: int | None) -> int:
+    """Add counts of tokens. One that is impossible must not change the budget of the day."""
+    return sum(min(max(0, count or 0), _MAX_TOKENS) for count in counts)
 
 
 def _block_reason(reason: str, ratings: list[types.SafetyRating] | None) -> str:

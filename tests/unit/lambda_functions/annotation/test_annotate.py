@@ -124,6 +124,52 @@ def test_the_text_in_the_image_and_the_language_of_the_caption_are_recorded(
     assert found.id == image_id
 
 
+def test_a_key_that_an_image_shows_is_neither_stored_nor_logged(
+    gemini, run, add_image, read_image, read_log
+):
+    image_id, key = add_image()
+    shown = f"{OLD_KEY} and {SECRETS[0]}"
+    fields = {
+        "caption": f"A screen shows {shown} in a window.",
+        "alt_text": f"The keys {shown}",
+        "tags": ["screen", OLD_KEY, SECRETS[0]],
+        "text_in_image": shown,
+    }
+    gemini.script.append(answer(fields, modelVersion=f"models/{OLD_KEY}"))
+
+    run(key)
+
+    image = read_image(image_id)
+    stored = " ".join(map(str, (*vars(image).values(), image.text_in_image)))
+    assert image.text_in_image == "[redacted] and [redacted]"
+    logged, _lines = read_log()
+    assert not [secret for secret in SECRETS if secret.lower() in (logged + stored).lower()]
+
+
+@pytest.mark.parametrize("count", [-(10**9), 10**9, 10**30])
+def test_an_impossible_number_of_tokens_does_not_change_the_budget_much(
+    gemini, run, add_image, read_image, session_factory, count
+):
+    image_id, key = add_image()
+    gemini.script.append(answer(usageMetadata={"promptTokenCount": count}))
+
+    assert run(key, budget=10**6)["outcome"] == "completed"
+
+    assert read_image(image_id).annotation == "A dog runs on a beach."
+    assert 0 < tokens_spent_today(session_factory) <= 10**6
+
+
+def test_the_version_of_the_model_is_stored_in_one_line_that_fits(
+    gemini, run, add_image, read_image
+):
+    image_id, key = add_image()
+    gemini.script.append(answer(modelVersion="gemini\0\n\u202e-9" + "9" * 1000))
+
+    assert run(key)["outcome"] == "completed"
+
+    assert read_image(image_id).annotation_model == ("gemini-9" + "9" * 1000)[:128]
+
+
 def test_a_rejected_caption_is_requested_again_and_both_requests_are_counted(
     gemini, run, add_image, read_image
 ):
