@@ -306,28 +306,35 @@ _REFUSAL = re.compile(
         |(?:(?:is|was|(?:appears|seems)[ ]to[ ]be)[ ])?
         (?:corrupted|not[ ]available|unavailable))
     )
-    # "I cannot describe" in other languages
-    | es[ ](?:ist[ ]mir[ ]nicht[ ]möglich|tut[ ]mir[ ]leid,[ ](?:aber|ich)|wurde[ ]kein[ ]bild)
-    | (?:leider[ ]kann[ ]ich|ich[ ]kann)[ ](?:\w+[ ]){0,4}?(?:nicht|kein)\w*[ ](?:\w+[ ]){0,3}?
-      (?:beschreib|erkenn|helf|identifiz|seh)
-    | je[ ](?:ne[ ](?:peux|suis)|suis[ ]désolée?)[ ](?:[\w'’]+[ ]){1,5}?(?:d['’])?
-      (?:aider|décrire|identifier|voir)
-    | (?:lo[ ]siento,[ ](?:pero[ ])?)?no[ ](?:puedo|me[ ]es[ ]posible)[ ]
-      (?:ayud|describ|identific|proces|ver)
-    | (?:mi[ ]dispiace,[ ](?:ma[ ])?)?non[ ](?:posso|riesco[ ]a|sono[ ]in[ ]grado[ ]di)[ ]
-      (?:aiut|descriv|identific|ved)
-    | (?:(?:desculpe|sinto[ ]muito),[ ](?:mas[ ])?)?não[ ](?:posso|consigo)[ ]
-      (?:ajud|descrev|identific|ver)
-    | ik[ ]kan[ ](?:\w+[ ]){0,3}?(?:niet|geen)[ ](?:\w+[ ]){0,2}?(?:beschrijv|help|herken|zien)
-    | jag[ ]kan[ ](?:tyvärr[ ])?inte[ ](?:beskriv|se)
-    | nie[ ]mogę[ ](?:opis|zidentyf|zobacz) | bu[ ]görseli[ ]\w+m[ıi]yorum
-    | (?:(?:извините|к[ ]сожалению|вибачте|на[ ]жаль),[ ](?:но[ ]|але[ ])?)?
-      я[ ]не[ ](?:могу|можу)[ ](?:опис|помо|распозна|розпізна|увид)
-    | (?:عذر[^ ]{0,3}[ ])?لا[ ](?:أستطيع|يمكنني)[ ](?:تحديد|رؤية|وصف)
-    | (?:क्षमा[ ]करें,?[ ])?मैं[ ]इस[ ](?:छवि|चित्र|तस्वीर)
-    | (?:申し訳\w{0,12}、)?(?:この)?(?:画像|写真)を\w{0,6}できません
-    | (?:(?:很?抱歉|对不起|對不起)[,，])?我?(?:无法|無法|不能)(?:识别|識別|描述|查看|看到)
-    | (?:죄송\w{0,6}[ ])?이[ ](?:이미지|사진)[를을][ ](?:설명할|식별할|볼)[ ]수[ ]없
+    # "I cannot describe" in other languages, also after an apology
+    | (?:(?:désolée?|przepraszam|sorry|(?:es[ ])?tut[ ]mir[ ]leid|üzgünüm|죄송합니다)[,.][ ])?
+    (?: es[ ](?:ist[ ]mir[ ]nicht[ ]möglich|wurde[ ]kein[ ]bild)
+      | es[ ]tut[ ]mir[ ]leid,[ ](?:aber[ ])?(?:ich|dies)
+      | dieses[ ]bild[ ]kann[ ]nicht[ ]beschrieben
+      | ich[ ]bin[ ]nicht[ ]in[ ]der[ ]lage,[ ]dieses[ ]bild
+      | impossible[ ]de[ ]décrire[ ](?:cette|l['’])[ ]?image
+      | no[ ]es[ ]posible[ ]describir[ ](?:esta|la)[ ]imagen
+      | (?:leider[ ]kann[ ]ich|ich[ ]kann)[ ](?:\w+[ ]){0,4}?(?:nicht|kein)\w*[ ](?:\w+[ ]){0,3}?
+        (?:beschreib|erkenn|helf|identifiz|seh)
+      | je[ ](?:ne[ ](?:peux|suis)|suis[ ]désolée?)[ ](?:[\w'’]+[ ]){1,5}?(?:d['’])?
+        (?:aider|décrire|identifier|voir)
+      | (?:lo[ ]siento,[ ](?:pero[ ])?)?no[ ](?:puedo|me[ ]es[ ]posible)[ ]
+        (?:ayud|describ|identific|proces|ver)
+      | (?:mi[ ]dispiace,[ ](?:ma[ ])?)?non[ ](?:posso|riesco[ ]a|sono[ ]in[ ]grado[ ]di)[ ]
+        (?:aiut|descriv|identific|ved)
+      | (?:(?:desculpe|sinto[ ]muito),[ ](?:mas[ ])?)?não[ ](?:posso|consigo)[ ]
+        (?:ajud|descrev|identific|ver)
+      | ik[ ]kan[ ](?:\w+[ ]){0,3}?(?:niet|geen)[ ](?:\w+[ ]){0,2}?(?:beschrijv|help|herken|zien)
+      | jag[ ]kan[ ](?:tyvärr[ ])?inte[ ](?:beskriv|se)
+      | nie[ ]mogę[ ](?:opis|zidentyf|zobacz) | bu[ ]görseli[ ]\w+m[ıi]yorum
+      | (?:(?:извините|к[ ]сожалению|вибачте|на[ ]жаль),[ ](?:но[ ]|але[ ])?)?
+        я[ ]не[ ](?:могу|можу)[ ](?:опис|помо|распозна|розпізна|увид)
+      | (?:عذر[^ ]{0,3}[ ])?لا[ ](?:أستطيع|يمكنني)[ ](?:تحديد|رؤية|وصف)
+      | (?:क्षमा[ ]करें,?[ ])?मैं[ ]इस[ ](?:छवि|चित्र|तस्वीर)
+      | (?:申し訳\w{0,12}、)?(?:この)?(?:画像|写真)を\w{0,6}できません
+      | (?:(?:很?抱歉|对不起|對不起)[,，])?我?(?:无法|無法|不能)(?:识别|識別|描述|查看|看到)
+      | (?:죄송\w{0,6}[ ])?이[ ](?:이미지|사진)[를을][ ](?:설명할|식별할|볼)[ ]수[ ]없
+    )
     """,
     re.IGNORECASE | re.VERBOSE,
 )
