@@ -42,6 +42,25 @@ _VOICED = {"\u3099", "\u309a"}
 # Letters without a decomposition in Unicode, such as ø, ł, đ, æ and œ, by their names.
 _LATIN = re.compile(r"LATIN SMALL (?:LETTER|LIGATURE) ([A-Z]{1,2})(?: WITH .+)?")
 _OTHER_LETTERS = {"ı": "i", "ð": "d", "þ": "th", "ŋ": "n", "ـ": ""}
+# Plurals that the English stemmer leaves apart from their singulars, and that captions contain.
+_ENGLISH_PLURALS = {
+    "buses": "bus",
+    "feet": "foot",
+    "geese": "goose",
+    "halves": "half",
+    "knives": "knife",
+    "leaves": "leaf",
+    "loaves": "loaf",
+    "mice": "mouse",
+    "people": "person",
+    "scarves": "scarf",
+    "shelves": "shelf",
+    "teeth": "tooth",
+    "wives": "wife",
+    "wolves": "wolf",
+}
+# Also at the end of a longer word, such as "snowmen" and "grandchildren".
+_ENGLISH_PLURAL_ENDINGS = {"men": "man", "children": "child"}
 _KATAKANA = range(ord("ァ"), ord("ヶ") + 1)
 _KATAKANA_TO_HIRAGANA = ord("ぁ") - ord("ァ")
 
@@ -176,6 +195,16 @@ def _stem(word: str, language: str) -> str:
 
     if language not in snowballstemmer.algorithms():
         return word
+    if language == "english":
+        word = _english_singular(word)
     # A stemmer is not safe for threads. To make one takes less than a microsecond.
     stem: str = snowballstemmer.stemmer(language).stemWord(word)
     return stem or word
+
+
+def _english_singular(word: str) -> str:
+    """Return the singular of an irregular plural; other words as they are."""
+    for plural, singular in _ENGLISH_PLURAL_ENDINGS.items():
+        if word.endswith(plural):
+            return word.removesuffix(plural) + singular
+    return _ENGLISH_PLURALS.get(word, word)

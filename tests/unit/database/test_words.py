@@ -101,6 +101,28 @@ def test_a_word_and_its_plural_have_the_same_stem(language, one, many):
     assert stems[0] == stems[1]
 
 
+@pytest.mark.parametrize(
+    ("one", "many"),
+    [
+        ("child", "children"),
+        ("grandchild", "grandchildren"),
+        ("woman", "women"),
+        ("man", "men"),
+        ("snowman", "snowmen"),
+        ("person", "people"),
+        ("foot", "feet"),
+        ("mouse", "mice"),
+        ("leaf", "leaves"),
+        ("knife", "knives"),
+        ("bus", "buses"),
+    ],
+)
+def test_an_irregular_plural_in_english_has_the_stem_of_its_singular(one, many):
+    (one_word,), (many_word,) = split_words(one), split_words(many)
+
+    assert one_word.stored_stem("english") == many_word.stored_stem("english")
+
+
 def test_a_language_without_a_stemmer_keeps_its_words():
     assert [word.stored_stem("breton") for word in split_words("dogs")] == ["zzdogs"]
 
