@@ -55,6 +55,8 @@ def _prefix_term(word: Word, language: str) -> Term:
 def mysql_query(terms: Sequence[Term]) -> str:
     """Write the terms as a query in MySQL's boolean mode.
 
+    Phrases are last, because InnoDB finds nothing for a prefix in parentheses after a phrase.
+
     https://dev.mysql.com/doc/refman/8.4/en/fulltext-boolean.html
     """
 
@@ -63,7 +65,8 @@ def mysql_query(terms: Sequence[Term]) -> str:
             return f"{match.words}*"
         return f'"{match.words}"' if " " in match.words else match.words
 
-    return " ".join(f"+({' '.join(map(write, term))})" for term in terms)
+    groups = [f"+({' '.join(map(write, term))})" for term in terms]
+    return " ".join(sorted(groups, key=lambda group: '"' in group))
 
 
 def sqlite_query(terms: Sequence[Term]) -> str:

@@ -32,10 +32,10 @@ from tests.support.image_rows import (
 FINGERPRINT = "f" * 64
 
 
-def search(session_factory, text=None, *, tag=None):
+def search(session_factory, text=None, *, tag=None, limit=9):
     """Return the ids of the images with the words of a text, or with a tag."""
     with session_scope(session_factory) as session:
-        images = list_images(session, limit=9, where=ImageFilter(text=text, tag=tag))
+        images = list_images(session, limit=limit, where=ImageFilter(text=text, tag=tag))
         return [image.id for image in images]
 
 
@@ -80,6 +80,9 @@ PAIRS = [
     ("人々が歩く", "人々", True),
     ("浜辺を走る犬", "走る犬", True),
     ("浜辺を走る犬", "犬浜辺", False),
+    ("浜辺を走る dogs on a beach", "走る beac", True),
+    ("浜辺を走る dogs on a beach", "走る 浜辺 dogs", True),
+    ("浜辺を走る dogs on a beach", "浜を cat", False),
     ("ประเทศไทย", "ไทย", True),
     ("한국어 배우기", "국어", True),
     (unicodedata.normalize("NFD", "Été à Málaga 한국"), "ete malaga 한국", True),
@@ -90,6 +93,8 @@ PAIRS = [
     ("a dog on a beach", "dogs beaches", True),
     ("three cities", "city", True),
     ("a city", "cities", True),
+    ("two women and children", "woman child", True),
+    ("a woman and a child", "children women", True),
     ("a dog", "dogma", False),
     ("a doggy", "dogs", False),
     ("news", "new", True),  # The last word may be a prefix.
@@ -108,7 +113,8 @@ def test_a_search_ignores_spelling_variants(session_factory, mocker, way):
         only = replace(CAPTION, annotation=caption, alt_text="", tags=[])
         image_id, _key = add_captioned(session_factory, only)
         add(session_factory)
-        if (image_id in search(session_factory, query)) != is_found:
+        # For a short page, MySQL would read rows: it estimates their number from the highest id.
+        if (image_id in search(session_factory, query, limit=1000)) != is_found:
             wrong.append((caption, query))
         with session_scope(session_factory) as session:
             session.execute(text("DELETE FROM images"))

@@ -37,7 +37,7 @@ def parse(text):
         ),
         ("dog cat Dog", "+(zzcat) +(zzdog*)", '("zzcat") AND ("zzdog" *)'),
         ("E\u0301te\u0301", "+(zzete*)", '("zzete" *)'),
-        ("浜辺 dog", '+("zz浜 zz辺") +(zzdog*)', '("zz浜 zz辺") AND ("zzdog" *)'),
+        ("浜辺 dog", '+(zzdog*) +("zz浜 zz辺")', '("zz浜 zz辺") AND ("zzdog" *)'),
         ("dog 浜辺", '+(zzdog) +("zz浜 zz辺")', '("zzdog") AND ("zz浜 zz辺")'),
         ('"-+*() AND NEAR', "+(zzand) +(zznear*)", '("zzand") AND ("zznear" *)'),
         ("x" * 70, f"+(zz{'x' * 64}*)", f'("zz{"x" * 64}" *)'),
