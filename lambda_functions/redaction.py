@@ -8,9 +8,16 @@ https://ai.google.dev/gemini-api/docs/api-key
 import json
 import re
 from typing import Any, Final
+from urllib.parse import quote
 
 REDACTED: Final = "[redacted]"
-_GOOGLE_KEY: Final = re.compile(r"AIza[\w-]{10,}|\bAQ\.[\w-]{10,}", re.ASCII)
+# A new key can follow an escaped character of JSON or of a URL, but not another letter: `FAQ.`.
+_GOOGLE_KEY: Final = re.compile(
+    r"AIza[\w-]{10,}"
+    r"|(?:(?<![A-Za-z0-9])|(?<=\\[bfnrt])|(?<=\\u[0-9a-f]{4})|(?<=%[0-9A-Fa-f]{2}))"
+    r"AQ\.[\w-]{10,}(?:\.[\w-]+)*",
+    re.ASCII,
+)
 # A shorter text is not a key, and could be a part of ordinary words.
 _MIN_SECRET_LENGTH: Final = 8
 
@@ -21,7 +28,7 @@ _secrets: Final[set[str]] = set()
 def remember_secret(secret: str) -> None:
     """Remove this text from everything that is redacted from now on."""
     if len(secret) >= _MIN_SECRET_LENGTH:
-        _secrets.add(secret)
+        _secrets.update((secret, quote(secret, safe="")))  # Messages can contain a URL.
 
 
 def redact(text: str) -> str:

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from lambda_functions.attempt import logger
-from lambda_functions.redaction import REDACTED, redact, remember_secret
+from lambda_functions.redaction import REDACTED, redact, redacted_json, remember_secret
 
 KEY = "AIza" + "Sy-_0" * 7
 
@@ -15,6 +15,19 @@ def test_a_key_of_google_is_removed(key):
     text = f"Consumer 'api_key:{key}' has been suspended: {key}."
 
     assert redact(text) == f"Consumer 'api_key:{REDACTED}' has been suspended: {REDACTED}."
+
+
+@pytest.mark.parametrize("before", ["\n", "\t", "\x1b", "api_key%3A", "key_", "ключ", '"'])
+@pytest.mark.parametrize("key", [KEY, "AQ.Ab8RN6K_-xyz0123", "AQ.Ab8RN6K_-xyz0123.second-part"])
+def test_a_key_of_google_is_removed_after_every_other_character(before, key):
+    assert redact(before + key) == before + REDACTED
+    assert json.loads(redacted_json([before + key])) == [before + REDACTED]
+
+
+def test_a_known_key_is_removed_from_a_url():
+    remember_secret("a+known/secret=")
+
+    assert redact("?key=a%2Bknown%2Fsecret%3D&x") == f"?key={REDACTED}&x"
 
 
 def test_a_key_of_another_form_is_removed_after_it_is_known():
