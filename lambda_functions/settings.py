@@ -26,10 +26,12 @@ class AnnotationSettings(WorkSettings):
 
     gemini_api_key: SecretStr | None = None
     gemini_secret_arn: str | None = None
-    gemini_model_name: str = "gemini-3.5-flash-lite"
+    gemini_model_name: str = Field(
+        "gemini-3.5-flash-lite", pattern=r"^(models/)?[a-z0-9][a-z0-9.-]{0,99}$"
+    )
     gemini_prompt: str | None = None
     gemini_media_resolution: Literal["", "low", "medium", "high"] = ""
-    caption_language: str = "English"
+    caption_language: str = Field("English", pattern=r"^\S.{0,39}$")
     gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)  # 0 for no limit.
     # 0 for the limit that Gemini names when it refuses a request.
     gemini_requests_per_minute: int = Field(0, ge=0, le=100_000)

@@ -6,6 +6,7 @@ import boto3
 import pytest
 import time_machine
 from botocore.stub import Stubber
+from pydantic import ValidationError
 
 from database import secret_store
 from lambda_functions.annotation import handler
@@ -31,6 +32,27 @@ def settings():
     return AnnotationSettings(
         database_url="sqlite://", s3_image_bucket="originals", gemini_secret_arn=ARN
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("gemini_model_name", "gemini/../x"),
+        ("gemini_model_name", "Gemini 3.5 Flash-Lite"),
+        ("gemini_model_name", "g" * 101),
+        ("caption_language", " "),
+        ("caption_language", "English\nand German"),
+        ("caption_language", "x" * 41),
+    ],
+)
+def test_a_setting_that_cannot_work_is_refused_at_the_start(name, value):
+    with pytest.raises(ValidationError, match=name):
+        AnnotationSettings(
+            database_url="sqlite://",
+            s3_image_bucket="originals",
+            gemini_secret_arn=ARN,
+            **{name: value},
+        )
 
 
 def test_the_key_is_the_text_of_the_secret(secrets, settings):
