@@ -11,6 +11,7 @@ import pi_heif
 from PIL import Image, ImageOps
 
 from benchmarks.image_process import serve
+from imaging.decoding import load_decoder
 from imaging.isolation import run_isolated
 from lambda_functions.annotation.model_input import (
     JPEG_QUALITY,
@@ -42,6 +43,7 @@ def make_our_derivatives(original: bytes) -> bytes:
 
 
 def make_our_derivatives_in_a_child(original: bytes) -> bytes:
+    load_decoder(io.BytesIO(original))
     return run_isolated(partial(make_our_derivatives, original), seconds=_SECONDS)
 
 

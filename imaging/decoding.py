@@ -18,12 +18,12 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from imaging import memory, streaming
+from imaging import memory
 from imaging.bitmap import open_bmp
 from imaging.containers.exif import read_orientation
 from imaging.containers.image_info import ImageInfo, bytes_per_pixel
 from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
-from imaging.formats import AVIF, GIF, HEIC, HEIF, JPEG, PNG, ImageFormat, identify
+from imaging.formats import AVIF, GIF, HEIC, HEIF, JPEG, PNG, TIFF, ImageFormat, identify
 from imaging.header import read_info, require_size
 from imaging.pixels import apply_orientation, to_rgb, to_srgb
 from imaging.rewriting import (
@@ -105,6 +105,21 @@ heif_options.DECODE_THREADS = _DECODER_THREADS
 _LIBRARY_MODULES = re.compile(r"(PIL|pi_heif)\.")
 
 
+def load_decoder(source: BinaryIO) -> None:
+    """Load the library that decode() needs for this file, if it is not loaded yet.
+
+    libvips takes 12 MB, so a process that decodes only other formats does not load it. Call this
+    before a fork: the child must not import, and its caller keeps the library for the next file.
+
+    Args:
+        source: seekable. Its position is at the beginning afterwards.
+    Raises:
+        UnsupportedFormatError
+    """
+    if identify(source) in (PNG, TIFF):
+        import imaging.streaming  # noqa: F401
+
+
 def decode(
     source: BinaryIO, *, max_pixels: int, at_least: tuple[int, int] | None = None
 ) -> Image.Image:
@@ -139,6 +154,8 @@ def _decode_streamed(
     source: BinaryIO, image_format: ImageFormat, info: ImageInfo, box: tuple[int, int] | None
 ) -> tuple[Image.Image, int]:
     """Decode to RGB as stored. Return the image and the orientation still to be applied."""
+    from imaging import streaming  # It loads libvips: see load_decoder().
+
     size = info.size[::-1] if info.is_sideways else info.size
     reduction = memory.choose_streamed_reduction(info, size, box, image_format)
     open_image = streaming.open_png if image_format is PNG else streaming.open_tiff

@@ -13,6 +13,7 @@ from database.caption_service import record_answer
 from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
+from imaging.decoding import load_decoder
 from imaging.isolation import run_isolated
 from lambda_functions.annotation.captioner import (
     MAX_OUTPUT_TOKENS,
@@ -82,11 +83,9 @@ class Annotator:
             take_turn(self.session_factory, claim, self.requests_per_minute)
         # The original is read even if an earlier annotation will be reused, because a job may
         # only complete if its original can be read.
-        make = partial(
-            make_model_input,
-            self.originals.get(claim.original_key),
-            max_pixels=self.max_image_pixels,
-        )
+        original = self.originals.get(claim.original_key)
+        make = partial(make_model_input, original, max_pixels=self.max_image_pixels)
+        load_decoder(original)
         model_input = run_isolated(make, seconds=deadline - time.monotonic())
         annotation = annotation or self._generate(claim, model_input, deadline)
         return replace(annotation, fingerprint=fingerprint)

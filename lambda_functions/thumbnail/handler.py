@@ -13,6 +13,7 @@ from database.jobs import Claim
 from database.models import Job
 from database.previews import record_derivatives
 from database.session import create_database_engine, create_session_factory
+from imaging.decoding import load_decoder
 from imaging.isolation import run_isolated
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.object_store import ObjectStore
@@ -46,6 +47,7 @@ class ThumbnailFunction:
                 max_pixels=self.settings.max_image_pixels,
             ).to_bytes()
 
+        load_decoder(original)
         made = run_isolated(make, seconds=deadline - time.monotonic())
         derivatives = Derivatives.from_bytes(made)
         self.thumbnails.put(

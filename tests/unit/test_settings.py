@@ -8,6 +8,7 @@ messages name the file to edit.
 import re
 from collections.abc import Mapping
 from functools import partial
+from io import BytesIO
 from pathlib import Path
 from types import MethodType, SimpleNamespace
 from typing import Any, Literal, get_args, get_origin
@@ -145,8 +146,8 @@ class FakeStore:
     def is_gone(self, key: str) -> bool:
         raise NotImplementedError
 
-    def get(self, key: str) -> bytes:
-        return b""
+    def get(self, key: str) -> BytesIO:
+        return BytesIO(b"\xff\xd8\xff")
 
     def put(self, key: str, data: bytes, *, content_type: str) -> None:
         """Accept anything."""

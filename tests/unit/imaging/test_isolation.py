@@ -28,6 +28,19 @@ MEGABYTE = 1024 * 1024
 
 # A child can use its limit plus free memory that the malloc of its caller holds. After other tests
 # this can be enough for an image, so this script runs in a new process.
+_LOAD_DECODERS = """
+import sys
+from pathlib import Path
+from lambda_functions.thumbnail.derivatives import make_derivatives
+from imaging.decoding import load_decoder
+
+for path in map(Path, sys.argv[1:]):
+    with path.open("rb") as source:
+        load_decoder(source)
+        make_derivatives(source, thumbnail_size=(16, 16), max_pixels=10_000)
+        print("pyvips" in sys.modules)
+"""
+
 _DECODE_WITH_LITTLE_MEMORY = """
 import io, sys
 from pathlib import Path
@@ -159,6 +172,21 @@ def test_libvips_can_be_used_before_and_after_a_fork(name):
     assert decoded_size(data) == b"(64, 48)"
 
     assert run_isolated(lambda: decoded_size(data)) == b"(64, 48)"
+
+
+def test_only_a_process_that_decodes_png_or_tiff_loads_libvips(tmp_path):
+    for name in ("JPEG", "PNG"):
+        (tmp_path / name).write_bytes(make_encoded(name))
+
+    loaded = subprocess.run(
+        [sys.executable, "-c", _LOAD_DECODERS, tmp_path / "JPEG", tmp_path / "PNG"],
+        env={"PYTHONPATH": ":".join(path for path in sys.path if path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert loaded.stdout == "False\nTrue\n"
 
 
 def test_memory_is_limited_and_exceeding_it_has_its_own_message():
