@@ -102,6 +102,9 @@ _DECODER_ERRORS = (
 AvifImagePlugin.DEFAULT_MAX_THREADS = _DECODER_THREADS
 heif_options.DECODE_THREADS = _DECODER_THREADS
 
+# What libheif and libavif say instead of raising MemoryError.
+_OUT_OF_MEMORY = re.compile("memory allocation error|out of memory", re.IGNORECASE)
+
 _LIBRARY_MODULES = re.compile(r"(PIL|pi_heif)\.")
 
 
@@ -257,6 +260,8 @@ def _decoder_errors_translated() -> Iterator[None]:
             "This image is too large to open. Make it smaller and upload it again."
         ) from exc
     except _DECODER_ERRORS as exc:
+        if _OUT_OF_MEMORY.search(str(exc)):
+            raise InvalidImageError.out_of_memory() from exc
         raise InvalidImageError from exc
 
 

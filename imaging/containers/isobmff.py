@@ -52,6 +52,9 @@ _MINOR_VERSION = 12  # The position.
 _ALPHA = b":alpha"
 _SIDEWAYS = 6
 
+# Bytes per pixel of 4:2:2 with more than 8 bits: of the planes, and what libheif needs for it.
+_DEEP_422_PLANE_BYTES, _DEEP_422_CODEC_BYTES, _DEEP_422_ROTATION_BYTES = 4.0, 13.0, 3.3
+
 
 class _Property(NamedTuple):
     """The type of a property, and the beginning of its payload."""
@@ -79,7 +82,7 @@ def read_avif_info(reader: HeaderReader) -> ImageInfo:
     if b"meta" not in boxes and b"moov" in boxes:
         size, configuration = read_track(reader, boxes[b"moov"])
         plane_bytes = _plane_bytes(_Property(b"av1C", configuration))
-        codec_bytes = _avif_codec_bytes(plane_bytes, False)
+        codec_bytes = _avif_codec_bytes(plane_bytes, has_alpha=False)
         return ImageInfo(size, is_complete, codec_bytes_per_pixel=codec_bytes)
     # libavif does not apply the crop (clap), and Pillow ignores it.
     meta = _required(boxes)
@@ -93,7 +96,7 @@ def read_heif_info(reader: HeaderReader) -> ImageInfo:
         if reader.read(_MINOR_VERSION, 4) == b"avif":  # It names the codec here.
             _require_codec({0: AV1}, 0, HEVC)
         size, plane_bytes = read_minimized(reader, boxes[b"mini"])
-        codec_bytes = _heif_codec_bytes(plane_bytes, False)
+        codec_bytes = _heif_codec_bytes(plane_bytes, has_alpha=False)
         return ImageInfo(size, is_complete, codec_bytes_per_pixel=codec_bytes)
     if b"moov" in boxes and b"meta" not in boxes:
         raise UnsupportedFormatError.of_kind("This HEIF is a video without a still image", _SAVE_AS)
@@ -117,15 +120,18 @@ def _required(boxes: dict[bytes, Box]) -> Box:
     return boxes[b"meta"]
 
 
-def _avif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
+def _avif_codec_bytes(plane_bytes: float, *, has_alpha: bool, is_sideways: bool = False) -> float:
     # Measured with Pillow 13 and libavif 1.4: 1.6 times the planes, because the decoder keeps
     # buffers in reserve, and the RGB(A) copy.
     return 1.6 * plane_bytes + (4 if has_alpha else 3)
 
 
-def _heif_codec_bytes(plane_bytes: float, has_alpha: bool) -> float:
+def _heif_codec_bytes(plane_bytes: float, *, has_alpha: bool, is_sideways: bool = False) -> float:
     # Measured with pi-heif 1.4 and libheif 1.23. The peak is either the copy for Python or the
     # colour conversion of libheif, which uses full-size planes.
+    if plane_bytes - has_alpha == _DEEP_422_PLANE_BYTES:
+        # Cameras write these. libheif converts them in more steps, and copies them to rotate them.
+        return _DEEP_422_CODEC_BYTES + (_DEEP_422_ROTATION_BYTES if is_sideways else 0)
     return max(5.8 if has_alpha else 3.5, 3.6 * plane_bytes - 4)
 
 
@@ -134,7 +140,7 @@ def _read_info(
     is_complete: bool,
     meta: Box,
     codec: bytes,
-    codec_bytes: Callable[[float, bool], float],
+    codec_bytes: Callable[..., float],
     *,
     applies_clap: bool,
 ) -> ImageInfo:
@@ -159,7 +165,9 @@ def _read_info(
         size,
         is_complete,
         _SIDEWAYS if is_sideways else 1,
-        codec_bytes_per_pixel=codec_bytes(plane_bytes, has_alpha),
+        codec_bytes_per_pixel=codec_bytes(
+            plane_bytes, has_alpha=has_alpha, is_sideways=is_sideways
+        ),
         # The size after a crop can be far smaller than the image that is decoded, so use the
         # largest extent of any item.
         cropped_pixels=max(map(_extent_pixels, shared), default=0),

@@ -26,8 +26,6 @@ from tests.support.factories import make_encoded, make_exif, make_jpeg
 C = ctypes.CDLL(None)
 MEGABYTE = 1024 * 1024
 
-# A child can use its limit plus free memory that the malloc of its caller holds. After other tests
-# this can be enough for an image, so this script runs in a new process.
 _LOAD_DECODERS = """
 import sys
 from pathlib import Path
@@ -41,6 +39,8 @@ for path in map(Path, sys.argv[1:]):
         print("pyvips" in sys.modules)
 """
 
+# A child can use its limit plus free memory that the malloc of its caller holds. After other tests
+# this can be enough for an image, so this script runs in a new process.
 _DECODE_WITH_LITTLE_MEMORY = """
 import io, sys
 from pathlib import Path
@@ -211,6 +211,25 @@ def test_a_decoder_without_enough_memory_gives_the_same_message(tmp_path):
     )
 
     assert (decoded.stdout, decoded.stderr) == (f"{InvalidImageError.out_of_memory()}\n", "")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Memory allocation error: Unspecified: Allocating 65482767 bytes failed",  # libheif
+        "Failed to decode image: Out of memory",  # libavif
+    ],
+)
+def test_a_library_that_reports_missing_memory_in_its_own_way_gives_the_same_message(
+    message, monkeypatch
+):
+    def fail(_source):
+        raise RuntimeError(message)
+
+    monkeypatch.setitem(decoding._DECODERS, "GIF", fail)
+
+    with pytest.raises(InvalidImageError, match="needs too much memory"):
+        decoded_size(make_encoded("GIF"))
 
 
 def test_a_decoder_that_never_returns_is_killed(monkeypatch):

@@ -1,7 +1,9 @@
 import io
+import struct
 import threading
 import warnings
 
+import pillow_heif
 import pytest
 from PIL import Image
 
@@ -248,3 +250,28 @@ def test_unusual_files_cause_no_warnings_in_any_thread():
             thread.join()
 
     assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("size", "orientation", "is_accepted"),
+    [((6240, 4160), 1, True), ((6240, 4160), 6, False), ((6000, 4000), 6, True)],
+)
+def test_deep_heic_with_half_the_colours_needs_more_memory_if_it_is_rotated(
+    size, orientation, is_accepted
+):
+    """Cameras write 10 bits and 4:2:2. A rotated one of 33 megapixels needed 20 bytes per pixel."""
+    pixels = bytes(64 * 64 * 6)
+    heif = pillow_heif.from_bytes(mode="RGB;16", size=(64, 64), data=pixels)
+    heif.info["exif"] = make_exif(orientation)
+    encoded = io.BytesIO()
+    heif.save(encoded, chroma=422)
+    small = b"ispe" + bytes(4) + struct.pack(">II", 64, 64)
+    assert small in encoded.getvalue()
+    large = b"ispe" + bytes(4) + struct.pack(">II", *size)
+    data = io.BytesIO(encoded.getvalue().replace(small, large))
+
+    if is_accepted:
+        assert read_header(data, max_pixels=100_000_000)
+    else:
+        with pytest.raises(TooManyPixelsError, match="memory"):
+            read_header(data, max_pixels=100_000_000)
