@@ -18,7 +18,7 @@ _APP1 = 0xE1
 _MARKERS_WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xDA)})  # TEM, RST0 to RST7, SOI, EOI
 # SOF0 to SOF15. Three markers in this range have other meanings (DHT, JPG, DAC).
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_PROGRESSIVE = frozenset({0xC2, 0xCA})
 _END_OF_IMAGE = b"\xff\xd9"
 _EXIF = b"Exif\0\0"
 
@@ -36,6 +36,10 @@ _END_PIECE_BYTES = 256 * 1024
 
 _TWELVE_BITS = 12
 _JPEG_LS = 0xF7
+_UNSUPPORTED_FRAMES = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "hierarchical"),
+    0xCB: "lossless arithmetic",
+}
 _SAVE_AS = "8-bit JPEG or PNG"
 
 _COEFFICIENT_BYTES = 2
@@ -114,8 +118,15 @@ def _read_header(reader: HeaderReader) -> _Header:
 
 
 def _read_segment(reader: HeaderReader, header: _Header, segment: Segment) -> None:
-    """Add the content of a segment to the header, if it is needed."""
+    """Add the content of a segment to the header, if it is needed.
+
+    Raises:
+        UnsupportedFormatError: no decoder can open a JPEG of this kind.
+    """
     marker, position, length = segment.marker, segment.start, segment.end - segment.start
+    if marker in _UNSUPPORTED_FRAMES:
+        kind = _UNSUPPORTED_FRAMES[marker]
+        raise UnsupportedFormatError.of_kind(f"This JPEG uses {kind} compression", _SAVE_AS)
     if marker in _FRAME_HEADERS:
         header.frame = reader.read(position, min(length, _FRAME_HEADER_BYTES))
         header.is_progressive = marker in _PROGRESSIVE

@@ -199,3 +199,17 @@ def test_a_jpeg_ls_is_refused_with_its_kind():
 
     with pytest.raises(UnsupportedFormatError, match="This is a JPEG-LS image"):
         header_of(data)
+
+
+@pytest.mark.parametrize(
+    ("marker", "kind"),
+    [
+        *((marker, "hierarchical") for marker in (0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF)),
+        (0xCB, "lossless arithmetic"),
+    ],
+)
+def test_a_jpeg_of_a_kind_without_a_decoder_is_refused_by_name(marker, kind):
+    data = make_encoded("JPEG").replace(b"\xff\xc0", bytes((0xFF, marker)), 1)
+
+    with pytest.raises(UnsupportedFormatError, match=f"This JPEG uses {kind} compression"):
+        header_of(data)
