@@ -50,7 +50,16 @@ class Inventory:
 
     @classmethod
     def read(cls, images: "Bucket", thumbnails: "Bucket") -> "Inventory":
-        """List both buckets."""
+        """List both buckets.
+
+        Raises:
+            DeploymentError: they are in the wrong order.
+        """
+        if next(_matching(thumbnails, "originals/", _ORIGINAL), None):
+            raise DeploymentError(
+                f"The bucket {thumbnails.name} holds originals. Name the bucket of the originals "
+                "first and the bucket of the thumbnails second."
+            )
         originals = {name: key for name, key, _ in _matching(images, "originals/", _ORIGINAL)}
         small = list(_matching(thumbnails, "thumbnails/", _THUMBNAIL))
         previews = _matching(thumbnails, "thumbnails/", _PREVIEW)

@@ -236,6 +236,13 @@ def test_no_preview_is_deleted_if_the_bucket_of_originals_is_empty(site):
     assert delete_left_over(site.inventory(), site.thumbnails) == 0
 
 
+def test_buckets_in_the_wrong_order_are_refused(site):
+    site.add()
+
+    with pytest.raises(DeploymentError, match="Name the bucket of the originals first"):
+        Inventory.read(site.thumbnails, site.images)
+
+
 def test_the_time_of_a_preview_decides_whether_it_was_made_again(site):
     key = site.add(has_preview=True)
     before = site.inventory()
