@@ -8,7 +8,7 @@ Peak bytes per pixel of the file, including the four bytes that Pillow uses for 
     PNG           4 of the reduced image, plus the samples of 512 rows; interlaced, of all rows
     TIFF          the same, plus the file and its largest strip or two rows of tiles
     GIF, BMP      4 (RGB), 1 (palette, grey)
-    HEIC, AVIF    7 to 14, depending on chroma subsampling, bit depth and alpha
+    HEIC, AVIF    7 to 20, depending on chroma subsampling, bit depth, alpha and rotation
     WebP          12 to 13
 
 Images of these sizes fit within MAX_DECODE_BYTES: JPEG, PNG, TIFF and BMP 100 megapixels; HEIC 65;
