@@ -217,6 +217,16 @@ def refuse_retired_models(request: GeminiRequest) -> None:
         )
 
 
+def require_text(request: GeminiRequest) -> None:
+    """Refuse contents without any text, also if there is a system instruction."""
+    contents = request.body.get("contents")
+    if not isinstance(contents, list) or not contents:
+        return  # The emulator says what is wrong with it.
+    parts = [part for content in map(_object, contents) for part in content.get("parts") or []]
+    if not any(_object(part).get("text") for part in parts):
+        raise GeminiError("Unable to submit request because it must have a text parameter.")
+
+
 RULES: Final = (
     require_api_key,
     require_v1beta_for_aliases,
@@ -227,6 +237,7 @@ RULES: Final = (
     refuse_thinking_level_of_older_models,
     refuse_json_mode_of_gemma,
     refuse_retired_models,
+    require_text,
 )
 
 

@@ -112,6 +112,7 @@ class Service:
             Check(f"{MODEL_WITHOUT_LEVELS} refuses a thinking level.", self.level_refused),
             Check("Version v1 of the API has no aliases.", self.alias_in_v1),
             Check("A request without a key is refused.", self.no_key),
+            Check("An image without any text is refused.", self.image_without_text),
             Check("A deadline below 10 seconds is refused.", self.short_deadline),
             Check("An unknown field is refused with its name.", self.unknown_field),
             Check("A retired model is a configuration error.", self.retired_model),
@@ -197,6 +198,10 @@ class Service:
             raise DifferentError(seen)
         return " ".join(seen.split())
 
+    def image_without_text(self) -> str:
+        config = types.GenerateContentConfig(system_instruction="Name one colour.")
+        return self._refusal(self.model, config, "text", contents=[_image()])
+
     def short_deadline(self) -> str:
         options = types.HttpOptions(timeout=5_000)
         config = types.GenerateContentConfig(http_options=options)
@@ -246,14 +251,13 @@ class Service:
         raise DifferentError("answered")
 
     def _request(
-        self, model: str, config: types.GenerateContentConfig
+        self, model: str, config: types.GenerateContentConfig, contents: list[Any] | None = None
     ) -> types.GenerateContentResponseUsageMetadata:
         """Send a request that the project's own client never sends."""
         options = types.HttpOptions(api_version=API_VERSION)
         with genai.Client(api_key=self.key, vertexai=False, http_options=options) as client:
-            part = types.Part.from_bytes(data=make_jpeg(), mime_type="image/jpeg")
             response = client.models.generate_content(
-                model=model, contents=["Name one colour.", part], config=config
+                model=model, contents=contents or ["Name one colour.", _image()], config=config
             )
         return response.usage_metadata or types.GenerateContentResponseUsageMetadata()
 
@@ -268,16 +272,26 @@ class Service:
         return self._refusal(model, config, "thinking")
 
     def _refusal(
-        self, model: str, config: types.GenerateContentConfig, word: str, *, code: int = 400
+        self,
+        model: str,
+        config: types.GenerateContentConfig,
+        word: str,
+        *,
+        code: int = 400,
+        contents: list[Any] | None = None,
     ) -> str:
         try:
-            self._request(model, config)
+            self._request(model, config, contents)
         except errors.APIError as error:
             seen = f"{error.code} {error.message}"
             if error.code != code or word.lower() not in seen.lower():
                 raise DifferentError(seen) from error
             return seen
         raise DifferentError("answered")
+
+
+def _image() -> types.Part:
+    return types.Part.from_bytes(data=make_jpeg(), mime_type="image/jpeg")
 
 
 def run(checks: list[Check], console: Console) -> int:
