@@ -95,7 +95,8 @@ readonly BASE_TAR
 # needs neither a package index nor certificates. The C library of both real base images supports manylinux_2_28.
 fetch_wheels() {
     local lists=("${EVERY_PART[@]/%//requirements.txt}") list key work platform
-    local options=(--quiet --disable-pip-version-check --no-deps --only-binary :all: --python-version 3.13)
+    # pyvips has no wheel, so pip builds it in the image. It needs setuptools and pkgconfig for that.
+    local options=(--quiet --disable-pip-version-check --no-deps --only-binary :all: --no-binary pyvips --python-version 3.13)
     key=$(sort -u "${lists[@]}" | sha256sum)
     if [[ ! -d $PARTS_DIR/wheels-${key:0:16} ]]; then
         work=$(mktemp -d "$PARTS_DIR/fetching.XXXXXX")
@@ -105,6 +106,7 @@ fetch_wheels() {
         for list in "${lists[@]}"; do
             "$PYTHON" -m pip download "${options[@]}" --find-links "$work" --dest "$work" --requirement "$list" >&2
         done
+        "$PYTHON" -m pip download "${options[@]}" --dest "$work" setuptools pkgconfig >&2
         rm -rf "$PARTS_DIR"/wheels-*
         mv -T "$work" "$PARTS_DIR/wheels-${key:0:16}"
     fi
