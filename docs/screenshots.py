@@ -333,6 +333,7 @@ def main() -> None:
             GEMINI_API_KEY="not-needed",
             GOOGLE_GEMINI_BASE_URL=gemini.url,
             SITE_NOTICE="The captions in these pictures are examples.",
+            ORIGINALS_VISIBLE_TO="owner",
         )
         system.start()
         try:
