@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -189,10 +189,7 @@ def redrive(
     if queues:
         urls = [sqs.get_queue_url(QueueName=queue)["QueueUrl"] for queue in queues]
     else:
-        stack_outputs = environment.outputs(APPLICATION)
-        if not stack_outputs:
-            raise environment.not_found_error()
-        urls = [stack_outputs[output] for output in QUEUE_OUTPUTS]
+        urls = _application_outputs(environment, QUEUE_OUTPUTS)
     result = redrive_queues(
         sqs, environment.aws.events, urls, environment.console, limit=limit, dry_run=dry_run
     )
@@ -249,10 +246,8 @@ def backfill(
     environment = _open(name, region)
     aws, console = environment.aws, environment.console
     if not buckets:
-        stack_outputs = environment.outputs(APPLICATION)
-        if not stack_outputs:
-            raise environment.not_found_error()
-        buckets = (stack_outputs[BUCKET_OUTPUTS[0]], stack_outputs[BUCKET_OUTPUTS[1]])
+        originals, copies = _application_outputs(environment, BUCKET_OUTPUTS)
+        buckets = originals, copies
     images, thumbnails = (aws.s3.Bucket(bucket) for bucket in buckets)
     inventory = Inventory.read(images, thumbnails)
     names = inventory.with_thumbnail() if remakes else inventory.without_preview()
@@ -314,6 +309,18 @@ def _open(name: str, region: str | None, *, quiet: bool = False) -> Environment:
         console.print(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
     stacks = CloudFormation(aws.cloudformation, console)
     return Environment(name, aws, stacks, read_templates(), console)
+
+
+def _application_outputs(environment: Environment, names: Sequence[str]) -> list[str]:
+    """Return outputs of the application's stack.
+
+    Raises:
+        DeploymentError: the stack does not exist.
+    """
+    outputs = environment.outputs(APPLICATION)
+    if not outputs:
+        raise environment.not_found_error()
+    return [outputs[name] for name in names]
 
 
 def _registry(environment: Environment) -> Registry:

@@ -1,54 +1,18 @@
 """Previews of images from before there were previews, on the local cloud."""
 
-import os
 import sqlite3
-import subprocess
-import sys
 
-import pytest
 import requests
 
 from database import object_keys
 from tests.support.factories import make_jpeg
-from tests.support.local_system import ROOT, LocalSystem, wait_until
-from tests.support.scripted_gemini import scripted_gemini
+from tests.support.local_system import wait_until
 
 BUCKETS = ("image-annotation-originals", "image-annotation-thumbnails")
 
 
-@pytest.fixture
-def gemini():
-    with scripted_gemini() as gemini:
-        yield gemini
-
-
-@pytest.fixture
-def system(tmp_path, gemini):
-    running = LocalSystem(
-        tmp_path / "state", GEMINI_API_KEY="the-key", GOOGLE_GEMINI_BASE_URL=gemini.url
-    )
-    running.start()
-    yield running
-    assert running.stop() == 0
-
-
 def backfill(system, *options):
-    """Run the command that deployment/README.md gives for the local cloud."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deployment", "backfill", "--buckets", *BUCKETS, *options],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "AWS_CONFIG_FILE": str(system.state_dir / "aws_config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(system.state_dir / "aws_config"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return system.run_deployment("backfill", "--buckets", *BUCKETS, *options)
 
 
 def make_old(system, keys):

@@ -1,50 +1,14 @@
 """Redrive failed invocations of the local cloud with the deployment command."""
 
-import os
 import re
-import subprocess
-import sys
-
-import pytest
 
 from tests.support.factories import make_jpeg
-from tests.support.local_system import ROOT, LocalSystem, wait_until
-from tests.support.scripted_gemini import SPENDING_CAP, error, scripted_gemini
-
-
-@pytest.fixture
-def gemini():
-    with scripted_gemini() as gemini:
-        yield gemini
-
-
-@pytest.fixture
-def system(tmp_path, gemini):
-    running = LocalSystem(
-        tmp_path / "state", GEMINI_API_KEY="the-key", GOOGLE_GEMINI_BASE_URL=gemini.url
-    )
-    running.start()
-    yield running
-    assert running.stop() == 0
+from tests.support.local_system import wait_until
+from tests.support.scripted_gemini import SPENDING_CAP, error
 
 
 def redrive(system, *options):
-    """Run the command that deployment/README.md gives for the local cloud."""
-    done = subprocess.run(
-        [sys.executable, "-m", "deployment", "redrive", "--queue", "failed-invocations", *options],
-        cwd=ROOT,
-        env={
-            **os.environ,
-            "AWS_CONFIG_FILE": str(system.state_dir / "aws_config"),
-            "AWS_SHARED_CREDENTIALS_FILE": str(system.state_dir / "aws_config"),
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
+    return system.run_deployment("redrive", "--queue", "failed-invocations", *options)
 
 
 def test_a_failed_image_is_completed_by_a_redrive_after_its_cause_is_fixed(system, gemini):

@@ -130,6 +130,24 @@ class LocalSystem:
         wait_until(lambda: self.status(image_id)["status"] != "pending", seconds=seconds)
         return self.status(image_id)
 
+    def run_deployment(self, *arguments: str) -> str:
+        """Run a command as deployment/README.md says for the local cloud. Return its output."""
+        done = subprocess.run(
+            [sys.executable, "-m", "deployment", *arguments],
+            cwd=ROOT,
+            env={
+                **os.environ,
+                "AWS_CONFIG_FILE": str(self.state_dir / "aws_config"),
+                "AWS_SHARED_CREDENTIALS_FILE": str(self.state_dir / "aws_config"),
+            },
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
     def client(self, service: str) -> Any:
         """Return a boto3 client of this run's AWS emulator."""
         config = configparser.ConfigParser(interpolation=None)
