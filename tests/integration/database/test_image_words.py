@@ -304,12 +304,17 @@ def test_the_sweep_checks_every_image_after_some_minutes(session_factory, mocker
     assert search(session_factory, "beach") == ids[:-10:-1]
 
 
-def test_the_migration_adds_missing_words_and_can_be_interrupted(database_url, make_engine, mocker):
-    engine = make_engine(database_url)
+def images_without_words(engine, number):
+    """Add images as the previous version does; return the engine, its sessions and the ids."""
     migrate(engine)
     session_factory = migrations.create_session_factory(engine)
-    ids = [add(session_factory)[0] for _ in range(7)]
+    ids = [add(session_factory)[0] for _ in range(number)]
     change_as_the_previous_version(session_factory, text("DELETE FROM image_words"))
+    return engine, session_factory, ids
+
+
+def test_the_migration_adds_missing_words_and_can_be_interrupted(database_url, make_engine, mocker):
+    engine, session_factory, ids = images_without_words(make_engine(database_url), 7)
     mocker.patch.object(migrations, "WORDS_BATCH", 3)
     crash = mocker.patch("database.migrations.add_missing_words", side_effect=crash_after(2))
 
@@ -337,11 +342,7 @@ def crash_after(batches):
 def test_the_migration_leaves_the_rest_to_the_sweep_after_its_time(
     database_url, make_engine, mocker
 ):
-    engine = make_engine(database_url)
-    migrate(engine)
-    session_factory = migrations.create_session_factory(engine)
-    ids = [add(session_factory)[0] for _ in range(3)]
-    change_as_the_previous_version(session_factory, text("DELETE FROM image_words"))
+    engine, session_factory, ids = images_without_words(make_engine(database_url), 3)
     mocker.patch.object(migrations, "MAX_WORDS_SECONDS", 0)
 
     migrate(engine)
