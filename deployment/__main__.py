@@ -16,13 +16,13 @@ from deployment.console import Console
 from deployment.down import delete_compute, delete_everything, list_data
 from deployment.environment import Environment
 from deployment.errors import DeploymentError, explain
-from deployment.images import Builder, Registry
+from deployment.images import X86, Builder, Registry
 from deployment.logs import show_logs
 from deployment.plan import show_plan
 from deployment.redrive import QUEUE_OUTPUTS, redrive_failed_jobs, redrive_queues
 from deployment.settings import DeploymentSettings
 from deployment.spending import show_spending
-from deployment.stacks import APPLICATION, read_templates
+from deployment.stacks import APPLICATION, FUNCTIONS, read_templates
 from deployment.status import show_outputs, show_status
 from deployment.up import deploy_environment
 
@@ -90,7 +90,9 @@ def cli() -> None:
 def plan(name: str, region: str | None, parameters: str | None) -> None:
     """Show what `up` would create, change, replace and delete. Changes nothing."""
     environment = _open(name, region)
-    show_plan(environment, environment.parameter_file(parameters), _registry(environment))
+    parameter_file = environment.parameter_file(parameters)
+    architecture = parameter_file.value(environment.templates[FUNCTIONS], "Architecture")
+    show_plan(environment, parameter_file, _registry(environment, architecture))
 
 
 @cli.command()
@@ -120,10 +122,11 @@ def up(
     environment = _open(name, region)
     key = DeploymentSettings.read().gemini_api_key
     parameter_file = environment.parameter_file(parameters)
+    architecture = parameter_file.value(environment.templates[FUNCTIONS], "Architecture")
     address = deploy_environment(
         environment,
         parameter_file,
-        _registry(environment),
+        _registry(environment, architecture),
         key,
         accepts_plain_http=accept_plain_http,
         keep_on_failure=keep_on_failure,
@@ -137,7 +140,9 @@ def up(
 def status(name: str, region: str | None) -> None:
     """Show stacks, images, health of the servers, dead letters and the address."""
     environment = _open(name, region)
-    show_status(environment, _registry(environment))
+    functions = environment.find(FUNCTIONS)
+    architecture = functions.parameters.get("Architecture", X86) if functions else X86
+    show_status(environment, _registry(environment, architecture))
 
 
 @cli.command()
@@ -323,9 +328,10 @@ def _application_outputs(environment: Environment, names: Sequence[str]) -> list
     return [outputs[name] for name in names]
 
 
-def _registry(environment: Environment) -> Registry:
+def _registry(environment: Environment, architecture: str) -> Registry:
     console = environment.console
-    return Registry(environment.aws.ecr, Builder(console).build_and_push, console)
+    builder = Builder(console, architecture=architecture)
+    return Registry(environment.aws.ecr, builder.build_and_push, console, architecture=architecture)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[1]
 
-# Lambda and the instances run on x86-64; the machine that builds may have another architecture.
-_PLATFORM = "linux/amd64"
+# The platform of a builder, by the value of the parameter Architecture. The machine that builds
+# may have another architecture.
+_PLATFORMS = {"x86_64": "linux/amd64", "arm64": "linux/arm64"}
+X86 = "x86_64"
 _TAIL_LINES = 20
 
 # Files that every image is built with.
@@ -56,8 +58,8 @@ IMAGES = (
 )
 
 
-def content_tag(image: Image, project: Path = PROJECT) -> str:
-    """Return the tag of an image: the hash of every file it is built from.
+def content_tag(image: Image, project: Path = PROJECT, architecture: str = X86) -> str:
+    """Return the tag of an image: the hash of every file it is built from, and its architecture.
 
     Raises:
         DeploymentError: the Dockerfile is missing.
@@ -68,7 +70,8 @@ def content_tag(image: Image, project: Path = PROJECT) -> str:
     for path in _sources(image, project):
         content = hashlib.sha256(path.read_bytes()).hexdigest()
         digest.update(f"{path.relative_to(project).as_posix()}\0{content}\n".encode())
-    return digest.hexdigest()[:20]
+    tag = digest.hexdigest()[:20]
+    return tag if architecture == X86 else f"{tag}-{architecture}"
 
 
 def _sources(image: Image, project: Path) -> Iterator[Path]:
@@ -84,9 +87,10 @@ def _sources(image: Image, project: Path) -> Iterator[Path]:
 class Builder:
     """Builds and pushes images with docker, podman or buildah, the first of them that works."""
 
-    def __init__(self, console: Console, project: Path = PROJECT) -> None:
+    def __init__(self, console: Console, project: Path = PROJECT, architecture: str = X86) -> None:
         self._console = console
         self._project = project
+        self._platform = _PLATFORMS[architecture]
         self._tool: str | None = None
 
     def build_and_push(self, image: Image, reference: str, credentials: tuple[str, str]) -> None:
@@ -104,7 +108,7 @@ class Builder:
         self._run(login, "sign in to the registry", password)
 
         self._console.print_step(image.name, f"building with {tool}")
-        names = ["--platform", _PLATFORM, "--file", image.dockerfile, "--tag", reference]
+        names = ["--platform", self._platform, "--file", image.dockerfile, "--tag", reference]
         # Lambda accepts only an image with one manifest for one platform, without attestations.
         attestations = ["--provenance=false", "--sbom=false"]
         manifest = attestations if tool == "docker" else ["--format", "docker"]
@@ -177,11 +181,13 @@ class Registry:
         build_and_push: BuildAndPush,
         console: Console,
         project: Path = PROJECT,
+        architecture: str = X86,
     ) -> None:
         self._client = client
         self._build_and_push = build_and_push
         self._console = console
         self._project = project
+        self._architecture = architecture
 
     def publish(self, image: Image, repository_uri: str) -> str:
         """Build and push an image if it is missing. Return `<repository>@sha256:…`.
@@ -189,7 +195,7 @@ class Registry:
         Raises:
             DeploymentError: the image could not be built or pushed.
         """
-        tag = content_tag(image, self._project)
+        tag = self.tag(image)
         digest = self.find_digest(repository_uri, tag)
         if digest is not None:
             self._console.print_step(image.name, f"already pushed ({tag})", "dim")
@@ -206,8 +212,12 @@ class Registry:
 
     def find(self, image: Image, repository_uri: str) -> str | None:
         """Return `<repository>@sha256:…` for the current sources, or None if it was not pushed."""
-        digest = self.find_digest(repository_uri, content_tag(image, self._project))
+        digest = self.find_digest(repository_uri, self.tag(image))
         return f"{repository_uri}@{digest}" if digest else None
+
+    def tag(self, image: Image) -> str:
+        """Return the tag of an image for the current sources."""
+        return content_tag(image, self._project, self._architecture)
 
     def find_digest(self, repository_uri: str, tag: str) -> str | None:
         """Return the digest of a tag, or None if the tag does not exist.

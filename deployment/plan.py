@@ -4,7 +4,7 @@ from collections import Counter
 
 from deployment.cloudformation import Change
 from deployment.environment import Environment
-from deployment.images import IMAGES, Registry, content_tag
+from deployment.images import IMAGES, Registry
 from deployment.stacks import ORDER, REPOSITORIES, ParameterFile
 
 _VERBS = {"Add": "create", "Modify": "change", "Remove": "delete"}
@@ -49,8 +49,9 @@ def _images(environment: Environment, registry: Registry) -> dict[str, str]:
         repository = repositories.get(image.repository_output)
         uri = registry.find(image, repository) if repository else None
         if uri is None:
-            tag = content_tag(image)
-            environment.console.print(f"image {image.name}: will be built and pushed ({tag})")
+            environment.console.print(
+                f"image {image.name}: will be built and pushed ({registry.tag(image)})"
+            )
         # The digest is known only after the build. A digest of zeros matches no image.
         uris[image.parameter] = uri or f"{repository or ''}@sha256:{'0' * 64}"
     return uris

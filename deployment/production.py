@@ -1,7 +1,7 @@
 """Check that an environment is safe for its purpose, before anything is created."""
 
 from deployment.errors import UsageError
-from deployment.stacks import APPLICATION, FUNCTIONS, WEB, ParameterFile, Templates
+from deployment.stacks import APPLICATION, FUNCTIONS, NETWORK, WEB, ParameterFile, Templates
 
 
 def check_purpose(
@@ -16,6 +16,12 @@ def check_purpose(
     def value(stack: str, parameter: str) -> str:
         return parameter_file.value(templates[stack], parameter)
 
+    if value(WEB, "SignIn") != "none" and value(NETWORK, "AllowLoadBalancerSignIn") != "true":
+        raise UsageError(
+            f"SignIn of {WEB} needs AllowLoadBalancerSignIn of {NETWORK}: without it, the load "
+            "balancer cannot reach the identity provider. Set it to true in the parameter file. "
+            "Nothing was created."
+        )
     has_https = bool(value(WEB, "CertificateArn") or value(WEB, "HostedZoneId"))
     if value(WEB, "Stage") != "production":
         if not has_https and not accepts_plain_http:

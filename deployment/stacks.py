@@ -35,8 +35,15 @@ _MAX_BODY_BYTES = 51_200
 _GIVEN = ("Environment", "AnnotationImageUri", "ThumbnailImageUri", "WebImageUri")
 # The parameters that protect a resource from deletion.
 PROTECTIONS = ("DatabaseDeletionProtection", "LoadBalancerDeletionProtection")
-# The functions and the web servers use these parameters, so both must have the same value.
-_SHARED = {"GeminiDailyTokenBudget", "MaxImagePixels", "ThumbnailHeight", "ThumbnailWidth"}
+# Several stacks use these parameters, so all of them must have the same value.
+_SHARED = {
+    "Architecture",
+    "GeminiDailyTokenBudget",
+    "KmsKeyArn",
+    "MaxImagePixels",
+    "ThumbnailHeight",
+    "ThumbnailWidth",
+}
 _PLACEHOLDER = re.compile(r"\$\{AWS::(AccountId|Partition|Region)\}")
 
 
@@ -180,14 +187,18 @@ def _check(path: Path, values: Any, templates: Templates) -> None:
 
 
 def _check_shared(parameter_file: ParameterFile, templates: Templates) -> None:
-    """Check that the functions and the web servers get the same values."""
-    stacks = templates[FUNCTIONS], templates[WEB]
-    for parameter in sorted(_SHARED.intersection(*(stack.parameters for stack in stacks))):
-        for_functions, for_web = (parameter_file.value(stack, parameter) for stack in stacks)
-        if for_functions != for_web:
+    """Check that all stacks get the same values of shared parameters."""
+    for parameter in sorted(_SHARED):
+        values = {
+            name: parameter_file.value(template, parameter)
+            for name, template in templates.items()
+            if parameter in template.parameters
+        }
+        if len(set(values.values())) > 1:
+            texts = (f"{value or 'empty'} for {name}" for name, value in values.items())
             raise UsageError(
-                f"In “{parameter_file.name}”, {parameter} is {for_functions} for {FUNCTIONS} and "
-                f"{for_web} for {WEB}. Use the same value."
+                f"In “{parameter_file.name}”, {parameter} is {' and '.join(texts)}. "
+                "Use the same value."
             )
 
 

@@ -92,6 +92,16 @@ def test_each_tool_builds_an_image_that_lambda_supports(path, builder, tool, bui
     assert pushed == push
 
 
+def test_images_for_arm_have_their_own_tags(path, project):
+    path("docker")
+    builder = Builder(Console(io.StringIO()), project, "arm64")
+
+    builder.build_and_push(WEB, f"{REPOSITORY}:tag", ("AWS", "secret"))
+
+    assert path.calls()[-2][:4] == ["docker", "build", "--platform", "linux/arm64"]
+    assert content_tag(WEB, project, "arm64") == f"{content_tag(WEB, project)}-arm64"
+
+
 @pytest.mark.parametrize("fails", ["version", "buildx"])
 def test_a_tool_that_cannot_run_or_lacks_its_plugin_is_skipped(path, builder, fails):
     path("docker", fails=fails)

@@ -8,6 +8,7 @@ from deployment.stacks import PROFILES, ParameterFile, read_templates
 from tests.support.cloudformation import (
     DATA,
     FUNCTIONS,
+    NETWORK,
     PRODUCTION,
     WEB,
     deploy,
@@ -52,6 +53,15 @@ def test_the_profile_for_production_names_everything_that_it_lacks():
         check(parameter_file("prod"))
 
     assert str(error.value).count("\n- ") == 2
+
+
+def test_sign_in_that_the_network_does_not_allow_is_refused():
+    sign_in = {WEB: {"SignIn": "cognito"}}
+
+    with pytest.raises(UsageError, match="needs AllowLoadBalancerSignIn of 01-vpc-network"):
+        check(parameter_file("default"), sign_in, accepts_plain_http=True)
+    allowed = {NETWORK: {"AllowLoadBalancerSignIn": "true"}}
+    check(parameter_file("default"), sign_in, allowed, accepts_plain_http=True)
 
 
 @pytest.mark.parametrize("profile", ["default", "lab"])

@@ -88,6 +88,14 @@ def test_an_unknown_profile_lists_the_known_ones(templates):
         ParameterFile.read("production", templates)
 
 
+def test_a_value_that_several_stacks_use_must_be_the_same_in_all(tmp_path):
+    path = tmp_path / "parameters.json"
+    path.write_text(json.dumps({APPLICATION: {"KmsKeyArn": "arn:aws:kms:eu-west-1:1:key/a"}}))
+
+    with pytest.raises(UsageError, match="KmsKeyArn is empty for 00-ecr-repositories and arn"):
+        ParameterFile.read(str(path), read_templates())
+
+
 @pytest.mark.parametrize("profile", ["lab", "default", "prod"])
 def test_every_profile_sets_all_required_parameters(profile):
     templates = read_templates()

@@ -31,6 +31,10 @@ from tests.support.cloudformation import (
 from web_app.settings import Settings
 
 EVENTS = Path(__file__).parents[2] / "events"
+REPOSITORIES = "00-ecr-repositories"
+KMS_KEY = "arn:aws:kms:eu-west-1:111122223333:key/0d1e2f3a-4b5c-6d7e-8f90-a1b2c3d4e5f6"
+ARM_SERVERS = {"Architecture": "arm64", "InstanceType": "t4g.small"}
+SIGN_IN_ALLOWED = {"AllowLoadBalancerSignIn": "true"}
 COGNITO = {
     "SignIn": "cognito",
     "CognitoUserPoolArn": "arn:aws:cognito-idp:eu-west-1:111122223333:userpool/eu-west-1_a1",
@@ -179,6 +183,8 @@ def test_the_rules_accept_every_profile(stacks):
         ),
         (WEB, {**COGNITO, "CognitoUserPoolDomain": ""}, "needs a CognitoUserPoolDomain"),
         (WEB, {**OIDC, "OidcClientSecretArn": ""}, "needs an OidcClientSecretArn"),
+        (WEB, {"Architecture": "arm64"}, "choose an InstanceType of t4g or m7g"),
+        (WEB, {"InstanceType": "t4g.small"}, "choose an InstanceType of t3 or m7i"),
         (WEB, {"MinInstances": "2", "MaxInstances": "2"}, "more than MinInstances"),
         (WEB, {"MinInstances": "3", "MaxInstances": "2"}, "more than MinInstances"),
         (WEB, {"MinInstances": "4", "MaxInstances": "4"}, "more than MinInstances"),
@@ -193,22 +199,25 @@ def test_conflicting_parameters_are_rejected_by_a_rule(name, given, message):
 
 
 @pytest.mark.parametrize(
-    ("name", "given"),
+    "given",
     [
-        (NETWORK, {"FirstZone": "eu-west-1b", "SecondZone": "eu-west-1c"}),
-        (NETWORK, {"NatMode": "none", "CreateInterfaceEndpoints": "true"}),
-        (NETWORK, {"AllowLoadBalancerSignIn": "true"}),
-        (DATA, {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "500"}),
-        (DATA, {"DatabaseStorageInGiB": "3000", "DatabaseMaxStorageInGiB": "4000"}),
-        (DATA, {"AlarmEmail": "someone@example.com"}),
-        (DATA, {"AllowedOrigins": "https://example.com, https://example.org:8443"}),
-        (WEB, COGNITO),
-        (WEB, OIDC),
-        (WEB, {"MinInstances": "4", "MaxInstances": "6"}),
+        {NETWORK: {"FirstZone": "eu-west-1b", "SecondZone": "eu-west-1c"}},
+        {NETWORK: {"NatMode": "none", "CreateInterfaceEndpoints": "true"}},
+        {DATA: {"DatabaseStorageInGiB": "200", "DatabaseMaxStorageInGiB": "500"}},
+        {DATA: {"DatabaseStorageInGiB": "3000", "DatabaseMaxStorageInGiB": "4000"}},
+        {DATA: {"AlarmEmail": "someone@example.com"}},
+        {DATA: {"AllowedOrigins": "https://example.com, https://example.org:8443"}},
+        {DATA: {"BudgetEmail": "someone@example.com", "MonthlyBudgetInDollars": "500"}},
+        {name: {"KmsKeyArn": KMS_KEY} for name in (REPOSITORIES, DATA, FUNCTIONS, WEB)},
+        {FUNCTIONS: {"Architecture": "arm64"}, WEB: ARM_SERVERS},
+        {WEB: {"ServerImageParameter": "/own/image:3", "ServerLifetimeInDays": "0"}},
+        {NETWORK: SIGN_IN_ALLOWED, WEB: COGNITO},
+        {NETWORK: SIGN_IN_ALLOWED, WEB: OIDC},
+        {WEB: {"MinInstances": "4", "MaxInstances": "6"}},
     ],
 )
-def test_valid_combinations_of_parameters_resolve_completely(name, given):
-    stacks = deploy(merged(PROFILES["default"], {name: given}))
+def test_valid_combinations_of_parameters_resolve_completely(given):
+    stacks = deploy(merged(PROFILES["default"], given))
 
     for stack in stacks.values():
         assert stack.failed_assertions() == []
@@ -718,7 +727,7 @@ def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
 
 @pytest.mark.parametrize("sign_in", [{}, COGNITO, OIDC])
 def test_the_web_application_accepts_its_deployed_variables(monkeypatch, sign_in):
-    stacks = deploy(merged(PROFILES["default"], {WEB: sign_in}))
+    stacks = deploy(merged(PROFILES["default"], {NETWORK: SIGN_IN_ALLOWED, WEB: sign_in}))
     known_only_to_aws = {
         stacks[DATA].outputs["DatabasePort"]: "3306",
         f"<{WEB}.LoadBalancer>": f"arn:aws:elasticloadbalancing:{REGION}:{ACCOUNT}:"
@@ -734,3 +743,93 @@ def test_the_web_application_accepts_its_deployed_variables(monkeypatch, sign_in
     assert settings.s3_thumbnail_bucket == stacks[DATA].outputs["ThumbnailBucketName"]
     assert settings.trusted_proxy_count == 1
     assert (settings.sign_in_load_balancer_arn is not None) == bool(sign_in)
+
+
+def test_a_customer_managed_key_encrypts_everything_that_accepts_one():
+    named = (REPOSITORIES, DATA, FUNCTIONS, WEB)
+    stacks = deploy(merged(PROFILES["default"], {name: {"KmsKeyArn": KMS_KEY} for name in named}))
+    keys = {
+        "AWS::ECR::Repository": lambda p: p["EncryptionConfiguration"]["KmsKey"],
+        "AWS::Logs::LogGroup": lambda p: p["KmsKeyId"],
+        "AWS::RDS::DBInstance": lambda p: p["KmsKeyId"],
+        "AWS::SecretsManager::Secret": lambda p: p["KmsKeyId"],
+        "AWS::SNS::Topic": lambda p: p["KmsMasterKeyId"],
+        "AWS::SQS::Queue": lambda p: p["KmsMasterKeyId"],
+    }
+    for resource_type, key in keys.items():
+        resources = of_type(stacks, resource_type)
+        assert resources
+        assert {key(properties) for properties in resources.values()} == {KMS_KEY}, resource_type
+    for role in of_type(stacks, "AWS::IAM::ManagedPolicy", "AWS::IAM::Role").values():
+        documents = [role["PolicyDocument"]] if "PolicyDocument" in role else []
+        documents += [policy["PolicyDocument"] for policy in role.get("Policies", [])]
+        uses = [s for d in documents for s in d["Statement"] if s["Sid"] == "Key"]
+        assert uses or role.get("ManagedPolicyArns")
+        assert all(statement["Resource"] == KMS_KEY for statement in uses)
+
+
+def test_the_database_of_a_snapshot_keeps_its_key():
+    given = {"KmsKeyArn": KMS_KEY, "DatabaseSnapshotIdentifier": "before"}
+    named = {name: {"KmsKeyArn": KMS_KEY} for name in (REPOSITORIES, FUNCTIONS, WEB)}
+    stacks = deploy(merged(PROFILES["default"], {**named, DATA: given}))
+
+    [database] = of_type(stacks, "AWS::RDS::DBInstance").values()
+
+    assert "KmsKeyId" not in database
+
+
+def test_the_network_stores_objects_only_in_this_account_and_for_cloudformation(stacks):
+    [gateway] = [
+        endpoint
+        for endpoint in of_type(stacks, "AWS::EC2::VPCEndpoint").values()
+        if endpoint["VpcEndpointType"] == "Gateway"
+    ]
+    statements = {s["Sid"]: s for s in gateway["PolicyDocument"]["Statement"]}
+
+    assert statements.keys() == {"BucketsOfThisAccount", "FilesOfAws", "ResponseToCloudFormation"}
+    assert statements["BucketsOfThisAccount"]["Condition"] == {
+        "StringEquals": {"aws:ResourceAccount": ACCOUNT}
+    }
+    assert statements["FilesOfAws"]["Action"] == "s3:GetObject"
+    bucket = f"cloudformation-custom-resource-response-{REGION.replace('-', '')}"
+    assert statements["ResponseToCloudFormation"]["Resource"] == f"arn:aws:s3:::{bucket}/*"
+
+
+def test_sign_in_needs_the_permission_of_the_network():
+    stacks = deploy(merged(PROFILES["default"], {WEB: COGNITO}))
+
+    with pytest.raises(TemplateError, match="LoadBalancerSignIn"):
+        of_type(stacks, "AWS::ElasticLoadBalancingV2::TargetGroup")
+
+
+def test_a_newer_server_image_changes_no_template(stacks):
+    [template] = of_type(stacks, "AWS::EC2::LaunchTemplate").values()
+
+    assert template["LaunchTemplateData"]["ImageId"] == (
+        "resolve:ssm:/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
+    )
+
+
+def test_functions_and_servers_can_run_on_arm():
+    given = {FUNCTIONS: {"Architecture": "arm64"}, WEB: ARM_SERVERS}
+    stacks = deploy(merged(PROFILES["default"], given))
+
+    functions = of_type(stacks, "AWS::Lambda::Function").values()
+    [servers] = of_type(stacks, "AWS::EC2::LaunchTemplate").values()
+
+    assert [function["Architectures"] for function in functions] == [["arm64"]] * 4
+    assert servers["LaunchTemplateData"]["ImageId"].endswith("al2023-ami-kernel-default-arm64")
+
+
+def test_a_budget_exists_only_with_an_address_for_its_messages():
+    without = of_type(deploy(PROFILES["default"]), "AWS::Budgets::Budget")
+    given = {DATA: {"BudgetEmail": "someone@example.com", "MonthlyBudgetInDollars": "500"}}
+    [budget] = of_type(deploy(merged(PROFILES["default"], given)), "AWS::Budgets::Budget").values()
+
+    assert not without
+    assert budget["Budget"]["BudgetLimit"] == {"Amount": "500", "Unit": "USD"}
+    assert {
+        subscriber["Address"]
+        for notification in budget["NotificationsWithSubscribers"]
+        for subscriber in notification["Subscribers"]
+    } == {"someone@example.com"}
