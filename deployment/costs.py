@@ -4,8 +4,9 @@ Quantities come from the templates and the parameter files. Prices are in this f
 date. Free tiers, discounts, taxes and traffic beyond the assumptions are not included.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from deployment.stacks import APPLICATION, NETWORK, ORDER, WEB, ParameterFile, read_templates
 
@@ -30,7 +31,10 @@ class Prices:
     load_balancer_gb = 0.008  # One capacity unit processes one GB per hour.
     public_address_hour = 0.005
     secret_month = 0.40
-    alarm_month = 0.10
+    alarm_metric_month = 0.10  # For each metric that an alarm reads.
+    metric_month = 0.30
+    web_acl_month = 5.00
+    web_acl_rule_month = 1.00
     dashboard_month = 3.00
     registry_gb_month = 0.10
     lambda_gb_second = 0.0000166667
@@ -60,6 +64,12 @@ class Assumptions:
     annotation_seconds = 3.0
     thumbnail_seconds = 1.5
     function_gb = 1.0
+    # Two target tracking policies make two alarms each.
+    scaling_alarms = 4
+    server_metrics = 7  # Metrics of one server with detailed monitoring.
+    # CloudWatch bills a custom metric for each hour with a value. The sweep writes these every
+    # minute.
+    idle_metrics = 3
     sweep_seconds = 0.1
     sweep_gb = 0.5
     to_gemini_mb = 0.25  # Through the NAT gateway. S3 traffic uses the free gateway endpoint.
@@ -96,7 +106,18 @@ def idle_month(profile: str) -> list[Line]:
     database_gib = int(value(APPLICATION, "DatabaseStorageInGiB"))
     gateways = {"none": 0, "single": 1, "perAZ": 2}[value(NETWORK, "NatMode")]
     addresses = gateways + 2  # The load balancer has one address in each zone.
-    alarms, dashboards = count("AWS::CloudWatch::Alarm"), count("AWS::CloudWatch::Dashboard")
+    alarms = [
+        alarm for name in ORDER for alarm in templates[name].properties("AWS::CloudWatch::Alarm")
+    ]
+    alarm_metrics = Assumptions.scaling_alarms + sum(map(_metric_count, alarms))
+    metrics = Assumptions.idle_metrics + servers * Assumptions.server_metrics
+    dashboards = count("AWS::CloudWatch::Dashboard")
+    web_acls = int(value(WEB, "WebAcl") == "managed")
+    rules = [
+        rule
+        for web_acl in templates[WEB].properties("AWS::WAFv2::WebACL")
+        for rule in web_acl["Rules"]
+    ]
     # RDS stores the database password in another secret.
     secrets = count("AWS::SecretsManager::Secret") + 1
     sweeps = HOURS * 60
@@ -111,7 +132,10 @@ def idle_month(profile: str) -> list[Line]:
         _line("Load balancer", 1, Prices.load_balancer_hour, "", hours=True),
         _line("Public addresses", addresses, Prices.public_address_hour, "", hours=True),
         _line("Secrets", secrets, Prices.secret_month, ""),
-        _line("Alarms", alarms, Prices.alarm_month, ""),
+        _line("Metrics in alarms", alarm_metrics, Prices.alarm_metric_month, ""),
+        _line("Metrics of servers and of the sweep", metrics, Prices.metric_month, ""),
+        _line("Web ACL", web_acls, Prices.web_acl_month, ""),
+        _line("Its rules", web_acls * len(rules), Prices.web_acl_rule_month, ""),
         _line("Dashboard", dashboards, Prices.dashboard_month, ""),
         _line("Container images", Assumptions.images_gb, Prices.registry_gb_month, "GB"),
         Line(
@@ -121,6 +145,11 @@ def idle_month(profile: str) -> list[Line]:
             + sweeps / 1e6 * Prices.lambda_million_requests,
         ),
     ]
+
+
+def _metric_count(alarm: Mapping[str, Any]) -> int:
+    """Return the number of metrics that an alarm reads."""
+    return sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1
 
 
 def _line(name: str, quantity: float, price: float, unit: str, *, hours: bool = False) -> Line:

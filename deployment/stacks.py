@@ -82,6 +82,13 @@ class StackTemplate:
         resources = self._document["Resources"].items()
         return {logical_id: resource["Type"] for logical_id, resource in resources}
 
+    def properties(self, resource_type: str) -> list[Mapping[str, Any]]:
+        """Return the properties of every resource of a type."""
+        resources = self._document["Resources"].values()
+        return [
+            resource["Properties"] for resource in resources if resource["Type"] == resource_type
+        ]
+
     @cached_property
     def _document(self) -> Mapping[str, Any]:
         return load_template(self.path)
