@@ -100,7 +100,15 @@ def test_the_tables_of_costs_are_the_output_of_the_command():
 def test_every_size_in_a_profile_has_a_price():
     for profile in costs.PROFILES:
         for line in costs.idle_month(profile):
-            assert line.dollars > 0, line
+            assert line.dollars > 0 or line.arithmetic.startswith("0 "), line
+
+
+def test_alarms_cost_by_the_metrics_that_they_read():
+    lines = {line.name: line.arithmetic for line in costs.idle_month("prod")}
+
+    # 27 in the alarms of the templates, and 4 of the alarms that the scaling policies make.
+    assert lines["Metrics in alarms"].startswith("31 ")
+    assert lines["Web ACL"].startswith("1 ")
 
 
 def test_token_prices_are_multiplied_by_a_thousand_images(monkeypatch):
