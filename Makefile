@@ -35,7 +35,7 @@ bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## measure each part beside an alterna
 chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenarios)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
-lint: $(LINTS)  ## ruff, mypy, deno, djlint, cfn-lint, checkov, hadolint, shellcheck (with --jobs 2 side by side)
+lint: $(LINTS)  ## ruff, mypy, deno, djlint, cfn-lint, Guard, checkov, hadolint, shellcheck (with --jobs 2 side by side)
 
 lint-code: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -54,7 +54,8 @@ lint-front: $(INSTALLED)
 lint-templates: $(INSTALLED)
 	$(BIN)/cfn-lint --include-checks I -- deployment/*.yaml
 
-lint-policies: $(CHECKOV_INSTALLED)
+lint-policies: $(INSTALLED) $(CHECKOV_INSTALLED)
+	$(BIN)/python -m deployment.guard
 	$(CHECKOV)/bin/checkov --directory deployment --framework cloudformation --skip-download --quiet --compact
 
 lint-scripts: $(INSTALLED)

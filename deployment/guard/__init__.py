@@ -1,0 +1,1 @@
+"""The rules of AWS CloudFormation Guard for the five templates."""
