@@ -16,7 +16,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test bench chaos lint $(LINTS) deploy verify-gemini fuzz images-check mysql chromium clean help
+.PHONY: run test bench simulate chaos lint $(LINTS) deploy verify-gemini fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -72,6 +72,9 @@ fuzz: $(INSTALLED)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses s
 		echo "The fuzzers need atheris, which has no wheel for this Python. Linux with CPython 3.11 to 3.14 has one:"; \
 		echo "make fuzz PYTHON=/path/to/python3.11 VENV=.venv-fuzz"; exit 1; }
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
+
+simulate: $(INSTALLED)  ## simulate the queues of larger environments on AWS, ten seconds
+	@$(BIN)/python -m benchmarks.simulation
 
 deploy: $(INSTALLED)  ## deploy to AWS (ARGS=… is another command than up; see deployment/README.md)
 	@$(BIN)/python -m deployment $(or $(ARGS),up)

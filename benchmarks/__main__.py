@@ -50,6 +50,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("gallery_growth", "gallery_growth", "measure"),
     Benchmark("upload_stream", "upload_stream", "measure_upload_stream"),
     Benchmark("pipeline_overhead", "pipeline_overhead", "measure"),
+    Benchmark("batch_100", "batch", "measure"),
+    Benchmark("simulation_batch_100", "simulation", "measure"),
     Benchmark("cold_import", "cold_import", "measure"),
     Benchmark("load_tester_rate", "load_tester", "measure_rate"),
     Benchmark("load_tester_truth", "load_tester", "measure_truth"),

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deployment import service_times
 from deployment.stacks import APPLICATION, NETWORK, ORDER, WEB, ParameterFile, read_templates
 
 PROFILES = ("lab", "default", "prod")
@@ -61,8 +62,8 @@ class Assumptions:
     preview_views = 2
     tokens_in = 1400  # The reduced JPEG and the prompt.
     tokens_out = 150
-    annotation_seconds = 3.0
-    thumbnail_seconds = 1.5
+    annotation_seconds = service_times.annotation_seconds()
+    thumbnail_seconds = service_times.thumbnail_seconds()
     function_gb = 1.0
     # Two target tracking policies make two alarms each.
     scaling_alarms = 4

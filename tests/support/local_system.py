@@ -39,7 +39,7 @@ class LocalSystem:
         self.url = f"http://127.0.0.1:{self.port}"
         self._environment = environment
         self._log = state_dir.with_suffix(".out")
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: subprocess.Popen[bytes]  # Set by `start`.
         self._ended_processes: list[psutil.Process] = []
 
     @property
@@ -50,7 +50,7 @@ class LocalSystem:
     @property
     def aws_url(self) -> str:
         """The address of this run's S3, EventBridge and SQS."""
-        return re.findall(r"AWS +(http://\S+)", self.output)[-1]
+        return str(re.findall(r"AWS +(http://\S+)", self.output)[-1])
 
     def start(self) -> None:
         """Start the system and wait until it is ready."""
@@ -87,7 +87,7 @@ class LocalSystem:
         try:
             supervisor = psutil.Process(self._process.pid)
             return [supervisor, *supervisor.children(recursive=True)]
-        except psutil.NoSuchProcess:
+        except (AttributeError, psutil.NoSuchProcess):  # Not started, or ended.
             return []
 
     def processes_of(self, *words: str) -> list[psutil.Process]:
@@ -152,7 +152,7 @@ class LocalSystem:
         """Return a boto3 client of this run's AWS emulator."""
         config = configparser.ConfigParser(interpolation=None)
         config.read(self.state_dir / "aws_config")
-        return boto3.client(
+        return boto3.client(  # type: ignore[call-overload]
             service,
             endpoint_url=self.aws_url,
             region_name="us-east-1",
