@@ -5,8 +5,11 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
 VENV ?= .venv
 BIN = $(VENV)/bin
+# Each file is newer than the requirement file whose packages are installed.
 MADE = $(VENV)/.made
-INSTALLED = $(VENV)/.installed
+RUN = $(VENV)/.run
+TEST = $(VENV)/.test
+LINT = $(VENV)/.lint
 # checkov pins another boto3 than the project, so it has its own environment. The packages that the
 # benchmarks compare with also have one, because they are not part of the product.
 CHECKOV = $(VENV)/checkov
@@ -16,70 +19,70 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test bench simulate chaos lint $(LINTS) deploy verify-gemini fuzz images-check mysql chromium clean help
+.PHONY: run test bench simulate chaos lint $(LINTS) requirements deploy verify-gemini fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: $(INSTALLED)  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
+run: $(RUN)  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
 	@exec $(BIN)/python -m local_cloud
 
 # Three processes run one file at a time, the long files first. Most tests wait for a running system,
 # so three processes keep two processors busy. More would start too many systems and browsers.
-test: $(INSTALLED)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
+test: $(TEST)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-bench: $(INSTALLED) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
+bench: $(TEST) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-chaos: $(INSTALLED)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenarios)
+chaos: $(TEST)  ## cause every fault at length, ten minutes (CHAOS_UPLOADS=500, CHAOS_SEED=1; ARGS=… chooses scenarios)
 	@$(BIN)/python -m tests.faults.chaos $(ARGS)
 
 lint: $(LINTS)  ## ruff, mypy, deno, djlint, cfn-lint, Guard, checkov, hadolint, shellcheck (with --jobs 2 side by side)
 
-lint-code: $(INSTALLED)
+lint-code: $(LINT)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-lint-types: $(INSTALLED)
+lint-types: $(LINT)
 	$(BIN)/mypy
 
-lint-front: $(INSTALLED)
+lint-front: $(LINT)
 	$(DENO) fmt --check
 	$(DENO) lint
 	$(DENO) check --quiet --no-remote --no-npm web_app/static/modules tests/unit/static
 	$(BIN)/djlint --check --quiet web_app/templates
 	$(BIN)/djlint --lint web_app/templates
 
-lint-templates: $(INSTALLED)
+lint-templates: $(LINT)
 	$(BIN)/cfn-lint --include-checks I -- deployment/*.yaml
 
-lint-policies: $(INSTALLED) $(CHECKOV_INSTALLED)
+lint-policies: $(TEST) $(CHECKOV_INSTALLED)
 	$(BIN)/python -m deployment.guard
 	$(CHECKOV)/bin/checkov --directory deployment --framework cloudformation --skip-download --quiet --compact
 
-lint-scripts: $(INSTALLED)
+lint-scripts: $(LINT)
 	git ls-files '*Dockerfile' | xargs -r $(BIN)/hadolint
 	$(BIN)/shellcheck .ci/run $$(git ls-files '*.sh')
 
-images-check: $(INSTALLED)  ## build the three container images without a daemon and use them (as root on Debian)
+images-check: $(TEST)  ## build the three container images without a daemon and use them (as root on Debian)
 	$(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
 
 FUZZ_SECONDS ?= 300
-fuzz: $(INSTALLED)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses some)
+fuzz: $(TEST)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses some)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/fuzz \
-		--requirement tests/fuzz/requirements.txt || { \
+		--require-hashes --requirement requirements/fuzz.txt || { \
 		echo "The fuzzers need atheris, which has no wheel for this Python. Linux with CPython 3.11 to 3.14 has one:"; \
 		echo "make fuzz PYTHON=/path/to/python3.11 VENV=.venv-fuzz"; exit 1; }
 	@PYTHONPATH=$(VENV)/fuzz $(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS) $(TARGETS)
 
-simulate: $(INSTALLED)  ## simulate the queues of larger environments on AWS, ten seconds
+simulate: $(TEST)  ## simulate the queues of larger environments on AWS, ten seconds
 	@$(BIN)/python -m benchmarks.simulation
 
-deploy: $(INSTALLED)  ## deploy to AWS (ARGS=… is another command than up; see deployment/README.md)
+deploy: $(RUN)  ## deploy to AWS (ARGS=… is another command than up; see deployment/README.md)
 	@$(BIN)/python -m deployment $(or $(ARGS),up)
 
-verify-gemini: $(INSTALLED)  ## check the assumptions about Gemini with real requests, for less than one US cent (needs GEMINI_API_KEY)
+verify-gemini: $(TEST)  ## check the assumptions about Gemini with real requests, for less than one US cent (needs GEMINI_API_KEY)
 	@$(BIN)/python -m tests.verify.gemini
 
 mysql:  ## unpack a MySQL server for the tests; nothing is installed
@@ -92,27 +95,35 @@ chromium:  ## install a browser for the tests (Debian and Ubuntu)
 clean:  ## remove the virtual environment and caches (.local/ with your images stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# The pip that comes with Python may be old and a minute slower to read the index.
-$(MADE): requirements.txt
+requirements: $(MADE)  ## write the requirement files again, after a change of a .in file (ARGS=… is passed to uv)
+	@bash requirements/compile.sh $(BIN)/uv $(ARGS)
+
+$(MADE): requirements/installer.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer was not found. Install it, or give its path: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Creating an environment in $(VENV) …"
 	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 		echo "This Python cannot create a virtual environment. On Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep '^pip==' $<)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
-$(INSTALLED): requirements.txt $(MADE)
-	@echo "Installing the dependencies into $(VENV), once …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement $<
+$(RUN): requirements/run.txt $(MADE)
+	@$(BIN)/python requirements/install.py $<
 	@touch $@
 
-$(CHECKOV_INSTALLED): deployment/checkov-requirements.txt | $(MADE)
-	@echo "Installing checkov into $(CHECKOV), once …"
+$(TEST): requirements/test.txt $(RUN)
+	@$(BIN)/python requirements/install.py $<
+	@touch $@
+
+$(LINT): requirements/lint.txt $(TEST)
+	@$(BIN)/python requirements/install.py $<
+	@touch $@
+
+$(CHECKOV_INSTALLED): requirements/checkov.txt | $(MADE)
 	@$(BIN)/python -m venv --without-pip $(CHECKOV)
-	@$(BIN)/python -m pip --python $(CHECKOV)/bin/python install --quiet --disable-pip-version-check --requirement $<
+	@$(BIN)/python requirements/install.py --into $(CHECKOV) $<
 	@touch $@
 
-$(ANCHORS_INSTALLED): benchmarks/anchors/requirements.txt | $(INSTALLED)
-	@echo "Installing the packages for the benchmarks into $(ANCHORS), once …"
+$(ANCHORS_INSTALLED): requirements/anchors.txt | $(TEST)
 	@$(BIN)/python -m venv --without-pip $(ANCHORS)
-	@$(BIN)/python -m pip --python $(ANCHORS)/bin/python install --quiet --disable-pip-version-check --requirement $<
+	@$(BIN)/python requirements/install.py --into $(ANCHORS) $<
 	@touch $@

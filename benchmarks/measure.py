@@ -11,7 +11,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 ANCHORS = ROOT / "benchmarks" / "anchors"
-# `make bench` installs anchors/requirements.txt here, because anchors are not part of the product.
+# `make bench` installs requirements/anchors.txt here, because anchors are not part of the product.
 ANCHORS_PYTHON = Path(sys.prefix) / "anchors" / "bin" / "python"
 
 

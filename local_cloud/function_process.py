@@ -1,5 +1,6 @@
 """One process of a function: the runtime client of Lambda, with the limits of the template."""
 
+import importlib.util
 import queue
 import secrets
 import time
@@ -21,6 +22,12 @@ _INIT_SECONDS = 60  # Lambda allows 10 s; a slow disk may need more.
 _POLL_SECONDS = 0.1  # Between two checks of a running process.
 
 
+def runtime_client() -> str:
+    """Return the module of Lambda's own runtime client, or of ours if that is not installed."""
+    lambdas_own = "awslambdaric"
+    return lambdas_own if importlib.util.find_spec(lambdas_own) else "local_cloud.runtime_client"
+
+
 class InitError(Exception):
     """A process could not load its handler."""
 
@@ -31,8 +38,16 @@ Outcome = Success | Failure
 class FunctionProcess:
     """Runs one function, one event at a time, with the environment and the variables of Lambda."""
 
-    def __init__(self, function: Function, environment: Mapping[str, str], log: Log) -> None:
+    def __init__(
+        self,
+        function: Function,
+        environment: Mapping[str, str],
+        log: Log,
+        client: str | None = None,
+    ) -> None:
+        """Prepare a process. `client` is the module of the runtime client; None chooses one."""
         self.function = function
+        self._client = client or runtime_client()
         self.is_busy = False  # True during an invocation.
         self._arn = f"arn:aws:lambda:{REGION}:{ACCOUNT_ID}:function:{function.name}"
         self._environment = environment
@@ -63,7 +78,7 @@ class FunctionProcess:
         self._api = RuntimeAPI()
         self._api.start()
         self._process = processes.spawn(
-            ["-m", "awslambdaric", self.function.handler],
+            ["-m", self._client, self.function.handler],
             {**self._environment, **self._lambda_environment(self._api.address)},
             self._log,
         )

@@ -1,5 +1,6 @@
 """Compare the code with requirement files, templates and migrations that repeat its facts."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -22,27 +23,53 @@ ROOT = Path(__file__).parents[2]
 LAMBDA_FIRST_RETRY_SECONDS = 60
 
 
+IMAGES = ["web_app", "lambda_functions/annotation", "lambda_functions/thumbnail"]
+SETS = sorted(path.stem for path in (ROOT / "requirements").glob("*.in"))
+REQUIREMENTS = [f"requirements/{name}" for name in SETS] + [
+    f"{name}/requirements" for name in IMAGES
+]
+
+
 def requirements(path):
-    lines = [line.split("#")[0].strip() for line in path.read_text().splitlines()]
-    return {canonicalize_name(Requirement(line).name): Requirement(line) for line in lines if line}
+    """Return the requirements of a file by name, without comments, constraints and hashes."""
+    lines = [line.split(" #")[0].strip(" \\") for line in path.read_text().splitlines()]
+    found = [Requirement(line) for line in lines if line and not line.startswith(("#", "-"))]
+    return {(canonicalize_name(each.name), str(each.marker)): each for each in found}
 
 
-def test_every_dependency_is_pinned_exactly():
-    for path in [ROOT / "requirements.txt", *ROOT.glob("*/**/*requirements.txt")]:
-        if any(part.startswith(".") for part in path.relative_to(ROOT).parts):
-            continue  # A virtual environment, for example `.venv`.
-        for requirement in requirements(path).values():
-            assert [spec.operator for spec in requirement.specifier] == ["=="], (path, requirement)
+def versions(path):
+    """Return the versions of each package. There are two if it depends on the Python."""
+    found = {}
+    for (name, _), requirement in requirements(path).items():
+        found.setdefault(name, set()).add(str(requirement.specifier))
+    return found
 
 
-@pytest.mark.parametrize(
-    "folder", ["web_app", "lambda_functions/annotation", "lambda_functions/thumbnail"]
-)
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_every_dependency_is_pinned_exactly_and_has_hashes(name):
+    text = (ROOT / f"{name}.txt").read_text()
+    blocks = re.findall(
+        r"^[\w.\[\],-]+==\S+.*(?:\n    --hash=sha256:[0-9a-f]{64}.*)*", text, re.MULTILINE
+    )
+
+    assert len(blocks) == len(requirements(ROOT / f"{name}.txt")) > 0
+    assert [block for block in blocks if "--hash=" not in block] == []
+    assert "://" not in text
+
+
+@pytest.mark.parametrize("name", REQUIREMENTS)
+def test_the_requirement_files_are_made_from_their_in_files(name):
+    made, wanted = (versions(ROOT / f"{name}.{kind}") for kind in ("txt", "in"))
+
+    assert {name: made.get(name) for name in wanted} == wanted, "run make requirements"
+
+
+@pytest.mark.parametrize("folder", IMAGES)
 def test_the_requirements_of_an_image_have_the_versions_of_the_project(folder):
-    every = requirements(ROOT / "requirements.txt")
+    every = versions(ROOT / "requirements" / "run.txt")
 
-    for name, requirement in requirements(ROOT / folder / "requirements.txt").items():
-        assert requirement.specifier == every[name].specifier, f"edit {folder}/requirements.txt"
+    for name, version in versions(ROOT / folder / "requirements.txt").items():
+        assert version == every[name], f"change {folder}/requirements.in, run make requirements"
 
 
 @pytest.fixture

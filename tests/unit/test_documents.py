@@ -227,8 +227,8 @@ def test_every_threat_has_a_defence_and_tests_that_exist():
 
 
 def test_every_dependency_has_its_reason():
-    direct = (ROOT / "requirements.txt").read_text().split("# Their dependencies")[0]
-    pinned = set(re.findall(r"^([A-Za-z][A-Za-z0-9_.-]*)", direct, re.MULTILINE))
+    direct = "\n".join(path.read_text() for path in (ROOT / "requirements").glob("*.in"))
+    pinned = set(re.findall(r"^([A-Za-z][A-Za-z0-9_.-]*)(?:\[.*\])?==", direct, re.MULTILINE))
     explained = {
         name
         for row in table_rows(DEPENDENCIES.read_text())

@@ -26,7 +26,7 @@ from local_cloud.function_host import (
     Scheduler,
     invoke_once,
 )
-from local_cloud.function_process import FunctionProcess, InitError
+from local_cloud.function_process import FunctionProcess, InitError, runtime_client
 from local_cloud.logs import Log
 from local_cloud.runtime_api import Failure
 from local_cloud.template import Function, Schedule
@@ -89,8 +89,11 @@ def record(event, context):
 """
 
 
-@pytest.fixture
-def make_process(tmp_path):
+CLIENTS = ["awslambdaric", "local_cloud.runtime_client"]
+
+
+@pytest.fixture(params=CLIENTS)
+def make_process(tmp_path, request):
     (tmp_path / "toys.py").write_text(HANDLERS)
     (tmp_path / "broken.py").write_text("import a_module_that_is_not_there\n")
     (tmp_path / "faulty.py").write_text("def inner():\n    raise RuntimeError('no')\n\ninner()\n")
@@ -102,7 +105,7 @@ def make_process(tmp_path):
         )
         environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path)}
         log = Log(tmp_path / "toy.log")
-        made.append(FunctionProcess(function, environment, log))
+        made.append(FunctionProcess(function, environment, log, request.param))
         return made[-1]
 
     yield make
@@ -190,6 +193,12 @@ def test_a_failed_import_reports_the_reason(make_process):
 def test_an_exception_at_import_reports_the_traceback(make_process):
     with pytest.raises(InitError, match=r"(?s)RuntimeError: no.*faulty\.py.*line 2, in inner"):
         make_process("faulty.handler").start()
+
+
+def test_our_runtime_client_is_used_only_where_lambdas_own_is_missing(monkeypatch):
+    assert runtime_client() == CLIENTS[0]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert runtime_client() == CLIENTS[1]
 
 
 @dataclass
