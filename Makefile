@@ -19,7 +19,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test bench simulate chaos lint $(LINTS) requirements deploy verify-gemini fuzz images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -29,8 +29,12 @@ run: $(RUN)  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes 
 
 # Three processes run one file at a time, the long files first. Most tests wait for a running system,
 # so three processes keep two processors busy. More would start too many systems and browsers.
-test: $(TEST)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
+test: $(TEST) $(if $(ARGS),,parts)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# Without the plugin of schemathesis, which takes a second to load and which no unit test uses.
+test-fast: $(TEST)  ## run the unit tests without the slow ones (ARGS=… is a path, or path::test_name)
+	$(BIN)/python -m pytest -p no:schemathesis -m "not slow" $(or $(ARGS),tests/unit --numprocesses 2 --dist loadfile)
 
 bench: $(TEST) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)
@@ -85,12 +89,20 @@ deploy: $(RUN)  ## deploy to AWS (ARGS=… is another command than up; see deplo
 verify-gemini: $(TEST)  ## check the assumptions about Gemini with real requests, for less than one US cent (needs GEMINI_API_KEY)
 	@$(BIN)/python -m tests.verify.gemini
 
+# What cannot be had is named, and `make test` lists the tests that it skipped for that at its end.
+parts:
+	@$(MAKE) --no-print-directory mysql || echo "Tests that need MySQL will be skipped."
+	@$(MAKE) --no-print-directory chromium || echo "Tests that need a browser will be skipped."
+
 mysql:  ## unpack a MySQL server for the tests; nothing is installed
 	@bash tests/support/install_mysql.sh
 
-chromium:  ## install a browser for the tests (Debian and Ubuntu)
-	@command -v chromium >/dev/null || { apt-get -q update && \
-		DEBIAN_FRONTEND=noninteractive apt-get -q install --yes --no-install-recommends chromium fonts-dejavu-core; }
+chromium:  ## install a browser for the tests (as root on Debian and Ubuntu)
+	@if command -v chromium >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "Chromium is missing. Install it with the packages of your system."; exit 1; fi; \
+	echo "Installing Chromium, once …"; apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 clean:  ## remove the virtual environment and caches (.local/ with your images stays)
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis

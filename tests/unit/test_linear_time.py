@@ -22,8 +22,10 @@ from web_app.routes.request import parse_cursor
 from web_app.services.edits import clean_edit
 from web_app.services.uploads import MAX_FILENAME_CHARACTERS, clean_filename
 
-LENGTH = 100_000
-# A rule of linear time needs at most a few hundredths of a second.
+pytestmark = pytest.mark.slow
+
+LENGTH = 30_000
+# A rule of linear time needs at most a few hundredths of a second, a quadratic one several seconds.
 MAX_SECONDS = 0.5
 
 PROMPT = "Describe this image for a photo gallery in one or two plain sentences. " * 5

@@ -9,6 +9,8 @@ from benchmarks import simulation
 from benchmarks.simulation import FLEETS, simulate, simulate_batch
 from deployment import service_times
 
+pytestmark = pytest.mark.slow
+
 RECORD = Path(__file__).parents[2] / "docs" / "decisions" / "0078-scale.md"
 
 

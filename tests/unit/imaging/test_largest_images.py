@@ -18,6 +18,8 @@ from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.factories import deflate_zeros, encode, png_chunk
 from tests.support.hostile_files import tiff
 
+pytestmark = pytest.mark.slow
+
 MAX_PIXELS = 100_000_000
 
 

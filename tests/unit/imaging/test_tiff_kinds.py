@@ -36,6 +36,8 @@ from tests.support.tiff_files import (
     make_tiff,
 )
 
+pytestmark = pytest.mark.slow
+
 MAX_PIXELS = 10_000
 DEPTHS = {
     UNSIGNED: (1, 2, 4, 6, 8, 10, 12, 14, 16, 24, 32),

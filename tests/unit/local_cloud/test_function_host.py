@@ -32,6 +32,8 @@ from local_cloud.runtime_api import Failure
 from local_cloud.template import Function, Schedule
 from tests.support.local_system import wait_until
 
+pytestmark = pytest.mark.slow
+
 HANDLERS = """
 import json, os, signal, time
 
