@@ -56,12 +56,17 @@ def add_image(session: Session, new: NewImage) -> int:
 _WITH_TABLES = select(Image).options(joinedload("*"))
 
 
-def get_image(session: Session, image_id: int) -> Image:
+def get_image(session: Session, image_id: int, *, for_update: bool = False) -> Image:
     """Return the row with this id.
+
+    Args:
+        for_update: whether other transactions that change the row wait until this one ends.
 
     Raises:
         ImageNotFoundError: it does not exist, or it is being deleted.
     """
+    if for_update:  # SQLite has one writer at a time and ignores this.
+        session.execute(select(Image.id).where(Image.id == image_id).with_for_update())
     image = session.scalar(_WITH_TABLES.where(Image.id == image_id, is_visible()))
     if image is None:
         raise ImageNotFoundError(f"no image has the id {image_id}")

@@ -23,6 +23,7 @@ from database.models import Image
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
 from tests.support import mysql_server
+from tests.support.clients import asking_for_html
 from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app.app import create_app
 from web_app.settings import Settings
@@ -229,8 +230,8 @@ def app(
 
 @pytest.fixture
 def client(app: Flask) -> FlaskClient:
-    """Return a client that keeps its cookies and does not follow redirects."""
-    return app.test_client()
+    """Return a client that asks for HTML, keeps its cookies and does not follow redirects."""
+    return asking_for_html(app)
 
 
 @pytest.fixture

@@ -7,12 +7,14 @@
 
 from typing import TYPE_CHECKING, Any
 
+VERSION = "2.0.0"  # Also in pyproject.toml; a test compares them.
+
 if TYPE_CHECKING:
     from web_app.app import create_app as create_app
 
 
 def __getattr__(name: str) -> Any:
-    """Return `create_app`, the only name that this package exports."""
+    """Return `create_app`, the only function that this package exports."""
     if name == "create_app":
         from web_app.app import create_app
 

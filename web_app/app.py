@@ -10,6 +10,7 @@ from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
 from web_app.dependencies import EXTENSION, Dependencies
+from web_app.middleware.access_log import log_requests
 from web_app.middleware.allowed_hosts import refuse_other_hosts
 from web_app.middleware.cookies import SessionCookies
 from web_app.middleware.cross_site import refuse_cross_site_changes
@@ -75,7 +76,8 @@ def create_app(
         readiness=Readiness.of(session_factory, object_store),
         sign_in=_sign_in(settings),
     )
-    # after_request handlers run in reverse order, so compression, registered first, runs last.
+    # after_request handlers run in reverse order, so the log and compression run last.
+    log_requests(app)
     Compress(app)
     set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)

@@ -12,12 +12,15 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── NoCopyError                   there is no copy of the image that others may see 404
 ├── RequestTimeoutError           the body did not arrive in time                408
 ├── ConflictError                 the state of the image does not allow this      409
+├── ChangedMeanwhileError         the texts are no longer those of `If-Match`       412
 ├── InvalidEditError              a text is too long, or there are too many tags  422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
 ├── StorageUnavailableError       S3 rejected the request or did not answer       502
 └── SignInUnavailableError        the public key could not be fetched             503
 """
+
+from collections.abc import Mapping
 
 
 class WebError(Exception):
@@ -118,6 +121,24 @@ class ConflictError(WebError):
     """The request is valid, but the state of the image does not allow it."""
 
     http_status = 409
+
+
+class ChangedMeanwhileError(WebError):
+    """The texts of an image are no longer those that the client read.
+
+    Attributes:
+        current: the texts as they are now.
+    """
+
+    code, http_status = "changed_meanwhile", 412
+    message = (
+        "These texts were changed meanwhile. Compare them with `current`, then send the change "
+        "again with the new ETag."
+    )
+
+    def __init__(self, current: Mapping[str, object]) -> None:
+        super().__init__()
+        self.current = current
 
 
 class InvalidEditError(WebError):

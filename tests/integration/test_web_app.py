@@ -39,6 +39,7 @@ from lambda_functions.thumbnail.handler import ThumbnailFunction
 from local_cloud.template import Template
 from tests.support import factories, mysql_server
 from tests.support.programs import free_port, inherited_environment
+from web_app import VERSION
 
 PROJECT = Path(__file__).parents[2]
 SECRET_KEY = "a key that only the tests know"
@@ -977,7 +978,7 @@ def test_an_outage_of_the_database_gives_503_and_ends(mysql_web_app, browser):
         "image_bucket": "ok",
         "thumbnail_bucket": "ok",
     }
-    assert (alive.status_code, alive.json()) == (200, {"status": "ok"})
+    assert (alive.status_code, alive.json()) == (200, {"status": "ok", "version": VERSION})
     assert send(mysql_web_app, browser, ("a.jpg", new_jpeg())).status_code == 201
 
 

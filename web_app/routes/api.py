@@ -16,9 +16,15 @@ from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
 from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
-from web_app.routes.conditional import render_unless_cached, versions_of
+from web_app.routes.conditional import (
+    expects_texts_of,
+    render_unless_cached,
+    texts_version,
+    versions_of,
+)
 from web_app.routes.openapi import (
     ETAG_HEADERS,
+    IF_MATCH,
     READ_AUTH,
     WRITE_AUTH,
     documents_errors,
@@ -27,11 +33,13 @@ from web_app.routes.openapi import (
 from web_app.routes.request import JSONParser, parse_cursor, parse_image_id
 from web_app.routes.schemas import (
     MAX_IDS,
+    ChangedMeanwhileSchema,
     EditSchema,
     ImagePageSchema,
     ImageSchema,
     ImagesSchema,
     ListQuerySchema,
+    NoBodySchema,
     OwnerSchema,
     RetriedSchema,
     RetrySchema,
@@ -130,12 +138,18 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
 @api.doc(operationId="editImage", security=WRITE_AUTH)
 @api.arguments(EditSchema())
+@api.doc(parameters=[IF_MATCH])
 @api.response(200, ImageSchema)
+@api.alt_response(
+    412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
+)
 @documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
     is_restoring = edit.pop("restore", False)
-    image = owner_actions(_owner_id()).edit(image_id, edit, is_restoring=is_restoring)
+    image = owner_actions(_owner_id()).edit(
+        image_id, edit, is_restoring=is_restoring, expects=expects_texts_of
+    )
     return serializers.image(image, image_links(_owner_id()))
 
 
@@ -161,9 +175,10 @@ def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
 
 @api.route("/images/retry", methods=["POST"])
 @api.doc(operationId="retryAllImages", security=WRITE_AUTH)
+@api.arguments(NoBodySchema(), required=False)
 @api.response(202, RetriedSchema)
-@documents_errors(api, 400, 401, 403, 413, 415, 503)
-def retry_all_images() -> dict[str, Any]:
+@documents_errors(api, 400, 401, 403, 413, 415, 422, 503)
+def retry_all_images(_options: dict[str, Any]) -> dict[str, Any]:
     """Retry all your failed images, up to 100 at a time"""
     actions = owner_actions(_owner_id())
     ids = actions.retry_all(may_continue=lambda: count_further_caption() is None)
@@ -174,7 +189,9 @@ def _render_image(image_id: int) -> ResponseReturnValue:
     with session_scope(current_dependencies().session_factory) as session:
         image = get_image(session, image_id)
     return render_unless_cached(
-        versions_of([image], _owner_id()), lambda: jsonify(_images([image])[0])
+        versions_of([image], _owner_id()),
+        lambda: jsonify(_images([image])[0]),
+        texts_version(image),
     )
 
 

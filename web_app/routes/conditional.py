@@ -22,17 +22,39 @@ def versions_of(images: Iterable[Image], owner_id: str | None) -> list[tuple[int
     return [(image.id, image.version, image.owner_id == owner_id) for image in images]
 
 
-def render_unless_cached(depends_on: object, render: Callable[[], ResponseReturnValue]) -> Response:
+def texts_version(image: Image) -> str:
+    """Return the version of the texts of an image, which is the last part of its ETag."""
+    texts = json.dumps([image.annotation, image.alt_text, image.tags])
+    return hashlib.sha256(texts.encode()).hexdigest()[:12]
+
+
+def expects_texts_of(image: Image) -> bool:
+    """Return whether `If-Match`, if it is sent, names an ETag with the texts of an image.
+
+    The other parts of an ETag are not compared: a signed link that expired must not refuse an edit.
+    So weak ETags match here, other than HTTP says.
+    """
+    expected = request.if_match
+    if "If-Match" not in request.headers or expected.star_tag:
+        return True
+    version = texts_version(image)
+    return any(etag.rpartition(".")[2] == version for etag in expected.as_set(include_weak=True))
+
+
+def render_unless_cached(
+    depends_on: object, render: Callable[[], ResponseReturnValue], version: str = ""
+) -> Response:
     """Return 304 if the client's ETag matches, else render the response.
 
     Args:
         depends_on: the data that the response depends on, as a value that JSON can represent. The
             code and the signed links are added here.
         render: renders the response.
+        version: the last part of the ETag, for `expects_texts_of`.
     """
     window = current_dependencies().object_store.signing_window()
     data = json.dumps([code_version(), window, request.full_path, depends_on])
-    etag = hashlib.sha256(data.encode()).hexdigest()[:32]
+    etag = hashlib.sha256(data.encode()).hexdigest()[:32] + (version and f".{version}")
     is_cached = request.if_none_match.contains_weak(etag)
     response = Response(status=304) if is_cached else make_response(render())
     response.set_etag(etag, weak=True)

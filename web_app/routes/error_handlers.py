@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
-from web_app.errors import WebError
+from web_app.errors import ChangedMeanwhileError, WebError
 from web_app.middleware.exemptions import is_upload
 from web_app.routes.request import MAX_BODY_BYTES, prefers_json
 
@@ -36,6 +36,11 @@ def register_error_handlers(app: Flask) -> None:
         seconds = error.retry_after_seconds
         headers = {"Retry-After": str(seconds)} if seconds is not None else {}
         return *_answer(str(error), error.code, error.http_status), headers
+
+    @app.errorhandler(ChangedMeanwhileError)
+    def changed_meanwhile(error: ChangedMeanwhileError) -> ResponseReturnValue:
+        body = jsonify(error=str(error), code=error.code, current=error.current)
+        return body, error.http_status
 
     @app.errorhandler(ImageNotFoundError)
     def image_not_found(error: ImageNotFoundError) -> ResponseReturnValue:
@@ -99,8 +104,11 @@ def _validation_problem(error: HTTPException) -> tuple[str, str, int] | None:
     if not isinstance(data, dict) or "messages" not in data:
         return None
     field, reason = _first_message(data["messages"])
-    where = f"Check “{field}”: " if field else "Check the request: "
     schema = data.get("schema")
+    if reason == "Unknown field.":
+        known = ", ".join(getattr(schema, "fields", {}))
+        reason = f"It is unknown here. Use {known}." if known else "It is unknown here. Remove it."
+    where = f"Check “{field}”: " if field else "Check the request: "
     code = getattr(schema, "error_code", "invalid_request")
     return code, where + reason, getattr(schema, "error_status", 422)
 

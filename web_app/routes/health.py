@@ -3,6 +3,7 @@
 from flask import Response, jsonify
 from flask_smorest import Blueprint
 
+from web_app import VERSION
 from web_app.dependencies import current_dependencies
 from web_app.middleware.exemptions import HEALTH_BLUEPRINT
 from web_app.routes.schemas import HealthSchema, ReadinessSchema
@@ -18,7 +19,7 @@ health = Blueprint(
 def show_liveness() -> dict[str, str]:
     """Check that the process responds; dependencies are not checked"""
     # If this checked the database, a short outage would make the load balancer replace servers.
-    return {"status": "ok"}
+    return {"status": "ok", "version": VERSION}
 
 
 @health.route("/ready")

@@ -5,7 +5,8 @@ from copy import deepcopy
 from typing import Any
 
 from flask import Blueprint as PlainBlueprint
-from flask import Flask, current_app, render_template
+from flask import Flask, current_app, jsonify, render_template
+from flask.typing import ResponseReturnValue
 from flask_smorest import Api, Blueprint
 
 from web_app.middleware.csrf import HEADER as CSRF_HEADER
@@ -22,6 +23,13 @@ _STRING: dict[str, Any] = {"type": "string"}
 ETAG_HEADERS: dict[str, Any] = {
     "ETag": {"description": "Send it back as `If-None-Match`.", "schema": _STRING},
     "Cache-Control": {"description": "`private, no-cache`", "schema": _STRING},
+}
+IF_MATCH: dict[str, Any] = {
+    "in": "header",
+    "name": "If-Match",
+    "description": "The ETag of the image that was read. If its caption, alt text or tags have "
+    "changed since, nothing is changed and the response is 412.",
+    "schema": _STRING,
 }
 _SECURITY_SCHEMES = {
     "ownerToken": {
@@ -104,8 +112,6 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
         API_TITLE="Image Annotation",
         API_VERSION="2",
         OPENAPI_VERSION="3.1.0",
-        OPENAPI_URL_PREFIX="/api",
-        OPENAPI_JSON_PATH="openapi.json",
         API_SPEC_OPTIONS={
             "info": {
                 "description": "Upload photos; each gets a caption, an alt text, tags and a "
@@ -122,11 +128,35 @@ def register_api(app: Flask, *blueprints: Blueprint) -> None:
     [upload] = app.url_map.iter_rules("pages.upload")
     api.spec.path(rule=upload, operations={"post": deepcopy(_UPLOAD)})
     app.register_blueprint(docs)
-    app.extensions["openapi_document"] = api.spec.to_dict
+    app.extensions["openapi_document"] = lambda: _finished(api.spec.to_dict())
+
+
+def _finished(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the document without what flask-smorest adds and no route uses."""
+    document = deepcopy(document)
+    document["servers"] = [{"url": "/"}]
+    components = document["components"]
+    components["schemas"].pop("PaginationMetadata", None)
+    components.pop("headers", None)
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            # A generator makes a module of each tag. The module `api` would be in a package `api`.
+            if isinstance(operation, dict) and operation.get("tags") == ["api"]:
+                operation["tags"] = ["images"]
+    for tag in document.get("tags", []):
+        if tag["name"] == "api":
+            tag["name"] = "images"
+    return document
 
 
 def _describe_image_id(converter: Any) -> dict[str, Any]:
     return {"type": "integer", "minimum": 1, "maximum": MAX_IMAGE_ID}
+
+
+@docs.get("/openapi.json")
+def show_document() -> ResponseReturnValue:
+    """Send the document."""
+    return jsonify(current_app.extensions["openapi_document"]())
 
 
 @docs.get("/docs")
@@ -148,7 +178,7 @@ _UPLOAD: dict[str, Any] = {
     "operationId": "uploadImages",
     "summary": "Upload images",
     "description": f"A form with 1 to {MAX_FILES} files in the field `image`. "
-    "Without `Accept: application/json` the response is a redirect to the gallery.",
+    "A client that asks for `text/html` gets a redirect to the gallery.",
     "tags": ["upload"],
     "security": READ_AUTH,
     "requestBody": {
@@ -164,6 +194,8 @@ _UPLOAD: dict[str, Any] = {
                             "minItems": 1,
                             "items": {
                                 "type": "string",
+                                # Generators know a file by this format of OpenAPI 3.0.
+                                "format": "binary",
                                 "contentMediaType": "application/octet-stream",
                             },
                         }

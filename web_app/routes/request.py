@@ -132,7 +132,10 @@ def _has_expected_type() -> bool:
 
 
 class JSONParser(FlaskParser):
-    """Reads the JSON body of a request."""
+    """Reads the JSON body of a request, and refuses parameters and fields that a schema lacks."""
+
+    # None: each schema decides (`Meta.unknown`). webargs would ignore unknown parameters.
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"query": None, "json": None}  # noqa: RUF012
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Return the value of a body, or `missing` if there is none.
@@ -196,10 +199,10 @@ def parse_cursor(text: str) -> int:
 def prefers_json() -> bool:
     """Return whether the client prefers JSON to HTML. The API always responds with JSON.
 
-    The more specific type wins, so `application/json, text/plain, */*` means JSON.
+    Every browser asks for HTML by name. A client that accepts everything (`*/*`) or says nothing
+    is a program.
     """
-    if is_api():
+    accepted = request.accept_mimetypes
+    if is_api() or "text/html" not in accepted.values():
         return True
-    return request.accept_mimetypes.best_match(["text/html", "application/json"]) == (
-        "application/json"
-    )
+    return accepted.best_match(["text/html", "application/json"]) == "application/json"

@@ -40,6 +40,20 @@ class ErrorSchema(Schema):
     code = fields.String(required=True)
 
 
+class TextsSchema(Schema):
+    """What the owner can edit."""
+
+    annotation = fields.String(required=True, allow_none=True)
+    alt_text = fields.String(required=True, allow_none=True)
+    tags = fields.List(fields.String(), required=True, allow_none=True)
+
+
+class ChangedMeanwhileSchema(ErrorSchema):
+    """The texts are no longer those of `If-Match`."""
+
+    current = fields.Nested(TextsSchema, required=True)
+
+
 class FileErrorSchema(Schema):
     """The error of a rejected file."""
 
@@ -91,10 +105,16 @@ class ImageSchema(Schema):
     width = fields.Integer(required=True)
     height = fields.Integer(required=True)
     dominant_color = fields.String(required=True, allow_none=True)
-    annotation_source = fields.String(
+    # A type and null, so that generators of clients make one class and not three.
+    annotation_source = fields.Raw(
         required=True,
         allow_none=True,
-        validate=OneOf([*(source.value for source in AnnotationSource), None]),
+        metadata={
+            "anyOf": [
+                {"type": "string", "enum": [source.value for source in AnnotationSource]},
+                {"type": "null"},
+            ]
+        },
     )
     annotation_model = fields.String(required=True, allow_none=True)
     generated_annotation = fields.String(
@@ -147,6 +167,9 @@ class StatusQuerySchema(Schema):
 
     error_code, error_status = "invalid_ids", 400
 
+    class Meta:
+        unknown = RAISE
+
     ids = fields.String(
         required=True,
         error_messages={"required": "Give the ids of the images, for example ?ids=1,2,3."},
@@ -160,6 +183,9 @@ class StatusQuerySchema(Schema):
 
 class ListQuerySchema(Schema):
     """The images to list."""
+
+    class Meta:
+        unknown = RAISE
 
     cursor = fields.String(
         metadata={"pattern": CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
@@ -205,6 +231,13 @@ class RetrySchema(Schema):
     regenerate = StrictBoolean(
         metadata={"description": "Write a new caption even if there is one."}
     )
+
+
+class NoBodySchema(Schema):
+    """No options."""
+
+    class Meta:
+        unknown = RAISE
 
 
 class RetriedSchema(Schema):
@@ -257,6 +290,7 @@ class HealthSchema(Schema):
     """The process responds."""
 
     status = fields.String(required=True)
+    version = fields.String(required=True)
 
 
 class ReadinessSchema(Schema):

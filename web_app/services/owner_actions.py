@@ -19,7 +19,13 @@ from database.models import Image, Job, Status
 from database.session import session_scope
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
-from web_app.errors import ConflictError, NotOwnerError, StorageUnavailableError
+from web_app.errors import (
+    ChangedMeanwhileError,
+    ConflictError,
+    NotOwnerError,
+    StorageUnavailableError,
+)
+from web_app.services.audit import lengths_of, log_change, texts_of
 from web_app.services.edits import clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
@@ -37,7 +43,12 @@ class OwnerActions:
     owner_id: str | None  # None for a new owner without images.
 
     def edit(
-        self, image_id: int, changes: Mapping[str, Any], *, is_restoring: bool = False
+        self,
+        image_id: int,
+        changes: Mapping[str, Any],
+        *,
+        is_restoring: bool = False,
+        expects: Callable[[Image], bool] = lambda image: True,
     ) -> Image:
         """Replace the annotation by the owner's text, or restore the model's.
 
@@ -45,17 +56,27 @@ class OwnerActions:
             image_id: the image.
             changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
             is_restoring: restore the model's annotation first.
+            expects: returns whether the image still has the texts that the client read.
+
+        Raises:
+            ChangedMeanwhileError: it has other texts.
         """
         edit = clean_edit(changes)
         with session_scope(self.session_factory) as session:
-            self._get_own(session, image_id)
+            image = self._get_own(session, image_id, for_update=True)
+            if not expects(image):
+                raise ChangedMeanwhileError(texts_of(image))
+            before = lengths_of(image)
             if is_restoring and not restore_annotation(session, image_id):
                 raise ConflictError(
                     "There is no AI version of this text to restore.", code="nothing_to_restore"
                 )
             if edit:
                 edit_annotation(session, image_id, edit)
-        return self._read(image_id)
+        changed = self._read(image_id)
+        action = "restore" if is_restoring else "edit"
+        log_change(action, image_id, self.owner_id, before, lengths_of(changed))
+        return changed
 
     def retry(self, image_id: int, *, regenerate: bool = False) -> Image:
         """Request the failed jobs again; with `regenerate`, the annotation job in any case."""
@@ -66,6 +87,7 @@ class OwnerActions:
             if not requested and not is_pending:
                 raise ConflictError(_why_not(image), code="nothing_to_retry")
         self.event_bus.request(requested)
+        log_change("regenerate" if regenerate else "retry", image_id, self.owner_id)
         return self._read(image_id)
 
     def retry_all(self, *, may_continue: Callable[[], bool] = lambda: True) -> list[int]:
@@ -85,6 +107,8 @@ class OwnerActions:
                 if jobs := _reset(session, image):
                     requested[image.id] = jobs
         self.event_bus.request([job for jobs in requested.values() for job in jobs])
+        for image_id in requested:
+            log_change("retry", image_id, self.owner_id)
         return list(requested)
 
     def delete(self, image_id: int) -> str:
@@ -95,7 +119,7 @@ class OwnerActions:
         with session_scope(self.session_factory) as session:
             filename = self._get_own(session, image_id).filename
             deleted = mark_deleting(session, image_id)
-        logger.info("deleting an image", extra={"image_id": image_id, "key": deleted.original_key})
+        log_change("delete", image_id, self.owner_id)
         try:
             self.object_store.delete(deleted)
             with session_scope(self.session_factory) as session:
@@ -108,10 +132,10 @@ class OwnerActions:
             )
         return filename
 
-    def _get_own(self, session: Session, image_id: int) -> Image:
+    def _get_own(self, session: Session, image_id: int, *, for_update: bool = False) -> Image:
         if self.owner_id is None:
             raise NotOwnerError  # Do not reveal whether the image exists.
-        image = get_image(session, image_id)
+        image = get_image(session, image_id, for_update=for_update)
         if image.owner_id != self.owner_id:
             raise NotOwnerError
         return image

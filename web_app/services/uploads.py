@@ -23,6 +23,7 @@ from imaging.errors import ImageError, UnsupportedFormatError
 from imaging.header import ImageHeader, read_header
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import StorageUnavailableError, UploadRejectedError, WebError
+from web_app.services.audit import log_change
 
 MAX_FILES = 100
 MAX_FILENAME_CHARACTERS = 255
@@ -165,7 +166,7 @@ class UploadService:
                 self._store_again(same, file, header, owner_id)
             return UploadResult(filename, "duplicate", same.image_id)
         self._store(image_id, new, file)
-        logger.info("accepted an upload", extra={"image_id": image_id, "key": new.original_key})
+        log_change("upload", image_id, new.owner_id)
         return UploadResult(filename, "accepted", image_id)
 
     def _find_same(self, owner_id: str, file: BoundedFile) -> tuple[Duplicate | None, int]:

@@ -8,6 +8,7 @@ import pytest
 
 from database.models import Image, TextInImage
 from database.session import create_session_factory, session_scope
+from tests.support.clients import asking_for_html
 from web_app.app import create_app
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
@@ -63,7 +64,7 @@ def client_without_database(settings, object_store, event_bus, unavailable_sessi
         event_bus=event_bus,
         session_factory=unavailable_session_factory,
     )
-    return app.test_client()
+    return asking_for_html(app)
 
 
 @pytest.fixture
@@ -77,7 +78,7 @@ def make_client(settings, object_store, event_bus, session_factory):
             event_bus=event_bus,
             session_factory=session_factory,
         )
-        return app.test_client()
+        return asking_for_html(app)
 
     return make
 

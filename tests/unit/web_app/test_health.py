@@ -1,5 +1,6 @@
 """Liveness and readiness. Liveness needs only the process; readiness checks dependencies."""
 
+from web_app import VERSION
 from web_app.app import create_app
 
 
@@ -8,7 +9,7 @@ def test_liveness_does_not_depend_on_other_services(client_without_database, obj
 
     response = client_without_database.get("/health")
 
-    assert (response.status_code, response.json) == (200, {"status": "ok"})
+    assert (response.status_code, response.json) == (200, {"status": "ok", "version": VERSION})
 
 
 def test_readiness_is_ok_when_all_dependencies_are_available(client):

@@ -7,7 +7,11 @@ import pytest
 from tests.unit.web_app.test_owner_rules import changing_routes, token
 from web_app.routes.request import MAX_BODY_BYTES
 
-READS_JSON = [("PATCH", "/api/images/{image_id}"), ("POST", "/api/images/{image_id}/retry")]
+READS_JSON = [
+    ("PATCH", "/api/images/{image_id}"),
+    ("POST", "/api/images/{image_id}/retry"),
+    ("POST", "/api/images/retry"),
+]
 HOSTILE = {
     "nested lists": b"[" * 60_000,
     "nested objects": b'{"a":' * 12_000,

@@ -17,6 +17,7 @@ import web_app
 from database.models import AnnotationSource, Image, Job, Status
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from tests.support import factories
+from tests.support.clients import asking_for_html
 from web_app.app import create_app
 from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
 from web_app.routes.pages import PAGE_SIZE
@@ -498,14 +499,14 @@ def test_messages_about_rejected_files_come_first(client, send_page):
         ("application/json", True),
         ("application/json, text/plain, */*", True),  # axios
         ("application/json;q=0.9, text/html;q=0.8", True),
-        ("*/*", False),  # curl
+        ("*/*", True),  # curl
         (BROWSER, False),
         ("text/html, application/json;q=0.9", False),
-        ("nonsense;;q=x", False),
-        ("", False),
+        ("nonsense;;q=x", True),
+        ("", True),  # Many programs. Every browser asks for HTML by name.
     ],
 )
-def test_clients_that_accept_json_get_json_and_all_others_get_html(client, send, accept, is_json):
+def test_clients_that_ask_for_html_get_html_and_all_others_get_json(client, send, accept, is_json):
     uploaded = send(("beach.jpg", JPEG), accept=accept)
     refused = client.get("/nowhere", headers={"Accept": accept})
 
@@ -842,7 +843,7 @@ def test_a_site_notice_is_on_every_page_as_text(
         session_factory=session_factory,
     )
 
-    response = app.test_client().get(path.format(image_id=add_row()))
+    response = asking_for_html(app).get(path.format(image_id=add_row()))
 
     assert "Captions are &lt;local&gt; today." in response.get_data(as_text=True)
 
