@@ -9,8 +9,8 @@ from sqlalchemy import Connection, Engine
 
 # The most connections of one migration.
 MIGRATION_CONNECTIONS = 5
-# Connections that no user of the application gets: ten are for RDS itself and for an operator.
-RESERVED_CONNECTIONS = 10 + MIGRATION_CONNECTIONS
+# Connections that no user of the application gets: eleven are for RDS itself and for an operator.
+RESERVED_CONNECTIONS = 11 + MIGRATION_CONNECTIONS
 # The share of the web servers in the other connections. A web server keeps its connections, and a
 # function has one only while it reads or writes a row.
 WEB_SHARE = 2 / 3

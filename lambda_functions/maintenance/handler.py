@@ -20,7 +20,7 @@ from database import caption_service, migrations
 from database.deletion import list_deleting, remove_deleted
 from database.events import REDRIVE_DETAIL_TYPE
 from database.image_words import check_words
-from database.jobs import fail_overdue_jobs, requeue_stalled_jobs, reset_failed_jobs
+from database.jobs import reset_failed_jobs
 from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
 from database.models import Job
 from database.secret_store import fetch_secret
@@ -30,6 +30,7 @@ from database.session import (
     create_session_factory,
     session_scope,
 )
+from database.stalled_jobs import fail_overdue_jobs, note_work, requeue_stalled_jobs
 from lambda_functions.errors import WorkError
 from lambda_functions.event_bus import EventBus
 from lambda_functions.maintenance import custom_resource
@@ -137,7 +138,11 @@ class SweepFunction:
                 failed_job
                 for job in Job
                 for failed_job in fail_overdue_jobs(
-                    session, job, deadline_seconds=deadline_seconds, may_wait=may_wait
+                    session,
+                    job,
+                    deadline_seconds=deadline_seconds,
+                    is_working=note_work(session, job),
+                    may_wait=may_wait,
                 )
             ]
         for failed_job in overdue:

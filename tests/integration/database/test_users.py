@@ -166,12 +166,12 @@ def test_mysql_keeps_the_limits_of_both_users_whatever_the_programs_do(master, s
 def test_the_limits_follow_the_size_of_the_server(master, server):
     server.execute_as_root("SET GLOBAL max_connections = 600")
     try:
-        assert update_users(master, web=WEB, functions=FUNCTIONS) == ConnectionLimits(390, 195)
+        assert update_users(master, web=WEB, functions=FUNCTIONS) == ConnectionLimits(389, 195)
     finally:
         server.execute_as_root("SET GLOBAL max_connections = 151")
 
 
-@pytest.mark.parametrize("max_connections", [18, 60, 140, 600, 5000])
+@pytest.mark.parametrize("max_connections", [19, 60, 140, 600, 5000])
 def test_the_limits_together_leave_the_reserved_connections_free(max_connections):
     limits = ConnectionLimits.of(max_connections)
 
@@ -180,7 +180,7 @@ def test_the_limits_together_leave_the_reserved_connections_free(max_connections
 
 
 def test_a_server_with_too_few_connections_is_refused():
-    with pytest.raises(ValueError, match="Increase max_connections to 18 or more"):
+    with pytest.raises(ValueError, match="Increase max_connections to 19 or more"):
         ConnectionLimits.of(16)
 
 
