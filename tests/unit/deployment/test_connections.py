@@ -21,7 +21,7 @@ from tests.support.cloudformation import (
 
 ROOT = Path(__file__).parents[3]
 # Cores of a server. gunicorn runs a process for each, and at least two.
-CORES = {"m7i.xlarge": 4}
+CORES = {"m7i.xlarge": 4, "m7g.xlarge": 4}
 # RDS itself and an operator use these.
 FREE_CONNECTIONS = 10
 # A server that ends keeps its connections while a new one starts.
