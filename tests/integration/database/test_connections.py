@@ -169,16 +169,17 @@ def busy_user(server):
         f"CREATE USER IF NOT EXISTS 'one'@'%' IDENTIFIED BY '{password}'"
         " WITH MAX_USER_CONNECTIONS 1"
     )
-    return make_url(server.url).set(username="one", database="information_schema")
+    return make_url(server.url).set(username="one", host="localhost", database="information_schema")
 
 
 @pytest.fixture
-def make_busy_engine(busy_user):
+def make_busy_engine(busy_user, authority):
     engines = []
 
     def make(create=create_database_engine, **options):
         url = busy_user.render_as_string(hide_password=False)
-        engines.append(create(DatabaseSettings(database_url=url), **options))
+        settings = DatabaseSettings(database_url=url, db_ca_file=authority.file)
+        engines.append(create(settings, **options))
         return engines[-1]
 
     yield make
