@@ -25,6 +25,7 @@ def rows(document: str = DOCUMENT) -> list[list[str]]:
 AWS_PARTS = (
     "tests/support/fake_aws.py",
     "tests/support/simulated_lambda.py",
+    "database/connections.py",
     "database/migrations/users.py",
     "deployment/rds_roots.py",
 )
