@@ -308,6 +308,7 @@ def assert_truthful_end(system, number):
     assert system.connections.peak <= system.connections.limit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("profile", ["lab", "default", "prod"])
 def test_every_image_of_a_burst_ends_captioned_or_truthfully_failed(make_system, profile):
     system = make_system(profile, lost_share=0.002, repeated_share=0.01)
