@@ -28,7 +28,7 @@ from local_cloud.template import Function, Schedule
 CLAIM_MARGIN_SECONDS = 6
 
 _HOST_DIED = Failure("Runtime.ExitError", "the host ended during the invocation", was_killed=True)
-_DATABASE_UNAVAILABLE = "DatabaseUnavailableError"
+_DATABASE_ERRORS = ("DatabaseUnavailableError", "DatabaseBusyError")
 _RECONNECT_SECONDS = 0.5  # Between attempts to reach a restarting local AWS.
 
 
@@ -49,7 +49,7 @@ class RetryPolicy:
         time-out.
         """
         delay: int = self.first_delay_seconds * 2 ** (attempt - 1)
-        if not (failure.was_killed or failure.error_type == _DATABASE_UNAVAILABLE):
+        if not (failure.was_killed or failure.error_type in _DATABASE_ERRORS):
             return delay
         return max(delay, int(timeout_seconds + CLAIM_MARGIN_SECONDS - ran_seconds) + 1)
 

@@ -114,6 +114,8 @@ class FakeAws:
         protected: the physical ids of databases and load balancers that cannot be deleted.
         secrets: the deletion date of each secret, or None.
         log_groups: the names of the existing log groups.
+        migration_fails: whether the migration raises an error when it is invoked.
+        invoked: the functions that were invoked.
         data_deleted: what was deleted of buckets, repositories, databases and secrets.
     """
 
@@ -130,6 +132,8 @@ class FakeAws:
         self.load_balancers: set[str] = set()
         self.secrets: dict[str, bool] = {}
         self.log_groups: dict[str, list[str]] = {}
+        self.migration_fails = False
+        self.invoked: list[str] = []
         self.data_deleted: list[str] = []
         self._operations: dict[str, Iterator[None]] = {}
         self._now = datetime(2026, 11, 26, tzinfo=UTC)
@@ -618,6 +622,12 @@ class FakeAws:
 
     def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         return {"Attributes": dict.fromkeys(AttributeNames, "0")}
+
+    def lambda_invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        self.invoked.append(FunctionName)
+        return {"StatusCode": 200} | (
+            {"FunctionError": "Unhandled"} if self.migration_fails else {}
+        )
 
     def _require(self, condition: bool, code: str) -> None:
         if not condition:

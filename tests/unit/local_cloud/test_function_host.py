@@ -439,3 +439,15 @@ def test_a_scheduler_runs_early_when_the_claims_of_the_previous_run_expire(
     _scheduler, received = start_scheduler(every_seconds=600, longest_claim_seconds=2)
 
     wait_until(lambda: received() == [0, 0], seconds=20)
+
+
+@pytest.mark.parametrize("error_type", ["DatabaseUnavailableError", "DatabaseBusyError"])
+def test_a_retry_waits_for_the_end_of_a_claim_that_the_database_could_not_release(error_type):
+    policy = RetryPolicy(3, 5)
+
+    delays = [
+        policy.delay_seconds(1, Failure(name, "x"), ran_seconds=2, timeout_seconds=30)
+        for name in (error_type, "TransientError")
+    ]
+
+    assert delays == [35, 5]
