@@ -24,7 +24,17 @@ def no_credentials(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "backfill", "down"]
+ACCOUNT_COMMANDS = [
+    "plan",
+    "up",
+    "status",
+    "outputs",
+    "logs",
+    "redrive",
+    "backfill",
+    "smoke",
+    "down",
+]
 
 
 @pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
@@ -80,7 +90,7 @@ def test_only_the_aws_module_creates_boto3_clients():
     modules = [
         path.name
         for path in folder.glob("*.py")
-        if re.search(r"boto3\.client|\.client\(|Session\(", path.read_text())
+        if re.search(r"boto3\.client|\.client\(|boto3\.Session\(", path.read_text())
     ]
 
     assert modules == ["aws.py"]
