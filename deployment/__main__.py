@@ -59,6 +59,16 @@ def parameters_option(command: Command) -> Command:
     )(command)
 
 
+def role_option(command: Command) -> Command:
+    """Add the `--role-arn` option."""
+    return click.option(
+        "--role-arn",
+        metavar="ARN",
+        callback=_check_role,
+        help="The role with which CloudFormation acts. Default: the one of before, or yours.",
+    )(command)
+
+
 def check_environment_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
     """Return the name if the templates accept it.
 
@@ -71,6 +81,14 @@ def check_environment_name(_context: click.Context, _option: click.Parameter, na
             "and single hyphens between them."
         )
     return name
+
+
+def _check_role(_context: click.Context, _option: click.Parameter, arn: str | None) -> str | None:
+    if arn and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", arn):
+        raise click.BadParameter(
+            "must be the ARN of a role, such as arn:aws:iam::111122223333:role/deployment."
+        )
+    return arn
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
@@ -99,6 +117,7 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
 @cli.command()
 @environment_options
 @parameters_option
+@role_option
 @click.option(
     "--keep-on-failure",
     is_flag=True,
@@ -109,18 +128,25 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
     is_flag=True,
     help="Create a test site without HTTPS. Needed once, and only without a certificate.",
 )
+@click.option(
+    "--allow-replacement",
+    is_flag=True,
+    help="Allow this update to replace or delete the database, the buckets and the secrets.",
+)
 def up(
     name: str,
     region: str | None,
     parameters: str | None,
+    role_arn: str | None,
     keep_on_failure: bool,
     accept_plain_http: bool,
+    allow_replacement: bool,
 ) -> None:
     """Create or update everything, wait until it is healthy, use it once, print its address.
 
     Stores the Gemini key from GEMINI_API_KEY, if that is set. You can run this again at any time.
     """
-    environment = _open(name, region)
+    environment = _open(name, region, role_arn=role_arn)
     settings = DeploymentSettings.read()
     parameter_file = environment.parameter_file(parameters)
     architecture = parameter_file.value(environment.templates[FUNCTIONS], "Architecture")
@@ -131,6 +157,7 @@ def up(
         settings.gemini_api_key,
         accepts_plain_http=accept_plain_http,
         keep_on_failure=keep_on_failure,
+        allows_replacement=allow_replacement,
     )
     environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
     show_spending(parameter_file, environment.templates, environment.console)
@@ -298,10 +325,11 @@ def backfill(
 
 @cli.command()
 @environment_options
+@role_option
 @click.option("--delete-data", is_flag=True, help="Also delete images, rows and secrets.")
-def down(name: str, region: str | None, delete_data: bool) -> None:
+def down(name: str, region: str | None, role_arn: str | None, delete_data: bool) -> None:
     """Delete the web servers and functions; with --delete-data everything."""
-    environment = _open(name, region)
+    environment = _open(name, region, role_arn=role_arn)
     console = environment.console
     if not environment.find_all():
         raise environment.not_found_error()
@@ -328,14 +356,16 @@ def costs() -> None:
     click.echo(cost_tables.report())
 
 
-def _open(name: str, region: str | None, *, quiet: bool = False) -> Environment:
+def _open(
+    name: str, region: str | None, *, quiet: bool = False, role_arn: str | None = None
+) -> Environment:
     """Open an environment in the account of the current credentials."""
     console = Console()
     aws = AWS(region)
     if not quiet:
         account = aws.account
         console.print(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
-    stacks = CloudFormation(aws.cloudformation, console)
+    stacks = CloudFormation(aws.cloudformation, console, role_arn=role_arn)
     return Environment(name, aws, stacks, read_templates(), console)
 
 

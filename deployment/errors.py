@@ -107,6 +107,17 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "change.",
     ),
     (
+        r"denied by stack policy",
+        "This update would replace or delete the database, a bucket or a secret, with what is in "
+        "it. Run `plan` to see the cause. To do it anyway, make a backup and run "
+        "`up --allow-replacement`.",
+    ),
+    (
+        r"rollback trigger|alarm.*(ALARM state|breach)|(ALARM state|breach).*alarm",
+        "An alarm of the web servers rang during the update or in the ten minutes after it, so the "
+        "previous version runs again. Read the log of the servers (`logs web`).",
+    ),
+    (
         r"TerminationProtection",
         "The stack is protected from deletion. To delete it, first run: aws cloudformation "
         "update-termination-protection --no-enable-termination-protection --stack-name …",

@@ -7,6 +7,7 @@ Each step checks what exists and does only what is missing. An interrupted run c
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from deployment import health
@@ -18,6 +19,7 @@ from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
 from deployment.logs import show_start_lines
 from deployment.production import check_purpose
+from deployment.rollback import rollback_triggers
 from deployment.stacks import (
     APPLICATION,
     FUNCTIONS,
@@ -37,6 +39,7 @@ def deploy_environment(
     *,
     accepts_plain_http: bool = False,
     keep_on_failure: bool = False,
+    allows_replacement: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Deploy all five stacks, wait until the application is healthy, and return its address.
@@ -47,7 +50,11 @@ def deploy_environment(
     images = dict.fromkeys((image.parameter for image in IMAGES), "")
 
     def deploy(name: str) -> Stack:
-        desired = environment.desired_stack(name, parameter_file, images)
+        desired = replace(
+            environment.desired_stack(name, parameter_file, images),
+            allows_replacement=allows_replacement and name == APPLICATION,
+            rollback_triggers=rollback_triggers(environment) if name == WEB else None,
+        )
         unprotect_incomplete(environment, name)
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 

@@ -6,6 +6,7 @@ names the test that shows it. The clients are those of boto3, so requests are va
 answers before a request is sent.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -28,6 +29,9 @@ LOG_GROUP = "AWS::Logs::LogGroup"
 REPOSITORY = "AWS::ECR::Repository"
 SECRET = "AWS::SecretsManager::Secret"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
+ALARM = "AWS::CloudWatch::Alarm"
+# Properties of which a change replaces the resource. The reference of each type says so.
+REPLACING = {DATABASE: ("DBSnapshotIdentifier", "MasterUsername", "DBSubnetGroupName")}
 # SignalResource has no reason. https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html
 NO_SIGNAL = (
     "Received 1 FAILURE signal(s) out of 2.  Unable to satisfy 100% MinSuccessfulInstancesPercent"
@@ -73,6 +77,9 @@ class FakeStack:
     events: list[dict[str, Any]] = field(default_factory=list)
     is_protected: bool = False
     was_completed: bool = False
+    policy: str | None = None
+    role: str | None = None
+    triggers: list[str] = field(default_factory=list)
 
 
 class Connection:
@@ -114,6 +121,8 @@ class FakeAws:
         protected: the physical ids of databases and load balancers that cannot be deleted.
         secrets: the deletion date of each secret, or None.
         log_groups: the names of the existing log groups.
+        alarms: whether each existing alarm rings, by its name.
+        rings_during_update: the logical id of an alarm that begins to ring during the next update.
         data_deleted: what was deleted of buckets, repositories, databases and secrets.
     """
 
@@ -130,6 +139,8 @@ class FakeAws:
         self.load_balancers: set[str] = set()
         self.secrets: dict[str, bool] = {}
         self.log_groups: dict[str, list[str]] = {}
+        self.alarms: dict[str, bool] = {}
+        self.rings_during_update: str | None = None
         self.data_deleted: list[str] = []
         self._operations: dict[str, Iterator[None]] = {}
         self._now = datetime(2026, 11, 26, tzinfo=UTC)
@@ -217,6 +228,8 @@ class FakeAws:
             template[0],
             request["Tags"],
             request,
+            policy=request.get("StackPolicyBody"),
+            role=request.get("RoleARN"),
         )
         wanted = self._evaluate(stack.template, request)
         stack.status = "CREATE_IN_PROGRESS"
@@ -236,20 +249,31 @@ class FakeAws:
         if all(request[key] == stack.request[key] for key in keys):
             raise AwsError("ValidationError", "No updates are to be performed.")
         stack.status = "UPDATE_IN_PROGRESS"
+        stack.role = request.get("RoleARN", stack.role)
+        if "RollbackConfiguration" in request:
+            triggers = request["RollbackConfiguration"]["RollbackTriggers"]
+            stack.triggers = [trigger["Arn"] for trigger in triggers]
         self._operations[stack.id] = self._update(stack, wanted, request)
         return {"StackId": stack.id}
 
-    def cloudformation_continue_update_rollback(self, StackName: str) -> None:
+    def cloudformation_set_stack_policy(self, StackName: str, StackPolicyBody: str) -> None:
+        self._existing(StackName).policy = StackPolicyBody
+
+    def cloudformation_continue_update_rollback(
+        self, StackName: str, RoleARN: str | None = None
+    ) -> None:
         stack = self._existing(StackName)
+        stack.role = RoleARN or stack.role
         if stack.status != "UPDATE_ROLLBACK_FAILED":
             raise AwsError("ValidationError", f"Stack is in {stack.status} state.")
         stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
         self._operations[stack.id] = self._roll_update_back(stack)
 
-    def cloudformation_delete_stack(self, StackName: str) -> None:
+    def cloudformation_delete_stack(self, StackName: str, RoleARN: str | None = None) -> None:
         stack = self.stacks.get(StackName) or self.stack_named(StackName)
         if stack is None or stack.status == "DELETE_COMPLETE":
             return
+        stack.role = RoleARN or stack.role
         if stack.is_protected:
             raise AwsError(
                 "ValidationError",
@@ -344,12 +368,17 @@ class FakeAws:
     def _update(self, stack: FakeStack, wanted: Stack, request: dict[str, Any]) -> Iterator[None]:
         self._note(stack, stack.name, "UPDATE_IN_PROGRESS")
         yield
-        for logical_id in wanted.creation_order():
-            if logical_id in self.failing:
-                self._note(stack, logical_id, "UPDATE_FAILED", self.failing[logical_id])
-                stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
-                yield from self._roll_update_back(stack)
-                return
+        problems = {**self._denials(stack, wanted, request), **self._breaches(stack)}
+        problems |= {name: self.failing[name] for name in wanted.resources if name in self.failing}
+        for logical_id, reason in problems.items():
+            self._note(stack, logical_id, "UPDATE_FAILED", reason)
+            stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+            yield from self._roll_update_back(stack)
+            return
+        for resource in stack.resources.values():
+            if resource.logical_id not in wanted.resources and resource.status != "DELETE_COMPLETE":
+                self._end_to_exist(resource, holds_data=True)
+                resource.status = "DELETE_COMPLETE"
         for logical_id, resource in wanted.resources.items():
             existing = stack.resources.get(logical_id)
             if existing is None or existing.status == "DELETE_COMPLETE":
@@ -358,10 +387,42 @@ class FakeAws:
                 existing.properties = resource.get("Properties", {})
                 self._protect(existing)
             yield
-        stack.request = request
+        stack.request, stack.tags = request, request["Tags"]
         stack.imports = set(wanted.imports)
         self._publish(stack, wanted)
         self._end(stack, "UPDATE_COMPLETE")
+
+    def _denials(self, stack: FakeStack, wanted: Stack, request: dict[str, Any]) -> dict[str, str]:
+        """Return why the stack policy denies an update, by the logical ids of the resources."""
+        policy = request.get("StackPolicyDuringUpdateBody", stack.policy)
+        if policy is None:
+            return {}
+        [denied] = [s for s in json.loads(policy)["Statement"] if s["Effect"] == "Deny"] or [None]
+        reasons = {}
+        for resource in stack.resources.values():
+            if resource.status == "DELETE_COMPLETE":
+                continue
+            change = _change(resource, wanted.resources.get(resource.logical_id))
+            if denied and change in denied["Action"]:
+                types = denied["Condition"]["StringEquals"]["ResourceType"]
+                if resource.type in types:
+                    reasons[resource.logical_id] = (
+                        f"Action denied by stack policy: Statement [#2] does not allow [{change}] "
+                        f"for resource [LogicalResourceId/{resource.logical_id}]"
+                    )
+        return reasons
+
+    def _breaches(self, stack: FakeStack) -> dict[str, str]:
+        """Return which roll-back trigger is missing, or rings during the update."""
+        arns = {_alarm_arn(name): name for name in self.alarms}
+        if missing := [arn for arn in stack.triggers if arn not in arns]:
+            return {stack.name: f"The alarm {missing[0]} does not exist"}
+        for arn in stack.triggers:
+            rings_now = self.rings_during_update and self.rings_during_update.lower() in arn
+            if rings_now or self.alarms[arns[arn]]:
+                self.rings_during_update = None
+                return {stack.name: f"Alarm {arn} went to the ALARM state"}
+        return {}
 
     def _roll_update_back(self, stack: FakeStack) -> Iterator[None]:
         self._note(stack, stack.name, "UPDATE_ROLLBACK_IN_PROGRESS")
@@ -423,6 +484,8 @@ class FakeAws:
                 self.load_balancers.add(resource.physical_id)
             case "AWS::Logs::LogGroup":
                 self.log_groups[resource.physical_id] = []
+            case "AWS::CloudWatch::Alarm":
+                self.alarms[resource.physical_id] = False
 
     def _protect(self, resource: FakeResource) -> None:
         wanted = resource.properties.get("DeletionProtection")
@@ -473,6 +536,7 @@ class FakeAws:
         self.objects.pop(name, None)
         self.images.pop(name, None)
         self.log_groups.pop(name, None)
+        self.alarms.pop(name, None)
         self.databases.discard(name)
         self.load_balancers.discard(name)
 
@@ -528,6 +592,19 @@ class FakeAws:
         )
 
     # The other services
+
+    def cloudwatch_describe_alarms(self, AlarmNames: list[str]) -> dict[str, Any]:
+        found = [name for name in AlarmNames if name in self.alarms]
+        return {
+            "MetricAlarms": [
+                {
+                    "AlarmName": name,
+                    "AlarmArn": _alarm_arn(name),
+                    "StateValue": "ALARM" if self.alarms[name] else "OK",
+                }
+                for name in found
+            ]
+        }
 
     def elbv2_describe_load_balancer_attributes(self, LoadBalancerArn: str) -> dict[str, Any]:
         self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
@@ -630,3 +707,19 @@ def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     if start + PAGE < len(items):
         page["NextToken"] = str(start + PAGE)
     return page
+
+
+def _alarm_arn(name: str) -> str:
+    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
+
+
+def _change(resource: FakeResource, wanted: dict[str, Any] | None) -> str:
+    """Return what an update does with a resource, in the words of a stack policy."""
+    if wanted is None:
+        return "Update:Delete"
+    properties = wanted.get("Properties", {})
+    replaces = any(
+        resource.properties.get(name) != properties.get(name)
+        for name in REPLACING.get(resource.type, ())
+    )
+    return "Update:Replace" if replaces else "Update:Modify"
