@@ -154,8 +154,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"AccessDenied|not authorized to perform|UnauthorizedOperation|Forbidden|explicit deny",
-        "These credentials lack a permission. deployment/README.md lists the permissions that the "
-        "operator needs. If the account cannot create roles, use `--parameters lab`.",
+        "These credentials, or the role of --role-arn, lack a permission. deployment/README.md "
+        "says how to use the policies of this project. If the account cannot create roles, use "
+        "`--parameters lab`.",
     ),
     (
         r"Template (format error|error)|ValidationError",
