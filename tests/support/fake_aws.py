@@ -30,6 +30,8 @@ REPOSITORY = "AWS::ECR::Repository"
 SECRET = "AWS::SecretsManager::Secret"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
 ALARM = "AWS::CloudWatch::Alarm"
+# A digest that no image has.
+NO_DIGEST = "sha256:" + "0" * 64
 # Properties of which a change replaces the resource. The reference of each type says so.
 REPLACING = {DATABASE: ("DBSnapshotIdentifier", "MasterUsername", "DBSubnetGroupName")}
 # SignalResource has no reason. https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html
@@ -118,6 +120,8 @@ class FakeAws:
         throttled: the number of the next requests that are refused.
         objects: the number of objects of each bucket.
         images: the number of images of each repository.
+        snapshots: the database of each final snapshot.
+        backups: the databases with automated backups, also after their deletion.
         protected: the physical ids of databases and load balancers that cannot be deleted.
         secrets: the deletion date of each secret, or None.
         log_groups: the names of the existing log groups.
@@ -136,6 +140,8 @@ class FakeAws:
         self.images: dict[str, int] = {}
         self.protected: set[str] = set()
         self.databases: set[str] = set()
+        self.snapshots: dict[str, str] = {}
+        self.backups: set[str] = set()
         self.load_balancers: set[str] = set()
         self.secrets: dict[str, bool] = {}
         self.log_groups: dict[str, list[str]] = {}
@@ -200,6 +206,9 @@ class FakeAws:
             "EnableTerminationProtection": stack.is_protected,
             "Tags": stack.tags,
             "Parameters": stack.request["Parameters"],
+            "RollbackConfiguration": {
+                "RollbackTriggers": [{"Arn": arn, "Type": ALARM} for arn in stack.triggers]
+            },
             "Outputs": [
                 {"OutputKey": key, "OutputValue": value} for key, value in stack.outputs.items()
             ],
@@ -369,7 +378,11 @@ class FakeAws:
         self._note(stack, stack.name, "UPDATE_IN_PROGRESS")
         yield
         problems = {**self._denials(stack, wanted, request), **self._breaches(stack)}
-        problems |= {name: self.failing[name] for name in wanted.resources if name in self.failing}
+        problems |= {
+            name: reason
+            for name in wanted.resources
+            if (reason := self._problem(wanted, name)) is not None
+        }
         for logical_id, reason in problems.items():
             self._note(stack, logical_id, "UPDATE_FAILED", reason)
             stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
@@ -441,10 +454,7 @@ class FakeAws:
     def _create_resource(self, stack: FakeStack, wanted: Stack, logical_id: str) -> bool:
         definition = wanted.resources[logical_id]
         self._note(stack, logical_id, "CREATE_IN_PROGRESS", resource_type=definition["Type"])
-        if logical_id in self.failing:
-            reason = self.failing[logical_id]
-            if reason == NO_SIGNAL:
-                self._write_start_lines()
+        if reason := self._problem(wanted, logical_id):
             self._note(stack, logical_id, "CREATE_FAILED", reason, resource_type=definition["Type"])
             return False
         self._number += 1
@@ -464,6 +474,19 @@ class FakeAws:
         self._note(stack, logical_id, "CREATE_COMPLETE", resource_type=definition["Type"])
         return True
 
+    def _problem(self, wanted: Stack, logical_id: str) -> str | None:
+        """Return why a resource cannot be created or updated."""
+        reason = self.failing.get(logical_id)
+        resource_type = wanted.resources[logical_id]["Type"]
+        zone = wanted.resources[logical_id].get("Properties", {}).get("AvailabilityZone", REGION)
+        if zone.removeprefix(REGION) not in ("", "a", "b", "c"):
+            reason = f"Value ({zone}) for parameter availabilityZone is invalid."
+        if resource_type == GROUP and NO_DIGEST in json.dumps(wanted.resources):
+            reason = NO_SIGNAL
+        if reason == NO_SIGNAL:
+            self._write_start_lines()
+        return reason
+
     def _write_start_lines(self) -> None:
         """Write what the start of a server writes before it signals its failure."""
         for name, lines in self.log_groups.items():
@@ -480,6 +503,7 @@ class FakeAws:
                 self.secrets[resource.physical_id] = False
             case "AWS::RDS::DBInstance":
                 self.databases.add(resource.physical_id)
+                self.backups.add(resource.physical_id)
             case "AWS::ElasticLoadBalancingV2::LoadBalancer":
                 self.load_balancers.add(resource.physical_id)
             case "AWS::Logs::LogGroup":
@@ -537,6 +561,10 @@ class FakeAws:
         self.images.pop(name, None)
         self.log_groups.pop(name, None)
         self.alarms.pop(name, None)
+        if resource.type == SECRET:
+            self.secrets[name] = True
+        if resource.type == DATABASE and resource.policy == "Snapshot":
+            self.snapshots[f"{name}-snapshot"] = name
         self.databases.discard(name)
         self.load_balancers.discard(name)
 
@@ -638,6 +666,31 @@ class FakeAws:
         if not DeletionProtection and ApplyImmediately:
             self.protected.discard(DBInstanceIdentifier)
 
+    def rds_describe_db_snapshots(
+        self, DBInstanceIdentifier: str, SnapshotType: str
+    ) -> dict[str, Any]:
+        return {
+            "DBSnapshots": [
+                {"DBSnapshotIdentifier": name}
+                for name, database in self.snapshots.items()
+                if database == DBInstanceIdentifier
+            ]
+        }
+
+    def rds_delete_db_snapshot(self, DBSnapshotIdentifier: str) -> None:
+        self._require(DBSnapshotIdentifier in self.snapshots, "DBSnapshotNotFound")
+        del self.snapshots[DBSnapshotIdentifier]
+
+    def rds_describe_db_instance_automated_backups(
+        self, DBInstanceIdentifier: str
+    ) -> dict[str, Any]:
+        found = self.backups & {DBInstanceIdentifier}
+        return {"DBInstanceAutomatedBackups": [{"DbiResourceId": name} for name in found]}
+
+    def rds_delete_db_instance_automated_backup(self, DbiResourceId: str) -> None:
+        self._require(DbiResourceId in self.backups, "DBInstanceAutomatedBackupNotFound")
+        self.backups.discard(DbiResourceId)
+
     def ecr_list_images(self, repositoryName: str) -> dict[str, Any]:
         self._require(repositoryName in self.images, "RepositoryNotFoundException")
         number = self.images[repositoryName]
@@ -692,6 +745,12 @@ class FakeAws:
                 for index, line in enumerate(self.log_groups[logGroupName])
             ]
         }
+
+    def events_put_events(self, Entries: list[Any]) -> dict[str, Any]:
+        return {"FailedEntryCount": 0, "Entries": [{} for _ in Entries]}
+
+    def sqs_receive_message(self, **_: Any) -> dict[str, Any]:
+        return {"Messages": []}
 
     def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         return {"Attributes": dict.fromkeys(AttributeNames, "0")}

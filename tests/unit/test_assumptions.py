@@ -3,10 +3,12 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local_cloud import gemini_rules
+from tests.verify.aws import NOT_SEEN_HERE, Verification, assumption
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = "docs/assumptions/gemini.md"
@@ -50,3 +52,14 @@ def test_every_row_has_a_public_source_and_names_an_existing_test(row):
     found = re.fullmatch(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[3])
     assert found, "name one test as `tests/….py::test_…`"
     assert f"def {found[2]}(" in (ROOT / found[1]).read_text(), "this test does not exist"
+
+
+def test_verify_aws_sees_every_assumption_or_says_why_it_does_not():
+    environment = SimpleNamespace()
+    checked = {check.assumed for check in Verification(environment, None, None).checks()}
+    excepted = {assumption(beginning) for beginning in NOT_SEEN_HERE}
+    assumptions = {row[0] for row in rows(AWS_DOCUMENT)}
+
+    assert checked & excepted == set()
+    assert sorted(assumptions - checked - excepted) == [], "add a check to tests/verify/aws.py"
+    assert all(NOT_SEEN_HERE.values())
