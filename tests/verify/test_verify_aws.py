@@ -155,6 +155,106 @@ def test_nothing_is_left_when_a_stack_cannot_be_created(site, monkeypatch, resou
     assert_nothing_is_left(account)
 
 
+def without_policies(account):
+    account._denials = lambda *_: {}
+
+
+def without_deleted_resources(account):
+    listed = account.cloudformation_list_stack_resources
+
+    def list_existing(**parameters):
+        page = listed(**parameters)
+        key = "StackResourceSummaries"
+        gone = ("DELETE_COMPLETE", "DELETE_SKIPPED")
+        return page | {key: [each for each in page[key] if each["ResourceStatus"] not in gone]}
+
+    account.cloudformation_list_stack_resources = list_existing
+
+
+def with_every_zone(account):
+    problem = account._problem
+
+    def accept_zone(wanted, logical_id):
+        reason = problem(wanted, logical_id)
+        return None if "availabilityZone" in (reason or "") else reason
+
+    account._problem = accept_zone
+
+
+def with_every_image(account):
+    problem = account._problem
+    account._problem = lambda wanted, name: None if name == "WebGroup" else problem(wanted, name)
+
+
+def without_kept_triggers(account):
+    described = account.cloudformation_describe_stacks
+
+    def describe(**parameters):
+        answer = described(**parameters)
+        del answer["Stacks"][0]["RollbackConfiguration"]
+        return answer
+
+    account.cloudformation_describe_stacks = describe
+
+
+def with_deletable_exports(account):
+    delete = account.cloudformation_delete_stack
+
+    def delete_anyway(**parameters):
+        for stack in account.stacks.values():
+            stack.imports = set()
+        return delete(**parameters)
+
+    account.cloudformation_delete_stack = delete_anyway
+
+
+def with_repeated_deletion(account):
+    def delete_secret(SecretId, RecoveryWindowInDays):
+        account.secrets[SecretId] = True
+
+    account.secretsmanager_delete_secret = delete_secret
+
+
+def without_snapshots(account):
+    account.rds_describe_db_snapshots = lambda **_: {"DBSnapshots": []}
+    account.snapshots = NoSnapshots()
+
+
+def with_deleted_databases(account):
+    account.rds_describe_db_instances = lambda **_: {"DBInstances": [{"DeletionProtection": False}]}
+
+
+class NoSnapshots(dict):
+    def __setitem__(self, name, database):
+        pass
+
+
+@pytest.mark.parametrize(
+    "lacks_a_rule",
+    [
+        without_policies,
+        without_deleted_resources,
+        with_every_zone,
+        with_every_image,
+        without_kept_triggers,
+        with_deletable_exports,
+        with_repeated_deletion,
+        without_snapshots,
+        with_deleted_databases,
+    ],
+    ids=lambda function: function.__name__,
+)
+def test_an_account_that_lacks_one_rule_is_different_and_nothing_is_left(site, lacks_a_rule):
+    account = FakeAws()
+    lacks_a_rule(account)
+
+    code, printed = verify(account, site)
+
+    assert code == 1
+    assert "DIFFERENT" in marks(printed), printed
+    assert_nothing_is_left(account)
+
+
 def test_a_site_that_does_not_work_is_different(site):
     site.answers["POST", "/upload"] = (503, {"error": "No.", "code": "no"})
     account = FakeAws()
