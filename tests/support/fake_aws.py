@@ -18,47 +18,31 @@ import boto3.session
 from botocore import xform_name
 
 from tests.support.cloudformation import Stack, TemplateError, document
+from tests.support.fake_services import (
+    ACCOUNT,
+    DATABASE,
+    LOAD_BALANCER,
+    REGION,
+    AwsError,
+    FakeResource,
+    FakeServices,
+    alarm_arn,
+)
 
-ACCOUNT, REGION = "111122223333", "eu-west-1"
-# Real pages are longer, but a reader of one page only would miss something here too.
-PAGE = 20
-BUCKET = "AWS::S3::Bucket"
-DATABASE = "AWS::RDS::DBInstance"
-LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
-LOG_GROUP = "AWS::Logs::LogGroup"
-REPOSITORY = "AWS::ECR::Repository"
-SECRET = "AWS::SecretsManager::Secret"
 GROUP = "AWS::AutoScaling::AutoScalingGroup"
 ALARM = "AWS::CloudWatch::Alarm"
 # A digest that no image has.
 NO_DIGEST = "sha256:" + "0" * 64
 # Properties of which a change replaces the resource. The reference of each type says so.
 REPLACING = {DATABASE: ("DBSnapshotIdentifier", "MasterUsername", "DBSubnetGroupName")}
+
+# Real pages are longer, but a reader of one page only would miss something here too.
+PAGE = 20
 # SignalResource has no reason. https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html
 NO_SIGNAL = (
     "Received 1 FAILURE signal(s) out of 2.  Unable to satisfy 100% MinSuccessfulInstancesPercent"
     " requirement"
 )
-
-
-class AwsError(Exception):
-    """An error response: the code and the message."""
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or code)
-        self.code = code
-
-
-@dataclass
-class FakeResource:
-    """A resource of a stack, as ListStackResources shows it."""
-
-    logical_id: str
-    type: str
-    physical_id: str
-    properties: dict[str, Any]
-    policy: str
-    status: str = "CREATE_COMPLETE"
 
 
 @dataclass
@@ -109,45 +93,24 @@ class Connection:
         return self.account.answer(service, model.name, context["fake_aws"])
 
 
-class FakeAws:
-    """The account.
+class FakeAws(FakeServices):
+    """The account: its stacks, and what they create.
 
     Attributes:
         stacks: every stack that was ever created, by id.
-        failing: the logical ids of resources that cannot be created or updated now.
         fails_rollback: whether the next roll-back of an update fails.
         requests_left: the number of requests until the command is interrupted; None for never.
         throttled: the number of the next requests that are refused.
-        objects: the number of objects of each bucket.
-        images: the number of images of each repository.
-        snapshots: the database of each final snapshot.
-        backups: the databases with automated backups, also after their deletion.
-        protected: the physical ids of databases and load balancers that cannot be deleted.
-        secrets: the deletion date of each secret, or None.
-        log_groups: the names of the existing log groups.
-        alarms: whether each existing alarm rings, by its name.
         rings_during_update: the logical id of an alarm that begins to ring during the next update.
-        data_deleted: what was deleted of buckets, repositories, databases and secrets.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.stacks: dict[str, FakeStack] = {}
-        self.failing: dict[str, str] = {}
         self.fails_rollback = False
         self.requests_left: int | None = None
         self.throttled = 0
-        self.objects: dict[str, int] = {}
-        self.images: dict[str, int] = {}
-        self.protected: set[str] = set()
-        self.databases: set[str] = set()
-        self.snapshots: dict[str, str] = {}
-        self.backups: set[str] = set()
-        self.load_balancers: set[str] = set()
-        self.secrets: dict[str, bool] = {}
-        self.log_groups: dict[str, list[str]] = {}
-        self.alarms: dict[str, bool] = {}
         self.rings_during_update: str | None = None
-        self.data_deleted: list[str] = []
         self._operations: dict[str, Iterator[None]] = {}
         self._now = datetime(2026, 11, 26, tzinfo=UTC)
         self._number = 0
@@ -184,9 +147,6 @@ class FakeAws:
             body = {"Error": {"Code": error.code, "Message": str(error)}}
             return SimpleNamespace(status_code=400), body
         return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {}}
-
-    def sts_get_caller_identity(self) -> dict[str, Any]:
-        return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/operator", "UserId": "U"}
 
     # CloudFormation
 
@@ -390,7 +350,7 @@ class FakeAws:
             return
         for resource in stack.resources.values():
             if resource.logical_id not in wanted.resources and resource.status != "DELETE_COMPLETE":
-                self._end_to_exist(resource, holds_data=True)
+                self.end_to_exist(resource, holds_data=True)
                 resource.status = "DELETE_COMPLETE"
         for logical_id, resource in wanted.resources.items():
             existing = stack.resources.get(logical_id)
@@ -398,7 +358,7 @@ class FakeAws:
                 self._create_resource(stack, wanted, logical_id)
             else:
                 existing.properties = resource.get("Properties", {})
-                self._protect(existing)
+                self.protect(existing)
             yield
         stack.request, stack.tags = request, request["Tags"]
         stack.imports = set(wanted.imports)
@@ -427,7 +387,7 @@ class FakeAws:
 
     def _breaches(self, stack: FakeStack) -> dict[str, str]:
         """Return which roll-back trigger is missing, or rings during the update."""
-        arns = {_alarm_arn(name): name for name in self.alarms}
+        arns = {alarm_arn(name): name for name in self.alarms}
         if missing := [arn for arn in stack.triggers if arn not in arns]:
             return {stack.name: f"The alarm {missing[0]} does not exist"}
         for arn in stack.triggers:
@@ -469,8 +429,8 @@ class FakeAws:
             definition.get("DeletionPolicy", "Delete"),
         )
         stack.resources[logical_id] = resource
-        self._begin_to_exist(resource)
-        self._protect(resource)
+        self.begin_to_exist(resource)
+        self.protect(resource)
         self._note(stack, logical_id, "CREATE_COMPLETE", resource_type=definition["Type"])
         return True
 
@@ -484,43 +444,8 @@ class FakeAws:
         if resource_type == GROUP and NO_DIGEST in json.dumps(wanted.resources):
             reason = NO_SIGNAL
         if reason == NO_SIGNAL:
-            self._write_start_lines()
+            self.write_start_lines()
         return reason
-
-    def _write_start_lines(self) -> None:
-        """Write what the start of a server writes before it signals its failure."""
-        for name, lines in self.log_groups.items():
-            if ".weblogs-" in name:
-                lines.append("curl: (22) the database refused the connection")
-
-    def _begin_to_exist(self, resource: FakeResource) -> None:
-        match resource.type:
-            case "AWS::S3::Bucket":
-                self.objects[resource.physical_id] = 3
-            case "AWS::ECR::Repository":
-                self.images[resource.physical_id] = 2
-            case "AWS::SecretsManager::Secret":
-                self.secrets[resource.physical_id] = False
-            case "AWS::RDS::DBInstance":
-                self.databases.add(resource.physical_id)
-                self.backups.add(resource.physical_id)
-            case "AWS::ElasticLoadBalancingV2::LoadBalancer":
-                self.load_balancers.add(resource.physical_id)
-            case "AWS::Logs::LogGroup":
-                self.log_groups[resource.physical_id] = []
-            case "AWS::CloudWatch::Alarm":
-                self.alarms[resource.physical_id] = False
-
-    def _protect(self, resource: FakeResource) -> None:
-        wanted = resource.properties.get("DeletionProtection")
-        if resource.type == LOAD_BALANCER:
-            attributes = resource.properties.get("LoadBalancerAttributes", [])
-            values = {each["Key"]: each["Value"] for each in attributes}
-            wanted = values.get("deletion_protection.enabled")
-        if str(wanted).lower() == "true":
-            self.protected.add(resource.physical_id)
-        else:
-            self.protected.discard(resource.physical_id)
 
     def _delete_resources(self, stack: FakeStack, *, is_rollback: bool) -> Iterator[None]:
         is_gone = True
@@ -531,42 +456,14 @@ class FakeAws:
             if resource.policy == "RetainExceptOnCreate" and not is_rollback:
                 resource.status = "DELETE_SKIPPED"
                 continue
-            if reason := self._obstacle(resource):
+            if reason := self.obstacle(resource):
                 resource.status = "DELETE_FAILED"
                 self._note(stack, resource.logical_id, "DELETE_FAILED", reason)
                 is_gone = False
             else:
-                self._end_to_exist(resource, holds_data=stack.was_completed)
+                self.end_to_exist(resource, holds_data=stack.was_completed)
                 resource.status = "DELETE_COMPLETE"
         return is_gone
-
-    def _obstacle(self, resource: FakeResource) -> str | None:
-        """Return why a resource cannot be deleted."""
-        if resource.logical_id in self.failing:
-            return self.failing[resource.logical_id]
-        if resource.physical_id in self.protected:
-            return (
-                f"{resource.physical_id} cannot be deleted because deletion protection is enabled"
-            )
-        has_images = resource.type == REPOSITORY and self.images.get(resource.physical_id)
-        if has_images and resource.properties.get("EmptyOnDelete") not in (True, "true"):
-            return "The repository cannot be deleted because it still contains images"
-        return None
-
-    def _end_to_exist(self, resource: FakeResource, *, holds_data: bool) -> None:
-        name = resource.physical_id
-        if holds_data and (resource.type in (BUCKET, DATABASE) or self.images.get(name)):
-            self.data_deleted.append(name)
-        self.objects.pop(name, None)
-        self.images.pop(name, None)
-        self.log_groups.pop(name, None)
-        self.alarms.pop(name, None)
-        if resource.type == SECRET:
-            self.secrets[name] = True
-        if resource.type == DATABASE and resource.policy == "Snapshot":
-            self.snapshots[f"{name}-snapshot"] = name
-        self.databases.discard(name)
-        self.load_balancers.discard(name)
 
     def _publish(self, stack: FakeStack, wanted: Stack) -> bool:
         """Make the outputs and exports of a stack. An export name exists once in a region."""
@@ -619,146 +516,6 @@ class FakeAws:
             }
         )
 
-    # The other services
-
-    def cloudwatch_describe_alarms(self, AlarmNames: list[str]) -> dict[str, Any]:
-        found = [name for name in AlarmNames if name in self.alarms]
-        return {
-            "MetricAlarms": [
-                {
-                    "AlarmName": name,
-                    "AlarmArn": _alarm_arn(name),
-                    "StateValue": "ALARM" if self.alarms[name] else "OK",
-                }
-                for name in found
-            ]
-        }
-
-    def elbv2_describe_load_balancer_attributes(self, LoadBalancerArn: str) -> dict[str, Any]:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        value = str(LoadBalancerArn in self.protected).lower()
-        return {"Attributes": [{"Key": "deletion_protection.enabled", "Value": value}]}
-
-    def elbv2_modify_load_balancer_attributes(
-        self, LoadBalancerArn: str, Attributes: list[dict[str, str]]
-    ) -> None:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        if {"Key": "deletion_protection.enabled", "Value": "false"} in Attributes:
-            self.protected.discard(LoadBalancerArn)
-
-    def elbv2_describe_target_groups(self, LoadBalancerArn: str) -> dict[str, Any]:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        return {"TargetGroups": [{"TargetGroupArn": "arn:aws:group"}]}
-
-    def elbv2_describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
-        target = {"Target": {"Id": "i-1"}, "TargetHealth": {"State": "healthy"}}
-        return {"TargetHealthDescriptions": [target]}
-
-    def rds_describe_db_instances(self, DBInstanceIdentifier: str) -> dict[str, Any]:
-        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
-        is_protected = DBInstanceIdentifier in self.protected
-        return {"DBInstances": [{"DeletionProtection": is_protected}]}
-
-    def rds_modify_db_instance(
-        self, DBInstanceIdentifier: str, DeletionProtection: bool, ApplyImmediately: bool
-    ) -> None:
-        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
-        if not DeletionProtection and ApplyImmediately:
-            self.protected.discard(DBInstanceIdentifier)
-
-    def rds_describe_db_snapshots(
-        self, DBInstanceIdentifier: str, SnapshotType: str
-    ) -> dict[str, Any]:
-        return {
-            "DBSnapshots": [
-                {"DBSnapshotIdentifier": name}
-                for name, database in self.snapshots.items()
-                if database == DBInstanceIdentifier
-            ]
-        }
-
-    def rds_delete_db_snapshot(self, DBSnapshotIdentifier: str) -> None:
-        self._require(DBSnapshotIdentifier in self.snapshots, "DBSnapshotNotFound")
-        del self.snapshots[DBSnapshotIdentifier]
-
-    def rds_describe_db_instance_automated_backups(
-        self, DBInstanceIdentifier: str
-    ) -> dict[str, Any]:
-        found = self.backups & {DBInstanceIdentifier}
-        return {"DBInstanceAutomatedBackups": [{"DbiResourceId": name} for name in found]}
-
-    def rds_delete_db_instance_automated_backup(self, DbiResourceId: str) -> None:
-        self._require(DbiResourceId in self.backups, "DBInstanceAutomatedBackupNotFound")
-        self.backups.discard(DbiResourceId)
-
-    def ecr_list_images(self, repositoryName: str) -> dict[str, Any]:
-        self._require(repositoryName in self.images, "RepositoryNotFoundException")
-        number = self.images[repositoryName]
-        return {"imageIds": [{"imageDigest": f"sha256:{index}"} for index in range(number)]}
-
-    def ecr_batch_delete_image(self, repositoryName: str, imageIds: list[Any]) -> None:
-        self._require(repositoryName in self.images, "RepositoryNotFoundException")
-        self.images[repositoryName] = max(0, self.images[repositoryName] - len(imageIds))
-        self.data_deleted.append(repositoryName)
-
-    def s3_list_object_versions(self, Bucket: str, **_: Any) -> dict[str, Any]:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        keys = [{"Key": str(index), "VersionId": "1"} for index in range(self.objects[Bucket])]
-        return {"Versions": keys, "IsTruncated": False}
-
-    def s3_delete_objects(self, Bucket: str, Delete: dict[str, Any], **_: Any) -> dict[str, Any]:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        self.objects[Bucket] = 0
-        self.data_deleted.append(Bucket)
-        return {"Deleted": Delete["Objects"]}
-
-    def s3_head_bucket(self, Bucket: str) -> None:
-        self._require(Bucket in self.objects, "404")
-
-    def s3_delete_bucket(self, Bucket: str) -> None:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        self._require(not self.objects[Bucket], "BucketNotEmpty")
-        del self.objects[Bucket]
-        self.data_deleted.append(Bucket)
-
-    def secretsmanager_get_secret_value(self, SecretId: str) -> dict[str, Any]:
-        self._require(SecretId in self.secrets, "ResourceNotFoundException")
-        return {"SecretString": "stored"}
-
-    def secretsmanager_delete_secret(self, SecretId: str, RecoveryWindowInDays: int) -> None:
-        self._require(SecretId in self.secrets, "ResourceNotFoundException")
-        # A deletion can be scheduled once. https://github.com/getmoto/moto/issues/8638
-        self._require(not self.secrets[SecretId], "InvalidRequestException")
-        self.secrets[SecretId] = True
-        self.data_deleted.append(SecretId)
-
-    def logs_filter_log_events(self, logGroupName: str, **_: Any) -> dict[str, Any]:
-        self._require(logGroupName in self.log_groups, "ResourceNotFoundException")
-        return {
-            "events": [
-                {
-                    "eventId": str(index),
-                    "timestamp": index,
-                    "message": line,
-                    "logStreamName": "start-i-1",
-                }
-                for index, line in enumerate(self.log_groups[logGroupName])
-            ]
-        }
-
-    def events_put_events(self, Entries: list[Any]) -> dict[str, Any]:
-        return {"FailedEntryCount": 0, "Entries": [{} for _ in Entries]}
-
-    def sqs_receive_message(self, **_: Any) -> dict[str, Any]:
-        return {"Messages": []}
-
-    def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
-        return {"Attributes": dict.fromkeys(AttributeNames, "0")}
-
-    def _require(self, condition: bool, code: str) -> None:
-        if not condition:
-            raise AwsError(code)
-
 
 def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     start = int(token)
@@ -766,10 +523,6 @@ def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     if start + PAGE < len(items):
         page["NextToken"] = str(start + PAGE)
     return page
-
-
-def _alarm_arn(name: str) -> str:
-    return f"arn:aws:cloudwatch:{REGION}:{ACCOUNT}:alarm:{name}"
 
 
 def _change(resource: FakeResource, wanted: dict[str, Any] | None) -> str:

@@ -41,7 +41,8 @@ def test_every_rule_of_the_emulator_has_a_row_and_every_row_an_existing_rule():
 def test_every_assumption_about_aws_names_an_existing_part_of_the_fake_account(row):
     name = re.fullmatch(r"`(\w+)`", row[2])
     assert name
-    text = (ROOT / "tests/support/fake_aws.py").read_text()
+    files = (ROOT / f"tests/support/{module}.py" for module in ("fake_aws", "fake_services"))
+    text = "\n".join(path.read_text() for path in files)
     assert re.search(rf"(def {name[1]}\(|^{name[1]} = )", text, re.MULTILINE)
 
 

@@ -14,7 +14,8 @@ from deployment.environment import Environment
 from deployment.errors import DeploymentError
 from deployment.smoke import smoke_test
 from deployment.stacks import read_templates
-from tests.support.fake_aws import AwsError, Connection, FakeAws
+from tests.support.fake_aws import Connection, FakeAws
+from tests.support.fake_services import AwsError
 from tests.support.scripted_site import scripted_site
 from tests.verify import aws as verify_aws
 from tests.verify.aws import NOT_SEEN_HERE, Verification
