@@ -1,4 +1,4 @@
-"""What a stack should be like, and the requests that make it so."""
+"""The desired state of a stack, its policy, and the requests that create and update it."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What the policies of the operator and of CloudFormation's role allow beside the templates.
+"""Facts for the policies of the operator and of CloudFormation's role beside the templates.
 
 The permissions of each resource type come from AWS's schemas. Here is what the schemas do not say:
 the requests of the commands, the names of the resources, and what the schemas name for services

@@ -1,10 +1,12 @@
 """A small copy of the site's routes that the smoke test uses, with scripted faults."""
 
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 TOKEN = "an-owner-token"
@@ -82,10 +84,18 @@ class ScriptedSite:
 
 
 @contextmanager
-def scripted_site() -> Iterator[ScriptedSite]:
-    """Run the site on a local port."""
+def scripted_site(
+    certificate: Path | None = None, key: Path | None = None
+) -> Iterator[ScriptedSite]:
+    """Run the site on a local port, with HTTPS if there is a certificate."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
-    site = ScriptedSite(f"http://127.0.0.1:{server.server_port}")
+    scheme = "http"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        scheme = "https"
+    site = ScriptedSite(f"{scheme}://127.0.0.1:{server.server_port}")
     _Handler.sites[server.server_port] = site
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

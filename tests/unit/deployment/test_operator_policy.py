@@ -147,6 +147,39 @@ def test_the_role_may_do_what_the_handlers_of_each_type_and_property_need(resour
     assert denied == set()
 
 
+# What is easily forgotten, because no resource type is named after it.
+FORGOTTEN = [
+    "lambda:InvokeFunction",  # The migration.
+    "ec2:DescribeNetworkInterfaces",  # The deletion of functions waits for their interfaces.
+    "ecr:BatchGetImage",  # The caller must be allowed to read the image of a function.
+    "ecr:GetDownloadUrlForLayer",
+    "events:PutTargets",
+    "iam:GetRole",
+    "iam:TagRole",
+    "iam:CreateServiceLinkedRole",
+    "kms:CreateGrant",
+    "logs:CreateLogDelivery",  # Flow logs.
+    "rds:CreateDBSnapshot",
+    "secretsmanager:CreateSecret",
+    "ssm:GetParameters",
+]
+
+
+@pytest.mark.parametrize("action", FORGOTTEN)
+def test_the_role_may_do_what_is_easily_forgotten(action):
+    assert is_allowed(action, *SERVICE_ROLE)
+
+
+def test_the_role_manages_the_secret_that_rds_makes():
+    [resources] = [
+        s["Resource"]
+        for s in statements(*SERVICE_ROLE)
+        if "secretsmanager:CreateSecret" in s["Action"]
+    ]
+
+    assert "arn:aws:secretsmanager:REGION:ACCOUNT:secret:rds!db-*" in resources
+
+
 def test_a_property_that_a_template_begins_to_use_adds_its_actions():
     bucket = {"Type": "AWS::S3::Bucket", "Properties": {}}
     with_website = {"Type": "AWS::S3::Bucket", "Properties": {"WebsiteConfiguration": {}}}
