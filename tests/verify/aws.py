@@ -115,7 +115,6 @@ class Verification:
             _assumed("A zone that does not exist", self.zone_is_refused_late),
             Check("`up` creates everything.", self.up),
             Check("`smoke` uses the site.", self.use),
-            _assumed("A stack with an export in use", self.export_in_use_is_kept),
             _assumed("A stack policy refuses", self.loss_is_refused),
             _assumed("A change of these properties", self.loss_is_a_replacement),
             Check("`up` updates the functions and the servers.", self.update),
@@ -123,6 +122,7 @@ class Verification:
             _assumed("SignalResource has no reason", self.failed_update_rolls_back),
             Check("`smoke` uses the site after the roll-back.", self.use),
             Check("`redrive --failed` is accepted.", self.redrive),
+            _assumed("A stack with an export in use", self.export_in_use_is_kept),
             Check("`down --delete-data` deletes everything.", self.down),
             _assumed("A bucket with `RetainExceptOnCreate`", self.kept_buckets_are_listed),
             _assumed("Requests for a deleted resource", self.deleted_resources_are_not_found),
@@ -404,7 +404,8 @@ def _clean_up(verification: Verification) -> bool:
     console.print(
         "Something is left and costs money. Delete it: python -m deployment down --delete-data "
         f"--environment {verification.environment.name} --region "
-        f"{verification.environment.aws.account.region}",
+        f"{verification.environment.aws.account.region}. Then delete the snapshots and backups of "
+        f"{', '.join(verification.databases) or 'its database'} in the console of RDS.",
         "error",
     )
     return False
