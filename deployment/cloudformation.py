@@ -38,6 +38,7 @@ class Stack:
     tags: Mapping[str, str]
     changed_at: datetime
     is_protected: bool  # From deletion.
+    role_arn: str | None  # The role with which CloudFormation acts.
 
     @property
     def is_busy(self) -> bool:
@@ -96,6 +97,7 @@ class CloudFormation:
             {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
             found.get("LastUpdatedTime") or found["CreationTime"],
             found.get("EnableTerminationProtection", False),
+            found.get("RoleARN"),
         )
 
     def is_own(self, name: str) -> bool:

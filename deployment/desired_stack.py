@@ -38,6 +38,7 @@ class DesiredStack:
         allows_replacement: whether the policy does not apply to this update.
         rollback_triggers: the ARNs of alarms that roll an update back when they ring during the
             update or some minutes after it; None leaves the triggers as they are.
+        role_arn: the role with which a new stack is created; an existing one has a role already.
     """
 
     name: str
@@ -49,6 +50,7 @@ class DesiredStack:
     policy: str | None = None
     allows_replacement: bool = False
     rollback_triggers: tuple[str, ...] | None = None
+    role_arn: str | None = None
 
     def unprotected(self) -> "DesiredStack":
         """Return this stack without protection, for its creation.
@@ -78,7 +80,8 @@ class DesiredStack:
 
         The alarms of a stack do not exist yet, so that they cannot roll its creation back.
         """
-        return self.request() | ({"StackPolicyBody": self.policy} if self.policy else {})
+        optional = {"StackPolicyBody": self.policy, "RoleARN": self.role_arn}
+        return self.request() | {name: value for name, value in optional.items() if value}
 
     def update_request(self) -> dict[str, Any]:
         """Return the arguments of UpdateStack. The stack policy must be set before."""

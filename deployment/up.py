@@ -48,12 +48,15 @@ def deploy_environment(
         DeploymentError: a step failed.
     """
     images = dict.fromkeys((image.parameter for image in IMAGES), "")
+    first = environment.find(REPOSITORIES)
+    role_arn = first.role_arn if first else None
 
     def deploy(name: str) -> Stack:
         desired = replace(
             environment.desired_stack(name, parameter_file, images),
             allows_replacement=allows_replacement and name == APPLICATION,
             rollback_triggers=rollback_triggers(environment) if name == WEB else None,
+            role_arn=role_arn,
         )
         unprotect_incomplete(environment, name)
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)

@@ -373,8 +373,9 @@ def test_a_role_is_used_for_each_operation_and_kept_by_the_stacks(account):
 
     assert {stack.role for stack in account.stacks.values()} == {role}
     operator = Operator(account)
-    assert operator.up("default") is None
-    assert operator.down_with_data() is None
+    for command in (operator.up, operator.down, operator.up, operator.down_with_data):
+        options = ("default",) if command == operator.up else ()
+        assert command(*options) is None
     assert {stack.role for stack in account.stacks.values()} == {role}
 
 

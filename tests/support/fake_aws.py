@@ -164,6 +164,7 @@ class FakeAws(FakeServices):
             "StackStatusReason": stack.reason,
             "CreationTime": self._now,
             "EnableTerminationProtection": stack.is_protected,
+            **({"RoleARN": stack.role} if stack.role else {}),
             "Tags": stack.tags,
             "Parameters": stack.request["Parameters"],
             "RollbackConfiguration": {
