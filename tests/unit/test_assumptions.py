@@ -59,7 +59,9 @@ def test_verify_aws_sees_every_assumption_or_says_why_it_does_not():
     environment = SimpleNamespace()
     checked = {check.assumed for check in Verification(environment, None, None).checks()}
     excepted = {assumption(beginning) for beginning in NOT_SEEN_HERE}
-    assumptions = {row[0] for row in rows(AWS_DOCUMENT)}
+    # The models of other parts of AWS have tables of their own below the first.
+    number = (ROOT / AWS_DOCUMENT).read_text().split("\n## ")[0].count("\n| ") - 2
+    assumptions = {row[0] for row in rows(AWS_DOCUMENT)[:number]}
 
     assert checked & excepted == set()
     assert sorted(assumptions - checked - excepted) == [], "add a check to tests/verify/aws.py"
