@@ -6,6 +6,7 @@ DatabaseError
 ├── InvalidObjectKeyError       not a key that this system writes; do not retry
 ├── InvalidEventError           the event names no original; do not retry
 └── DatabaseUnavailableError    unreachable, overloaded or deadlocked; retry
+    ├── DatabaseBusyError       all connections are in use; wait and retry
     └── QueryTooSlowError       the query took too long; narrow the search
 """
 
@@ -32,6 +33,10 @@ class InvalidEventError(DatabaseError):
 
 class DatabaseUnavailableError(DatabaseError):
     """The database did not answer, is overloaded or found a deadlock. A retry may succeed."""
+
+
+class DatabaseBusyError(DatabaseUnavailableError):
+    """All connections are in use. Nothing was changed, and a retry soon may succeed."""
 
 
 class QueryTooSlowError(DatabaseUnavailableError):

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 # https://docs.aws.amazon.com/eventbridge/latest/APIReference/API_PutEvents.html
 _MAX_ENTRIES = 10
 
+# EventBridge and Lambda keep an event that waits for a free function for this long. It is set in
+# deployment/03-lambda-stack.yaml and is the maximum of Lambda.
+MAX_EVENT_AGE_SECONDS = 21_600
+
 # The rules in deployment/03-lambda-stack.yaml match these.
 SOURCE = "image-annotation"
 DETAIL_TYPES = {

@@ -29,8 +29,6 @@ from database.models import Image, Job, Status, utc_now
 from database.rows import has_no_lease, is_visible, job_column, update_images, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
-# One sweep fails at most this many jobs. The next sweep continues.
-MAX_OVERDUE = 1_000
 # Error codes of jobs that may succeed later, as they are or after a repair of the system. Their
 # class in API_DOCUMENTATION.md is not "permanent". `upload_failed` is not one of them, because the
 # client must upload the file again.
@@ -125,7 +123,7 @@ def claim_job(
     Raises:
         ImageNotFoundError: no row has this key.
     """
-    free = [Image.original_key == original_key, is_visible(), *_waiting(job)]
+    free = [Image.original_key == original_key, is_visible(), *waiting(job)]
     attempts = job_column(job, "attempts")
     claimed = update_images(
         session,
@@ -181,15 +179,21 @@ def record_failure(session: Session, claim: Claim, *, code: str, message: str) -
     return record_result(session, claim, job_state(claim.job, Status.FAILED, code, message))
 
 
-def record_transient_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
+def record_transient_failure(
+    session: Session, claim: Claim, *, code: str, message: str, is_counted: bool = True
+) -> bool:
     """Record the error and release the claim; the job stays pending for the next attempt.
 
-    The deadline of a job that waited for the captioning service starts now, because the wait may
-    have been longer than the deadline.
+    Args:
+        is_counted: count the attempt. The deadline of a job that waited for the captioning service
+            starts now.
     """
     values = job_state(claim.job, Status.PENDING, code, message)
+    # The wait for the captioning service may have been longer than the deadline.
     if claim.has_waited:
         values[f"{claim.job}_requested_at"] = utc_now()
+    if not is_counted:
+        values[f"{claim.job}_attempts"] = job_column(claim.job, "attempts") - 1
     return record_result(session, claim, values)
 
 
@@ -238,7 +242,7 @@ def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_atte
         False when the job is completed, failed permanently, or still has attempts.
     """
     has_failed = and_(*_redrivable(job))
-    has_no_attempt = and_(*_waiting(job), job_column(job, "attempts") >= max_attempts)
+    has_no_attempt = and_(*waiting(job), job_column(job, "attempts") >= max_attempts)
     is_helped = or_(has_failed, has_no_attempt)
     conditions = (Image.original_key == original_key, is_visible(), was_stored(), is_helped)
     return update_images(session, *conditions, values=_as_new(job))
@@ -288,112 +292,7 @@ def count_waiting(session: Session) -> int:
     return session.scalar(waiting) or 0
 
 
-def fail_overdue_jobs(
-    session: Session, job: Job, *, deadline_seconds: int, may_wait: bool = False
-) -> list[FailedJob]:
-    """Fail pending jobs whose deadline has passed and that no function is working on.
-
-    Args:
-        may_wait: leave the jobs that wait for the captioning service.
-    Returns:
-        The failed jobs: at most MAX_OVERDUE, the oldest first.
-    """
-    last_problem = job_column(job, "error_message")
-    overdue = session.execute(
-        select(Image.id, Image.original_key, last_problem)
-        .where(
-            is_visible(),
-            *_waiting(job),
-            *([~_is_waiting_for_captions(job)] if may_wait else []),
-            job_column(job, "requested_at") < utc_now(-deadline_seconds),
-        )
-        .order_by(job_column(job, "requested_at"))
-        .limit(MAX_OVERDUE)
-        # Skip jobs that a function is claiming or finishing right now.
-        .with_for_update(skip_locked=True)
-    ).all()
-    # Jobs with the same last problem fail in one statement, and there are few different problems.
-    ids_by_problem: dict[str | None, list[int]] = {}
-    for row in overdue:
-        ids_by_problem.setdefault(row[2], []).append(row.id)
-    for problem, ids in ids_by_problem.items():
-        failure = job_state(job, Status.FAILED, "timed_out", _timed_out_message(problem))
-        update_images(session, Image.id.in_(ids), *_waiting(job), values=failure)
-    return [
-        FailedJob(row.id, row.original_key, job, "timed_out", _timed_out_message(row[2]))
-        for row in overdue
-    ]
-
-
-def _timed_out_message(last_problem: str | None) -> str:
-    if last_problem is None:
-        return "The work did not finish in time. Try it again."
-    return f"The work did not finish in time. The last problem was: {last_problem}"
-
-
-def requeue_stalled_jobs(
-    session: Session,
-    *,
-    idle_seconds: int,
-    limit: int,
-    waiting_limit: int | None = None,
-    restarts_deadline: bool = False,
-) -> list[tuple[Job, str]]:
-    """Return pending jobs that probably lost their event, so that the sweep can publish it again.
-
-    Either the row did not change for `idle_seconds`, or its lease or postponement has ended. A job
-    is returned once, and again only after another `idle_seconds`.
-
-    Args:
-        idle_seconds: the time without a change after which an event counts as lost.
-        limit: the number of jobs of each kind, the oldest first.
-        waiting_limit: the number of jobs that wait for the captioning service, the oldest first.
-            If it is None, they count as the other annotation jobs.
-        restarts_deadline: count the deadline of these jobs from now.
-    Returns:
-        Each job and the key of its original.
-    """
-    kinds: list[tuple[Job, list[ColumnElement[bool]], int]] = [(job, [], limit) for job in Job]
-    if waiting_limit is not None:
-        waits = _is_waiting_for_captions(Job.ANNOTATION)
-        kinds = [
-            (Job.ANNOTATION, [waits], waiting_limit),
-            (Job.ANNOTATION, [~waits], limit),
-            (Job.THUMBNAIL, [], limit),
-        ]
-    # One query per kind of job, because each job has its own index of pending jobs. All of them run
-    # before the first update, because an update changes `updated_at` for both jobs of a row.
-    stalled = [
-        (
-            job,
-            session.execute(
-                select(Image.id, Image.original_key)
-                .where(
-                    is_visible(),
-                    *_waiting(job),
-                    *conditions,
-                    or_(
-                        Image.updated_at < utc_now(-idle_seconds),
-                        job_column(job, "claimed_until").is_not(None),
-                    ),
-                )
-                .order_by(job_column(job, "requested_at"))
-                .limit(at_most)
-            ).all(),
-        )
-        for job, conditions, at_most in kinds
-    ]
-    for job, rows in stalled:
-        touched: dict[str, Any] = {"updated_at": utc_now(), f"{job}_claimed_until": None}
-        if restarts_deadline:
-            touched[f"{job}_requested_at"] = utc_now()
-        # A job that was claimed in the meantime keeps its claim.
-        ids = [row.id for row in rows]
-        update_images(session, Image.id.in_(ids), *_waiting(job), values=touched)
-    return [(job, row.original_key) for job, rows in stalled for row in rows]
-
-
-def _is_waiting_for_captions(job: Job) -> ColumnElement[bool]:
+def is_waiting_for_captions(job: Job) -> ColumnElement[bool]:
     """Match jobs that wait for the captioning service; false, not NULL, for the others."""
     return func.coalesce(job_column(job, "error_code"), "").in_(WAITING_CODES)
 
@@ -401,7 +300,7 @@ def _is_waiting_for_captions(job: Job) -> ColumnElement[bool]:
 def _waiting_for_captions() -> list[ColumnElement[bool]]:
     """Match images whose annotation job waits for the captioning service."""
     is_pending = Image.annotation_status == Status.PENDING
-    return [is_visible(), is_pending, _is_waiting_for_captions(Job.ANNOTATION)]
+    return [is_visible(), is_pending, is_waiting_for_captions(Job.ANNOTATION)]
 
 
 def _redrivable(job: Job) -> list[ColumnElement[bool]]:
@@ -410,7 +309,7 @@ def _redrivable(job: Job) -> list[ColumnElement[bool]]:
     return [has_failed, job_column(job, "error_code").in_(REDRIVABLE_CODES)]
 
 
-def _waiting(job: Job) -> list[ColumnElement[bool]]:
+def waiting(job: Job) -> list[ColumnElement[bool]]:
     """Match pending jobs without an active lease."""
     return [job_column(job, "status") == Status.PENDING, has_no_lease(job)]
 

@@ -1,6 +1,6 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
-model read in it, fingerprints of annotations, tokens used per day, and the state of the captioning
-service.
+model read in it, fingerprints of annotations, tokens used per day, the activity of the functions,
+and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -343,6 +343,23 @@ class DailyTokens(Base):
 
     day: Mapped[date] = mapped_column(primary_key=True)  # In UTC.
     tokens: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class JobActivity(Base):
+    """What the last sweeps saw and did: one row for each kind of job."""
+
+    __tablename__ = "job_activity"
+
+    job: Mapped[str] = mapped_column(String(16), primary_key=True)
+    # The last sweep during which a function worked on a job of this kind.
+    worked_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    # The time of the last sweep, the jobs without any work that it requested again, and the others
+    # that were stalled too.
+    requeued_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    requeued: Mapped[int]
+    not_requeued: Mapped[int]
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -88,6 +88,15 @@ CREATE TABLE `images` (
   CONSTRAINT `images_thumbnail_status` CHECK ((`thumbnail_status` in (_utf8mb4'pending',_utf8mb4'completed',_utf8mb4'failed')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `job_activity` (
+  `job` varchar(16) NOT NULL,
+  `worked_at` datetime(6) DEFAULT NULL,
+  `requeued_at` datetime(6) DEFAULT NULL,
+  `requeued` int NOT NULL,
+  `not_requeued` int NOT NULL,
+  PRIMARY KEY (`job`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `image_words` (
   `image_id` bigint NOT NULL,
   `words` mediumtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,

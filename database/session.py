@@ -1,19 +1,24 @@
 """Engines, sessions and transactions for MySQL and SQLite."""
 
-import json
 import random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import pymysql
 import sqlalchemy.exc
-from sqlalchemy import URL, Engine, QueuePool, create_engine, event
+from sqlalchemy import URL, Engine, NullPool, QueuePool, create_engine, event
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.errors import DatabaseUnavailableError, QueryTooSlowError
+from database.connections import (
+    ACCESS_DENIED,
+    TOO_MANY_CONNECTIONS,
+    Connector,
+    FetchSecret,
+    verifying_context,
+)
+from database.errors import DatabaseBusyError, DatabaseUnavailableError, QueryTooSlowError
 from database.secret_store import fetch_secret
 from database.settings import DatabaseSettings
 
@@ -21,16 +26,15 @@ CONNECT_TIMEOUT_SECONDS = 5
 READ_TIMEOUT_SECONDS = 30
 # Shorter than the idle time-out of any load balancer and than the wait_timeout in the template.
 POOL_RECYCLE_SECONDS = 280
-# For each web process: further requests wait for a connection. A function uses one. Connections are
-# opened only when they are needed.
+# Connections are opened only when they are needed. Further requests of a process wait for one.
 POOL_SIZE = 16
+# The time that a function waits while the database has too many connections, which is half of the
+# shortest time-out of a function.
+FUNCTION_BUSY_SECONDS = 5
 # SQLite has one write lock, which a transaction holds for a few milliseconds. A web request that
 # waits for it keeps a connection of the pool.
 SQLITE_LOCK_WAIT_SECONDS = 5
 _SQLITE_POLL_SECONDS = (0.005, 0.02)
-
-# https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html#error_er_access_denied_error
-_MYSQL_ACCESS_DENIED = 1045
 
 # https://dev.mysql.com/doc/refman/8.4/en/optimizer-hints.html#optimizer-hints-execution-time
 _MYSQL_QUERY_TIMEOUT = 3024
@@ -41,8 +45,9 @@ _MYSQL_QUERY_TIMEOUT = 3024
 _MYSQL_UNAVAILABLE = {
     *(2002, 2003, 2006, 2013, 2014, 2055),  # Cannot connect, or the connection was lost.
     *(1158, 1159, 1160, 1161),  # The connection was lost, as the server reports it.
-    *(1040, 1129, 1135, 1203, 1226),  # Too many connections, or too many failed ones.
-    _MYSQL_ACCESS_DENIED,  # The password was rotated since it was read.
+    *TOO_MANY_CONNECTIONS,
+    *(1129, 1135),  # Too many failed connections, or no thread for another one.
+    ACCESS_DENIED,  # The password was changed since it was read.
     *(1205, 1213, 3572),  # Lock wait time-out, or deadlock.
     *(1053, 1077, 1079, 1317, 1927, 3032, 3168, 3169, 4031),  # Shutting down, offline, killed.
     _MYSQL_QUERY_TIMEOUT,
@@ -58,48 +63,73 @@ _SQLITE_UNAVAILABLE = (
     "unable to open database file",
 )
 
-FetchSecret = Callable[[str], str]  # Maps an ARN to the secret's string.
-
 
 def create_database_engine(
     settings: DatabaseSettings,
     *,
+    pool_size: int = POOL_SIZE,
+    busy_seconds: float = 0,
     fetch_secret: FetchSecret = fetch_secret,
     read_timeout_seconds: int = READ_TIMEOUT_SECONDS,
 ) -> Engine:
     """Create the engine for the configured database. It connects on first use.
 
     Args:
+        pool_size: the most connections to MySQL at once. With 0, each transaction opens and closes
+            its own.
+        busy_seconds: how long to wait while MySQL has too many connections.
         fetch_secret: reads the secret that `DB_SECRET_ARN` names, if it is set.
         read_timeout_seconds: the time that MySQL may take for one statement.
     """
     url = settings.sqlalchemy_url()
     if url.get_backend_name() == "sqlite":
         return _create_sqlite_engine(url)
-    engine = _create_mysql_engine(url, read_timeout_seconds)
-    if settings.db_secret_arn is not None:
-        _read_password_on_connect(engine, settings.db_secret_arn, fetch_secret)
+    engine = _create_mysql_engine(url, settings, pool_size, read_timeout_seconds)
+    connector = Connector(fetch_secret, settings.db_secret_arn, busy_seconds)
+
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: Any, _record: Any, cargs: Any, cparams: dict[str, Any]) -> Any:
+        return connector.connect(*cargs, **cparams)
+
     return engine
 
 
-def _create_mysql_engine(url: URL, read_timeout_seconds: int) -> Engine:
-    # PyMySQL encrypts whenever the server offers TLS, which RDS always does.
+def create_function_engine(settings: DatabaseSettings) -> Engine:
+    """Create the engine of a function, which keeps no connection between its transactions.
+
+    Lambda freezes an idle container with its connections, which the others would then lack.
+    """
+    return create_database_engine(settings, pool_size=0, busy_seconds=FUNCTION_BUSY_SECONDS)
+
+
+def _create_mysql_engine(
+    url: URL, settings: DatabaseSettings, pool_size: int, read_timeout_seconds: int
+) -> Engine:
+    connect_args: dict[str, Any] = {
+        "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+        "read_timeout": read_timeout_seconds,
+        "write_timeout": READ_TIMEOUT_SECONDS,
+        "init_command": "SET time_zone = '+00:00'",
+    }
+    # Without the file, PyMySQL encrypts if the server offers TLS, and does not verify the server.
+    if settings.db_ca_file is not None:
+        connect_args["ssl"] = verifying_context(settings.db_ca_file)
+    pool: dict[str, Any] = {"poolclass": NullPool}
+    if pool_size > 0:
+        pool = {
+            "pool_pre_ping": True,
+            "pool_recycle": POOL_RECYCLE_SECONDS,
+            "pool_size": pool_size,
+            "max_overflow": 0,
+        }
     return create_engine(
         url.update_query_dict({"charset": "utf8mb4"}),
-        pool_pre_ping=True,
-        pool_recycle=POOL_RECYCLE_SECONDS,
-        pool_size=POOL_SIZE,
-        max_overflow=0,
+        **pool,
         # Every transaction is short, and its updates are conditional. Without gap locks,
         # concurrent claims and uploads cannot deadlock.
         isolation_level="READ COMMITTED",
         hide_parameters=True,  # Errors are logged, but captions and owner ids must not be.
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "read_timeout": read_timeout_seconds,
-            "write_timeout": READ_TIMEOUT_SECONDS,
-            "init_command": "SET time_zone = '+00:00'",
-        },
+        connect_args=connect_args,
     )
 
 
@@ -140,27 +170,6 @@ def _create_sqlite_engine(url: URL) -> Engine:
     return engine
 
 
-def _read_password_on_connect(engine: Engine, arn: str, fetch_secret: FetchSecret) -> None:
-    """Use the secret's password for new connections; read it again when the server refuses it."""
-    password: str | None = None
-
-    @event.listens_for(engine, "do_connect")
-    def connect(_dialect: Any, _record: Any, cargs: Any, cparams: dict[str, Any]) -> Any:
-        nonlocal password
-        if password is not None:
-            try:
-                return pymysql.connect(*cargs, **{**cparams, "password": password})
-            except pymysql.err.OperationalError as error:
-                if error.args[0] != _MYSQL_ACCESS_DENIED:
-                    raise
-        # This is the first connection, or the password was rotated since it was read.
-        try:
-            password = json.loads(fetch_secret(arn))["password"]
-        except Exception as error:  # Any error means that there is no password to connect with.
-            raise DatabaseUnavailableError("the database's password could not be read") from error
-        return pymysql.connect(*cargs, **{**cparams, "password": password})
-
-
 def create_session_factory(engine: Engine) -> sessionmaker[Session]:
     """Create a factory of sessions that keep their rows readable after the transaction."""
     return sessionmaker(engine, expire_on_commit=False)
@@ -171,6 +180,7 @@ def session_scope(session_factory: sessionmaker[Session]) -> Iterator[Session]:
     """Open a transaction: commit when the block returns, roll back when it raises.
 
     Raises:
+        DatabaseBusyError: all connections are in use.
         DatabaseUnavailableError: the database did not answer or aborted the transaction.
         QueryTooSlowError: the database aborted a query that took too long.
     """
@@ -183,7 +193,7 @@ def _translated_errors() -> Iterator[None]:
     try:
         yield
     except sqlalchemy.exc.TimeoutError as error:  # All connections of the pool stayed in use.
-        raise DatabaseUnavailableError("all connections to the database are in use") from error
+        raise DatabaseBusyError("all connections of this process are in use") from error
     except sqlalchemy.exc.DBAPIError as error:
         if _code(error) == _MYSQL_QUERY_TIMEOUT:
             raise QueryTooSlowError("a query took too long") from error

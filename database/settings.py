@@ -2,7 +2,7 @@
 
 from typing import Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, FilePath, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
@@ -11,8 +11,9 @@ from sqlalchemy.exc import ArgumentError
 class DatabaseSettings(BaseSettings):
     """Either `DATABASE_URL`, or `DB_HOST` and the other `DB_` variables.
 
-    The password is `DB_PASSWORD`, or it is read from the secret `DB_SECRET_ARN` for each new
-    connection, because RDS rotates the password every seven days.
+    User and password are `DB_USER` and `DB_PASSWORD`, or they are in the secret `DB_SECRET_ARN`. It
+    is read when the first connection is opened, and again when the server refuses the password,
+    because passwords are rotated.
     """
 
     # Validation errors must not repeat the value, because it may contain a password.
@@ -32,11 +33,15 @@ class DatabaseSettings(BaseSettings):
     db_user: str | None = None
     db_password: SecretStr | None = None
     db_secret_arn: str | None = None
+    # Certificates of the authorities that may sign the server's certificate, which must name
+    # DB_HOST. Without the file, the server is not verified.
+    db_ca_file: FilePath | None = None
 
     @model_validator(mode="after")
     def _names_a_database(self) -> Self:
-        if self.database_url is None and (self.db_host is None or self.db_user is None):
-            raise ValueError("set DATABASE_URL, or DB_HOST and DB_USER")
+        has_user = self.db_user is not None or self.db_secret_arn is not None
+        if self.database_url is None and (self.db_host is None or not has_user):
+            raise ValueError("set DATABASE_URL, or DB_HOST and DB_USER or DB_SECRET_ARN")
         try:
             driver = self.sqlalchemy_url().drivername
         except (ArgumentError, ValueError):

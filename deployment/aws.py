@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_events import EventBridgeClient
+    from mypy_boto3_lambda import LambdaClient
     from mypy_boto3_logs import CloudWatchLogsClient
     from mypy_boto3_rds import RDSClient
     from mypy_boto3_s3 import S3ServiceResource
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 _CONFIG = Config(
     connect_timeout=5, read_timeout=30, retries={"mode": "standard", "total_max_attempts": 8}
 )
+# The migration may take as long as its time-out, and a repeated request would run it again.
+_PATIENT_CONFIG = Config(connect_timeout=5, read_timeout=320, retries={"total_max_attempts": 1})
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class AWS:
         self.ecr: ECRClient = session.client("ecr", config=_CONFIG)
         self.elbv2: ElasticLoadBalancingv2Client = session.client("elbv2", config=_CONFIG)
         self.events: EventBridgeClient = session.client("events", config=_CONFIG)
+        self.functions: LambdaClient = session.client("lambda", config=_PATIENT_CONFIG)
         self.logs: CloudWatchLogsClient = session.client("logs", config=_CONFIG)
         self.rds: RDSClient = session.client("rds", config=_CONFIG)
         self.s3: S3ServiceResource = session.resource("s3", config=_CONFIG)

@@ -47,6 +47,7 @@ COMMAND_ACTIONS = frozenset(
         "elasticloadbalancing:ModifyLoadBalancerAttributes",
         "events:PutEvents",
         "iam:PassRole",  # The role of --role-arn.
+        "lambda:InvokeFunction",  # The migration, which updates the users of the database.
         "logs:FilterLogEvents",
         "rds:DescribeDBInstances",
         "rds:ModifyDBInstance",

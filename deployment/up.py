@@ -1,6 +1,7 @@
 """Create or update a complete environment.
 
-    repositories → images → network → buckets and database → Gemini key → functions → web → health
+    repositories → images → network → buckets and database → Gemini key → functions → database users
+    → web → health
 
 Each step checks what exists and does only what is missing. An interrupted run can be repeated.
 """
@@ -19,6 +20,7 @@ from deployment.gemini_key import store_gemini_key
 from deployment.images import IMAGES, Registry
 from deployment.logs import show_start_lines
 from deployment.production import check_purpose
+from deployment.rds_roots import check_region
 from deployment.rollback import rollback_triggers
 from deployment.stacks import (
     APPLICATION,
@@ -62,6 +64,7 @@ def deploy_environment(
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 
     _refuse_earlier_names(environment)
+    check_region(environment.aws.account.region)
     # Report a missing parameter now and not after half an hour.
     check_purpose(
         parameter_file,
@@ -88,7 +91,8 @@ def deploy_environment(
         gemini_api_key,
         environment.console,
     )
-    deploy(FUNCTIONS)
+    functions = deploy(FUNCTIONS)
+    _update_database_users(environment, functions)
     started_at = datetime.now(UTC)
     try:
         web = deploy(WEB)
@@ -99,6 +103,26 @@ def deploy_environment(
         environment.aws.elbv2, web.outputs["LoadBalancerArn"], environment.console, sleep
     )
     return web.outputs["Address"].lower()
+
+
+def _update_database_users(environment: Environment, functions: Stack) -> None:
+    """Give the database users their present passwords and limits.
+
+    The stack runs the migration only when its image changes, and neither a new size of the database
+    nor a new password in a secret changes the image.
+
+    Raises:
+        DeploymentError: the migration failed.
+    """
+    environment.console.print_step(FUNCTIONS, "updating the users of the database")
+    response = environment.aws.functions.invoke(
+        FunctionName=functions.outputs["MigrateFunctionName"], Payload=b"{}"
+    )
+    if "FunctionError" in response:
+        raise DeploymentError(
+            "The users of the database could not be updated. Read the reason with `python -m "
+            "deployment logs migrate`, correct it, and run `up` again."
+        )
 
 
 def _refuse_earlier_names(environment: Environment) -> None:

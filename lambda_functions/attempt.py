@@ -18,7 +18,12 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.errors import DatabaseUnavailableError, ImageNotFoundError, InvalidEventError
+from database.errors import (
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    ImageNotFoundError,
+    InvalidEventError,
+)
 from database.events import OriginalReady
 from database.jobs import (
     Claim,
@@ -89,6 +94,7 @@ _INTERNAL_ERROR = (
     "internal_error",
     "An internal error occurred while this image was processed. Try it again.",
 )
+_DATABASE_BUSY = ("database_unavailable", "The database was busy. Try it again.")
 _DATABASE_UNAVAILABLE = ("database_unavailable", "The database did not answer. Try it again.")
 _MAX_CAUSE_CHARACTERS = 300
 
@@ -262,6 +268,10 @@ def _finish_failed(writer: OutcomeWriter, error: Exception, max_attempts: int) -
         facts["seconds"] = seconds = _postponement_seconds(error)
         record = partial(record_postponement, seconds=seconds)
         status = log_message = "postponed"
+    elif isinstance(error, DatabaseBusyError):
+        # The work could not go on, and is not to blame. The attempt does not count.
+        record = partial(record_transient_failure, is_counted=False)
+        status, log_message = "raised", "given back"
     elif not isinstance(error, _FINAL_ERRORS):
         status = "raised"
         if claim.attempt >= max_attempts:
@@ -307,6 +317,8 @@ def _postponement_seconds(error: BusyError) -> int:
 
 
 def _code_and_message(error: Exception) -> tuple[str, str]:
+    if isinstance(error, DatabaseBusyError):
+        return _DATABASE_BUSY
     if isinstance(error, DatabaseUnavailableError):
         return _DATABASE_UNAVAILABLE
     code = getattr(error, "code", None)

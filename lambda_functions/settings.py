@@ -59,3 +59,20 @@ class SweepSettings(DatabaseSettings):
     event_bus_name: str = "default"
     gemini_requests_per_minute: int = Field(0, ge=0, le=100_000)
     processing_deadline_seconds: int = Field(900, ge=60, le=21_600)
+
+
+class MigrateSettings(DatabaseSettings):
+    """The settings of the migration, which signs in as the master user.
+
+    The secrets hold the names and the passwords that the migration gives to the users of the web
+    servers and of the functions. Without secrets, it creates no users.
+    """
+
+    db_web_secret_arn: str | None = None
+    db_functions_secret_arn: str | None = None
+
+    @model_validator(mode="after")
+    def _names_both_users(self) -> Self:
+        if (self.db_web_secret_arn is None) != (self.db_functions_secret_arn is None):
+            raise ValueError("set both DB_WEB_SECRET_ARN and DB_FUNCTIONS_SECRET_ARN, or neither")
+        return self

@@ -37,7 +37,10 @@ _MACHINE_VARIABLES = (
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
 # Only the deployed system has secrets in Secrets Manager.
-_SECRET_ARNS = ("DB_SECRET_ARN", "GEMINI_SECRET_ARN", "FLASK_SECRET_ARN")
+_SECRET_ARNS = (
+    "DB_SECRET_ARN", "DB_WEB_SECRET_ARN", "DB_FUNCTIONS_SECRET_ARN",
+    "GEMINI_SECRET_ARN", "FLASK_SECRET_ARN",
+)  # fmt: skip
 # Rate limits are off by default, because all clients of a local run belong to its user.
 _LIMITS = ("UPLOADS_PER_MINUTE", "CHANGES_PER_MINUTE", "READS_PER_MINUTE")
 _WILDCARDS = ("0.0.0.0", "::", "")  # These values of HOST mean all addresses of the machine.
@@ -244,10 +247,13 @@ class Settings:
         return {name: self.environment.get(name) or "0"}
 
     def _database_environment(self) -> dict[str, str]:
+        names: tuple[str, ...] = ()
         if self.environment.get("DATABASE_URL"):
-            return {"DATABASE_URL": self.environment["DATABASE_URL"]}
-        if self.environment.get("DB_HOST"):
-            return {n: self.environment[n] for n in _DATABASE_PARTS if n in self.environment}
+            names = ("DATABASE_URL", "DB_CA_FILE")
+        elif self.environment.get("DB_HOST"):
+            names = (*_DATABASE_PARTS, "DB_CA_FILE")
+        if names:
+            return {n: self.environment[n] for n in names if n in self.environment}
         return {"DATABASE_URL": f"sqlite:///{self.state_dir / 'images.sqlite3'}"}
 
     def _aws_environment(self) -> dict[str, str]:

@@ -36,6 +36,8 @@ MAX_LARGEST_FILES = 5
 _FORM_OVERHEAD_BYTES = 1024 * 1024
 # Shorter responses fit into one packet without compression.
 _COMPRESS_MIN_BYTES = 1024
+# The time that a request waits while the database has too many connections. Then it gets a 503.
+_DATABASE_BUSY_SECONDS = 2
 
 
 def create_app(
@@ -55,7 +57,11 @@ def create_app(
     event_bus = event_bus or EventBus(
         settings.event_bus_name, image_bucket=settings.s3_image_bucket
     )
-    session_factory = session_factory or create_session_factory(create_database_engine(settings))
+    session_factory = session_factory or create_session_factory(
+        create_database_engine(
+            settings, pool_size=settings.db_pool_size, busy_seconds=_DATABASE_BUSY_SECONDS
+        )
+    )
     app = Flask("web_app", static_folder=None)
     app.request_class = BoundedRequest
     app.session_interface = SessionCookies()

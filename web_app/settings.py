@@ -23,6 +23,9 @@ class Settings(DatabaseSettings):
     flask_secret_arn: str | None = None
     # Keys of an earlier or a later rotation, separated by commas. What they signed stays valid.
     flask_secret_key_fallbacks: Annotated[tuple[SecretStr, ...], NoDecode] = ()
+    # The most database connections of each web process. Further requests wait for one. The limit of
+    # the database user must allow this for all processes of all servers together.
+    db_pool_size: int = Field(8, ge=1, le=64)
     s3_image_bucket: str
     s3_thumbnail_bucket: str
     max_upload_bytes: int = Field(20 * 1024 * 1024, ge=1024 * 1024, le=100 * 1024 * 1024)

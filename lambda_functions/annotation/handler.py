@@ -12,7 +12,7 @@ from database.annotations import record_annotation
 from database.gemini_models import find_model
 from database.models import Job
 from database.secret_store import fetch_secret
-from database.session import create_database_engine, create_session_factory
+from database.session import create_function_engine, create_session_factory
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
@@ -39,7 +39,7 @@ def _function() -> tuple[JobContext, Annotator]:
     """Make the parts of the function, once for each container."""
     settings = AnnotationSettings()
     _warn_before_retirement(settings.gemini_model_name)
-    session_factory = create_session_factory(create_database_engine(settings))
+    session_factory = create_session_factory(create_function_engine(settings))
     originals = ObjectStore(settings.s3_image_bucket)
     captioner = Captioner(
         partial(_read_api_key, settings),

@@ -1,11 +1,12 @@
 """The maintenance functions.
 
-`migrate` updates the schema at each deployment. `sweep` runs every minute: it fails overdue jobs,
-publishes lost events again, requests the jobs that wait for the captioning service in their order,
-finishes interrupted deletions, and checks the words by which images are found. After a repair, the
-operator lets it request failed jobs again.
+`migrate` updates the schema and the users of the database at each deployment. `sweep` runs every
+minute: it fails overdue jobs, publishes lost events again, requests the jobs that wait for the
+captioning service in their order, finishes interrupted deletions, and checks the words by which
+images are found. After a repair, the operator lets it request failed jobs again.
 """
 
+import json
 from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
@@ -19,15 +20,22 @@ from database import caption_service, migrations
 from database.deletion import list_deleting, remove_deleted
 from database.events import REDRIVE_DETAIL_TYPE
 from database.image_words import check_words
-from database.jobs import fail_overdue_jobs, requeue_stalled_jobs, reset_failed_jobs
+from database.jobs import reset_failed_jobs
+from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
 from database.models import Job
-from database.session import create_database_engine, create_session_factory, session_scope
-from database.settings import DatabaseSettings
+from database.secret_store import fetch_secret
+from database.session import (
+    create_database_engine,
+    create_function_engine,
+    create_session_factory,
+    session_scope,
+)
+from database.stalled_jobs import fail_overdue_jobs, note_work, requeue_stalled_jobs
 from lambda_functions.errors import WorkError
 from lambda_functions.event_bus import EventBus
 from lambda_functions.maintenance import custom_resource
 from lambda_functions.object_store import ObjectStore
-from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
+from lambda_functions.settings import METRICS_NAMESPACE, MigrateSettings, SweepSettings
 
 # A job is stalled when its row has not changed for this share of the deadline. That is longer than
 # Lambda's own pauses between attempts, and leaves time for two more requests.
@@ -130,7 +138,11 @@ class SweepFunction:
                 failed_job
                 for job in Job
                 for failed_job in fail_overdue_jobs(
-                    session, job, deadline_seconds=deadline_seconds, may_wait=may_wait
+                    session,
+                    job,
+                    deadline_seconds=deadline_seconds,
+                    is_working=note_work(session, job),
+                    may_wait=may_wait,
                 )
             ]
         for failed_job in overdue:
@@ -160,7 +172,7 @@ def _sweep_function() -> SweepFunction:
     settings = SweepSettings()
     return SweepFunction(
         settings,
-        create_session_factory(create_database_engine(settings)),
+        create_session_factory(create_function_engine(settings)),
         EventBus(settings.event_bus_name, image_bucket=settings.s3_image_bucket),
         ObjectStore(settings.s3_image_bucket),
         ObjectStore(settings.s3_thumbnail_bucket),
@@ -218,12 +230,27 @@ def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
 
 
 def _migrate() -> dict[str, Any]:
+    settings = MigrateSettings()
     engine = create_database_engine(
-        DatabaseSettings(), read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS
+        settings,
+        pool_size=MIGRATION_CONNECTIONS,
+        read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS,
     )
     try:
         migrations.migrate(engine)
+        if settings.db_web_secret_arn and settings.db_functions_secret_arn:
+            limits = update_users(
+                engine,
+                web=_read_user(settings.db_web_secret_arn),
+                functions=_read_user(settings.db_functions_secret_arn),
+            )
+            logger.info("updated the users of the database", extra=asdict(limits))
     finally:
         engine.dispose()
     logger.info("migrated")
     return {"outcome": "migrated"}
+
+
+def _read_user(secret_arn: str) -> User:
+    secret = json.loads(fetch_secret(secret_arn))
+    return User(secret["username"], secret["password"])

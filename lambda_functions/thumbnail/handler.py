@@ -12,7 +12,7 @@ from database import object_keys
 from database.jobs import Claim
 from database.models import Job
 from database.previews import record_derivatives
-from database.session import create_database_engine, create_session_factory
+from database.session import create_function_engine, create_session_factory
 from imaging.decoding import load_decoder
 from imaging.isolation import run_isolated
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
@@ -73,7 +73,7 @@ def _function() -> ThumbnailFunction:
     originals = ObjectStore(settings.s3_image_bucket)
     context = JobContext(
         Job.THUMBNAIL,
-        create_session_factory(create_database_engine(settings)),
+        create_session_factory(create_function_engine(settings)),
         originals.is_gone,
         settings.max_attempts,
     )

@@ -147,9 +147,12 @@ class DeployedSystem:
             "GOOGLE_GEMINI_BASE_URL": self._gemini_url,
             # The names in this run replace those of the templates.
             "DB_NAME": self._names["name"],
-            "DB_USER": self._names["user"],
             **({"ALLOWED_HOSTS": "127.0.0.1"} if part == "web" else {}),
         }
+
+    def secret_arn(self, place):
+        """Return the ARN of a secret by its place in the templates."""
+        return self._names[place]
 
     def _named(self, value):
         """Replace the placeholders for values that only AWS knows by the names of this run."""
@@ -194,13 +197,25 @@ def local_aws(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(mysql_server_url, local_aws, tmp_path_factory):
+def database(tmp_path_factory):
+    """Start a server with an empty database, and return the URL of its master user."""
+    if mysql_server.find_mysqld() is None:
+        pytest.skip(mysql_server.MYSQL_MISSING)
+    with mysql_server.own_mysql(tmp_path_factory.mktemp("mysql")) as server:
+        url = make_url(mysql_server.create_database(server.url))
+        server.execute_as_root("CREATE USER master@'%' IDENTIFIED BY 'of-the-master'")
+        server.execute_as_root("GRANT ALL ON *.* TO master@'%' WITH GRANT OPTION")
+        yield url.set(username="master", password="of-the-master")
+
+
+@pytest.fixture(scope="module")
+def run(database, local_aws, tmp_path_factory):
     """Use the whole system once, and return it and the recorded calls."""
-    with mysql_server.fresh_database(mysql_server_url) as url, scripted_gemini() as gemini:
-        database = make_url(url)
-        password = {"username": database.username, "password": database.password}
+    with scripted_gemini() as gemini:
         secrets = {
-            "Database.MasterUserSecret.SecretArn": json.dumps(password),
+            "Database.MasterUserSecret.SecretArn": secret_of_user("master", "of-the-master"),
+            "WebDatabaseSecret": secret_of_user("web", "of-the-web-servers"),
+            "FunctionsDatabaseSecret": secret_of_user("functions", "of-the-functions"),
             "FlaskSecret": "f" * 64,
             "GeminiSecret": "the-key",
         }
@@ -215,7 +230,6 @@ def run(mysql_server_url, local_aws, tmp_path_factory):
             "ImageBucket": local_aws.image_bucket,
             "ThumbnailBucket": local_aws.thumbnail_bucket,
             "name": database.database,
-            "user": database.username,
         }
         with recording_proxy(local_aws.aws_port, PROGRAMS) as proxy:
             folder = tmp_path_factory.mktemp("deployed")
@@ -225,6 +239,10 @@ def run(mysql_server_url, local_aws, tmp_path_factory):
             finally:
                 system.stop()
             yield system, proxy
+
+
+def secret_of_user(name, password):
+    return json.dumps({"username": name, "password": password})
 
 
 def use_everything(system, gemini, engine):
@@ -323,6 +341,20 @@ def test_a_role_allows_nothing_that_its_program_does_not_use(program, run):
     }
 
     assert unused == set()
+
+
+def test_only_the_migration_may_read_the_password_of_the_master_user(run):
+    system, _ = run
+    master = system.secret_arn("Database.MasterUserSecret.SecretArn")
+    readers = {
+        program
+        for program in PROGRAMS
+        if is_allowed(
+            system.policies[program], Call(program, "secretsmanager:GetSecretValue", master)
+        )
+    }
+
+    assert readers == {"migrate"}
 
 
 def is_platform_action(action):

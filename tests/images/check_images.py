@@ -207,6 +207,16 @@ def test_every_module_can_be_imported_with_the_images_own_packages(image, name):
     assert done.returncode == 0
 
 
+def test_an_image_trusts_only_database_servers_of_rds(image):
+    [path] = [
+        line.removeprefix("DB_CA_FILE=")
+        for line in image.config["Env"]
+        if line.startswith("DB_CA_FILE=")
+    ]
+
+    assert image.run("cat", path).stdout == (ROOT / "database" / "rds_roots.pem").read_text()
+
+
 def test_the_pins_of_an_image_are_complete_and_compatible(image):
     folder = image.config["WorkingDir"]
 
@@ -240,6 +250,7 @@ WEB_SETTINGS = {
     "FLASK_SECRET_KEY": "a key that only the tests know",
     "S3_IMAGE_BUCKET": AWS.image_bucket,
     "S3_THUMBNAIL_BUCKET": AWS.thumbnail_bucket,
+    "DB_CA_FILE": "",  # The database of the tests is not one of Amazon RDS.
 }
 
 
@@ -271,6 +282,7 @@ def function(image: Image, log: Path, **environment: str) -> Iterator[Any]:
         "AWS_LAMBDA_FUNCTION_NAME": "checked",
         "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024",
         "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "DB_CA_FILE": "",  # The database of the tests is not one of Amazon RDS.
     }
     with image.running(log, **variables, **environment) as container:
 

@@ -144,6 +144,17 @@ def test_a_failed_first_deployment_can_be_repeated(account, operator):
     assert set(states(account).values()) == {"UPDATE_COMPLETE", "CREATE_COMPLETE"}
 
 
+def test_each_up_updates_the_users_of_the_database(account, operator):
+    account.migration_fails = True
+    assert "Read the reason with `python -m deployment logs migrate`" in operator.up()
+    account.migration_fails = False
+
+    assert [operator.up(), operator.up()] == [None, None]
+
+    assert len(account.invoked) == 3
+    assert "migratefunction" in account.invoked[0]
+
+
 def test_resources_are_protected_after_the_creation_and_then_cannot_be_deleted(account, operator):
     assert operator.up("prod") is None
 

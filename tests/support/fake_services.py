@@ -46,6 +46,8 @@ class FakeServices:
         secrets: whether the deletion of each secret is scheduled.
         log_groups: the lines of each existing log group.
         alarms: whether each existing alarm rings, by its name.
+        migration_fails: whether the migration raises an error when it is invoked.
+        invoked: the functions that were invoked.
         data_deleted: what was deleted of buckets, repositories, databases and secrets.
     """
 
@@ -60,6 +62,8 @@ class FakeServices:
     secrets: dict[str, bool] = field(default_factory=dict)
     log_groups: dict[str, list[str]] = field(default_factory=dict)
     alarms: dict[str, bool] = field(default_factory=dict)
+    migration_fails: bool = False
+    invoked: list[str] = field(default_factory=list)
     data_deleted: list[str] = field(default_factory=list)
 
     # Resources begin and end to exist with their stacks
@@ -265,6 +269,12 @@ class FakeServices:
 
     def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
         return {"Attributes": dict.fromkeys(AttributeNames, "0")}
+
+    def lambda_invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
+        self.invoked.append(FunctionName)
+        return {"StatusCode": 200} | (
+            {"FunctionError": "Unhandled"} if self.migration_fails else {}
+        )
 
     def _require(self, condition: bool, code: str) -> None:
         if not condition:

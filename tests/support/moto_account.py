@@ -54,6 +54,7 @@ def moto_account(folder: Path) -> Iterator[MotoAccount]:
     account = MotoAccount(f"http://127.0.0.1:{port}", log)
     try:
         wait_until(lambda: _answers(account.url), seconds=30)
+        _invoke_without_docker(account.url)
         yield account
     finally:
         process.kill()
@@ -66,6 +67,14 @@ def _answers(url: str) -> bool:
             return True
     except OSError:
         return False
+
+
+def _invoke_without_docker(url: str) -> None:
+    """Let functions that are invoked succeed without running them."""
+    config = json.dumps({"lambda": {"use_docker": False}}).encode()
+    request = urllib.request.Request(f"{url}/moto-api/config", data=config, method="POST")
+    with urllib.request.urlopen(request, timeout=10):
+        pass
 
 
 def relieve_templates(folder: Path) -> None:
@@ -99,7 +108,12 @@ def _without_unknown_values(value: Any) -> Any:
     match value:
         case {"Fn::GetAtt": ["Database", "MasterUserSecret.SecretArn"]}:
             return f"{_SECRETS}:rds-db"
-        case {"Ref": "FlaskSecret" | "GeminiSecret" as name}:
+        case {
+            "Ref": "FlaskSecret"
+            | "GeminiSecret"
+            | "WebDatabaseSecret"
+            | "FunctionsDatabaseSecret" as name
+        }:
             return f"{_SECRETS}:{name}"
         case dict():
             return {key: _without_unknown_values(item) for key, item in value.items()}

@@ -23,6 +23,16 @@ def rows(document: str = DOCUMENT) -> list[list[str]]:
     return [row for row in cells if row[0] not in ("assumption", "---")]
 
 
+# Where the parts of the fake account and of the models are.
+AWS_PARTS = (
+    "tests/support/fake_aws.py",
+    "tests/support/fake_services.py",
+    "tests/support/simulated_lambda.py",
+    "database/migrations/users.py",
+    "deployment/rds_roots.py",
+)
+
+
 def test_every_rule_of_the_emulator_has_a_row_and_every_row_an_existing_rule():
     rules = {rule.__name__ for rule in gemini_rules.RULES}
     defined = {
@@ -41,9 +51,8 @@ def test_every_rule_of_the_emulator_has_a_row_and_every_row_an_existing_rule():
 def test_every_assumption_about_aws_names_an_existing_part_of_the_fake_account(row):
     name = re.fullmatch(r"`(\w+)`", row[2])
     assert name
-    files = (ROOT / f"tests/support/{module}.py" for module in ("fake_aws", "fake_services"))
-    text = "\n".join(path.read_text() for path in files)
-    assert re.search(rf"(def {name[1]}\(|^{name[1]} = )", text, re.MULTILINE)
+    text = "\n".join((ROOT / part).read_text() for part in AWS_PARTS)
+    assert re.search(rf"(def {name[1]}\(|^(\w+, )?{name[1]} = )", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("row", [*rows(), *rows(AWS_DOCUMENT)], ids=lambda row: row[0][:60])

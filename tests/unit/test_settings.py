@@ -22,7 +22,12 @@ from database.settings import DatabaseSettings
 from deployment.template_files import load_template
 from lambda_functions.annotation import handler as annotation_handler
 from lambda_functions.maintenance import handler as maintenance_handler
-from lambda_functions.settings import AnnotationSettings, SweepSettings, ThumbnailSettings
+from lambda_functions.settings import (
+    AnnotationSettings,
+    MigrateSettings,
+    SweepSettings,
+    ThumbnailSettings,
+)
 from lambda_functions.thumbnail import handler as thumbnail_handler
 from lambda_functions.thumbnail.derivatives import Derivatives
 from local_cloud.settings import Settings as LocalSettings
@@ -51,6 +56,12 @@ COMPONENTS = {
     ),
     "sweep": (
         SweepSettings,
+        "lambda_functions/settings.py",
+        FUNCTIONS_STACK,
+        ["lambda_functions/maintenance"],
+    ),
+    "migrate": (
+        MigrateSettings,
         "lambda_functions/settings.py",
         FUNCTIONS_STACK,
         ["lambda_functions/maintenance"],
@@ -457,7 +468,7 @@ def test_a_template_and_the_code_have_the_same_defaults(component):
                 f"{template_file}: {in_template}; {settings_file}: {in_code}"
             )
 
-    assert shared or component == "sweep"
+    assert shared or component in ("sweep", "migrate")
     assert not differences
 
 
@@ -485,13 +496,13 @@ def test_a_template_and_the_code_have_the_same_bounds(component):
         ("AnnotationFunction", AnnotationSettings),
         ("ThumbnailFunction", ThumbnailSettings),
         ("SweepFunction", SweepSettings),
-        ("MigrateFunction", DatabaseSettings),
+        ("MigrateFunction", MigrateSettings),
     ],
 )
 def test_a_template_sets_the_variables_its_function_reads_and_no_other(function_id, settings_class):
     template = Template.read({"ImageBucketName": "originals", "ThumbnailBucketName": "thumbnails"})
-    # A deployed function reads its password and its key from Secrets Manager.
-    only_elsewhere = {"DATABASE_URL", "DB_PASSWORD", "GEMINI_API_KEY"}
+    # A deployed function reads user, password and key from Secrets Manager. Its image has the file.
+    only_elsewhere = {"DATABASE_URL", "DB_USER", "DB_PASSWORD", "DB_CA_FILE", "GEMINI_API_KEY"}
     read_by_powertools = {"LOG_LEVEL", "POWERTOOLS_METRICS_NAMESPACE", "POWERTOOLS_SERVICE_NAME"}
 
     read = {name.upper() for name in settings_class.model_fields} - only_elsewhere

@@ -6,7 +6,12 @@ from flask import Flask, Response, current_app, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from database.errors import DatabaseUnavailableError, ImageNotFoundError, QueryTooSlowError
+from database.errors import (
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    ImageNotFoundError,
+    QueryTooSlowError,
+)
 from web_app.errors import WebError
 from web_app.middleware.exemptions import is_upload
 from web_app.routes.request import MAX_BODY_BYTES, prefers_json
@@ -45,6 +50,12 @@ def register_error_handlers(app: Flask) -> None:
     def database_unavailable(error: DatabaseUnavailableError) -> ResponseReturnValue:
         logger.error("the database is unavailable", exc_info=error)
         message = "The database did not answer. Try again in a moment."
+        return _answer(message, "database_unavailable", 503)
+
+    @app.errorhandler(DatabaseBusyError)
+    def database_busy(error: DatabaseBusyError) -> ResponseReturnValue:
+        logger.warning("the database has no free connection", exc_info=error)
+        message = "This site is busy at the moment. Try again in a few seconds."
         return _answer(message, "database_unavailable", 503)
 
     @app.errorhandler(QueryTooSlowError)

@@ -7,10 +7,11 @@ from database.annotations import restore_annotation
 from database.deletion import list_deleting, mark_deleting, remove_deleted
 from database.errors import ImageNotFoundError
 from database.images import find_duplicate, get_image, list_failed, list_images_by_id
-from database.jobs import fail_overdue_jobs, record_thumbnail, requeue_stalled_jobs, reset_for_retry
+from database.jobs import record_thumbnail, reset_for_retry
 from database.listing import count_images, list_images
 from database.models import Job
 from database.session import session_scope
+from database.stalled_jobs import fail_overdue_jobs, requeue_stalled_jobs
 from tests.support.image_rows import (
     add,
     add_completed,

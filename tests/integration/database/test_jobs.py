@@ -7,24 +7,23 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import text
 
-from database import jobs
+from database import jobs, stalled_jobs
 from database.annotations import record_annotation
 from database.errors import ImageNotFoundError
 from database.jobs import (
     REDRIVABLE_CODES,
-    fail_overdue_jobs,
     record_failure,
     record_postponement,
     record_thumbnail,
     record_transient_failure,
     record_upload_failed,
-    requeue_stalled_jobs,
     reset_failed_jobs,
     reset_for_redrive,
     reset_for_retry,
 )
 from database.models import Job, Status
 from database.session import session_scope
+from database.stalled_jobs import fail_overdue_jobs, requeue_stalled_jobs
 from tests.support.image_rows import (
     CAPTION,
     add,
@@ -257,11 +256,11 @@ def test_requeueing_keeps_a_claim_that_was_made_after_the_rows_were_read(session
 
     def update_after_a_claim(session, *conditions, values):
         if not claimed:
-            mocker.patch.object(jobs, "update_images", original_update)
+            mocker.patch.object(stalled_jobs, "update_images", original_update)
             claimed.append(claim(session_factory, key))
         return original_update(session, *conditions, values=values)
 
-    mocker.patch.object(jobs, "update_images", update_after_a_claim)
+    mocker.patch.object(stalled_jobs, "update_images", update_after_a_claim)
     record(session_factory, requeue_stalled_jobs, idle_seconds=300, limit=10)
 
     assert read(session_factory, image_id).annotation_claimed_until == claimed[0].claimed_until

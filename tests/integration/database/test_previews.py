@@ -5,7 +5,6 @@ from sqlalchemy import text
 
 from database.deletion import list_deleting, mark_deleting, remove_deleted
 from database.images import list_images_by_id
-from database.jobs import requeue_stalled_jobs
 from database.listing import ImageFilter, list_images
 from database.models import Job, Status
 from database.previews import (
@@ -14,6 +13,7 @@ from database.previews import (
     release_completed_thumbnail,
 )
 from database.session import session_scope
+from database.stalled_jobs import requeue_stalled_jobs
 from tests.support.image_rows import add, add_completed, add_failed, claim, read, record
 
 SIZE = (2048, 1536)

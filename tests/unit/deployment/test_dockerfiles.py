@@ -46,6 +46,15 @@ def test_every_copied_path_exists(dockerfile):
             assert list(ROOT.glob(source.rstrip("/"))), source
 
 
+def test_an_image_verifies_the_database_with_the_roots_of_rds(dockerfile):
+    text = dockerfile.read_text()
+    folder = re.findall(r"^WORKDIR (\S+)$", text, re.MULTILINE)[-1]
+    copied_folders = {source for source, _ in copied(dockerfile)}
+
+    assert f"ENV DB_CA_FILE={folder}/database/rds_roots.pem\n" in text
+    assert copied_folders & {"database/", "database/rds_roots.pem"}
+
+
 def test_the_base_image_has_an_exact_version(dockerfile):
     (base,) = re.findall(r"^ARG BASE=(\S+)$", dockerfile.read_text(), re.MULTILINE)
     stages = re.findall(r"^FROM (\S+)", dockerfile.read_text(), re.MULTILINE)

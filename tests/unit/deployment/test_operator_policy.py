@@ -37,6 +37,7 @@ S3_CALLS = {
     r"\.objects\.filter\(": ["s3:ListBucket"],
     r"\.Object\(": ["s3:GetObject", "s3:DeleteObject"],
 }
+RENAMED = {"lambda:Invoke": "lambda:InvokeFunction"}
 # docker, podman and buildah use these actions with the registry; CloudFormation adds tags.
 USED_ELSEWHERE = re.compile(
     r"ecr:(Batch(CheckLayerAvailability|GetImage)|GetDownloadUrlForLayer|\w+Layer\w*|PutImage)"
@@ -79,7 +80,8 @@ def requests_of_the_commands():
         )
         prefix = client.meta.service_model.signing_name.replace("monitoring", "cloudwatch")
         for operation in client.meta.service_model.operation_names:
-            operations[xform_name(operation)].add(f"{prefix}:{operation}")
+            action = f"{prefix}:{operation}"
+            operations[xform_name(operation)].add(RENAMED.get(action, action))
     found = set()
     for path in DEPLOYMENT.glob("*.py"):
         source = path.read_text()

@@ -6,7 +6,12 @@ import pytest
 from sqlalchemy import text
 
 from database.deletion import mark_deleting
-from database.errors import DatabaseUnavailableError, ImageNotFoundError, InvalidEventError
+from database.errors import (
+    DatabaseBusyError,
+    DatabaseUnavailableError,
+    ImageNotFoundError,
+    InvalidEventError,
+)
 from database.images import get_image
 from database.jobs import claim_job, record_thumbnail
 from database.models import Job, Status
@@ -289,6 +294,22 @@ def test_a_database_error_during_the_work_is_recorded_as_database_unavailable(
         Status.PENDING,
         "database_unavailable",
     )
+
+
+def test_a_busy_database_during_the_work_costs_no_attempt_and_lambda_retries(
+    run, add_image, read_image
+):
+    image_id, key = add_image()
+    busy_database = DatabaseBusyError("the database has too many connections")
+
+    for _ in range(5):
+        with pytest.raises(DatabaseBusyError):
+            run(key, work=fail_with(busy_database), max_attempts=2)
+
+    image = read_image(image_id)
+    assert (image.thumbnail_status, image.thumbnail_attempts) == (Status.PENDING, 0)
+    assert image.thumbnail_error_message == "The database was busy. Try it again."
+    assert run(key, max_attempts=2)["outcome"] == "completed"
 
 
 def fail(run, key, error, max_attempts=1):

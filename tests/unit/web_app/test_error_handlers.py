@@ -3,7 +3,7 @@
 import pytest
 from flask import abort
 
-from database.errors import QueryTooSlowError
+from database.errors import DatabaseBusyError, QueryTooSlowError
 
 JSON = {"Accept": "application/json"}
 PAGE = {"Accept": "text/html"}
@@ -21,6 +21,10 @@ def failing_client(app):
     @app.get("/searches-too-long")
     def search():
         raise QueryTooSlowError(SECRET)
+
+    @app.get("/finds-no-connection")
+    def find_no_connection():
+        raise DatabaseBusyError(SECRET)
 
     @app.get("/aborts/<int:status>")
     def abort_with(status):
@@ -128,3 +132,20 @@ def test_a_search_that_took_too_long_gets_an_error_with_advice(failing_client):
     assert (response.status_code, response.json["code"]) == (503, "search_too_slow")
     assert "less common" in response.json["error"]
     assert response.headers["Retry-After"]
+
+
+@pytest.mark.parametrize("accept", [JSON, PAGE])
+def test_a_busy_database_gets_a_plain_message_and_a_time_to_come_back(failing_client, accept):
+    response = failing_client.get("/finds-no-connection", headers=accept)
+
+    assert response.status_code == 503
+    assert int(response.headers["Retry-After"]) > 0
+    text = response.get_data(as_text=True)
+    assert "This site is busy at the moment. Try again in a few seconds." in text
+    assert SECRET not in text
+
+
+def test_a_busy_database_has_the_code_of_an_unavailable_one(failing_client):
+    response = failing_client.get("/finds-no-connection", headers=JSON)
+
+    assert response.json["code"] == "database_unavailable"

@@ -1,0 +1,202 @@
+"""The jobs that the sweep fails or requests again, by what the functions do meanwhile."""
+
+import time
+
+import pytest
+from sqlalchemy import select, text
+
+from database.events import MAX_EVENT_AGE_SECONDS
+from database.jobs import record_postponement, record_transient_failure
+from database.models import Image, Job, Status
+from database.session import session_scope
+from database.stalled_jobs import (
+    FEWEST_REQUEUED,
+    FIRST_REQUEUED,
+    WORKING_SECONDS,
+    fail_overdue_jobs,
+    note_work,
+    requeue_stalled_jobs,
+)
+from tests.support.image_rows import add, claim, read, record
+
+IDLE_SECONDS = 300
+LIMIT = 500
+
+
+def age(session_factory, seconds, *columns):
+    """Move times of rows into the past."""
+    is_mysql = session_factory.kw["bind"].dialect.name == "mysql"
+    for column in columns:
+        moved = (
+            f"{column} - INTERVAL {seconds} SECOND"
+            if is_mysql
+            else f"strftime('%Y-%m-%d %H:%M:%f000', {column}, '-{seconds} seconds')"
+        )
+        table = "job_activity" if column in ("worked_at", "requeued_at") else "images"
+        with session_scope(session_factory) as session:
+            session.execute(text(f"UPDATE {table} SET {column} = {moved}"))
+
+
+def is_working(session_factory, job=Job.ANNOTATION):
+    return record(session_factory, note_work, job)
+
+
+def test_a_claim_shows_that_a_function_works_on_jobs_of_its_kind(session_factory):
+    _, key = add(session_factory)
+    assert not is_working(session_factory)
+
+    claim(session_factory, key)
+
+    assert is_working(session_factory)
+    assert not is_working(session_factory, Job.THUMBNAIL)
+
+
+def test_a_function_counts_as_working_for_some_time_after_its_last_claim(session_factory):
+    _, key = add(session_factory)
+    claimed = claim(session_factory, key)
+    is_working(session_factory)
+    record(session_factory, record_transient_failure, claimed, code="x", message="y")
+
+    assert is_working(session_factory)
+
+    age(session_factory, WORKING_SECONDS, "worked_at")
+    assert not is_working(session_factory)
+
+
+def test_a_postponed_job_is_no_work(session_factory):
+    _, key = add(session_factory)
+    claimed = claim(session_factory, key)
+    record(
+        session_factory, record_postponement, claimed, code="model_busy", message="y", seconds=60
+    )
+
+    assert not is_working(session_factory)
+
+
+def test_a_claim_on_a_job_that_was_postponed_is_work(session_factory):
+    _, key = add(session_factory)
+    claimed = claim(session_factory, key)
+    record(session_factory, record_postponement, claimed, code="model_busy", message="y", seconds=0)
+    time.sleep(0.02)
+
+    claim(session_factory, key)
+
+    assert is_working(session_factory)
+
+
+def overdue(session_factory, **options):
+    failed = record(
+        session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=900, **options
+    )
+    return [job.image_id for job in failed]
+
+
+def test_a_job_past_its_deadline_waits_while_functions_work_on_others(session_factory):
+    image_id, _ = add(session_factory)
+    age(session_factory, 901, "annotation_requested_at")
+
+    assert overdue(session_factory, is_working=True) == []
+    assert read(session_factory, image_id).annotation_status is Status.PENDING
+    assert overdue(session_factory, is_working=False) == [image_id]
+
+
+def test_a_job_fails_when_its_event_cannot_come_any_more(session_factory):
+    image_id, _ = add(session_factory)
+    age(session_factory, MAX_EVENT_AGE_SECONDS - 60, "annotation_requested_at")
+    assert overdue(session_factory, is_working=True) == []
+
+    age(session_factory, 61, "annotation_requested_at")
+
+    assert overdue(session_factory, is_working=True) == [image_id]
+    assert read(session_factory, image_id).annotation_error_code == "timed_out"
+
+
+@pytest.fixture
+def waiting(session_factory):
+    """Add many images of which no event came."""
+    for _ in range(4 * FIRST_REQUEUED):
+        add(session_factory)
+    age(session_factory, IDLE_SECONDS + 1, "updated_at")
+
+
+def sweep(session_factory):
+    """Request stalled jobs, as a sweep does, and return the keys of the annotation jobs."""
+    is_working(session_factory)
+    requested = record(
+        session_factory, requeue_stalled_jobs, idle_seconds=IDLE_SECONDS, limit=LIMIT
+    )
+    return [key for job, key in requested if job is Job.ANNOTATION]
+
+
+def pass_a_minute(session_factory):
+    age(session_factory, 60, "updated_at", "requeued_at")
+
+
+def begin(session_factory, number):
+    """Begin work on jobs that were not requested again, as when their events come."""
+    with session_scope(session_factory) as session:
+        keys = session.scalars(
+            select(Image.original_key).order_by(Image.updated_at, Image.id.desc()).limit(number)
+        ).all()
+    for key in keys:
+        claim(session_factory, key)
+
+
+def test_lost_events_are_requested_at_a_growing_rate(session_factory, waiting):
+    first = sweep(session_factory)
+    for key in first:
+        claim(session_factory, key)
+    pass_a_minute(session_factory)
+
+    second = sweep(session_factory)
+
+    assert (len(first), len(second)) == (FIRST_REQUEUED, 2 * FIRST_REQUEUED)
+    assert not {*first} & {*second}
+
+
+def test_few_jobs_are_requested_while_the_events_of_others_come(session_factory, waiting):
+    first = sweep(session_factory)
+    begin(session_factory, FIRST_REQUEUED // 2)
+    pass_a_minute(session_factory)
+
+    second = sweep(session_factory)
+
+    assert (len(first), len(second)) == (FIRST_REQUEUED, FEWEST_REQUEUED)
+    assert not {*first} & {*second}
+
+
+def test_jobs_are_requested_in_turn_and_not_the_same_again(session_factory, waiting):
+    requested = []
+    for _ in range(4):
+        requested += sweep(session_factory)
+        begin(session_factory, FIRST_REQUEUED // 5)
+        pass_a_minute(session_factory)
+
+    assert len(requested) == len({*requested}) == FIRST_REQUEUED + 3 * FEWEST_REQUEUED
+
+
+def test_a_single_lost_event_is_requested_in_the_next_sweep_after_the_idle_time(session_factory):
+    _, key = add(session_factory)
+    age(session_factory, IDLE_SECONDS + 1, "updated_at")
+
+    assert sweep(session_factory) == [key]
+
+
+def test_jobs_on_which_work_began_are_requested_without_this_limit(session_factory, waiting):
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_attempts = 1"))
+    age(session_factory, IDLE_SECONDS + 1, "updated_at")
+
+    assert len(sweep(session_factory)) == 4 * FIRST_REQUEUED
+
+
+def test_an_operator_can_request_all_jobs_at_once(session_factory, waiting):
+    requested = record(
+        session_factory,
+        requeue_stalled_jobs,
+        idle_seconds=0,
+        limit=LIMIT,
+        restarts_deadline=True,
+    )
+
+    assert len(requested) == 8 * FIRST_REQUEUED
