@@ -19,7 +19,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini fuzz images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -88,6 +88,9 @@ deploy: $(RUN)  ## deploy to AWS (ARGS=… is another command than up; see deplo
 
 verify-gemini: $(TEST)  ## check the assumptions about Gemini with real requests, for less than one US cent (needs GEMINI_API_KEY)
 	@$(BIN)/python -m tests.verify.gemini
+
+verify-aws: $(TEST)  ## check the assumptions about AWS in your account, for less than US$ 2 (needs credentials and GEMINI_API_KEY)
+	@$(BIN)/python -m tests.verify.aws $(ARGS)
 
 # What cannot be had is named, and `make test` lists the tests that it skipped for that at its end.
 parts:

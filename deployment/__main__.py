@@ -21,8 +21,9 @@ from deployment.logs import show_logs
 from deployment.plan import show_plan
 from deployment.redrive import QUEUE_OUTPUTS, redrive_failed_jobs, redrive_queues
 from deployment.settings import DeploymentSettings
+from deployment.smoke import run_after_deployment, smoke_test
 from deployment.spending import show_spending
-from deployment.stacks import APPLICATION, FUNCTIONS, read_templates
+from deployment.stacks import APPLICATION, FUNCTIONS, WEB, read_templates
 from deployment.status import show_outputs, show_status
 from deployment.up import deploy_environment
 
@@ -58,6 +59,16 @@ def parameters_option(command: Command) -> Command:
     )(command)
 
 
+def role_option(command: Command) -> Command:
+    """Add the `--role-arn` option."""
+    return click.option(
+        "--role-arn",
+        metavar="ARN",
+        callback=_check_role,
+        help="The role with which CloudFormation acts. Default: the one of before, or yours.",
+    )(command)
+
+
 def check_environment_name(_context: click.Context, _option: click.Parameter, name: str) -> str:
     """Return the name if the templates accept it.
 
@@ -70,6 +81,14 @@ def check_environment_name(_context: click.Context, _option: click.Parameter, na
             "and single hyphens between them."
         )
     return name
+
+
+def _check_role(_context: click.Context, _option: click.Parameter, arn: str | None) -> str | None:
+    if arn and not re.fullmatch(r"arn:aws[a-z-]*:iam::\d{12}:role/\S+", arn):
+        raise click.BadParameter(
+            "must be the ARN of a role, such as arn:aws:iam::111122223333:role/deployment."
+        )
+    return arn
 
 
 def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> int:
@@ -98,6 +117,7 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
 @cli.command()
 @environment_options
 @parameters_option
+@role_option
 @click.option(
     "--keep-on-failure",
     is_flag=True,
@@ -108,31 +128,61 @@ def plan(name: str, region: str | None, parameters: str | None) -> None:
     is_flag=True,
     help="Create a test site without HTTPS. Needed once, and only without a certificate.",
 )
+@click.option(
+    "--allow-replacement",
+    is_flag=True,
+    help="Allow this update to replace or delete the database, the buckets and the secrets.",
+)
 def up(
     name: str,
     region: str | None,
     parameters: str | None,
+    role_arn: str | None,
     keep_on_failure: bool,
     accept_plain_http: bool,
+    allow_replacement: bool,
 ) -> None:
-    """Create or update everything, wait until it is healthy, print its address.
+    """Create or update everything, wait until it is healthy, use it once, print its address.
 
     Stores the Gemini key from GEMINI_API_KEY, if that is set. You can run this again at any time.
     """
-    environment = _open(name, region)
-    key = DeploymentSettings.read().gemini_api_key
+    environment = _open(name, region, role_arn=role_arn)
+    settings = DeploymentSettings.read()
     parameter_file = environment.parameter_file(parameters)
     architecture = parameter_file.value(environment.templates[FUNCTIONS], "Architecture")
     address = deploy_environment(
         environment,
         parameter_file,
         _registry(environment, architecture),
-        key,
+        settings.gemini_api_key,
         accepts_plain_http=accept_plain_http,
         keep_on_failure=keep_on_failure,
+        allows_replacement=allow_replacement,
     )
     environment.console.print(f"\nThe Image Annotation System runs at {address}", "success")
     show_spending(parameter_file, environment.templates, environment.console)
+    run_after_deployment(address, environment.console, cookie=settings.smoke_cookie)
+
+
+@cli.command()
+@environment_options
+@click.option(
+    "--address",
+    metavar="URL",
+    help="Use this site instead of that of the environment, for example http://localhost:8000.",
+)
+def smoke(name: str, region: str | None, address: str | None) -> None:
+    """Upload an image, wait for its caption and thumbnail, delete it.
+
+    With SMOKE_COOKIE, the cookies of a signed-in browser, it also works on a site with sign-in.
+    """
+    console = Console()
+    if address is None:
+        environment = _open(name, region)
+        console = environment.console
+        [address] = _outputs(environment, WEB, ["Address"])
+    smoke_test(address, console, cookie=DeploymentSettings.read().smoke_cookie)
+    console.print(f"The site at {address} works.", "success")
 
 
 @cli.command()
@@ -194,7 +244,7 @@ def redrive(
     if queues:
         urls = [sqs.get_queue_url(QueueName=queue)["QueueUrl"] for queue in queues]
     else:
-        urls = _application_outputs(environment, QUEUE_OUTPUTS)
+        urls = _outputs(environment, APPLICATION, QUEUE_OUTPUTS)
     result = redrive_queues(
         sqs, environment.aws.events, urls, environment.console, limit=limit, dry_run=dry_run
     )
@@ -251,7 +301,7 @@ def backfill(
     environment = _open(name, region)
     aws, console = environment.aws, environment.console
     if not buckets:
-        originals, copies = _application_outputs(environment, BUCKET_OUTPUTS)
+        originals, copies = _outputs(environment, APPLICATION, BUCKET_OUTPUTS)
         buckets = originals, copies
     images, thumbnails = (aws.s3.Bucket(bucket) for bucket in buckets)
     inventory = Inventory.read(images, thumbnails)
@@ -275,10 +325,11 @@ def backfill(
 
 @cli.command()
 @environment_options
+@role_option
 @click.option("--delete-data", is_flag=True, help="Also delete images, rows and secrets.")
-def down(name: str, region: str | None, delete_data: bool) -> None:
+def down(name: str, region: str | None, role_arn: str | None, delete_data: bool) -> None:
     """Delete the web servers and functions; with --delete-data everything."""
-    environment = _open(name, region)
+    environment = _open(name, region, role_arn=role_arn)
     console = environment.console
     if not environment.find_all():
         raise environment.not_found_error()
@@ -305,24 +356,26 @@ def costs() -> None:
     click.echo(cost_tables.report())
 
 
-def _open(name: str, region: str | None, *, quiet: bool = False) -> Environment:
+def _open(
+    name: str, region: str | None, *, quiet: bool = False, role_arn: str | None = None
+) -> Environment:
     """Open an environment in the account of the current credentials."""
     console = Console()
     aws = AWS(region)
     if not quiet:
         account = aws.account
         console.print(f"Account {account.id}, {account.region}, environment {name}\n", "dim")
-    stacks = CloudFormation(aws.cloudformation, console)
+    stacks = CloudFormation(aws.cloudformation, console, role_arn=role_arn)
     return Environment(name, aws, stacks, read_templates(), console)
 
 
-def _application_outputs(environment: Environment, names: Sequence[str]) -> list[str]:
-    """Return outputs of the application's stack.
+def _outputs(environment: Environment, template_name: str, names: Sequence[str]) -> list[str]:
+    """Return outputs of a stack.
 
     Raises:
         DeploymentError: the stack does not exist.
     """
-    outputs = environment.outputs(APPLICATION)
+    outputs = environment.outputs(template_name)
     if not outputs:
         raise environment.not_found_error()
     return [outputs[name] for name in names]

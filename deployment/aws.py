@@ -12,6 +12,7 @@ from deployment.errors import UsageError
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation import CloudFormationClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ecr import ECRClient
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_events import EventBridgeClient
@@ -71,6 +72,7 @@ class AWS:
         self.account = Account(identity["Account"], identity["Arn"].split(":")[1], name)
 
         self.cloudformation: CloudFormationClient = session.client("cloudformation", config=_CONFIG)
+        self.cloudwatch: CloudWatchClient = session.client("cloudwatch", config=_CONFIG)
         self.ecr: ECRClient = session.client("ecr", config=_CONFIG)
         self.elbv2: ElasticLoadBalancingv2Client = session.client("elbv2", config=_CONFIG)
         self.events: EventBridgeClient = session.client("events", config=_CONFIG)

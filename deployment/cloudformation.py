@@ -3,13 +3,14 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from deployment.console import Console
+from deployment.desired_stack import APPLICATION_TAG, DesiredStack
 from deployment.errors import DeploymentError, StackFailedError, advice_for
 
 if TYPE_CHECKING:
@@ -19,54 +20,10 @@ if TYPE_CHECKING:
 _POLL_SECONDS = 4
 _STACK_TYPE = "AWS::CloudFormation::Stack"
 
-# The tag of each stack of this application. Other stacks are never touched.
-APPLICATION_TAG = {"Application": "image-annotation"}
 # A stack in one of these states was never completed.
 _NEVER_COMPLETED = ("REVIEW_IN_PROGRESS", "ROLLBACK_COMPLETE", "ROLLBACK_FAILED", "CREATE_FAILED")
 # Reasons of resources that failed only because another resource failed.
 _CONSEQUENCES = ("creation cancelled", "update cancelled", "resource(s) failed to")
-
-
-@dataclass(frozen=True)
-class DesiredStack:
-    """The template, parameters and tags that a stack should have.
-
-    Attributes:
-        name: the name of the stack.
-        label: the name in messages, such as `02-application-stack`.
-        protections: the parameters that protect resources from deletion, with the values that
-            switch the protection off.
-    """
-
-    name: str
-    label: str
-    template_body: str
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    protections: Mapping[str, str] = field(default_factory=dict)
-
-    def unprotected(self) -> "DesiredStack":
-        """Return this stack without protection, for its creation.
-
-        CloudFormation cannot roll back the creation of protected resources.
-        """
-        return replace(self, parameters={**self.parameters, **self.protections})
-
-    def request(self) -> dict[str, Any]:
-        """Return the arguments of CreateStack, UpdateStack and CreateChangeSet."""
-        return {
-            "StackName": self.name,
-            "TemplateBody": self.template_body,
-            "Parameters": [
-                {"ParameterKey": name, "ParameterValue": value}
-                for name, value in self.parameters.items()
-            ],
-            "Tags": [
-                {"Key": key, "Value": value}
-                for key, value in {**APPLICATION_TAG, **self.tags}.items()
-            ],
-            "Capabilities": ["CAPABILITY_IAM"],
-        }
 
 
 @dataclass(frozen=True)
@@ -81,6 +38,7 @@ class Stack:
     tags: Mapping[str, str]
     changed_at: datetime
     is_protected: bool  # From deletion.
+    role_arn: str | None  # The role with which CloudFormation acts.
 
     @property
     def is_busy(self) -> bool:
@@ -107,10 +65,13 @@ class CloudFormation:
         client: "CloudFormationClient",
         console: Console,
         sleep: Callable[[float], None] = time.sleep,
+        role_arn: str | None = None,
     ) -> None:
         self._client = client
         self._console = console
         self._sleep = sleep
+        # Without a role, CloudFormation acts with the role of an earlier request, or the caller's.
+        self._role: dict[str, Any] = {"RoleARN": role_arn} if role_arn else {}
 
     def find(self, name_or_id: str) -> Stack | None:
         """Return the stack, or None if it does not exist or was deleted.
@@ -136,6 +97,7 @@ class CloudFormation:
             {tag["Key"]: tag["Value"] for tag in found.get("Tags", [])},
             found.get("LastUpdatedTime") or found["CreationTime"],
             found.get("EnableTerminationProtection", False),
+            found.get("RoleARN"),
         )
 
     def is_own(self, name: str) -> bool:
@@ -212,22 +174,25 @@ class CloudFormation:
             stack = self._create(desired.unprotected(), keep_on_failure=keep_on_failure)
             if not desired.protections:
                 return stack
+            # The triggers may be alarms of a stack that was just replaced.
+            desired = replace(desired, rollback_triggers=None)
         return self._update(desired, stack)
 
     def _create(self, desired: DesiredStack, *, keep_on_failure: bool) -> Stack:
         self._console.print_step(desired.label, "creating")
-        request = desired.request()
+        request = desired.create_request() | self._role | {"ClientRequestToken": str(uuid.uuid4())}
         if keep_on_failure:
             request["OnFailure"] = "DO_NOTHING"
-        token = str(uuid.uuid4())
-        stack_id = self._client.create_stack(**request, ClientRequestToken=token)["StackId"]
+        stack_id = self._client.create_stack(**request)["StackId"]
         return self._finish(stack_id, desired.label, set())
 
     def _update(self, desired: DesiredStack, existing: Stack) -> Stack:
         seen = self._latest_event(existing)
-        token = str(uuid.uuid4())
+        if desired.policy:
+            self._client.set_stack_policy(StackName=existing.id, StackPolicyBody=desired.policy)
+        request = desired.update_request() | self._role | {"ClientRequestToken": str(uuid.uuid4())}
         try:
-            self._client.update_stack(**desired.request(), ClientRequestToken=token)
+            self._client.update_stack(**request)
         except ClientError as error:
             if "No updates are to be performed" not in str(error):
                 raise
@@ -320,7 +285,7 @@ class CloudFormation:
         """Repeat the roll-back of a failed update."""
         self._console.print_step(label, "was not rolled back completely; continuing")
         seen = self._latest_event(stack)
-        self._client.continue_update_rollback(StackName=stack.id)
+        self._client.continue_update_rollback(StackName=stack.id, **self._role)
         remaining = self._wait(stack.id, label, seen)
         if remaining is not None and remaining.status == "UPDATE_ROLLBACK_COMPLETE":
             return remaining
@@ -342,7 +307,7 @@ class CloudFormation:
 
     def _delete(self, stack: Stack, label: str) -> None:
         seen = self._latest_event(stack)
-        self._client.delete_stack(StackName=stack.id)
+        self._client.delete_stack(StackName=stack.id, **self._role)
         remaining = self._wait(stack.id, label, seen)
         if remaining is not None:
             raise self._failure(stack.id, remaining, label, seen)

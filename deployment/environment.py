@@ -5,10 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from deployment.aws import AWS
-from deployment.cloudformation import CloudFormation, DesiredStack, Stack
+from deployment.cloudformation import CloudFormation, Stack
 from deployment.console import Console
+from deployment.desired_stack import DesiredStack, policy_against_loss
 from deployment.errors import DeploymentError
 from deployment.stacks import (
+    APPLICATION,
     DEFAULT_PROFILE,
     ORDER,
     PROTECTIONS,
@@ -20,6 +22,8 @@ from deployment.stacks import (
 
 # A tag of the first stack that holds the parameter file of the last `up`.
 _PARAMETERS_TAG = "ParameterFile"
+# Data, and the keys to it. A replacement creates an empty one.
+_KEPT_TYPES = ("AWS::RDS::DBInstance", "AWS::S3::Bucket", "AWS::SecretsManager::Secret")
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,7 @@ class Environment:
             parameters,
             tags,
             {name: "false" for name in PROTECTIONS if parameters.get(name) == "true"},
+            policy_against_loss(*_KEPT_TYPES) if template_name == APPLICATION else None,
         )
 
     def not_found_error(self) -> DeploymentError:

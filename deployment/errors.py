@@ -107,6 +107,17 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "change.",
     ),
     (
+        r"denied by stack policy",
+        "This update would replace or delete the database, a bucket or a secret, with what is in "
+        "it. Run `plan` to see the cause. To do it anyway, make a backup and run "
+        "`up --allow-replacement`.",
+    ),
+    (
+        r"rollback trigger|alarm.*(ALARM state|breach)|(ALARM state|breach).*alarm",
+        "An alarm of the web servers rang during the update or in the ten minutes after it, so the "
+        "previous version runs again. Read the log of the servers (`logs web`).",
+    ),
+    (
         r"TerminationProtection",
         "The stack is protected from deletion. To delete it, first run: aws cloudformation "
         "update-termination-protection --no-enable-termination-protection --stack-name …",
@@ -143,8 +154,9 @@ _ADVICE: tuple[tuple[str, str], ...] = (
     ),
     (
         r"AccessDenied|not authorized to perform|UnauthorizedOperation|Forbidden|explicit deny",
-        "These credentials lack a permission. deployment/README.md lists the permissions that the "
-        "operator needs. If the account cannot create roles, use `--parameters lab`.",
+        "These credentials, or the role of --role-arn, lack a permission. deployment/README.md "
+        "says how to use the policies of this project. If the account cannot create roles, use "
+        "`--parameters lab`.",
     ),
     (
         r"Template (format error|error)|ValidationError",

@@ -8,6 +8,7 @@ Each step checks what exists and does only what is missing. An interrupted run c
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from deployment import health
@@ -20,6 +21,7 @@ from deployment.images import IMAGES, Registry
 from deployment.logs import show_start_lines
 from deployment.production import check_purpose
 from deployment.rds_roots import check_region
+from deployment.rollback import rollback_triggers
 from deployment.stacks import (
     APPLICATION,
     FUNCTIONS,
@@ -39,6 +41,7 @@ def deploy_environment(
     *,
     accepts_plain_http: bool = False,
     keep_on_failure: bool = False,
+    allows_replacement: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> str:
     """Deploy all five stacks, wait until the application is healthy, and return its address.
@@ -47,9 +50,16 @@ def deploy_environment(
         DeploymentError: a step failed.
     """
     images = dict.fromkeys((image.parameter for image in IMAGES), "")
+    first = environment.find(REPOSITORIES)
+    role_arn = first.role_arn if first else None
 
     def deploy(name: str) -> Stack:
-        desired = environment.desired_stack(name, parameter_file, images)
+        desired = replace(
+            environment.desired_stack(name, parameter_file, images),
+            allows_replacement=allows_replacement and name == APPLICATION,
+            rollback_triggers=rollback_triggers(environment) if name == WEB else None,
+            role_arn=role_arn,
+        )
         unprotect_incomplete(environment, name)
         return environment.stacks.deploy(desired, keep_on_failure=keep_on_failure)
 

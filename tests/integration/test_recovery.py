@@ -20,6 +20,7 @@ from deployment.down import delete_compute, delete_everything
 from deployment.environment import Environment
 from deployment.errors import DeploymentError, explain
 from deployment.logs import show_logs
+from deployment.rollback import ALARMS
 from deployment.stacks import ORDER, WEB, read_templates, stack_name
 from deployment.status import show_status
 from deployment.up import deploy_environment
@@ -64,13 +65,13 @@ class FakeRegistry:
 class Operator:
     """The commands, run in one account."""
 
-    def __init__(self, account, name="dev"):
+    def __init__(self, account, name="dev", role=None):
         self.account = account
         self.printed = io.StringIO()
         aws = clients()
         CONNECTION.account = account
         console = Console(self.printed)
-        stacks = CloudFormation(aws.cloudformation, console, account.sleep)
+        stacks = CloudFormation(aws.cloudformation, console, account.sleep, role)
         self.environment = Environment(name, aws, stacks, TEMPLATES, console)
 
     def up(self, profile=None, **options):
@@ -293,6 +294,100 @@ def test_a_creation_that_failed_is_kept_on_request_and_deleted_by_the_next_comma
     assert len(account.load_balancers) == 1
     account.failing = {}
     assert operator.up() is None
+
+
+# What replaces or removes data: a database from a snapshot, and a Gemini secret from elsewhere.
+OTHER_SECRET = "arn:aws:secretsmanager:eu-west-1:111122223333:secret:mine-AbCdEf"
+LOSSES = {
+    "Database": {"DatabaseSnapshotIdentifier": "before-the-move"},
+    "GeminiSecret": {"ExistingGeminiSecretArn": OTHER_SECRET},
+}
+
+
+@pytest.mark.parametrize("resource", LOSSES)
+def test_an_update_that_would_lose_data_is_refused_until_it_is_allowed(
+    account, operator, tmp_path, resource
+):
+    assert operator.up() is None
+    stack = account.stack_named(stack_name("dev", DATA))
+    stack.policy = None  # As a release without a stack policy made it.
+    path = tmp_path / "losing.json"
+    path.write_text(json.dumps({DATA: LOSSES[resource]}))
+
+    refused = operator.up(str(path))
+
+    assert f"{DATA} failed at {resource} (AWS::Example): Action denied by stack policy" in refused
+    assert "`up --allow-replacement`" in refused
+    assert "is back in its previous state" in refused
+    assert operator.up(str(path), allows_replacement=True) is None
+    assert stack.policy is not None
+    assert operator.up() is None
+
+
+def test_only_the_stack_with_data_has_a_policy(account, operator):
+    assert operator.up() is None
+
+    assert [stack.template for stack in account.stacks.values() if stack.policy] == [DATA]
+
+
+def web_stack(account):
+    return account.stack_named(stack_name("dev", WEB))
+
+
+def change_web(operator, tmp_path, size):
+    path = tmp_path / "changed.json"
+    path.write_text(json.dumps({WEB: {"InstanceType": size}}))
+    return operator.up(str(path))
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_an_alarm_that_rings_during_an_update_of_the_servers_rolls_it_back(
+    account, operator, tmp_path, alarm
+):
+    assert operator.up() is None
+    assert web_stack(account).triggers == []  # The alarms did not exist before.
+    account.rings_during_update = alarm
+
+    failure = change_web(operator, tmp_path, "t3.medium")
+
+    assert "is back in its previous state (UPDATE_ROLLBACK_COMPLETE)" in failure
+    assert "`logs web`" in failure
+    assert len(web_stack(account).triggers) == len(ALARMS)
+    assert change_web(operator, tmp_path, "t3.medium") is None
+
+
+def test_an_alarm_that_rings_before_an_update_does_not_stop_the_repair(account, operator, tmp_path):
+    assert operator.up() is None
+    for name in account.alarms:
+        account.alarms[name] = "servererrorsalarm" in name
+
+    assert change_web(operator, tmp_path, "t3.medium") is None
+
+    assert "rings already, so it cannot roll this update back" in operator.printed.getvalue()
+    assert len(web_stack(account).triggers) == len(ALARMS) - 1
+
+
+def test_alarms_that_were_deleted_by_hand_do_not_stop_an_update(account, operator, tmp_path):
+    assert operator.up() is None
+    assert change_web(operator, tmp_path, "t3.medium") is None
+    account.alarms.clear()
+
+    assert change_web(operator, tmp_path, "t3.micro") is None
+
+    assert web_stack(account).triggers == []
+
+
+def test_a_role_is_used_for_each_operation_and_kept_by_the_stacks(account):
+    role = "arn:aws:iam::111122223333:role/deployment"
+
+    assert Operator(account, role=role).up("prod") is None
+
+    assert {stack.role for stack in account.stacks.values()} == {role}
+    operator = Operator(account)
+    for command in (operator.up, operator.down, operator.up, operator.down_with_data):
+        options = ("default",) if command == operator.up else ()
+        assert command(*options) is None
+    assert {stack.role for stack in account.stacks.values()} == {role}
 
 
 class Account(RuleBasedStateMachine):

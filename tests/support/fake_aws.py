@@ -6,6 +6,7 @@ names the test that shows it. The clients are those of boto3, so requests are va
 answers before a request is sent.
 """
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -17,42 +18,31 @@ import boto3.session
 from botocore import xform_name
 
 from tests.support.cloudformation import Stack, TemplateError, document
+from tests.support.fake_services import (
+    ACCOUNT,
+    DATABASE,
+    LOAD_BALANCER,
+    REGION,
+    AwsError,
+    FakeResource,
+    FakeServices,
+    alarm_arn,
+)
 
-ACCOUNT, REGION = "111122223333", "eu-west-1"
+GROUP = "AWS::AutoScaling::AutoScalingGroup"
+ALARM = "AWS::CloudWatch::Alarm"
+# A digest that no image has.
+NO_DIGEST = "sha256:" + "0" * 64
+# Properties of which a change replaces the resource. The reference of each type says so.
+REPLACING = {DATABASE: ("DBSnapshotIdentifier", "MasterUsername", "DBSubnetGroupName")}
+
 # Real pages are longer, but a reader of one page only would miss something here too.
 PAGE = 20
-BUCKET = "AWS::S3::Bucket"
-DATABASE = "AWS::RDS::DBInstance"
-LOAD_BALANCER = "AWS::ElasticLoadBalancingV2::LoadBalancer"
-LOG_GROUP = "AWS::Logs::LogGroup"
-REPOSITORY = "AWS::ECR::Repository"
-SECRET = "AWS::SecretsManager::Secret"
-GROUP = "AWS::AutoScaling::AutoScalingGroup"
 # SignalResource has no reason. https://docs.aws.amazon.com/AWSCloudFormation/latest/APIReference/API_SignalResource.html
 NO_SIGNAL = (
     "Received 1 FAILURE signal(s) out of 2.  Unable to satisfy 100% MinSuccessfulInstancesPercent"
     " requirement"
 )
-
-
-class AwsError(Exception):
-    """An error response: the code and the message."""
-
-    def __init__(self, code: str, message: str = "") -> None:
-        super().__init__(message or code)
-        self.code = code
-
-
-@dataclass
-class FakeResource:
-    """A resource of a stack, as ListStackResources shows it."""
-
-    logical_id: str
-    type: str
-    physical_id: str
-    properties: dict[str, Any]
-    policy: str
-    status: str = "CREATE_COMPLETE"
 
 
 @dataclass
@@ -73,6 +63,9 @@ class FakeStack:
     events: list[dict[str, Any]] = field(default_factory=list)
     is_protected: bool = False
     was_completed: bool = False
+    policy: str | None = None
+    role: str | None = None
+    triggers: list[str] = field(default_factory=list)
 
 
 class Connection:
@@ -100,41 +93,24 @@ class Connection:
         return self.account.answer(service, model.name, context["fake_aws"])
 
 
-class FakeAws:
-    """The account.
+class FakeAws(FakeServices):
+    """The account: its stacks, and what they create.
 
     Attributes:
         stacks: every stack that was ever created, by id.
-        failing: the logical ids of resources that cannot be created or updated now.
         fails_rollback: whether the next roll-back of an update fails.
         requests_left: the number of requests until the command is interrupted; None for never.
         throttled: the number of the next requests that are refused.
-        objects: the number of objects of each bucket.
-        images: the number of images of each repository.
-        protected: the physical ids of databases and load balancers that cannot be deleted.
-        secrets: the deletion date of each secret, or None.
-        log_groups: the names of the existing log groups.
-        migration_fails: whether the migration raises an error when it is invoked.
-        invoked: the functions that were invoked.
-        data_deleted: what was deleted of buckets, repositories, databases and secrets.
+        rings_during_update: the logical id of an alarm that begins to ring during the next update.
     """
 
     def __init__(self) -> None:
+        super().__init__()
         self.stacks: dict[str, FakeStack] = {}
-        self.failing: dict[str, str] = {}
         self.fails_rollback = False
         self.requests_left: int | None = None
         self.throttled = 0
-        self.objects: dict[str, int] = {}
-        self.images: dict[str, int] = {}
-        self.protected: set[str] = set()
-        self.databases: set[str] = set()
-        self.load_balancers: set[str] = set()
-        self.secrets: dict[str, bool] = {}
-        self.log_groups: dict[str, list[str]] = {}
-        self.migration_fails = False
-        self.invoked: list[str] = []
-        self.data_deleted: list[str] = []
+        self.rings_during_update: str | None = None
         self._operations: dict[str, Iterator[None]] = {}
         self._now = datetime(2026, 11, 26, tzinfo=UTC)
         self._number = 0
@@ -172,9 +148,6 @@ class FakeAws:
             return SimpleNamespace(status_code=400), body
         return SimpleNamespace(status_code=200), {**answer, "ResponseMetadata": {}}
 
-    def sts_get_caller_identity(self) -> dict[str, Any]:
-        return {"Account": ACCOUNT, "Arn": f"arn:aws:iam::{ACCOUNT}:user/operator", "UserId": "U"}
-
     # CloudFormation
 
     def stack_named(self, name: str) -> FakeStack | None:
@@ -191,8 +164,12 @@ class FakeAws:
             "StackStatusReason": stack.reason,
             "CreationTime": self._now,
             "EnableTerminationProtection": stack.is_protected,
+            **({"RoleARN": stack.role} if stack.role else {}),
             "Tags": stack.tags,
             "Parameters": stack.request["Parameters"],
+            "RollbackConfiguration": {
+                "RollbackTriggers": [{"Arn": arn, "Type": ALARM} for arn in stack.triggers]
+            },
             "Outputs": [
                 {"OutputKey": key, "OutputValue": value} for key, value in stack.outputs.items()
             ],
@@ -221,6 +198,8 @@ class FakeAws:
             template[0],
             request["Tags"],
             request,
+            policy=request.get("StackPolicyBody"),
+            role=request.get("RoleARN"),
         )
         wanted = self._evaluate(stack.template, request)
         stack.status = "CREATE_IN_PROGRESS"
@@ -240,20 +219,31 @@ class FakeAws:
         if all(request[key] == stack.request[key] for key in keys):
             raise AwsError("ValidationError", "No updates are to be performed.")
         stack.status = "UPDATE_IN_PROGRESS"
+        stack.role = request.get("RoleARN", stack.role)
+        if "RollbackConfiguration" in request:
+            triggers = request["RollbackConfiguration"]["RollbackTriggers"]
+            stack.triggers = [trigger["Arn"] for trigger in triggers]
         self._operations[stack.id] = self._update(stack, wanted, request)
         return {"StackId": stack.id}
 
-    def cloudformation_continue_update_rollback(self, StackName: str) -> None:
+    def cloudformation_set_stack_policy(self, StackName: str, StackPolicyBody: str) -> None:
+        self._existing(StackName).policy = StackPolicyBody
+
+    def cloudformation_continue_update_rollback(
+        self, StackName: str, RoleARN: str | None = None
+    ) -> None:
         stack = self._existing(StackName)
+        stack.role = RoleARN or stack.role
         if stack.status != "UPDATE_ROLLBACK_FAILED":
             raise AwsError("ValidationError", f"Stack is in {stack.status} state.")
         stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
         self._operations[stack.id] = self._roll_update_back(stack)
 
-    def cloudformation_delete_stack(self, StackName: str) -> None:
+    def cloudformation_delete_stack(self, StackName: str, RoleARN: str | None = None) -> None:
         stack = self.stacks.get(StackName) or self.stack_named(StackName)
         if stack is None or stack.status == "DELETE_COMPLETE":
             return
+        stack.role = RoleARN or stack.role
         if stack.is_protected:
             raise AwsError(
                 "ValidationError",
@@ -348,24 +338,65 @@ class FakeAws:
     def _update(self, stack: FakeStack, wanted: Stack, request: dict[str, Any]) -> Iterator[None]:
         self._note(stack, stack.name, "UPDATE_IN_PROGRESS")
         yield
-        for logical_id in wanted.creation_order():
-            if logical_id in self.failing:
-                self._note(stack, logical_id, "UPDATE_FAILED", self.failing[logical_id])
-                stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
-                yield from self._roll_update_back(stack)
-                return
+        problems = {**self._denials(stack, wanted, request), **self._breaches(stack)}
+        problems |= {
+            name: reason
+            for name in wanted.resources
+            if (reason := self._problem(wanted, name)) is not None
+        }
+        for logical_id, reason in problems.items():
+            self._note(stack, logical_id, "UPDATE_FAILED", reason)
+            stack.status = "UPDATE_ROLLBACK_IN_PROGRESS"
+            yield from self._roll_update_back(stack)
+            return
+        for resource in stack.resources.values():
+            if resource.logical_id not in wanted.resources and resource.status != "DELETE_COMPLETE":
+                self.end_to_exist(resource, holds_data=True)
+                resource.status = "DELETE_COMPLETE"
         for logical_id, resource in wanted.resources.items():
             existing = stack.resources.get(logical_id)
             if existing is None or existing.status == "DELETE_COMPLETE":
                 self._create_resource(stack, wanted, logical_id)
             else:
                 existing.properties = resource.get("Properties", {})
-                self._protect(existing)
+                self.protect(existing)
             yield
-        stack.request = request
+        stack.request, stack.tags = request, request["Tags"]
         stack.imports = set(wanted.imports)
         self._publish(stack, wanted)
         self._end(stack, "UPDATE_COMPLETE")
+
+    def _denials(self, stack: FakeStack, wanted: Stack, request: dict[str, Any]) -> dict[str, str]:
+        """Return why the stack policy denies an update, by the logical ids of the resources."""
+        policy = request.get("StackPolicyDuringUpdateBody", stack.policy)
+        if policy is None:
+            return {}
+        [denied] = [s for s in json.loads(policy)["Statement"] if s["Effect"] == "Deny"] or [None]
+        reasons = {}
+        for resource in stack.resources.values():
+            if resource.status == "DELETE_COMPLETE":
+                continue
+            change = _change(resource, wanted.resources.get(resource.logical_id))
+            if denied and change in denied["Action"]:
+                types = denied["Condition"]["StringEquals"]["ResourceType"]
+                if resource.type in types:
+                    reasons[resource.logical_id] = (
+                        f"Action denied by stack policy: Statement [#2] does not allow [{change}] "
+                        f"for resource [LogicalResourceId/{resource.logical_id}]"
+                    )
+        return reasons
+
+    def _breaches(self, stack: FakeStack) -> dict[str, str]:
+        """Return which roll-back trigger is missing, or rings during the update."""
+        arns = {alarm_arn(name): name for name in self.alarms}
+        if missing := [arn for arn in stack.triggers if arn not in arns]:
+            return {stack.name: f"The alarm {missing[0]} does not exist"}
+        for arn in stack.triggers:
+            rings_now = self.rings_during_update and self.rings_during_update.lower() in arn
+            if rings_now or self.alarms[arns[arn]]:
+                self.rings_during_update = None
+                return {stack.name: f"Alarm {arn} went to the ALARM state"}
+        return {}
 
     def _roll_update_back(self, stack: FakeStack) -> Iterator[None]:
         self._note(stack, stack.name, "UPDATE_ROLLBACK_IN_PROGRESS")
@@ -384,10 +415,7 @@ class FakeAws:
     def _create_resource(self, stack: FakeStack, wanted: Stack, logical_id: str) -> bool:
         definition = wanted.resources[logical_id]
         self._note(stack, logical_id, "CREATE_IN_PROGRESS", resource_type=definition["Type"])
-        if logical_id in self.failing:
-            reason = self.failing[logical_id]
-            if reason == NO_SIGNAL:
-                self._write_start_lines()
+        if reason := self._problem(wanted, logical_id):
             self._note(stack, logical_id, "CREATE_FAILED", reason, resource_type=definition["Type"])
             return False
         self._number += 1
@@ -402,42 +430,23 @@ class FakeAws:
             definition.get("DeletionPolicy", "Delete"),
         )
         stack.resources[logical_id] = resource
-        self._begin_to_exist(resource)
-        self._protect(resource)
+        self.begin_to_exist(resource)
+        self.protect(resource)
         self._note(stack, logical_id, "CREATE_COMPLETE", resource_type=definition["Type"])
         return True
 
-    def _write_start_lines(self) -> None:
-        """Write what the start of a server writes before it signals its failure."""
-        for name, lines in self.log_groups.items():
-            if ".weblogs-" in name:
-                lines.append("curl: (22) the database refused the connection")
-
-    def _begin_to_exist(self, resource: FakeResource) -> None:
-        match resource.type:
-            case "AWS::S3::Bucket":
-                self.objects[resource.physical_id] = 3
-            case "AWS::ECR::Repository":
-                self.images[resource.physical_id] = 2
-            case "AWS::SecretsManager::Secret":
-                self.secrets[resource.physical_id] = False
-            case "AWS::RDS::DBInstance":
-                self.databases.add(resource.physical_id)
-            case "AWS::ElasticLoadBalancingV2::LoadBalancer":
-                self.load_balancers.add(resource.physical_id)
-            case "AWS::Logs::LogGroup":
-                self.log_groups[resource.physical_id] = []
-
-    def _protect(self, resource: FakeResource) -> None:
-        wanted = resource.properties.get("DeletionProtection")
-        if resource.type == LOAD_BALANCER:
-            attributes = resource.properties.get("LoadBalancerAttributes", [])
-            values = {each["Key"]: each["Value"] for each in attributes}
-            wanted = values.get("deletion_protection.enabled")
-        if str(wanted).lower() == "true":
-            self.protected.add(resource.physical_id)
-        else:
-            self.protected.discard(resource.physical_id)
+    def _problem(self, wanted: Stack, logical_id: str) -> str | None:
+        """Return why a resource cannot be created or updated."""
+        reason = self.failing.get(logical_id)
+        resource_type = wanted.resources[logical_id]["Type"]
+        zone = wanted.resources[logical_id].get("Properties", {}).get("AvailabilityZone", REGION)
+        if zone.removeprefix(REGION) not in ("", "a", "b", "c"):
+            reason = f"Value ({zone}) for parameter availabilityZone is invalid."
+        if resource_type == GROUP and NO_DIGEST in json.dumps(wanted.resources):
+            reason = NO_SIGNAL
+        if reason == NO_SIGNAL:
+            self.write_start_lines()
+        return reason
 
     def _delete_resources(self, stack: FakeStack, *, is_rollback: bool) -> Iterator[None]:
         is_gone = True
@@ -448,37 +457,14 @@ class FakeAws:
             if resource.policy == "RetainExceptOnCreate" and not is_rollback:
                 resource.status = "DELETE_SKIPPED"
                 continue
-            if reason := self._obstacle(resource):
+            if reason := self.obstacle(resource):
                 resource.status = "DELETE_FAILED"
                 self._note(stack, resource.logical_id, "DELETE_FAILED", reason)
                 is_gone = False
             else:
-                self._end_to_exist(resource, holds_data=stack.was_completed)
+                self.end_to_exist(resource, holds_data=stack.was_completed)
                 resource.status = "DELETE_COMPLETE"
         return is_gone
-
-    def _obstacle(self, resource: FakeResource) -> str | None:
-        """Return why a resource cannot be deleted."""
-        if resource.logical_id in self.failing:
-            return self.failing[resource.logical_id]
-        if resource.physical_id in self.protected:
-            return (
-                f"{resource.physical_id} cannot be deleted because deletion protection is enabled"
-            )
-        has_images = resource.type == REPOSITORY and self.images.get(resource.physical_id)
-        if has_images and resource.properties.get("EmptyOnDelete") not in (True, "true"):
-            return "The repository cannot be deleted because it still contains images"
-        return None
-
-    def _end_to_exist(self, resource: FakeResource, *, holds_data: bool) -> None:
-        name = resource.physical_id
-        if holds_data and (resource.type in (BUCKET, DATABASE) or self.images.get(name)):
-            self.data_deleted.append(name)
-        self.objects.pop(name, None)
-        self.images.pop(name, None)
-        self.log_groups.pop(name, None)
-        self.databases.discard(name)
-        self.load_balancers.discard(name)
 
     def _publish(self, stack: FakeStack, wanted: Stack) -> bool:
         """Make the outputs and exports of a stack. An export name exists once in a region."""
@@ -531,108 +517,6 @@ class FakeAws:
             }
         )
 
-    # The other services
-
-    def elbv2_describe_load_balancer_attributes(self, LoadBalancerArn: str) -> dict[str, Any]:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        value = str(LoadBalancerArn in self.protected).lower()
-        return {"Attributes": [{"Key": "deletion_protection.enabled", "Value": value}]}
-
-    def elbv2_modify_load_balancer_attributes(
-        self, LoadBalancerArn: str, Attributes: list[dict[str, str]]
-    ) -> None:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        if {"Key": "deletion_protection.enabled", "Value": "false"} in Attributes:
-            self.protected.discard(LoadBalancerArn)
-
-    def elbv2_describe_target_groups(self, LoadBalancerArn: str) -> dict[str, Any]:
-        self._require(LoadBalancerArn in self.load_balancers, "LoadBalancerNotFound")
-        return {"TargetGroups": [{"TargetGroupArn": "arn:aws:group"}]}
-
-    def elbv2_describe_target_health(self, TargetGroupArn: str) -> dict[str, Any]:
-        target = {"Target": {"Id": "i-1"}, "TargetHealth": {"State": "healthy"}}
-        return {"TargetHealthDescriptions": [target]}
-
-    def rds_describe_db_instances(self, DBInstanceIdentifier: str) -> dict[str, Any]:
-        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
-        is_protected = DBInstanceIdentifier in self.protected
-        return {"DBInstances": [{"DeletionProtection": is_protected}]}
-
-    def rds_modify_db_instance(
-        self, DBInstanceIdentifier: str, DeletionProtection: bool, ApplyImmediately: bool
-    ) -> None:
-        self._require(DBInstanceIdentifier in self.databases, "DBInstanceNotFound")
-        if not DeletionProtection and ApplyImmediately:
-            self.protected.discard(DBInstanceIdentifier)
-
-    def ecr_list_images(self, repositoryName: str) -> dict[str, Any]:
-        self._require(repositoryName in self.images, "RepositoryNotFoundException")
-        number = self.images[repositoryName]
-        return {"imageIds": [{"imageDigest": f"sha256:{index}"} for index in range(number)]}
-
-    def ecr_batch_delete_image(self, repositoryName: str, imageIds: list[Any]) -> None:
-        self._require(repositoryName in self.images, "RepositoryNotFoundException")
-        self.images[repositoryName] = max(0, self.images[repositoryName] - len(imageIds))
-        self.data_deleted.append(repositoryName)
-
-    def s3_list_object_versions(self, Bucket: str, **_: Any) -> dict[str, Any]:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        keys = [{"Key": str(index), "VersionId": "1"} for index in range(self.objects[Bucket])]
-        return {"Versions": keys, "IsTruncated": False}
-
-    def s3_delete_objects(self, Bucket: str, Delete: dict[str, Any], **_: Any) -> dict[str, Any]:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        self.objects[Bucket] = 0
-        self.data_deleted.append(Bucket)
-        return {"Deleted": Delete["Objects"]}
-
-    def s3_head_bucket(self, Bucket: str) -> None:
-        self._require(Bucket in self.objects, "404")
-
-    def s3_delete_bucket(self, Bucket: str) -> None:
-        self._require(Bucket in self.objects, "NoSuchBucket")
-        self._require(not self.objects[Bucket], "BucketNotEmpty")
-        del self.objects[Bucket]
-        self.data_deleted.append(Bucket)
-
-    def secretsmanager_get_secret_value(self, SecretId: str) -> dict[str, Any]:
-        self._require(SecretId in self.secrets, "ResourceNotFoundException")
-        return {"SecretString": "stored"}
-
-    def secretsmanager_delete_secret(self, SecretId: str, RecoveryWindowInDays: int) -> None:
-        self._require(SecretId in self.secrets, "ResourceNotFoundException")
-        # A deletion can be scheduled once. https://github.com/getmoto/moto/issues/8638
-        self._require(not self.secrets[SecretId], "InvalidRequestException")
-        self.secrets[SecretId] = True
-        self.data_deleted.append(SecretId)
-
-    def logs_filter_log_events(self, logGroupName: str, **_: Any) -> dict[str, Any]:
-        self._require(logGroupName in self.log_groups, "ResourceNotFoundException")
-        return {
-            "events": [
-                {
-                    "eventId": str(index),
-                    "timestamp": index,
-                    "message": line,
-                    "logStreamName": "start-i-1",
-                }
-                for index, line in enumerate(self.log_groups[logGroupName])
-            ]
-        }
-
-    def sqs_get_queue_attributes(self, QueueUrl: str, AttributeNames: list[str]) -> dict[str, Any]:
-        return {"Attributes": dict.fromkeys(AttributeNames, "0")}
-
-    def lambda_invoke(self, FunctionName: str, Payload: bytes) -> dict[str, Any]:
-        self.invoked.append(FunctionName)
-        return {"StatusCode": 200} | (
-            {"FunctionError": "Unhandled"} if self.migration_fails else {}
-        )
-
-    def _require(self, condition: bool, code: str) -> None:
-        if not condition:
-            raise AwsError(code)
-
 
 def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     start = int(token)
@@ -640,3 +524,15 @@ def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     if start + PAGE < len(items):
         page["NextToken"] = str(start + PAGE)
     return page
+
+
+def _change(resource: FakeResource, wanted: dict[str, Any] | None) -> str:
+    """Return what an update does with a resource, in the words of a stack policy."""
+    if wanted is None:
+        return "Update:Delete"
+    properties = wanted.get("Properties", {})
+    replaces = any(
+        resource.properties.get(name) != properties.get(name)
+        for name in REPLACING.get(resource.type, ())
+    )
+    return "Update:Replace" if replaces else "Update:Modify"

@@ -82,6 +82,10 @@ def relieve_templates(folder: Path) -> None:
     for name in ORDER:
         document = _without_unknown_values(load_template(FOLDER / f"{name}.yaml"))
         resources = document["Resources"]
+        for parameter in document["Parameters"].values():
+            # Moto finds a number that is not a text in no mapping.
+            if isinstance(parameter.get("Default"), int):
+                parameter["Default"] = str(parameter["Default"])
         for resource in resources.values():
             properties = resource.get("Properties", {})
             match resource["Type"]:
@@ -114,6 +118,15 @@ def _without_unknown_values(value: Any) -> Any:
         case dict():
             return {key: _without_unknown_values(item) for key, item in value.items()}
         case list():
-            return [_without_unknown_values(item) for item in value]
+            # Moto leaves an empty entry for a statement of a policy that a condition leaves out.
+            return [_without_unknown_values(item) for item in value if not _is_optional(item)]
         case _:
             return value
+
+
+def _is_optional(item: Any) -> bool:
+    """Return whether an entry of a list exists only with a condition, which no test uses."""
+    match item:
+        case {"Fn::If": [_, dict(), {"Ref": "AWS::NoValue"}]}:
+            return True
+    return False

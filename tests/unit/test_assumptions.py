@@ -3,10 +3,12 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from local_cloud import gemini_rules
+from tests.verify.aws import NOT_SEEN_HERE, Verification, assumption
 
 ROOT = Path(__file__).parents[2]
 DOCUMENT = "docs/assumptions/gemini.md"
@@ -24,6 +26,7 @@ def rows(document: str = DOCUMENT) -> list[list[str]]:
 # Where the parts of the fake account and of the models are.
 AWS_PARTS = (
     "tests/support/fake_aws.py",
+    "tests/support/fake_services.py",
     "tests/support/simulated_lambda.py",
     "database/connections.py",
     "database/migrations/users.py",
@@ -60,3 +63,16 @@ def test_every_row_has_a_public_source_and_names_an_existing_test(row):
     found = re.fullmatch(r"`(tests/[\w/]+\.py)::(test_\w+)`", row[3])
     assert found, "name one test as `tests/….py::test_…`"
     assert f"def {found[2]}(" in (ROOT / found[1]).read_text(), "this test does not exist"
+
+
+def test_verify_aws_sees_every_assumption_or_says_why_it_does_not():
+    environment = SimpleNamespace()
+    checked = {check.assumed for check in Verification(environment, None, None).checks()}
+    excepted = {assumption(beginning) for beginning in NOT_SEEN_HERE}
+    # The models of other parts of AWS have tables of their own below the first.
+    number = (ROOT / AWS_DOCUMENT).read_text().split("\n## ")[0].count("\n| ") - 2
+    assumptions = {row[0] for row in rows(AWS_DOCUMENT)[:number]}
+
+    assert checked & excepted == set()
+    assert sorted(assumptions - checked - excepted) == [], "add a check to tests/verify/aws.py"
+    assert all(NOT_SEEN_HERE.values())

@@ -8,7 +8,7 @@ another server, for example the emulator.
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -31,6 +31,7 @@ from lambda_functions.annotation.quality import parse_annotation
 from lambda_functions.errors import ConfigurationError, PermanentError, WorkError
 from lambda_functions.redaction import redact
 from tests.support.factories import make_jpeg
+from tests.verify.checks import AS_ASSUMED, DIFFERENT, Check, DifferentError, print_results
 
 DEFAULT_MODEL = "gemini-3.5-flash-lite"
 # These models are in the table of the assumptions for what they refuse.
@@ -56,23 +57,6 @@ COST = (
     "This sends {number} requests to Gemini. Those that Gemini refuses are free. The others use"
     " about 10,000 tokens and cost less than one US cent."
 )
-
-
-class DifferentError(Exception):
-    """The service did not behave as assumed. The message says what was seen."""
-
-
-@dataclass(frozen=True)
-class Check:
-    """An assumption and the request that checks it.
-
-    Attributes:
-        assumed: the assumption, as a sentence.
-        see: sends the request and returns what was seen, or raises `DifferentError`.
-    """
-
-    assumed: str
-    see: Callable[[], str]
 
 
 @dataclass(frozen=True)
@@ -299,12 +283,12 @@ def run(checks: list[Check], console: Console) -> int:
     rows = []
     for check in checks:
         try:
-            seen, mark = check.see(), "as assumed"
+            seen, mark = check.see(), AS_ASSUMED
         except (DifferentError, WorkError, errors.APIError) as error:
-            seen, mark = f"{type(error).__name__}: {error}", "DIFFERENT"
+            seen, mark = f"{type(error).__name__}: {error}", DIFFERENT
         rows.append((mark, check.assumed, redact(seen)[:300]))
-    console.print_table(("", "assumed", "seen"), rows)
-    return sum(mark == "DIFFERENT" for mark, _, _ in rows)
+    print_results(rows, console)
+    return sum(mark == DIFFERENT for mark, _, _ in rows)
 
 
 def main(environment: Any = os.environ) -> int:

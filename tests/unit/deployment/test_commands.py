@@ -24,7 +24,17 @@ def no_credentials(monkeypatch, tmp_path):
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
 
 
-ACCOUNT_COMMANDS = ["plan", "up", "status", "outputs", "logs", "redrive", "backfill", "down"]
+ACCOUNT_COMMANDS = [
+    "plan",
+    "up",
+    "status",
+    "outputs",
+    "logs",
+    "redrive",
+    "backfill",
+    "smoke",
+    "down",
+]
 
 
 @pytest.mark.parametrize("command", ACCOUNT_COMMANDS)
@@ -55,6 +65,29 @@ def test_an_invalid_environment_name_is_a_usage_error(no_credentials, capsys, na
     assert "must begin with a letter" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "role", ["deployment", "arn:aws:iam::1:role/x", "arn:aws:iam::111122223333:user/x"]
+)
+@pytest.mark.parametrize("command", ["up", "down"])
+def test_an_invalid_role_is_a_usage_error(no_credentials, capsys, command, role):
+    assert main([command, "--role-arn", role, "--region", "eu-west-1"]) == 2
+    assert "must be the ARN of a role" in capsys.readouterr().err
+
+
+def test_the_options_of_up_reach_the_deployment(no_credentials, mocker):
+    environment = mocker.patch.object(command_line, "_open").return_value
+    environment.parameter_file.return_value.value.return_value = "x86_64"
+    deployed = mocker.patch.object(command_line, "deploy_environment", return_value="http://site")
+    mocker.patch.object(command_line, "show_spending")
+    used = mocker.patch.object(command_line, "run_after_deployment")
+
+    assert main(["up", "--allow-replacement", "--keep-on-failure"]) == 0
+
+    options = deployed.call_args.kwargs
+    assert (options["allows_replacement"], options["keep_on_failure"]) == (True, True)
+    assert used.call_args.args[0] == "http://site"
+
+
 def test_an_unknown_command_is_a_usage_error(capsys):
     assert main(["destroy"]) == 2
     assert "No such command" in capsys.readouterr().err
@@ -80,7 +113,7 @@ def test_only_the_aws_module_creates_boto3_clients():
     modules = [
         path.name
         for path in folder.glob("*.py")
-        if re.search(r"boto3\.client|\.client\(|Session\(", path.read_text())
+        if re.search(r"boto3\.client|\.client\(|boto3\.Session\(", path.read_text())
     ]
 
     assert modules == ["aws.py"]

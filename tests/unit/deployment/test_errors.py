@@ -56,6 +56,10 @@ def test_an_unknown_error_is_shown_with_the_text_of_aws():
 @pytest.mark.parametrize(
     ("reason", "advice"),
     [
+        ("Action denied by stack policy: Statement [#2] does not allow [Update:Replace] for "
+         "resource [LogicalResourceId/Database]", "--allow-replacement"),
+        ("Alarm arn:aws:cloudwatch:eu-west-1:1:alarm:x went to the ALARM state", "logs web"),
+        ("The rollback trigger alarm x breached its threshold", "previous version runs again"),
         ("Failed to receive 1 resource signal(s) within the specified duration", "logs web"),
         ("Received 0 SUCCESS signal(s) out of 2.", "logs web"),
         ("You have requested more vCPU capacity than your current vCPU limit of 1", "InstanceType"),
