@@ -33,10 +33,11 @@ def remember_secret(secret: str) -> None:
 
 def redact(text: str) -> str:
     """Return a text without keys."""
+    text = _GOOGLE_KEY.sub(REDACTED, text)
     for secret in _secrets:
-        # A longer key can begin with this one. None of it may stay.
-        text = re.sub(rf"{re.escape(secret)}[\w-]*", REDACTED, text)
-    return _GOOGLE_KEY.sub(REDACTED, text)
+        # A longer key can begin with this one and have a part after a dot. None of it may stay.
+        text = re.sub(rf"{re.escape(secret)}[\w-]*(?:\.[\w-]+)*", REDACTED, text)
+    return text
 
 
 def redacted_json(record: Any) -> str:

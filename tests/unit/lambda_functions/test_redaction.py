@@ -59,3 +59,11 @@ def test_a_traceback_in_the_log_has_no_key(read_log):
     assert KEY not in text
     assert REDACTED in line["exception"]
     assert line == json.loads(json.dumps(line))
+
+
+@pytest.mark.parametrize("before", ["", "key=", "FAQ"])
+def test_the_second_part_of_a_longer_key_does_not_stay(before):
+    remember_secret("AQ.Ab8RN6K_-xyz0123")
+
+    assert redact(f"{before} AQ.Ab8RN6K_-xyz0123.second-part.") == f"{before} {REDACTED}."
+    assert "second" not in redact(f"{before}AQ.Ab8RN6K_-xyz0123.second-part")
