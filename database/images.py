@@ -73,6 +73,11 @@ def get_image(session: Session, image_id: int, *, for_update: bool = False) -> I
     return image
 
 
+def newest_id(session: Session) -> int:
+    """Return the id of the newest image, or 0 if there is none."""
+    return session.scalar(select(func.max(Image.id))) or 0
+
+
 def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[Image]:
     """Return the rows with these ids, newest first; unknown ids are left out."""
     return session.scalars(

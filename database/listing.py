@@ -4,7 +4,7 @@ A list is never longer than its `limit`, and a count never higher than `at_most`
 costs about the same whatever the size of the table.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import false, func, select
@@ -25,6 +25,8 @@ class ImageFilter:
     text: str | None = None
     tag: str | None = None  # One whole tag. Case and accents are ignored.
     status: Status | None = None  # Of the whole image.
+    owner_id: str | None = None
+    ids: Collection[int] | None = None
 
 
 ALL = ImageFilter()
@@ -38,7 +40,7 @@ def list_images(
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    query = _query(session, where)
+    query = matching_query(session, where)
     if query.terms:
         ids = full_text.find_ids(session, query, limit=limit, before_id=before_id)
         return list_images_by_id(session, ids)
@@ -57,7 +59,7 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    query = _query(session, where)
+    query = matching_query(session, where)
     if query.terms:
         return full_text.count(session, query, at_most=at_most)
     matching = select(Image.id).where(*query.conditions)
@@ -65,11 +67,15 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     return session.scalar(full_text.limit_time(counted)) or 0
 
 
-def _query(session: Session, where: ImageFilter) -> full_text.Query:
+def matching_query(session: Session, where: ImageFilter) -> full_text.Query:
     """Translate a filter to words and conditions. Images that are being deleted never match."""
     conditions = [is_visible()]
     if where.status is not None:
         conditions.append(Image.overall_status == where.status.value)
+    if where.owner_id is not None:
+        conditions.append(Image.owner_id == where.owner_id)
+    if where.ids is not None:
+        conditions.append(Image.id.in_(where.ids))
     terms = []
     if text := (where.text or "").strip():
         terms = search.parse_terms(text, language=caption_language(session))

@@ -23,6 +23,7 @@ from web_app.middleware.slow_clients import limit_slow_clients
 from web_app.routes.api import api
 from web_app.routes.assets import serve_assets
 from web_app.routes.error_handlers import register_error_handlers
+from web_app.routes.exports import exports
 from web_app.routes.health import health
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
@@ -100,7 +101,7 @@ def create_app(
     protect_against_csrf(app)
     trust_proxies(app, settings.trusted_proxy_count)
     app.register_blueprint(pages)
-    register_api(app, api, health)
+    register_api(app, api, exports, health)
     register_error_handlers(app)
     return app
 

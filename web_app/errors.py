@@ -16,6 +16,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidEditError              a text is too long, or there are too many tags  422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
+├── TooManyExportsError           too many exports in progress; wait and retry    503
 ├── StorageUnavailableError       S3 rejected the request or did not answer       502
 └── SignInUnavailableError        the public key could not be fetched             503
 """
@@ -164,6 +165,14 @@ class ServerBusyError(WebError):
     code, http_status = "server_busy", 503
     message = "Too many uploads are in progress on this server. Wait a few seconds and try again."
     retry_after_seconds = 5
+
+
+class TooManyExportsError(WebError):
+    """Too many exports are in progress."""
+
+    code, http_status = "too_many_exports", 503
+    message = "The server is busy with other exports. Try again in a minute."
+    retry_after_seconds = 60
 
 
 class StorageUnavailableError(WebError):

@@ -5,14 +5,12 @@ from typing import Any
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
-from flask_smorest import Blueprint
 
 from database.images import get_image, list_images_by_id
 from database.listing import ImageFilter
 from database.models import Image, Status
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links, owner_actions
-from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
 from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
@@ -27,10 +25,11 @@ from web_app.routes.openapi import (
     IF_MATCH,
     READ_AUTH,
     WRITE_AUTH,
+    StrictBlueprint,
     documents_errors,
     not_modified,
 )
-from web_app.routes.request import JSONParser, parse_cursor, parse_image_id
+from web_app.routes.request import parse_cursor, parse_ids
 from web_app.routes.schemas import (
     MAX_IDS,
     ChangedMeanwhileSchema,
@@ -47,14 +46,7 @@ from web_app.routes.schemas import (
 )
 from web_app.services.listing import read_page
 
-
-class _JSONBlueprint(Blueprint):  # type: ignore[misc] # flask-smorest publishes no types
-    """Reads bodies with the parser of this application."""
-
-    ARGUMENTS_PARSER = JSONParser()
-
-
-api = _JSONBlueprint("api", __name__, url_prefix="/api", description="Images and their status")
+api = StrictBlueprint("api", __name__, url_prefix="/api", description="Images and their status")
 
 
 @api.route("/owners", methods=["POST"])
@@ -90,7 +82,7 @@ def show_status(image_id: int) -> ResponseReturnValue:
 @documents_errors(api, 400, 401, 503)
 def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
     """Get the status of several images, newest first; unknown ids are left out"""
-    image_ids = _parse_ids(query["ids"])
+    image_ids = parse_ids(query["ids"], MAX_IDS)
     with session_scope(current_dependencies().session_factory) as session:
         images = list_images_by_id(session, image_ids)
     return render_unless_cached(
@@ -201,23 +193,3 @@ def _images(images: Iterable[Image]) -> list[dict[str, Any]]:
 
 def _owner_id() -> str | None:
     return current_owner().known_id
-
-
-def _parse_ids(text: str) -> set[int]:
-    """Parse `1,2,3`.
-
-    Raises:
-        BadRequestError: the text is not a list of ids, or it has too many.
-    """
-    words = text.split(",")
-    if len(words) > MAX_IDS:
-        raise BadRequestError(
-            f"You asked for {len(words)} images. The limit is {MAX_IDS}. Send several requests.",
-            code="too_many_ids",
-        )
-    image_ids = {parse_image_id(word) for word in words}
-    if None in image_ids:
-        raise BadRequestError(
-            "Give the ids of the images, for example ?ids=1,2,3.", code="invalid_ids"
-        )
-    return {image_id for image_id in image_ids if image_id is not None}

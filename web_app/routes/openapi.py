@@ -11,7 +11,7 @@ from flask_smorest import Api, Blueprint
 
 from web_app.middleware.csrf import HEADER as CSRF_HEADER
 from web_app.middleware.owners import COOKIE_NAME
-from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter
+from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter, JSONParser
 from web_app.routes.schemas import ErrorSchema, RejectedUploadSchema, UploadSchema
 from web_app.services.uploads import MAX_FILES
 
@@ -80,6 +80,12 @@ class _Api(Api):  # type: ignore[misc] # publishes no types
 
     ERROR_SCHEMA = ErrorSchema
     DEFAULT_ERROR_RESPONSE_NAME = None
+
+
+class StrictBlueprint(Blueprint):  # type: ignore[misc] # publishes no types
+    """Reads parameters and bodies with the parser of this application."""
+
+    ARGUMENTS_PARSER = JSONParser()
 
 
 def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:

@@ -179,6 +179,26 @@ def parse_image_id(text: str) -> int | None:
     return int(text) if is_id else None
 
 
+def parse_ids(text: str, limit: int) -> set[int]:
+    """Parse `1,2,3`.
+
+    Raises:
+        BadRequestError: the text is not a list of ids, or it has too many.
+    """
+    words = text.split(",")
+    if len(words) > limit:
+        raise BadRequestError(
+            f"You asked for {len(words)} images. The limit is {limit}. Send several requests.",
+            code="too_many_ids",
+        )
+    image_ids = {parse_image_id(word) for word in words}
+    if None in image_ids:
+        raise BadRequestError(
+            "Give the ids of the images, for example ?ids=1,2,3.", code="invalid_ids"
+        )
+    return {image_id for image_id in image_ids if image_id is not None}
+
+
 # A cursor is the id of the last image of a page. Clients must treat it as opaque.
 CURSOR_PATTERN = r"^[1-9][0-9]{0,17}$"
 

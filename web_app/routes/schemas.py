@@ -13,8 +13,10 @@ from web_app.services.edits import (
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
 )
+from web_app.services.export import FORMATS
 
 MAX_IDS = 100
+MAX_EXPORTED_IDS = 1000
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 24
 
@@ -200,6 +202,27 @@ class ListQuerySchema(Schema):
     tag = fields.String(metadata={"description": "A whole tag. Case and accents are ignored."})
     status = fields.String(validate=_STATUSES)
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
+
+
+class ExportQuerySchema(Schema):
+    """The images to export, and the format."""
+
+    class Meta:
+        unknown = RAISE
+
+    format = fields.String(load_default="csv", validate=OneOf(list(FORMATS)))
+    q = fields.String(metadata={"description": "As in the list of images."})
+    tag = fields.String(metadata={"description": "As in the list of images."})
+    status = fields.String(validate=_STATUSES)
+    mine = fields.Boolean(
+        load_default=False, metadata={"description": "Only images of the owner of this request."}
+    )
+    ids = fields.String(
+        metadata={
+            "pattern": rf"^[0-9]{{1,18}}(,[0-9]{{1,18}}){{0,{MAX_EXPORTED_IDS - 1}}}$",
+            "description": f"Only these images: up to {MAX_EXPORTED_IDS} ids, separated by commas.",
+        }
+    )
 
 
 class EditSchema(Schema):

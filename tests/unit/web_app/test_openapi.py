@@ -51,7 +51,8 @@ def test_every_operation_has_an_id_a_summary_and_its_error_responses(document):
                 {"ownerToken": []},
                 {"ownerCookie": [], "csrfToken": []},
             ]
-        if method == "GET" and path.startswith("/api/"):
+        # An export is written while it is sent, so its ETag would be known too late.
+        if method == "GET" and path.startswith("/api/") and path != "/api/export":
             assert "304" in responses
 
 

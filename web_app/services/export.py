@@ -1,0 +1,180 @@
+"""Write what is written about images as text for other programs, piece by piece.
+
+Each function takes the images one after the other and yields text, so an export of a hundred
+thousand images needs no more memory than one of a hundred.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from database.export import ExportedImage
+
+# A spreadsheet program takes a cell that begins like this for a formula.
+# https://owasp.org/www-community/attacks/CSV_Injection
+_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheet programs take a file with this mark for UTF-8.
+_BYTE_ORDER_MARK = "\ufeff"
+_LINES_PER_PIECE = 500
+
+PageURL = Callable[[int], str]
+Images = Callable[[], Iterable[ExportedImage]]
+
+
+@dataclass(frozen=True)
+class ExportFormat:
+    """One format of an export.
+
+    Attributes:
+        write: writes the images that a function returns, which it may call twice.
+    """
+
+    content_type: str
+    filename: str
+    write: Callable[[Images, PageURL], Iterator[str]]
+
+
+COLUMNS = (
+    "id",
+    "file_name",
+    "page_url",
+    "alt_text",
+    "caption",
+    "tags",
+    "text_in_image",
+    "source",
+    "model",
+    "uploaded_at",
+    "updated_at",
+    "content_type",
+    "size_bytes",
+    "width",
+    "height",
+)
+
+
+def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
+    """Return the values of the columns of one image."""
+    return {
+        "id": image.id,
+        "file_name": image.filename,
+        "page_url": page_url(image.id),
+        "alt_text": image.alt_text,
+        "caption": image.annotation,
+        "tags": list(image.tags),
+        "text_in_image": image.text_in_image,
+        "source": image.source.value if image.source else None,
+        "model": image.model,
+        "uploaded_at": image.uploaded_at.isoformat().replace("+00:00", "Z"),
+        "updated_at": image.updated_at.isoformat().replace("+00:00", "Z"),
+        "content_type": image.content_type,
+        "size_bytes": image.size_bytes,
+        "width": image.width,
+        "height": image.height,
+    }
+
+
+def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
+    """Write a table for spreadsheet programs and content management systems."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text)  # With CR LF, as RFC 4180 says.
+    text.write(_BYTE_ORDER_MARK)
+    writer.writerow(COLUMNS)
+    for number, image in enumerate(images(), start=1):
+        fields = {**_fields(image, page_url), "tags": ", ".join(image.tags)}
+        writer.writerow(_safe_cell(fields[column]) for column in COLUMNS)
+        if number % _LINES_PER_PIECE == 0:
+            yield text.getvalue()
+            text.seek(0)
+            text.truncate()
+    yield text.getvalue()
+
+
+def _safe_cell(value: Any) -> Any:
+    """Return a value that no spreadsheet program takes for a formula. A quote makes it text."""
+    is_formula = isinstance(value, str) and value.startswith(_FORMULA_BEGINNINGS)
+    return f"'{value}" if is_formula else value
+
+
+def _json_lines(images: Images, page_url: PageURL) -> Iterator[str]:
+    """Write one JSON object for each image."""
+    return _lines(_fields(image, page_url) for image in images())
+
+
+def _hugging_face(images: Images, page_url: PageURL) -> Iterator[str]:
+    """Write the `metadata.jsonl` of an image folder for the library `datasets`.
+
+    https://huggingface.co/docs/datasets/image_dataset#imagefolder
+    """
+    return _lines(
+        {
+            "file_name": stored_name(image),
+            "text": image.annotation,
+            "alt_text": image.alt_text,
+            "tags": list(image.tags),
+        }
+        for image in images()
+    )
+
+
+def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
+    """Write captions in the format of COCO: all images first, then all captions.
+
+    https://cocodataset.org/#format-data
+    """
+    yield '{"info": {"description": "Image Annotation System"}, "licenses": [], "images": ['
+    yield from _elements(
+        {
+            "id": image.id,
+            "file_name": stored_name(image),
+            "width": image.width,
+            "height": image.height,
+            "coco_url": page_url(image.id),
+        }
+        for image in images()
+    )
+    yield '], "annotations": ['
+    yield from _elements(
+        {"id": image.id, "image_id": image.id, "caption": image.annotation}
+        for image in images()
+        if image.annotation
+    )
+    yield "]}\n"
+
+
+def stored_name(image: ExportedImage) -> str:
+    """Return a name of the image's file that no other image has, for a folder of all images."""
+    path = PurePath(image.filename)
+    return f"{image.id}-{path.name}" if path.name else str(image.id)
+
+
+def _lines(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
+    lines: list[str] = []
+    for each in objects:
+        lines.append(json.dumps(each, ensure_ascii=False) + "\n")
+        if len(lines) == _LINES_PER_PIECE:
+            yield "".join(lines)
+            lines.clear()
+    yield "".join(lines)
+
+
+def _elements(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield the elements of a JSON array, without its brackets."""
+    separator = ""
+    for each in objects:
+        yield separator + json.dumps(each, ensure_ascii=False)
+        separator = ",\n"
+
+
+FORMATS = {
+    "csv": ExportFormat("text/csv; charset=utf-8", "captions.csv", _csv),
+    "jsonl": ExportFormat("application/jsonl; charset=utf-8", "captions.jsonl", _json_lines),
+    "huggingface": ExportFormat(
+        "application/jsonl; charset=utf-8", "metadata.jsonl", _hugging_face
+    ),
+    "coco": ExportFormat("application/json", "captions.coco.json", _coco),
+}
