@@ -16,6 +16,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidEditError              a text is too long, or there are too many tags  422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
+├── TooManyImagesError            a ZIP cannot hold so many images               422
 ├── TooManyExportsError           too many exports in progress; wait and retry    503
 ├── StorageUnavailableError       S3 rejected the request or did not answer       502
 └── SignInUnavailableError        the public key could not be fetched             503
@@ -165,6 +166,12 @@ class ServerBusyError(WebError):
     code, http_status = "server_busy", 503
     message = "Too many uploads are in progress on this server. Wait a few seconds and try again."
     retry_after_seconds = 5
+
+
+class TooManyImagesError(WebError):
+    """An export as ZIP would have too many images."""
+
+    code, http_status = "too_many_images", 422
 
 
 class TooManyExportsError(WebError):

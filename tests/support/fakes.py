@@ -1,7 +1,7 @@
 """In-memory fakes of the services. Tests assert the fakes' contents, not the calls."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO
 from urllib.parse import quote
@@ -33,6 +33,7 @@ class FakeObjectStore:
     def __init__(self) -> None:
         self.objects: dict[str, StoredObject] = {}
         self.is_away = False
+        self.window = "always the same"
         self.before_put: Callable[[str, bytes], None] = lambda key, body: None
 
     def put_original(self, key: str, stream: BinaryIO, *, content_type: str, sha256: bytes) -> None:
@@ -47,6 +48,14 @@ class FakeObjectStore:
         if self.is_away:
             raise StorageUnavailableError
         return key in self.objects
+
+    def read_original(self, key: str) -> Iterator[bytes] | None:
+        if self.is_away:
+            raise StorageUnavailableError
+        stored = self.objects.get(key)
+        return iter([stored.body]) if stored else None
+
+    read_copy = read_original
 
     def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
         return f"https://images.test/{key}?type={quote(content_type, safe='')}"
@@ -64,7 +73,7 @@ class FakeObjectStore:
         return f"https://thumbnails.test/{key}?keep-as={quote(filename, safe='')}"
 
     def signing_window(self) -> str:
-        return "always the same"
+        return self.window
 
     def delete(self, deleted: DeletedObjects) -> None:
         if self.is_away:

@@ -7,6 +7,7 @@ handed out stays valid for at least half of its time.
 
 import base64
 import time
+from collections.abc import Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, BinaryIO
 from urllib.parse import quote
@@ -51,6 +52,7 @@ _PROBE_CONFIG = _CONFIG.merge(
 # The content types that a presigned URL may request.
 _IMAGE_TYPES = {image_format.content_type for image_format in ACCEPTED_FORMATS}
 _MAX_CACHED_LINKS = 4096
+_READ_BYTES = 256 * 1024
 
 
 class ObjectStore:
@@ -115,6 +117,14 @@ class ObjectStore:
             raise StorageUnavailableError from error
         return True
 
+    def read_original(self, key: str) -> Iterator[bytes] | None:
+        """Return the pieces of an original, or None if it is not stored."""
+        return self._read(self._image_bucket, key)
+
+    def read_copy(self, key: str) -> Iterator[bytes] | None:
+        """Return the pieces of a thumbnail or a preview, or None if it is not stored."""
+        return self._read(self._thumbnail_bucket, key)
+
     def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
         """Sign a link to an original that browsers can show as an image only."""
         return self._presign(self._image_bucket, key, content_type, "inline", filename)
@@ -167,6 +177,17 @@ class ObjectStore:
                 self._client.delete_object(Bucket=self._thumbnail_bucket, Key=key)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error
+
+    def _read(self, bucket: str, key: str) -> Iterator[bytes] | None:
+        try:
+            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
+        except ClientError as error:
+            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+                return None
+            raise StorageUnavailableError from error
+        except BotoCoreError as error:
+            raise StorageUnavailableError from error
+        return body.iter_chunks(_READ_BYTES)
 
     def _check(self, bucket: str) -> None:
         try:

@@ -13,7 +13,7 @@ from web_app.services.edits import (
     MAX_TAG_CHARACTERS,
     MAX_TAGS,
 )
-from web_app.services.export import FORMATS
+from web_app.services.export import FORMATS, ZIP
 
 MAX_IDS = 100
 MAX_EXPORTED_IDS = 1000
@@ -210,7 +210,14 @@ class ExportQuerySchema(Schema):
     class Meta:
         unknown = RAISE
 
-    format = fields.String(load_default="csv", validate=OneOf(list(FORMATS)))
+    format = fields.String(load_default="csv", validate=OneOf([*FORMATS, ZIP]))
+    pictures = fields.String(
+        load_default="previews",
+        validate=OneOf(["previews", "originals"]),
+        metadata={
+            "description": "Of a `zip`. An original that this client may not open is a preview."
+        },
+    )
     q = fields.String(metadata={"description": "As in the list of images."})
     tag = fields.String(metadata={"description": "As in the list of images."})
     status = fields.String(validate=_STATUSES)

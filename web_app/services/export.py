@@ -170,6 +170,7 @@ def _elements(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
         separator = ",\n"
 
 
+ZIP = "zip"
 FORMATS = {
     "csv": ExportFormat("text/csv; charset=utf-8", "captions.csv", _csv),
     "jsonl": ExportFormat("application/jsonl; charset=utf-8", "captions.jsonl", _json_lines),

@@ -3,9 +3,15 @@
 import csv
 import io
 import json
+import uuid
+import zipfile
 
 import pytest
 
+from database.models import Image, Preview
+from database.object_keys import preview_key
+from database.session import session_scope
+from tests.support.fakes import StoredObject
 from tests.unit.web_app.test_owner_rules import token
 
 
@@ -147,9 +153,6 @@ def test_an_empty_export_is_valid(export, chosen):
 
 @pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
 def test_batches_neither_lose_nor_repeat_images(export, session_factory, count):
-    from database.models import Image
-    from database.session import session_scope
-
     with session_scope(session_factory) as session:
         session.add_all(
             Image(
@@ -207,3 +210,91 @@ def test_more_exports_than_the_server_can_write_wait(client, add_row):
     assert (refused.status_code, refused.json["code"]) == (503, "too_many_exports")
     assert refused.headers["Retry-After"] == "60"
     assert accepted.status_code == 200
+
+
+@pytest.fixture
+def store_images(add_row, session_factory, object_store):
+    """Return a function that stores an image with a preview for each owner, and returns the ids."""
+
+    def store(*owners):
+        ids = []
+        for owner in owners:
+            key = f"originals/{uuid.uuid4()}.heic"
+            ids.append(
+                add_row(owner_id=owner, original_key=key, filename="dog.heic", annotation="A dog.")
+            )
+            with session_scope(session_factory) as session:
+                session.add(Preview(image_id=ids[-1], width=20, height=10))
+            copies = {key: f"original of {owner}", preview_key(key): f"preview of {owner}"}
+            for name, body in copies.items():
+                object_store.objects[name] = StoredObject(body.encode(), "image/jpeg")
+        return ids
+
+    return store
+
+
+def archive_of(response):
+    return zipfile.ZipFile(io.BytesIO(response.get_data()))
+
+
+def test_an_archive_has_a_picture_and_a_text_for_each_image(app, export, store_images):
+    mine, theirs = store_images("me", "other")
+    headers = {"Authorization": f"Bearer {token(app, 'me')}"}
+
+    archive = archive_of(export("?format=zip&pictures=originals", headers=headers))
+
+    assert archive.testzip() is None
+    assert sorted(archive.namelist()) == sorted(
+        [
+            f"{mine}-dog.heic",
+            f"{mine}-dog.txt",
+            f"{theirs}-dog.jpg",
+            f"{theirs}-dog.txt",
+            "captions.csv",
+            "metadata.jsonl",
+        ]
+    )
+    # The original of one's own image, and the copy of others.
+    assert archive.read(f"{mine}-dog.heic") == b"original of me"
+    assert archive.read(f"{theirs}-dog.jpg") == b"preview of other"
+    assert archive.read(f"{mine}-dog.txt").decode() == "A dog.\n"
+    lines = archive.read("metadata.jsonl").decode().splitlines()
+    assert {json.loads(line)["file_name"] for line in lines} <= set(archive.namelist())
+
+
+def test_an_archive_of_previews_has_no_original(app, export, store_images):
+    store_images("me", "other")
+    headers = {"Authorization": f"Bearer {token(app, 'me')}"}
+
+    archive = archive_of(export("?format=zip", headers=headers))
+
+    assert b"original" not in b"".join(archive.read(name) for name in archive.namelist())
+
+
+def test_an_image_without_a_picture_is_named(export, store_images, object_store):
+    [image_id] = store_images("me")
+    object_store.objects.clear()
+
+    archive = archive_of(export("?format=zip"))
+
+    assert archive.read("without-a-picture.txt").decode() == f"{image_id}  dog.heic\n"
+
+
+def test_too_many_images_for_an_archive_are_refused_with_the_number(client, add_row, mocker):
+    mocker.patch("web_app.routes.exports.MAX_IMAGES", 2)
+    for _ in range(3):
+        add_row()
+
+    response = client.get("/api/export?format=zip")
+
+    assert (response.status_code, response.json["code"]) == (422, "too_many_images")
+    assert "a ZIP can hold up to 2" in response.json["error"]
+
+
+def test_an_archive_without_a_storage_is_an_error_and_no_file(client, store_images, object_store):
+    store_images("me")
+    object_store.is_away = True
+
+    response = client.get("/api/export?format=zip")
+
+    assert response.status_code == 502
