@@ -203,7 +203,7 @@ def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
     assert f">{html.escape(status['annotation'])}<" in page
     assert f'alt="{html.escape(status["alt_text"])}"' in page
     assert "a &lt;b&gt;.jpg" in page
-    assert "local emulator" in page
+    assert "on this computer" in page
 
 
 def test_an_upload_without_javascript_redirects_to_the_gallery_with_a_message_for_each_file(system):
