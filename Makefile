@@ -22,7 +22,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws fuzz images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -94,6 +94,9 @@ verify-gemini: $(TEST)  ## check the assumptions about Gemini with real requests
 
 verify-aws: $(TEST)  ## check the assumptions about AWS in your account, for less than US$ 2 (needs credentials and GEMINI_API_KEY)
 	@$(BIN)/python -m tests.verify.aws $(ARGS)
+
+caption-quality: $(TEST) $(RECOGNISER)  ## caption the photos of DIR=… and compare them with its reference.csv
+	@$(BIN)/python -m tests.verify.captions $(or $(DIR),tests/photos)
 
 # What cannot be had is named, and `make test` lists the tests that it skipped for that at its end.
 parts:

@@ -163,6 +163,13 @@ def _response_schema(config: dict[str, Any]) -> dict[str, Any]:
     return schema if isinstance(schema, dict) else default
 
 
+def make_captioner(vision_url: str, vision_model: str, has_recogniser: bool) -> Captioner:
+    """Return what writes the captions: a vision model, else the recogniser, else colours."""
+    if vision_url:
+        return VisionModel(vision_url, vision_model)
+    return LocalDescriber(Recogniser() if has_recogniser else None)
+
+
 def main() -> None:
     """Run the server."""
     parser = argparse.ArgumentParser()
@@ -174,10 +181,9 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.requests_per_minute is not None:
         GeminiHandler.quota = MinuteQuota(arguments.requests_per_minute)
-    if arguments.vision_url:
-        GeminiHandler.captioner = VisionModel(arguments.vision_url, arguments.vision_model)
-    elif arguments.recogniser:
-        GeminiHandler.captioner = LocalDescriber(Recogniser())
+    GeminiHandler.captioner = make_captioner(
+        arguments.vision_url or "", arguments.vision_model or "", arguments.recogniser
+    )
     LoopbackServer(GeminiHandler, arguments.port).serve_forever()
 
 

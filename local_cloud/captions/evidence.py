@@ -48,6 +48,8 @@ _SURE_CLASS: Final = 0.6
 _SURE_GROUP: Final = 0.65
 _POSSIBLE_CLASS: Final = 0.5
 _POSSIBLE_GROUP: Final = 0.55
+# Another object with this score of the detector makes a possible subject doubtful.
+_DOUBT_SCORE: Final = 0.6
 _SURE_SCENE: Final = 0.5
 _SURE_LANDSCAPE: Final = 0.4
 _SURE_TAG: Final = 0.7
@@ -116,6 +118,8 @@ def weigh(findings: Findings) -> Evidence:
     if groups or scene:
         return Evidence(groups, scene=scene, tags=_distinct([*tags, scene]))
     subject, is_possible = _subject(probabilities)
+    if is_possible and _is_doubted(subject, findings):
+        return Evidence()
     if subject and not is_possible:
         tags.append(subject)
     return Evidence((), subject, is_possible, "", _distinct(tags))
@@ -174,6 +178,15 @@ def _special_name(name: str, probabilities: Sequence[float]) -> str:
     best = _best_class(probabilities)
     is_kind_of = IMAGE_CLASSES[best].group in (name, *SUPPORTING_NAMES.get(name, ()))
     return IMAGE_CLASSES[best].noun if is_kind_of and probabilities[best] >= _SURE_TAG else ""
+
+
+def _is_doubted(subject: str, findings: Findings) -> bool:
+    """Return whether the detector sees something else where the classifier is unsure."""
+    return any(
+        detection.score >= _DOUBT_SCORE
+        and subject not in (detection.name, *SUPPORTING_NAMES.get(detection.name, ()))
+        for detection in findings.detections
+    )
 
 
 def _best_class(probabilities: Sequence[float]) -> int:

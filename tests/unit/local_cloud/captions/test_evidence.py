@@ -137,6 +137,13 @@ def test_the_classifier_alone_is_sure_unsure_or_silent(look, classes, subject, i
     assert (evidence.subject, evidence.is_possible) == (subject, is_possible)
 
 
+def test_a_possible_subject_is_not_said_if_the_detector_sees_something_else(look):
+    horse = ("horse", 0.85, LEFT)  # A silhouette.
+
+    assert look(horse, Beagle=0.3, Dobermann=0.28).subject == ""
+    assert look(horse, Beagle=0.4, Dobermann=0.28).subject == "dog"
+
+
 def test_what_is_only_possible_is_no_tag(look):
     assert look(lion=0.52).tags == ()
     assert look(lion=0.8).tags == ("wild cat", "lion")
