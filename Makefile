@@ -10,6 +10,9 @@ MADE = $(VENV)/.made
 RUN = $(VENV)/.run
 TEST = $(VENV)/.test
 LINT = $(VENV)/.lint
+# The packages of the built-in recogniser. LOCAL_RECOGNISER=off, also in .env, leaves them out.
+RECOGNISER = $(VENV)/.recogniser
+LOCAL_RECOGNISER ?= $(shell sed -n 's/^LOCAL_RECOGNISER=//p' .env 2>/dev/null)
 # checkov pins another boto3 than the project, so it has its own environment. The packages that the
 # benchmarks compare with also have one, because they are not part of the product.
 CHECKOV = $(VENV)/checkov
@@ -19,21 +22,21 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws fuzz images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
-run: $(RUN)  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
+run: $(RUN) $(if $(filter off,$(LOCAL_RECOGNISER)),,$(RECOGNISER))  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
 	@exec $(BIN)/python -m local_cloud
 
 # Three processes run one file at a time, the long files first. Most tests wait for a running system,
 # so three processes keep two processors busy. More would start too many systems and browsers.
-test: $(TEST) $(if $(ARGS),,parts)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
+test: $(TEST) $(RECOGNISER) $(if $(ARGS),,parts)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 # Without the plugin of schemathesis, which takes a second to load and which no unit test uses.
-test-fast: $(TEST)  ## run the unit tests without the slow ones (ARGS=… is a path, or path::test_name)
+test-fast: $(TEST) $(RECOGNISER)  ## run the unit tests without the slow ones (ARGS=… is a path, or path::test_name)
 	$(BIN)/python -m pytest -p no:schemathesis -m "not slow" $(or $(ARGS),tests/unit --numprocesses 2 --dist loadfile)
 
 bench: $(TEST) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
@@ -92,6 +95,9 @@ verify-gemini: $(TEST)  ## check the assumptions about Gemini with real requests
 verify-aws: $(TEST)  ## check the assumptions about AWS in your account, for less than US$ 2 (needs credentials and GEMINI_API_KEY)
 	@$(BIN)/python -m tests.verify.aws $(ARGS)
 
+caption-quality: $(TEST) $(RECOGNISER)  ## caption the photos of DIR=… and compare them with its reference.csv
+	@$(BIN)/python -m tests.verify.captions $(or $(DIR),tests/photos)
+
 # What cannot be had is named, and `make test` lists the tests that it skipped for that at its end.
 parts:
 	@$(MAKE) --no-print-directory mysql || echo "Tests that need MySQL will be skipped."
@@ -123,6 +129,12 @@ $(MADE): requirements/installer.txt
 
 $(RUN): requirements/run.txt $(MADE)
 	@$(BIN)/python requirements/install.py $<
+	@touch $@
+
+# Without these packages captions name colours, so a computer for which there are none is no error.
+$(RECOGNISER): requirements/recogniser.txt $(RUN)
+	@$(BIN)/python requirements/install.py $< || \
+		echo "Captions name colours only, because the recogniser was not installed. To try again: rm $@"
 	@touch $@
 
 $(TEST): requirements/test.txt $(RUN)

@@ -340,6 +340,24 @@ def main() -> None:
             take_all(system, gemini, browser, folder)
         finally:
             system.stop()
+        take_samples(browser, Path(state) / "samples", folder)
+
+
+def take_samples(browser: Browser, state: Path, folder: Path) -> None:
+    """Take screenshots of the sample photos with the captions of the built-in recogniser."""
+    system = LocalSystem(state, LOCAL_RECOGNISER="on", ORIGINALS_VISIBLE_TO="owner")
+    system.start()
+    try:
+        context = browser.new_context(base_url=system.url)
+        page = context.new_page()
+        page.goto("/gallery", wait_until="networkidle")
+        page.get_by_role("button", name="Add three sample photos").click()
+        page.locator(".card:not(.card--pending)").nth(2).wait_for(timeout=60_000)
+        owner = Photographer(browser, system.url, folder, context.storage_state())
+        owner.take("samples", "/gallery")
+        context.close()
+    finally:
+        system.stop()
 
 
 def take_all(system: LocalSystem, gemini: ScriptedGemini, browser: Browser, folder: Path) -> None:

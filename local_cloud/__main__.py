@@ -8,7 +8,8 @@ import sys
 import time
 
 from local_cloud.console import Console
-from local_cloud.settings import SettingError, Settings, use_local_aws
+from local_cloud.setting_values import SettingError
+from local_cloud.settings import Settings, use_local_aws
 from local_cloud.state_folder import StateFolder, StateFolderInUseError
 from local_cloud.supervisor import StartError, Supervisor
 

@@ -1,8 +1,8 @@
-"""An emulator of the Gemini REST API. Its captions contain only measured properties.
+"""An emulator of the Gemini REST API, for captions without a key.
 
 `python -m local_cloud.gemini_emulator --port 5001` describes the shape, colours and brightness of
-an image. It does not recognise its content.
-https://ai.google.dev/api/generate-content
+an image. With `--recogniser` it names common things, and with `--vision-url` it asks a vision model
+on another server. https://ai.google.dev/api/generate-content
 """
 
 import argparse
@@ -15,14 +15,14 @@ from typing import Any
 
 from PIL import Image
 
+from local_cloud.captions.answers import Captioner, CaptionRequest
+from local_cloud.captions.describer import LocalDescriber
+from local_cloud.captions.recogniser import Recogniser
+from local_cloud.captions.vision_model import VisionModel
 from local_cloud.gemini_quota import MinuteQuota
 from local_cloud.gemini_rules import GeminiError, GeminiRequest, check_request
-from local_cloud.image_measures import describe_image
 from local_cloud.loopback_http import LoopbackHandler, LoopbackServer
-from local_cloud.settings import EMULATOR_MODEL
 
-_IMAGE_TOKENS = 258  # Google's count for one small image.
-_CHARACTERS_PER_TOKEN = 4
 _MAX_BODY_BYTES = 32 * 1024 * 1024
 _GOOGLE_KEY = re.compile(r"AIza|AQ\.")
 _INVALID = {
@@ -35,6 +35,7 @@ _INVALID = {
 class GeminiHandler(LoopbackHandler):
     """Handles `models.generateContent` and `models.get` in v1 and v1beta."""
 
+    captioner: Captioner = LocalDescriber()
     quota: MinuteQuota | None = None
 
     def do_GET(self) -> None:
@@ -54,9 +55,9 @@ class GeminiHandler(LoopbackHandler):
     def _describe_model(self) -> dict[str, Any]:
         return {
             "name": f"models/{GeminiRequest(self.path, {}, {}).model}",
-            "version": EMULATOR_MODEL,
+            "version": "local-1",
             "displayName": "Local emulator",
-            "description": "Describes measured properties of an image.",
+            "description": "Describes images on this computer.",
             "inputTokenLimit": 1_048_576,
             "outputTokenLimit": 65_536,
             "supportedGenerationMethods": ["generateContent"],
@@ -81,46 +82,70 @@ class GeminiHandler(LoopbackHandler):
             raise GeminiError("API key not valid. Please pass a valid API key.", details=[_INVALID])
         if self.quota is not None:
             self.quota.use()
-        return generate(request)
+        return generate(request, self.captioner, self._timeout_seconds())
+
+    def _timeout_seconds(self) -> float | None:
+        """Return the time-out of the client, which its library sends in a header."""
+        header = self.headers.get("X-Server-Timeout") or ""
+        return float(header) if header.isdigit() else None
 
 
-def generate(request: dict[str, Any]) -> dict[str, Any]:
+def generate(
+    request: dict[str, Any], captioner: Captioner, timeout_seconds: float | None = None
+) -> dict[str, Any]:
     """Return the response to one request.
 
     Raises:
-        GeminiError: Google would reject the request.
+        GeminiError: Google would reject the request, or the captioner has no caption.
     """
-    images, text = _read_contents(request)
-    answer = json.dumps(_describe(images[0], _response_schema(request)), ensure_ascii=False)
-    prompt_tokens = len(images) * _IMAGE_TOKENS + _count_tokens(text)
-    answer_tokens = _count_tokens(answer)
-    content = {"role": "model", "parts": [{"text": answer}]}
+    answer = captioner.answer(_caption_request(request, timeout_seconds))
+    content = {"role": "model", "parts": [{"text": answer.text}]}
+    usage = {
+        "promptTokenCount": answer.prompt_tokens,
+        "candidatesTokenCount": answer.answer_tokens,
+        "totalTokenCount": answer.prompt_tokens + answer.answer_tokens + answer.thought_tokens,
+    }
+    if answer.thought_tokens:
+        usage["thoughtsTokenCount"] = answer.thought_tokens
     return {
-        "candidates": [{"content": content, "finishReason": "STOP", "index": 0}],
-        "usageMetadata": {
-            "promptTokenCount": prompt_tokens,
-            "candidatesTokenCount": answer_tokens,
-            "totalTokenCount": prompt_tokens + answer_tokens,
-        },
-        "modelVersion": EMULATOR_MODEL,
+        "candidates": [{"content": content, "finishReason": answer.finish_reason, "index": 0}],
+        "usageMetadata": usage,
+        "modelVersion": answer.model,
     }
 
 
-def _read_contents(request: dict[str, Any]) -> tuple[list[Image.Image], str]:
-    """Return the images and the text of a request."""
+def _caption_request(request: dict[str, Any], timeout_seconds: float | None) -> CaptionRequest:
+    """Read the first image, the texts and the schema of a request."""
     try:
-        contents = [*request["contents"], request.get("systemInstruction") or {"parts": []}]
-        parts = [part for content in contents for part in content.get("parts", [])]
-        text = " ".join(part["text"] for part in parts if "text" in part)
-        data = [part["inlineData"]["data"] for part in parts if "inlineData" in part]
+        parts = [part for content in request["contents"] for part in content.get("parts", [])]
+        instruction = request.get("systemInstruction") or {"parts": []}
+        images = [part["inlineData"] for part in parts if "inlineData" in part]
+        text = _joined_text(parts)
+        instructions = _joined_text(instruction.get("parts", []))
+        encoded, media_type = images[0]["data"], images[0].get("mimeType")
+    except IndexError as error:
+        raise GeminiError("Unable to process input image: there is none") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise GeminiError("contents is not specified as expected") from error
-    if not data:
-        raise GeminiError("Unable to process input image: there is none")
-    return [_read_image(encoded) for encoded in data], text
+    content, image = _read_image(encoded)
+    config = request.get("generationConfig") or {}
+    return CaptionRequest(
+        content,
+        media_type or Image.MIME.get(image.format or "", "image/jpeg"),
+        image,
+        instructions,
+        text,
+        _response_schema(config),
+        config.get("maxOutputTokens"),
+        timeout_seconds,
+    )
 
 
-def _read_image(encoded: str) -> Image.Image:
+def _joined_text(parts: list[dict[str, Any]]) -> str:
+    return "\n".join(part["text"] for part in parts if "text" in part)
+
+
+def _read_image(encoded: str) -> tuple[bytes, Image.Image]:
     try:
         # The API documents URL-safe base64, but clients send both variants.
         content = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
@@ -128,46 +153,37 @@ def _read_image(encoded: str) -> Image.Image:
         image.load()
     except (AttributeError, OSError, ValueError) as error:
         raise GeminiError("Unable to process input image") from error
-    return image
+    return content, image
 
 
-def _response_schema(request: dict[str, Any]) -> dict[str, Any]:
+def _response_schema(config: dict[str, Any]) -> dict[str, Any]:
     """Return the requested JSON schema, by default with caption, alt_text and tags."""
-    config = request.get("generationConfig") or {}
     schema = config.get("responseSchema") or config.get("responseJsonSchema")
     default = {"properties": {"caption": {}, "alt_text": {}, "tags": {"type": "array"}}}
     return schema if isinstance(schema, dict) else default
 
 
-def _describe(image: Image.Image, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a value of the declared type for each property of a schema."""
-    caption, tags = describe_image(image)
-    fixed = {"language": "en", "text_in_image": ""}  # The emulator cannot read text.
-    values = {"array": tags, "integer": 0, "number": 0, "boolean": False, "object": {}}
-
-    def value_of(name: str, declared: dict[str, Any]) -> Any:
-        if declared.get("enum"):
-            return declared["enum"][0]
-        if name in fixed:
-            return fixed[name]
-        return values.get(str(declared.get("type")).lower(), caption)
-
-    properties = schema.get("properties") or {}
-    return {name: value_of(name, declared) for name, declared in properties.items()}
-
-
-def _count_tokens(text: str) -> int:
-    return max(1, len(text) // _CHARACTERS_PER_TOKEN)
+def make_captioner(vision_url: str, vision_model: str, has_recogniser: bool) -> Captioner:
+    """Return what writes the captions: a vision model, else the recogniser, else colours."""
+    if vision_url:
+        return VisionModel(vision_url, vision_model)
+    return LocalDescriber(Recogniser() if has_recogniser else None)
 
 
 def main() -> None:
     """Run the server."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--recogniser", action="store_true", help="name common things in images")
+    parser.add_argument("--vision-url", help="ask this OpenAI-compatible server for captions")
+    parser.add_argument("--vision-model", help="its model")
     parser.add_argument("--requests-per-minute", type=int, help="default: no limit")
     arguments = parser.parse_args()
     if arguments.requests_per_minute is not None:
         GeminiHandler.quota = MinuteQuota(arguments.requests_per_minute)
+    GeminiHandler.captioner = make_captioner(
+        arguments.vision_url or "", arguments.vision_model or "", arguments.recogniser
+    )
     LoopbackServer(GeminiHandler, arguments.port).serve_forever()
 
 

@@ -10,15 +10,22 @@ _COLOURS = {
     "purple": (130, 50, 190), "pink": (255, 120, 190), "brown": (110, 65, 30),
     "black": (0, 0, 0), "grey": (128, 128, 128), "white": (255, 255, 255),
 }  # fmt: skip
+COLOUR_NAMES = frozenset(_COLOURS)
 _SIDE = 48  # The image is reduced to a square of this size.
 _MIN_SHARE = 0.12  # A second or third colour is named if it has this share of the pixels.
 
 
-def describe_image(image: Image.Image) -> tuple[str, list[str]]:
-    """Return a caption and tags of an image of any mode. Transparent pixels count as white."""
+def flatten(image: Image.Image) -> Image.Image:
+    """Return an image of any mode in RGB. Transparent pixels become white."""
+    if image.mode == "RGB":
+        return image
     rgba = image.convert("RGBA")
-    opaque = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
-    sample = opaque.resize((_SIDE, _SIDE), Image.Resampling.BOX)
+    return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
+
+
+def describe_image(image: Image.Image) -> tuple[str, list[str]]:
+    """Return a caption and tags of an RGB image."""
+    sample = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
     shape, light = _shape(*image.size), _light(sample)
     first, *others = colours = _main_colours(sample)
     upper, lower = (0, 0, _SIDE, _SIDE // 2), (0, _SIDE // 2, _SIDE, _SIDE)

@@ -15,19 +15,16 @@ from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 
+from local_cloud.captions.settings import CaptionSettings
 from local_cloud.loopback_http import LOOPBACK
+from local_cloud.setting_values import read_number
 from local_cloud.template import Function
 
 REGION = "us-east-1"
-EMULATOR_MODEL = "local-emulator"
 # The annotation function keeps 8 s to record the caption, and a request needs at least 2 s.
 MIN_TIMEOUT_SECONDS = 11
 # Gemini itself needs up to ten seconds.
 MIN_TIMEOUT_WITH_GEMINI_SECONDS = 18
-EMULATOR_NOTICE = (
-    "Captions on this machine come from a local emulator that measures colours and shape; "
-    "set GEMINI_API_KEY to use Gemini."
-)
 
 # Variables of the machine that every program needs. A function receives no others from the shell.
 _MACHINE_VARIABLES = (
@@ -36,6 +33,7 @@ _MACHINE_VARIABLES = (
     "http_proxy", "https_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY",
     "SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE",
 )  # fmt: skip
+_LONGEST_DEADLINE_SECONDS = 21_600  # The maximum of PROCESSING_DEADLINE_SECONDS.
 # Only the deployed system has secrets in Secrets Manager.
 _SECRET_ARNS = (
     "DB_SECRET_ARN", "DB_WEB_SECRET_ARN", "DB_FUNCTIONS_SECRET_ARN",
@@ -61,10 +59,6 @@ class AccessKey:
         return cls(f"AKIA{random_id}", secrets.token_urlsafe(30))
 
 
-class SettingError(Exception):
-    """A variable has an invalid value. The message names the variable and the reason."""
-
-
 @dataclass(frozen=True)
 class Settings:
     """The settings of a local run, from the environment and `.env`."""
@@ -80,6 +74,7 @@ class Settings:
     function_timeout_seconds: int | None
     aws_port: int
     emulator_port: int | None  # None means that captions come from Gemini.
+    caption_settings: CaptionSettings
     access_key: AccessKey = field(default_factory=AccessKey.random)
 
     @classmethod
@@ -95,13 +90,14 @@ class Settings:
         return cls(
             environment=merged,
             host=merged.get("HOST") or LOOPBACK,
-            port=_number(merged, "PORT", 8000, 0, 65535) or free_port(),
+            port=read_number(merged, "PORT", 8000, 0, 65535) or free_port(),
             state_dir=(folder / (merged.get("LOCAL_STATE_DIR") or ".local")).resolve(),
-            processes_per_function=_number(merged, "LOCAL_PROCESSES_PER_FUNCTION", 2, 1, 64),
-            retry_seconds=_number(merged, "LOCAL_RETRY_SECONDS", 5, 0, 3600),
+            processes_per_function=read_number(merged, "LOCAL_PROCESSES_PER_FUNCTION", 2, 1, 64),
+            retry_seconds=read_number(merged, "LOCAL_RETRY_SECONDS", 5, 0, 3600),
             function_timeout_seconds=_function_timeout_seconds(merged),
             aws_port=free_port(),
             emulator_port=None if merged.get("GEMINI_API_KEY") else free_port(),
+            caption_settings=CaptionSettings.read(merged),
         )
 
     @property
@@ -144,7 +140,7 @@ class Settings:
             for name, value in self.environment.items()
             if name not in excluded and not name.startswith(("AWS_", "BOTO_"))
         }
-        notice = EMULATOR_NOTICE if self.emulator_port else ""
+        notice = self.caption_settings.notice if self.emulator_port else ""
         return {
             **inherited,
             **{name: self.environment.get(name) or "0" for name in _LIMITS},
@@ -166,6 +162,9 @@ class Settings:
         else from the local cloud, else from the default of the template.
         """
         local = {**self._local_values(), **self._gemini_environment()}
+        if self._uses_vision_model:
+            # Images wait until the slow model has described those before them.
+            local["PROCESSING_DEADLINE_SECONDS"] = str(_LONGEST_DEADLINE_SECONDS)
         declared = {
             name: self.environment.get(name) or local.get(name) or function.environment.get(name)
             for name in function.variables.difference(_SECRET_ARNS, _DATABASE_PARTS)
@@ -181,10 +180,19 @@ class Settings:
         }
 
     def timeout_seconds(self, function: Function) -> int:
-        """Return the time-out of the template, or the configured one if that is shorter."""
+        """Return the time-out of the template, or the configured one if that is shorter.
+
+        A vision model on this computer may need longer than Gemini.
+        """
+        if self._uses_vision_model and "GEMINI_MODEL_NAME" in function.variables:
+            return self.caption_settings.vision_timeout_seconds
         return min(
             function.timeout_seconds, self.function_timeout_seconds or function.timeout_seconds
         )
+
+    @property
+    def _uses_vision_model(self) -> bool:
+        return self.emulator_port is not None and bool(self.caption_settings.vision_url)
 
     def machine_environment(self) -> dict[str, str]:
         """Return the variables of the machine and the address of the local AWS."""
@@ -233,10 +241,10 @@ class Settings:
         return {
             "GEMINI_API_KEY": "local",
             "GOOGLE_GEMINI_BASE_URL": f"http://{LOOPBACK}:{self.emulator_port}",
-            "GEMINI_MODEL_NAME": EMULATOR_MODEL,
+            "GEMINI_MODEL_NAME": self.caption_settings.requested_model,
             **self._emulator_budget(),
-            # The emulator writes English, and the function would reject it as another language.
-            "CAPTION_LANGUAGE": "English",
+            # Only a vision model writes other languages. The function would reject English.
+            **({} if self._uses_vision_model else {"CAPTION_LANGUAGE": "English"}),
         }
 
     def _emulator_budget(self) -> dict[str, str]:
@@ -304,13 +312,4 @@ def _function_timeout_seconds(environment: Mapping[str, str]) -> int | None:
         "GOOGLE_GEMINI_BASE_URL"
     )
     minimum = MIN_TIMEOUT_WITH_GEMINI_SECONDS if uses_gemini else MIN_TIMEOUT_SECONDS
-    return _number(environment, name, minimum, minimum, 900)
-
-
-def _number(
-    environment: Mapping[str, str], name: str, default: int, minimum: int, maximum: int
-) -> int:
-    text = environment.get(name) or str(default)
-    if not text.isascii() or not text.isdigit() or not minimum <= int(text) <= maximum:
-        raise SettingError(f"{name} must be a number from {minimum} to {maximum}, not “{text}”.")
-    return int(text)
+    return read_number(environment, name, minimum, minimum, 900)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from local_cloud.logs import Log
-from local_cloud.settings import SettingError
+from local_cloud.setting_values import SettingError
 
 _FOLDERS = ("headers", "logs", "objects", "tmp")
 _FILES = ("images.sqlite3", "images.sqlite3-shm", "images.sqlite3-wal", "flask_secret_key", "lock")

@@ -14,6 +14,7 @@ from concurrent.futures import Future
 from dataclasses import replace
 
 from local_cloud import processes
+from local_cloud.captions.ollama import find_vision_model, use_ollama_hint
 from local_cloud.console import Console
 from local_cloud.event_queue import EventQueue
 from local_cloud.function_host import (
@@ -26,7 +27,6 @@ from local_cloud.function_host import (
     invoke_once,
 )
 from local_cloud.function_process import FunctionProcess, Outcome
-from local_cloud.loopback_http import LOOPBACK
 from local_cloud.processes import Service
 from local_cloud.runtime_api import Failure
 from local_cloud.settings import Settings
@@ -61,6 +61,7 @@ class Supervisor:
         self._folder = folder
         self._console = console
         self._stopping = threading.Event()
+        self._ollama_model: str | None = None
         self._template = Template.read(
             {
                 "ImageBucketName": settings.image_bucket,
@@ -86,7 +87,10 @@ class Supervisor:
         if settings.emulator_port is not None:
             emulator = Service(
                 "gemini",
-                ["-m", "local_cloud.gemini_emulator", "--port", str(settings.emulator_port)],
+                [
+                    *("-m", "local_cloud.gemini_emulator", "--port", str(settings.emulator_port)),
+                    *settings.caption_settings.emulator_arguments,
+                ],
                 settings.machine_environment(),
                 folder.log("gemini"),
             )
@@ -111,6 +115,7 @@ class Supervisor:
             self._stop()
 
     def _start(self) -> None:
+        threading.Thread(target=self._look_for_ollama, daemon=True).start()
         migration: Future[Outcome] = Future()
         threading.Thread(target=self._migrate, args=(migration,), daemon=True).start()
         for service in self._platform:
@@ -131,6 +136,12 @@ class Supervisor:
         self._start_functions()
         self._start_schedulers()
         self._print_welcome()
+
+    def _look_for_ollama(self) -> None:
+        """Find a vision model that could write captions. The start does not wait for it."""
+        settings = self._settings
+        if settings.emulator_port is not None and not settings.caption_settings.vision_url:
+            self._ollama_model = find_vision_model()
 
     def _keep_running(self) -> None:
         trimmed_at = time.monotonic()
@@ -237,10 +248,9 @@ class Supervisor:
     def _print_welcome(self) -> None:
         settings = self._settings
         if settings.emulator_port is not None:
-            captions = (
-                f"a local emulator at http://{LOOPBACK}:{settings.emulator_port}; "
-                "set GEMINI_API_KEY to use Gemini"
-            )
+            captions = settings.caption_settings.description
+            if self._ollama_model is not None:
+                captions += f"\n             {use_ollama_hint(self._ollama_model)}"
         else:
             model = settings.function_environment(self._functions["AnnotationFunction"])
             budget = int(model["GEMINI_DAILY_TOKEN_BUDGET"])

@@ -346,3 +346,18 @@ def test_a_card_links_to_the_image_page_without_javascript(person, new_person):
     page.locator(f'.card[data-image-id="{image_id}"] .card__link').click()
 
     expect(page).to_have_url(re.compile(f"/images/{image_id}$"))
+
+
+# Sample photos
+
+
+def test_one_click_adds_the_sample_photos_to_an_empty_gallery(page, live_url):
+    page.goto(f"{live_url}/gallery")
+    expect(page.locator(".samples__photo")).to_have_count(3)
+    assert all(has_loaded(image) for image in page.locator(".samples__photo").all())
+
+    page.get_by_role("button", name="Add three sample photos").click()
+
+    expect(page).to_have_url(f"{live_url}/gallery")
+    expect(page.locator(".card")).to_have_count(3)
+    expect(page.locator(".empty")).to_have_count(0)

@@ -25,7 +25,7 @@ SIZE = (640, 480)
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
     """Run a system with the Gemini emulator, shared by the tests that do not stop it."""
-    running = LocalSystem(tmp_path_factory.mktemp("local") / "state")
+    running = LocalSystem(tmp_path_factory.mktemp("local") / "state", LOCAL_RECOGNISER="on")
     running.start()
     yield running
     end(running)
@@ -203,7 +203,22 @@ def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
     assert f">{html.escape(status['annotation'])}<" in page
     assert f'alt="{html.escape(status["alt_text"])}"' in page
     assert "a &lt;b&gt;.jpg" in page
-    assert "local emulator" in page
+    assert "on this computer" in page
+
+
+def test_the_sample_photos_get_captions_that_name_what_they_show(system):
+    session = requests.Session()
+
+    response = session.post(f"{system.url}/samples", timeout=30)
+
+    assert response.url == f"{system.url}/gallery"
+    listed = session.get(f"{system.url}/api/images", timeout=10).json()["images"]
+    found = {i["filename"]: system.finished(i["id"]) for i in listed if i["is_mine"]}
+    nouns = {"coffee.jpg": "espresso", "cat.jpg": "cat", "photographer.jpg": "person"}
+    assert {name: nouns[name] in image["annotation"] for name, image in found.items()} == (
+        dict.fromkeys(nouns, True)
+    )
+    assert {image["annotation_model"] for image in found.values()} == {"local-recogniser-1"}
 
 
 def test_an_upload_without_javascript_redirects_to_the_gallery_with_a_message_for_each_file(system):

@@ -26,7 +26,7 @@ PRODUCT = (
     "local_cloud",
     "load_tester.py",
 )
-MAX_DESIGN_WORDS = 2500
+MAX_DESIGN_WORDS = 2600
 MAX_GLOSSARY_ENTRIES = 10
 
 

@@ -30,6 +30,7 @@ from lambda_functions.settings import (
 )
 from lambda_functions.thumbnail import handler as thumbnail_handler
 from lambda_functions.thumbnail.derivatives import Derivatives
+from local_cloud.captions.settings import DEFAULT_RECOGNISER
 from local_cloud.settings import Settings as LocalSettings
 from local_cloud.template import Template
 from web_app.settings import Settings as WebSettings
@@ -353,6 +354,7 @@ def env_example() -> dict[str, str]:
 def local_defaults() -> dict[str, str]:
     """Return the variables of a local run with their defaults."""
     settings = LocalSettings.read({}, ROOT / "docs")  # A folder without a `.env`.
+    captions = settings.caption_settings
     return {
         "HOST": settings.host,
         "PORT": str(settings.port),
@@ -360,6 +362,10 @@ def local_defaults() -> dict[str, str]:
         "LOCAL_PROCESSES_PER_FUNCTION": str(settings.processes_per_function),
         "LOCAL_RETRY_SECONDS": str(settings.retry_seconds),
         "LOCAL_FUNCTION_TIMEOUT_SECONDS": as_text(settings.function_timeout_seconds),
+        "LOCAL_VISION_URL": captions.vision_url,
+        "LOCAL_VISION_MODEL": captions.vision_model,
+        "LOCAL_VISION_TIMEOUT_SECONDS": str(captions.vision_timeout_seconds),
+        "LOCAL_RECOGNISER": DEFAULT_RECOGNISER,
     }
 
 
@@ -372,9 +378,9 @@ def code_defaults() -> dict[str, str]:
 
 
 def test_every_local_variable_is_in_this_test():
-    source = (ROOT / "local_cloud" / "settings.py").read_text()
+    sources = [path.read_text() for path in (ROOT / "local_cloud").rglob("settings.py")]
 
-    read = set(re.findall(r'"((?:LOCAL_[A-Z_]+|HOST|PORT))"', source))
+    read = set(re.findall(r'"((?:LOCAL_[A-Z_]+|HOST|PORT))"', "\n".join(sources)))
 
     assert read == local_defaults().keys(), "edit local_defaults in this file"
 

@@ -40,10 +40,12 @@ from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
 from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.pricing import captions_within
+from web_app.services.samples import SAMPLE_NAMES, open_samples
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
 
 # Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
@@ -76,18 +78,17 @@ def show_upload_page() -> Response:
 def upload() -> BaseResponse:
     """Accept the files of a form; respond with JSON, or redirect a browser to the gallery."""
     owner = current_owner()
-    dependencies = current_dependencies()
-    service = UploadService(
-        dependencies.session_factory,
-        dependencies.object_store,
-        max_upload_bytes=dependencies.settings.max_upload_bytes,
-        max_image_pixels=dependencies.settings.max_image_pixels,
-        key_secret=str(current_app.secret_key),
-    )
-    results = service.accept_all(
-        _sent_files(), owner_id=owner.id, refuse_next=count_further_caption
-    )
+    results = _accept_all(_sent_files(), owner)
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
+    remember_owner(response)
+    return response
+
+
+@pages.post("/samples")
+def upload_samples() -> BaseResponse:
+    """Upload the sample photos for the visitor, and redirect to the gallery."""
+    with open_samples(current_dependencies().settings.max_upload_bytes) as uploads:
+        response = _upload_redirect(_accept_all(uploads, current_owner()))
     remember_owner(response)
     return response
 
@@ -114,6 +115,7 @@ def show_gallery() -> ResponseReturnValue:
             status=where.status,
             is_first_page=before_id is None,
             owner_id=owner_id,
+            sample_names=SAMPLE_NAMES,
         )
 
     if "_flashes" in session_cookie:
@@ -206,6 +208,7 @@ def _render_image(template: str, image_id: int) -> str:
         owner_id=owner_id,
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
+        writer=caption_writer(image),
     )
 
 
@@ -247,6 +250,18 @@ def _helpers() -> dict[str, Any]:
         "job_error": serializers.job_error,
         "shared_error": serializers.shared_error,
     }
+
+
+def _accept_all(uploads: Sequence[Upload], owner: Owner) -> list[UploadResult]:
+    dependencies = current_dependencies()
+    service = UploadService(
+        dependencies.session_factory,
+        dependencies.object_store,
+        max_upload_bytes=dependencies.settings.max_upload_bytes,
+        max_image_pixels=dependencies.settings.max_image_pixels,
+        key_secret=str(current_app.secret_key),
+    )
+    return service.accept_all(uploads, owner_id=owner.id, refuse_next=count_further_caption)
 
 
 def _sent_files() -> list[Upload]:

@@ -119,6 +119,11 @@ class ImageSchema(Schema):
         },
     )
     annotation_model = fields.String(required=True, allow_none=True)
+    annotation_writer = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "What wrote the annotation, in words for visitors."},
+    )
     generated_annotation = fields.String(
         required=True,
         allow_none=True,

@@ -8,6 +8,7 @@ from flask import url_for
 
 from database.models import Image, Job, Status
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
+from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
@@ -59,6 +60,7 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "dominant_color": image.dominant_color,
         "annotation_source": image.annotation_source.value if image.annotation_source else None,
         "annotation_model": image.annotation_model,
+        "annotation_writer": caption_writer(image),
         "generated_annotation": image.generated_annotation,
         "input_tokens": image.input_tokens,
         "output_tokens": image.output_tokens,

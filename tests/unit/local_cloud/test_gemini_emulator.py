@@ -104,7 +104,7 @@ def test_the_response_has_token_counts_and_the_model_version(client):
 
     usage = response.usage_metadata
     assert response.candidates[0].finish_reason == types.FinishReason.STOP
-    assert response.model_version == "local-emulator"
+    assert response.model_version == "local-colours-1"
     assert usage.prompt_token_count > 258
     assert usage.total_token_count == usage.prompt_token_count + usage.candidates_token_count
 

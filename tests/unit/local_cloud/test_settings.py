@@ -1,8 +1,10 @@
 import pytest
 
-from local_cloud.settings import SettingError, Settings
+from local_cloud.setting_values import SettingError
+from local_cloud.settings import Settings
 from local_cloud.template import Template
 
+VISION = {"LOCAL_VISION_URL": "http://127.0.0.1:11434/v1", "LOCAL_VISION_MODEL": "qwen3-vl:8b"}
 IMPORTS = {"ImageBucketName": "a-bucket", "ThumbnailBucketName": "b-bucket"}
 
 
@@ -90,9 +92,41 @@ def test_without_a_key_captions_come_from_the_emulator_and_pages_have_a_notice(
 
     assert environment["GEMINI_API_KEY"] == "local"
     assert environment["CAPTION_LANGUAGE"] == "English"
-    assert environment["GEMINI_MODEL_NAME"] == "local-emulator"
+    assert environment["GEMINI_MODEL_NAME"] == "local-recogniser-1"
     assert environment["GOOGLE_GEMINI_BASE_URL"].startswith("http://127.0.0.1:")
-    assert "local emulator" in settings.web_environment("key")["SITE_NOTICE"]
+    assert "on this computer" in settings.web_environment("key")["SITE_NOTICE"]
+
+
+def test_a_vision_model_has_its_own_time_out_language_and_deadline(tmp_path, annotation):
+    settings = Settings.read({**VISION, "CAPTION_LANGUAGE": "Japanese"}, tmp_path)
+
+    environment = settings.function_environment(annotation)
+
+    assert environment["GEMINI_MODEL_NAME"] == "local-vision-qwen3-vl-8b"
+    assert environment["CAPTION_LANGUAGE"] == "Japanese"
+    assert settings.timeout_seconds(annotation) == 300
+    other = Settings.read({**VISION, "LOCAL_VISION_TIMEOUT_SECONDS": "600"}, tmp_path)
+    assert other.timeout_seconds(annotation) == 600
+
+
+def test_images_wait_longer_for_a_vision_model(tmp_path):
+    sweep = Template.read(IMPORTS).functions["SweepFunction"]
+    name = "PROCESSING_DEADLINE_SECONDS"
+
+    slow = Settings.read(VISION, tmp_path).function_environment(sweep)
+    chosen = Settings.read({**VISION, name: "300"}, tmp_path).function_environment(sweep)
+
+    assert (slow[name], chosen[name]) == ("21600", "300")
+
+
+def test_a_key_for_gemini_comes_before_a_vision_model(tmp_path, annotation):
+    settings = Settings.read({**VISION, "GEMINI_API_KEY": "real-key"}, tmp_path)
+
+    environment = settings.function_environment(annotation)
+
+    assert environment["GEMINI_MODEL_NAME"] == "gemini-3.5-flash-lite"
+    assert settings.timeout_seconds(annotation) == annotation.timeout_seconds
+    assert settings.web_environment("key")["SITE_NOTICE"] == ""
 
 
 def test_only_the_emulator_has_no_daily_limit_of_tokens(tmp_path, annotation):

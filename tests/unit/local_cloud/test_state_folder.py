@@ -3,7 +3,7 @@ import stat
 import pytest
 
 from local_cloud.logs import Log
-from local_cloud.settings import SettingError
+from local_cloud.setting_values import SettingError
 from local_cloud.state_folder import StateFolder, StateFolderInUseError
 
 

@@ -42,6 +42,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "dominant_color": None,
         "annotation_source": None,
         "annotation_model": None,
+        "annotation_writer": None,
         "generated_annotation": None,
         "input_tokens": None,
         "output_tokens": None,
@@ -75,6 +76,7 @@ def test_a_completed_image_has_its_results(client, add_row, add_text_in_image):
     assert body["text_in_image"] == "NO DOGS"
     assert body["thumbnail_url"] == "https://thumbnails.test/thumbnails/t.webp"
     assert (body["annotation_source"], body["annotation_model"]) == ("model", "gemini-x")
+    assert body["annotation_writer"] == "Gemini (gemini-x)"
     assert body["dominant_color"] == "#336699"
     assert (body["annotation_error"], body["thumbnail_error"]) == (None, None)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image as PILImage
 from sqlalchemy import make_url
 
 import database.session
@@ -18,6 +19,7 @@ from database.models import AnnotationSource, Image, Job, Status
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from tests.support import factories
 from tests.support.clients import asking_for_html
+from tests.unit.web_app.conftest import csrf_headers
 from web_app.app import create_app
 from web_app.routes.error_handlers import RETRY_AFTER_SECONDS
 from web_app.routes.pages import PAGE_SIZE
@@ -603,6 +605,67 @@ def test_an_empty_gallery_links_to_the_upload_page(client):
 
     assert "Upload your first image" in page.texts
     assert page.next_link is None
+
+
+def test_an_empty_gallery_offers_sample_photos_and_another_does_not(client, add_row):
+    empty = Page(client.get("/gallery"))
+    photos = [image["src"] for image in empty.all("img", **{"class": "samples__photo"})]
+
+    assert empty.all("form", action="/samples", method="post")
+    assert len(photos) == 3
+    for photo in photos:
+        with client.get(photo) as response:
+            assert response.status_code == 200
+    add_row()
+    assert Page(client.get("/gallery")).all("form", action="/samples") == []
+
+
+def test_the_sample_photos_are_uploaded_for_the_visitor_as_other_files_are(client, read_rows):
+    response = client.post("/samples", headers=csrf_headers(client))
+
+    images = read_rows()
+    assert (response.status_code, response.headers["Location"]) == (303, "/gallery")
+    assert [image.filename for image in images] == ["photographer.jpg", "cat.jpg", "coffee.jpg"]
+    assert {image.annotation_status for image in images} == {Status.PENDING}
+    page = Page(client.get("/gallery"))
+    assert len(page.image_ids) == 3
+    assert client.get(f"/api/image_status/{images[0].id}").json["is_mine"]
+
+
+def test_sample_photos_that_were_uploaded_before_are_not_uploaded_again(client, read_rows):
+    client.post("/samples", headers=csrf_headers(client))
+
+    response = client.post("/samples", headers=csrf_headers(client))
+
+    assert len(read_rows()) == 3
+    assert ("duplicate", "coffee.jpg: already uploaded.") in messages(
+        client.get(response.headers["Location"])
+    )
+
+
+def test_each_sample_photo_is_small_and_has_no_metadata():
+    for path in (WEB_APP / "static" / "samples").iterdir():
+        with PILImage.open(path) as image:
+            assert path.stat().st_size <= 150_000
+            assert not {"exif", "icc_profile", "xmp"} & image.info.keys()
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        ("gemini-x", "Caption by Gemini (gemini-x)"),
+        ("qwen3-vl:8b", "Caption by the vision model qwen3-vl:8b"),
+        (
+            "local-recogniser-1",
+            "Caption by the built-in recogniser, which knows only common things",
+        ),
+        ("local-colours-1", "Caption by a measurement of colours only"),
+    ],
+)
+def test_the_page_of_an_image_says_what_wrote_its_caption(client, add_row, model, text):
+    image_id = add_row(**completed(annotation_model=model))
+
+    assert text in Page(client.get(f"/images/{image_id}")).texts
 
 
 def test_the_gallery_shows_24_images_per_page_newest_first(client, add_row):

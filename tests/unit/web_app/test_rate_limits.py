@@ -7,7 +7,7 @@ from flask import request
 
 from database.models import Status
 from tests.support import factories
-from tests.unit.web_app.conftest import BROWSER, encode_form
+from tests.unit.web_app.conftest import BROWSER, csrf_headers, encode_form
 from web_app.app import create_app
 from web_app.middleware.owners import Owner, current_owners
 from web_app.services.owner_actions import MAX_RETRIES_AT_ONCE
@@ -221,6 +221,14 @@ def test_an_upload_after_the_limit_was_reached_gets_429_for_the_whole_request(ma
 
     assert (response.status_code, response.json["code"]) == (429, "rate_limited")
     assert len(read_rows()) == 3
+
+
+def test_each_sample_photo_counts(make_app, read_rows):
+    client = make_app(uploads_per_minute=2).test_client()
+
+    client.post("/samples", headers=csrf_headers(client))
+
+    assert [row.filename for row in read_rows()] == ["photographer.jpg", "cat.jpg"]
 
 
 def test_a_file_that_is_not_an_image_counts_too(make_app):

@@ -1,0 +1,1 @@
+"""Captions without a Gemini key: a built-in recogniser, or a vision model on this computer."""
