@@ -241,6 +241,8 @@ class Image(Base):
         # Lists images of one status, and skips deleted ones without reading their rows.
         Index("images_status_visible", "overall_status", "deleting_at"),
         Index("images_deleting", "deleting_at"),
+        # Lists the images of one owner, newest first: each entry ends with the id.
+        Index("images_owner", "owner_id"),
         {
             **_TABLE_OPTIONS,
             # The id of a deleted image must never be reused, because old links contain it.

@@ -81,6 +81,7 @@ CREATE TABLE `images` (
   KEY `images_annotation_waiting` (`annotation_status`,`annotation_requested_at`),
   KEY `images_thumbnail_waiting` (`thumbnail_status`,`thumbnail_requested_at`),
   KEY `images_deleting` (`deleting_at`),
+  KEY `images_owner` (`owner_id`),
   KEY `images_status_visible` (`overall_status`,`deleting_at`),
   FULLTEXT KEY `images_search_words` (`search_words`),
   CONSTRAINT `images_annotation_source` CHECK ((`annotation_source` in (_utf8mb4'model',_utf8mb4'human'))),

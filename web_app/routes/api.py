@@ -107,6 +107,8 @@ def list_images(query: dict[str, Any]) -> ResponseReturnValue:
             text=query.get("q"),
             tag=query.get("tag"),
             status=Status(query["status"]) if "status" in query else None,
+            # A new owner has no images, and their id matches none.
+            owner_id=current_owner().id if query["mine"] else None,
         ),
     )
     return render_unless_cached(

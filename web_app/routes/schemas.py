@@ -206,6 +206,9 @@ class ListQuerySchema(Schema):
     )
     tag = fields.String(metadata={"description": "A whole tag. Case and accents are ignored."})
     status = fields.String(validate=_STATUSES)
+    mine = fields.Boolean(
+        load_default=False, metadata={"description": "Only images of the owner of this request."}
+    )
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
 
 

@@ -13,7 +13,7 @@ def headers(app):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/api/images?mine=true", "mine"),
+        ("/api/images?sort=oldest", "sort"),
         ("/api/images?q=dog&statsu=failed", "statsu"),
         ("/api/image_status?ids=1&limit=3", "limit"),
     ],
@@ -83,3 +83,15 @@ def test_an_expired_link_does_not_refuse_an_edit(client, add_row, headers, objec
     )
 
     assert response.status_code == 200
+
+
+def test_a_list_can_have_only_ones_own_images(client, add_row, headers):
+    mine = [add_row(owner_id="me"), add_row(owner_id="me")]
+    add_row(owner_id="other")
+
+    page = client.get("/api/images?mine=true&limit=1", headers=headers).json
+    rest = client.get(f"/api/images?mine=true&cursor={page['next_cursor']}", headers=headers).json
+
+    assert [image["id"] for image in [*page["images"], *rest["images"]]] == mine[::-1]
+    assert page["count"] == 2
+    assert client.get("/api/images?mine=true").json["images"] == []
