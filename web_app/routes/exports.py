@@ -27,15 +27,26 @@ _AT_ONCE = 2
 _BATCH_IMAGES = 100
 _running = BoundedSemaphore(_AT_ONCE)
 
+_TEXT: dict[str, Any] = {"schema": {"type": "string"}}
+_CONTENT = {
+    "text/csv": _TEXT,
+    "application/jsonl": _TEXT,
+    "application/json": {"schema": {"type": "object"}},
+    "application/zip": {"schema": {"type": "string", "format": "binary"}},
+}
+
 exports = StrictBlueprint(
     "exports", __name__, url_prefix="/api", description="What is written about images, as files"
 )
 
 
 @exports.route("/export")
-@exports.doc(operationId="exportImages", security=READ_AUTH)
+@exports.doc(
+    operationId="exportImages",
+    security=READ_AUTH,
+    responses={200: {"description": "The file", "content": _CONTENT}},
+)
 @exports.arguments(ExportQuerySchema(), location="query")
-@exports.response(200, {"type": "string"}, content_type="text/csv")
 @documents_errors(exports, 400, 401, 422, 502, 503)
 def export_images(query: dict[str, Any]) -> Response:
     """Export the captions of the images that match, newest first, as a file"""
