@@ -107,6 +107,13 @@ _ADVICE: tuple[tuple[str, str], ...] = (
         "change.",
     ),
     (
+        r"custom-named resource requires replacing",
+        "This change would replace a resource with a fixed name: the database or a repository of "
+        "images. KmsKeyArn, DatabaseName, DatabaseUser and DatabaseSnapshotIdentifier can be set "
+        "only when an environment is created. Set the former value again and run `up`, or create "
+        "a new environment.",
+    ),
+    (
         r"denied by stack policy",
         "This update would replace or delete the database, a bucket or a secret, with what is in "
         "it. Run `plan` to see the cause. To do it anyway, make a backup and run "

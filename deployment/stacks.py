@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from deployment.aws import Account
+from deployment.constraints import violations
 from deployment.errors import UsageError
 from deployment.template_files import FOLDER, load_template, parameter_text
 
@@ -70,6 +71,11 @@ class StackTemplate:
     def parameters(self) -> dict[str, Mapping[str, Any]]:
         """The declared parameters by name."""
         return dict(self._document.get("Parameters", {}))
+
+    @cached_property
+    def rules(self) -> dict[str, Mapping[str, Any]]:
+        """The rules for combinations of parameters, by name."""
+        return dict(self._document.get("Rules", {}))
 
     @cached_property
     def outputs(self) -> frozenset[str]:
@@ -176,6 +182,34 @@ class ParameterFile:
                 f"“{self.name}”."
             )
         return values
+
+    def check_constraints(self, templates: Templates, account: Account) -> None:
+        """Check the values and their combinations as CloudFormation does, for all stacks at once.
+
+        Raises:
+            UsageError: CloudFormation would refuse a value. The message has a line for each.
+        """
+        found = [
+            f"- {name}: {sentence}"
+            for name, template in templates.items()
+            for sentence in violations(
+                template.parameters, template.rules, self._all_values(template, account)
+            )
+        ]
+        if found:
+            raise UsageError(
+                f"CloudFormation would refuse the parameter file “{self.name}”:\n"
+                + "\n".join(found)
+                + "\nCorrect the file. Nothing was created."
+            )
+
+    def _all_values(self, template: StackTemplate, account: Account) -> dict[str, str]:
+        """Return the value of each parameter, also of those that have their default."""
+        return {
+            name: _replace_placeholders(self.value(template, name), account)
+            for name in template.parameters
+            if name not in _GIVEN
+        }
 
 
 def _check(path: Path, values: Any, templates: Templates) -> None:

@@ -71,6 +71,7 @@ def deploy_environment(
         environment.templates,
         accepts_plain_http=accepts_plain_http or _uses_plain_http(environment),
     )
+    parameter_file.check_constraints(environment.templates, environment.aws.account)
     for name in ORDER:
         environment.desired_stack(name, parameter_file, images)
 

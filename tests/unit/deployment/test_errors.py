@@ -70,6 +70,8 @@ def test_an_unknown_error_is_shown_with_the_text_of_aws():
          "provenance"),
         ("Export dev-VpcId cannot be deleted as it is in use by dev-02", "later stack"),
         ("Cannot find version 8.4.99 for mysql", "DatabaseEngineVersion"),
+        ("CloudFormation cannot update a stack when a custom-named resource requires replacing. "
+         "Rename image-annotation-dev and update the stack again.", "Set the former value"),
     ],
 )  # fmt: skip
 def test_the_reason_of_a_failed_resource_has_advice(reason, advice):

@@ -6,7 +6,16 @@ import pytest
 
 from deployment.aws import Account
 from deployment.errors import UsageError
-from deployment.stacks import APPLICATION, ORDER, PROFILES, ParameterFile, read_templates
+from deployment.stacks import (
+    APPLICATION,
+    FUNCTIONS,
+    ORDER,
+    PROFILES,
+    WEB,
+    ParameterFile,
+    read_templates,
+)
+from tests.support.cloudformation import PRODUCTION, merged
 
 ACCOUNT = Account("111122223333", "aws-cn", "cn-north-1")
 TEMPLATE = {
@@ -120,3 +129,40 @@ def test_a_template_over_the_limit_is_sent_without_comments(tmp_path):
     body = read_templates(tmp_path)[APPLICATION].body
 
     assert json.loads(body) == {"Resources": {"Topic": {"Type": {"Ref": "Kind"}}}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({WEB: {"InstanceType": "t4g.small"}}, "choose an InstanceType of t3 or m7i"),
+        ({WEB: {"HostedZoneId": "Z1"}}, "A certificate needs host names"),
+        ({WEB: {"InstanceType": "huge"}}, "InstanceType is “huge”, but it must be one of: t3"),
+        ({WEB: {"DbPoolSize": "0"}}, "must be a number from 1 to 64"),
+        ({WEB: {"DbPoolSize": "many"}}, "must be a number from 1 to 64"),
+        ({FUNCTIONS: {"GeminiPrompt": "a" * 2001}}, "must have at most 2000 characters"),
+        ({APPLICATION: {"AlarmEmail": "operator"}}, "but it must be an e-mail address, or empty"),
+        ({APPLICATION: {"AllowedOrigins": "https://a.example, b"}}, "but it must be origins"),
+    ],
+)
+def test_what_cloudformation_would_refuse_is_named_before_anything_is_created(
+    tmp_path, content, message
+):
+    path = tmp_path / "parameters.json"
+    path.write_text(json.dumps(content))
+    templates = read_templates()
+
+    with pytest.raises(UsageError) as error:
+        ParameterFile.read(str(path), templates).check_constraints(templates, ACCOUNT)
+
+    assert message in str(error.value)
+    assert str(error.value).count("\n- ") == 1
+
+
+@pytest.mark.parametrize("profile", ["lab", "default", "prod-complete"])
+def test_the_profiles_keep_the_constraints(tmp_path, profile):
+    templates = read_templates()
+    values = ParameterFile.read(profile.removesuffix("-complete"), templates).values
+    if profile == "prod-complete":
+        values = merged(values, PRODUCTION)
+
+    ParameterFile(profile, values).check_constraints(templates, ACCOUNT)

@@ -837,3 +837,11 @@ def test_a_budget_exists_only_with_an_address_for_its_messages():
         for notification in budget["NotificationsWithSubscribers"]
         for subscriber in notification["Subscribers"]
     } == {"someone@example.com"}
+
+
+def test_an_address_of_the_budget_can_change():
+    """AWS replaces the budget then, and it replaces nothing that has a fixed name."""
+    given = {DATA: {"BudgetEmail": "someone@example.com"}}
+    [budget] = of_type(deploy(merged(PROFILES["default"], given)), "AWS::Budgets::Budget").values()
+
+    assert "BudgetName" not in budget["Budget"]
