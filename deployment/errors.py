@@ -35,7 +35,7 @@ _RUN_AGAIN = (
 
 # Advice by a pattern of AWS's error text, the most specific first. The same texts appear in API
 # errors and in stack events.
-_ADVICE: tuple[tuple[str, str], ...] = (
+ADVICE: tuple[tuple[str, str], ...] = (
     (
         r"ExpiredToken|RequestExpired|security token.*expired|token has expired",
         "Your AWS credentials have expired. Renew them (`aws sso login`, or new keys of the lab) "
@@ -175,7 +175,7 @@ _ADVICE: tuple[tuple[str, str], ...] = (
 
 def advice_for(reason: str) -> str | None:
     """Return advice for an error text of AWS, or None if there is none."""
-    for pattern, advice in _ADVICE:
+    for pattern, advice in ADVICE:
         if re.search(pattern, reason, re.IGNORECASE | re.DOTALL):
             return advice
     return None

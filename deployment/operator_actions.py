@@ -208,6 +208,8 @@ RESOURCES: dict[str, list[str]] = {
         f"arn:aws:cloudwatch:{_ACCOUNT}:alarm:image-annotation-*",
         "arn:aws:cloudwatch::ACCOUNT:dashboard/*",
     ],
+    # AWS can check the request for several alarms against all of them.
+    "cloudwatch:DescribeAlarms": [f"arn:aws:cloudwatch:{_ACCOUNT}:alarm:*"],
     "cognito-idp": [f"arn:aws:cognito-idp:{_ACCOUNT}:userpool/*"],
     "ec2": [_EC2],
     "ec2:RunInstances": [_EC2, "arn:aws:ec2:REGION::image/*"],

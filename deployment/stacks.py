@@ -82,6 +82,11 @@ class StackTemplate:
         """The names of the outputs."""
         return frozenset(self._document.get("Outputs", {}))
 
+    @property
+    def mappings(self) -> Mapping[str, Any]:
+        """The mappings, from a name to a table."""
+        return dict(self._document.get("Mappings", {}))
+
     @cached_property
     def resources(self) -> dict[str, str]:
         """The type of each resource, by its logical id."""

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 from deployment import health
 from deployment.cloudformation import Stack
+from deployment.connections import check_connections
 from deployment.down import unprotect_incomplete
 from deployment.environment import Environment
 from deployment.errors import DeploymentError, StackFailedError
@@ -72,6 +73,7 @@ def deploy_environment(
         accepts_plain_http=accepts_plain_http or _uses_plain_http(environment),
     )
     parameter_file.check_constraints(environment.templates, environment.aws.account)
+    check_connections(parameter_file, environment.templates)
     for name in ORDER:
         environment.desired_stack(name, parameter_file, images)
 

@@ -13,7 +13,7 @@ ALLOWED_PACKAGES = {
     "imaging": {"imaging"},
     "web_app": {"web_app", "database", "imaging"},
     "lambda_functions": {"lambda_functions", "database", "imaging"},
-    "deployment": {"deployment"},
+    "deployment": {"deployment", "database"},
     "local_cloud": {"local_cloud", "deployment"},
     "load_tester": set(),
 }

@@ -26,7 +26,7 @@ PRODUCT = (
     "local_cloud",
     "load_tester.py",
 )
-MAX_DESIGN_WORDS = 2600
+MAX_DESIGN_WORDS = 2000  # Without the map, which has a row for each module.
 MAX_GLOSSARY_ENTRIES = 10
 
 
@@ -96,7 +96,8 @@ def test_every_row_of_the_map_says_what_the_module_holds():
 
 
 def test_the_design_is_short_enough_to_be_read_at_once():
-    words = len(DESIGN.read_text().split())
+    text = DESIGN.read_text()
+    words = len(text.split()) - len(section(DESIGN, "## The map").split())
 
     assert words <= MAX_DESIGN_WORDS, "move a reason to docs/decisions"
 

@@ -9,6 +9,14 @@ from pathlib import Path
 import pytest
 
 from database.migrations.users import MIGRATION_CONNECTIONS, ConnectionLimits
+from deployment.connections import (
+    CORES,
+    allowed_web_connections,
+    check_connections,
+    web_connections,
+)
+from deployment.errors import UsageError
+from deployment.stacks import ParameterFile, read_templates
 from tests.support.cloudformation import (
     DATA,
     FUNCTIONS,
@@ -16,16 +24,14 @@ from tests.support.cloudformation import (
     WEB,
     deploy,
     document,
+    merged,
     parameter_file,
 )
 
 ROOT = Path(__file__).parents[3]
-# Cores of a server. gunicorn runs a process for each, and at least two.
-CORES = {"m7i.xlarge": 4, "m7g.xlarge": 4}
+TEMPLATES = read_templates()
 # RDS itself and an operator use these.
 FREE_CONNECTIONS = 10
-# A server that ends keeps its connections while a new one starts.
-SERVERS_DURING_AN_UPDATE = 1
 # Concurrent executions that a sweep may have, each with one connection.
 SWEEPS = 2
 
@@ -50,9 +56,7 @@ class Profile:
         return given or document(stack)["Parameters"][parameter]["Default"]
 
     def web_connections(self):
-        servers = int(self.value(WEB, "MaxInstances")) + SERVERS_DURING_AN_UPDATE
-        processes = CORES.get(self.value(WEB, "InstanceType"), 2)
-        return servers * processes * int(self.value(WEB, "DbPoolSize"))
+        return web_connections(ParameterFile.read(self.name, TEMPLATES), TEMPLATES)
 
 
 def test_all_connections_together_leave_some_free(profile):
@@ -65,7 +69,21 @@ def test_all_connections_together_leave_some_free(profile):
 
 
 def test_mysql_allows_the_pools_of_all_web_servers(profile):
+    parameter_file = ParameterFile.read(profile.name, TEMPLATES)
+
+    assert allowed_web_connections(parameter_file, TEMPLATES) == profile.limits.web
     assert profile.web_connections() <= profile.limits.web
+    check_connections(parameter_file, TEMPLATES)
+
+
+@pytest.mark.parametrize(
+    "change", [{"DbPoolSize": "32"}, {"MaxInstances": "16"}, {"InstanceType": "m7i.xlarge"}]
+)
+def test_pools_that_do_not_fit_into_the_database_are_refused(change):
+    values = merged(parameter_file("default"), {WEB: {"DbPoolSize": "8", **change}})
+
+    with pytest.raises(UsageError, match="connections to the database, which allows them 82"):
+        check_connections(ParameterFile("mine", values), TEMPLATES)
 
 
 def test_reserved_functions_and_the_sweep_have_a_connection_each(profile):

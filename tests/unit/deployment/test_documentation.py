@@ -67,7 +67,7 @@ def test_every_stack_is_described():
 
 def test_every_named_parameter_and_output_exists(parameters, outputs):
     named = set(NAME.findall(README.partition("### What the operator")[0]))
-    advice = Path(errors.__file__).read_text().partition("_ADVICE")[2].partition("def ")[0]
+    advice = Path(errors.__file__).read_text().partition("ADVICE")[2].partition("def ")[0]
     advised = set(re.findall(r"\b(?:NatMode|InstanceType|Database[A-Z]\w+)", advice))
     protections = set(re.findall(r'"(\w+DeletionProtection)"', Path(down.__file__).read_text()))
     named_outputs = set(re.findall(r"output `(\w+)`", README))
@@ -120,3 +120,16 @@ def test_token_prices_are_multiplied_by_a_thousand_images(monkeypatch):
     lines = costs.thousand_images()
 
     assert [line.dollars for line in lines[:2]] == pytest.approx([1.0, 1.0])
+
+
+def test_every_advice_has_a_row_that_begins_with_its_message():
+    section = README.split("### When something goes wrong")[1].split("\n### ")[0]
+    messages = [row.split("|")[1] for row in section.splitlines() if row.startswith("| ")]
+
+    without = [
+        pattern
+        for pattern, _advice in errors.ADVICE
+        if not any(re.search(pattern, message, re.IGNORECASE) for message in messages)
+    ]
+
+    assert without == []
