@@ -26,7 +26,7 @@ PRODUCT = (
     "local_cloud",
     "load_tester.py",
 )
-MAX_DESIGN_WORDS = 2000  # Without the map, which has a row for each module.
+MAX_DESIGN_WORDS = 1000  # Without the map, which has a row for each module.
 MAX_GLOSSARY_ENTRIES = 10
 
 
