@@ -5,7 +5,7 @@ memory, temporary files and a connection. These limits free them again:
 
     headers     75 s to send them (`keepalive` in gunicorn.conf.py)
     body        BODY_GRACE_SECONDS, and one second more for each MIN_BYTES_PER_SECOND received
-    response    RESPONSE_SECONDS to read it
+    response    RESPONSE_SECONDS to read it, and one second more for each MIN_BYTES_PER_SECOND read
     at once     some requests of each client, and some uploads of each process
 
 Further requests wait. A read is counted until its response is computed, any other request until its
@@ -16,7 +16,7 @@ processor: the next request of another client waits for a few of them only.
 import errno
 import io
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 BODY_GRACE_SECONDS = 30
 # A phone with a weak connection still sends 16 KB in a second. A file of 20 MB may take 22 minutes.
 MIN_BYTES_PER_SECOND = 16 * 1024
-MAX_BODY_SECONDS = 30 * 60
+MAX_BODY_SECONDS = 30 * 60  # Also of the body of a response.
 RESPONSE_SECONDS = 60
 
 # For each process. A browser opens six connections to a site.
@@ -120,10 +120,38 @@ class _TimeLimits:
         with ExitStack() as on_sent:
             environ[_ON_SENT] = on_sent
             response = self._app(environ, start_response)
-            # gunicorn closes a connection silently after this error.
-            error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
-            on_sent.callback(Timeout.start_new(RESPONSE_SECONDS, error).close)
-            return ClosingIterator(response, on_sent.pop_all().close)
+            sent = _TimedResponse(response)
+            on_sent.callback(sent.end)
+            closing = [getattr(response, "close", lambda: None), on_sent.pop_all().close]
+            return ClosingIterator(sent, closing)
+
+
+class _TimedResponse:
+    """The pieces of a response, which must be read at a minimum rate."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = pieces
+        self._sent_bytes = 0
+        self._started_at = time.monotonic()
+        self._start_timeout()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for piece in self._pieces:
+            yield piece
+            self._sent_bytes += len(piece)
+            self.end()
+            self._start_timeout()
+
+    def end(self) -> None:
+        """Stop limiting the time."""
+        self._timeout.close()
+
+    def _start_timeout(self) -> None:
+        allowed = min(RESPONSE_SECONDS + self._sent_bytes / MIN_BYTES_PER_SECOND, MAX_BODY_SECONDS)
+        seconds = max(0, self._started_at + allowed - time.monotonic())
+        # gunicorn closes a connection silently after this error.
+        error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
+        self._timeout = Timeout.start_new(seconds, error)
 
 
 class TimedBody(io.RawIOBase):
