@@ -9,12 +9,12 @@ import json
 import zipfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 
 from database import object_keys
 from database.models import Image
 from imaging.formats import JPEG
 from web_app.adapters.object_store import ObjectStore
+from web_app.services.file_names import file_name, file_stem
 from web_app.services.image_links import ImageLinks
 
 MAX_IMAGES = 500
@@ -51,7 +51,9 @@ class Archive:
                     for piece in pieces:
                         file.write(piece)
                         yield sink.taken()
-                archive.writestr(f"{PurePath(name).stem}.txt", f"{image.annotation or ''}\n")
+                archive.writestr(
+                    f"{file_stem(image.id, image.filename)}.txt", f"{image.annotation or ''}\n"
+                )
                 line = {
                     "file_name": name,
                     "text": image.annotation,
@@ -67,14 +69,14 @@ class Archive:
 
     def _picture(self, image: Image) -> tuple[str, Iterator[bytes] | None]:
         """Return the name of a picture in the archive, and its bytes or None if there is none."""
-        path = PurePath(image.filename)
-        stem = f"{image.id}-{path.stem}" if path.stem else str(image.id)
         if self.wants_originals and self.links.may_open_original(image):
-            return f"{stem}{path.suffix}", self.object_store.read_original(image.original_key)
+            name = file_name(image.id, image.filename, image.content_type)
+            return name, self.object_store.read_original(image.original_key)
+        name = file_name(image.id, image.filename, JPEG.content_type)
         if image.preview is None:
-            return stem, None
+            return name, None
         key = object_keys.preview_key(image.original_key)
-        return f"{stem}.{JPEG.extension}", self.object_store.read_copy(key)
+        return name, self.object_store.read_copy(key)
 
 
 class _Sink(io.RawIOBase):

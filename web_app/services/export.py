@@ -9,14 +9,14 @@ import io
 import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from database.export import ExportedImage
+from web_app.services.file_names import file_name
 
 # A spreadsheet program takes a cell that begins like this for a formula.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r")
+_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 # Spreadsheet programs take a file with this mark for UTF-8.
 _BYTE_ORDER_MARK = "\ufeff"
 _LINES_PER_PIECE = 500
@@ -112,7 +112,7 @@ def _hugging_face(images: Images, page_url: PageURL) -> Iterator[str]:
     """
     return _lines(
         {
-            "file_name": stored_name(image),
+            "file_name": file_name(image.id, image.filename, image.content_type),
             "text": image.annotation,
             "alt_text": image.alt_text,
             "tags": list(image.tags),
@@ -130,7 +130,7 @@ def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
     yield from _elements(
         {
             "id": image.id,
-            "file_name": stored_name(image),
+            "file_name": file_name(image.id, image.filename, image.content_type),
             "width": image.width,
             "height": image.height,
             "coco_url": page_url(image.id),
@@ -144,12 +144,6 @@ def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
         if image.annotation
     )
     yield "]}\n"
-
-
-def stored_name(image: ExportedImage) -> str:
-    """Return a name of the image's file that no other image has, for a folder of all images."""
-    path = PurePath(image.filename)
-    return f"{image.id}-{path.name}" if path.name else str(image.id)
 
 
 def _lines(objects: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -77,7 +77,9 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
     assert cat["alt_text"] == ""
 
 
-@pytest.mark.parametrize("beginning", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1"])
+@pytest.mark.parametrize(
+    "beginning", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1"]
+)
 def test_no_cell_is_a_formula(export, add_row, beginning):
     add_row(annotation=beginning, alt_text=beginning, filename=beginning, tags=[beginning])
 
@@ -216,12 +218,18 @@ def test_more_exports_than_the_server_can_write_wait(client, add_row):
 def store_images(add_row, session_factory, object_store):
     """Return a function that stores an image with a preview for each owner, and returns the ids."""
 
-    def store(*owners):
+    def store(*owners, filename="dog.heic"):
         ids = []
         for owner in owners:
             key = f"originals/{uuid.uuid4()}.heic"
             ids.append(
-                add_row(owner_id=owner, original_key=key, filename="dog.heic", annotation="A dog.")
+                add_row(
+                    owner_id=owner,
+                    original_key=key,
+                    filename=filename,
+                    content_type="image/heic",
+                    annotation="A dog.",
+                )
             )
             with session_scope(session_factory) as session:
                 session.add(Preview(image_id=ids[-1], width=20, height=10))
@@ -278,6 +286,32 @@ def test_an_image_without_a_picture_is_named(export, store_images, object_store)
     archive = archive_of(export("?format=zip"))
 
     assert archive.read("without-a-picture.txt").decode() == f"{image_id}  dog.heic\n"
+
+
+@pytest.mark.parametrize(
+    ("filename", "stem"),
+    [
+        ("notes.txt", "notes"),  # The caption of an image is a text file, too.
+        ("setup.exe", "setup"),
+        (r'a:b<c>"|?*.jpg', "a_b_c_____"),
+        ("dots. . .jpg", "dots"),
+        ("..", None),
+        ("写" * 251 + ".jpg", "写" * 66),
+    ],
+)
+def test_every_operating_system_can_unpack_an_archive(app, export, store_images, filename, stem):
+    [image_id] = store_images("me", filename=filename)
+    headers = {"Authorization": f"Bearer {token(app, 'me')}"}
+    name = f"{image_id}-{stem}" if stem else str(image_id)
+
+    archive = archive_of(export("?format=zip&pictures=originals", headers=headers))
+    metadata = json.loads(export("?format=huggingface").get_data())
+
+    names = archive.namelist()
+    assert names[:2] == [f"{name}.heic", f"{name}.txt"]
+    assert archive.read(names[0]) == b"original of me"
+    assert metadata["file_name"] == names[0]
+    assert all(len(each.encode()) <= 255 for each in names)
 
 
 def test_too_many_images_for_an_archive_are_refused_with_the_number(client, add_row, mocker):
