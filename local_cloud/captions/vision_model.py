@@ -89,7 +89,7 @@ class VisionModel:
             ) from error
         try:
             return response.status, json.loads(content)
-        except ValueError:
+        except (ValueError, RecursionError):
             return response.status, content.decode(errors="replace")
 
 

@@ -224,6 +224,7 @@ def test_a_request_that_is_refused_twice_fails_with_the_words_of_the_server(serv
         ((302, b""), BusyError, "is overloaded"),
         ("disconnect", BusyError, "is overloaded"),
         ((200, b"<html>not an API</html>"), TransientError, "is unavailable"),
+        ((200, b"[" * 100_000), TransientError, "is unavailable"),
         ((200, {"choices": []}), TransientError, "is unavailable"),
         ((200, [1]), TransientError, "is unavailable"),
     ],
