@@ -31,6 +31,8 @@ forwarded_allow_ips = ""
 secure_scheme_headers: dict[str, str] = {}
 # The load balancer sends the signed-in user in a header of up to 11 KB.
 limit_request_field_size = 16 * 1024 - 1
+# An export may name 500 images in its address. This is the highest limit of gunicorn.
+limit_request_line = 8190
 
 # Seconds without a heartbeat after which a process is replaced. A slow upload does not stop the
 # heartbeat of its process; middleware/slow_clients.py limits its time.

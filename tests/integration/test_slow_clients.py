@@ -16,6 +16,7 @@ import requests
 from tests.integration.test_web_app import JSON, new_jpeg, run_web_app
 from tests.support.slow_connections import KINDS, slow_connections
 from web_app.middleware import slow_clients
+from web_app.routes.schemas import MAX_EXPORTED_IDS
 
 CONNECTIONS = 1000
 # Bounds a failure: without the limits no request is answered while the connections are open.
@@ -228,11 +229,19 @@ def test_a_client_reads_the_response_to_a_body_that_nobody_reads(web_app):
     assert response.status_code == 404
 
 
+def test_an_export_can_name_as_many_images_as_its_document_says(web_app):
+    ids = "%2C".join(["123456789"] * MAX_EXPORTED_IDS)  # As browsers encode commas.
+
+    response = requests.get(f"{web_app.url}/api/export?format=csv&ids={ids}", timeout=60)
+
+    assert response.status_code == 200
+
+
 def test_error_responses_of_gunicorn_have_security_headers(web_app):
     address = urlsplit(web_app.url)
     broken = {
         b"GET / HTTP/1.1\r\nHost: a\r\nHost : b\r\n\r\n": b"400",
-        b"GET /" + b"a" * 5000 + b" HTTP/1.1\r\nHost: a\r\n\r\n": b"414",
+        b"GET /" + b"a" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n": b"414",
         b"GET / HTTP/1.1\r\n" + b"X-Many: a\r\n" * 200 + b"\r\n": b"431",
     }
     for request, status in broken.items():

@@ -16,7 +16,8 @@ from web_app.services.edits import (
 from web_app.services.export import FORMATS, ZIP
 
 MAX_IDS = 100
-MAX_EXPORTED_IDS = 1000
+# They are part of the address: `limit_request_line` in gunicorn.conf.py.
+MAX_EXPORTED_IDS = 500
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 24
 
