@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
@@ -65,8 +65,10 @@ def get_image(session: Session, image_id: int, *, for_update: bool = False) -> I
     Raises:
         ImageNotFoundError: it does not exist, or it is being deleted.
     """
-    if for_update:  # SQLite has one writer at a time and ignores this.
-        session.execute(select(Image.id).where(Image.id == image_id).with_for_update())
+    if for_update:
+        # SQLite ignores FOR UPDATE. An update that changes nothing locks on both databases.
+        unchanged = {"updated_at": Image.updated_at}
+        session.execute(update(Image).where(Image.id == image_id).values(unchanged))
     image = session.scalar(_WITH_TABLES.where(Image.id == image_id, is_visible()))
     if image is None:
         raise ImageNotFoundError(f"no image has the id {image_id}")

@@ -1,12 +1,13 @@
 """Adding, reading and finding images, on SQLite and on a real MySQL server."""
 
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from database.annotations import GeneratedAnnotation, record_annotation
+from database.annotations import GeneratedAnnotation, edit_annotation, record_annotation
 from database.deletion import mark_deleting
 from database.errors import ImageExistsError, ImageNotFoundError
 from database.images import Duplicate, find_last_id, get_image, list_failed, list_images_by_id
@@ -14,6 +15,7 @@ from database.jobs import record_failure, record_thumbnail, record_upload_failed
 from database.models import Job, Status
 from database.session import session_scope
 from tests.support.image_rows import CAPTION, add, add_failed, claim, find_same_bytes, read, record
+from tests.support.threads import run_at_once
 
 
 def test_both_jobs_of_a_new_image_are_pending_and_its_times_are_in_utc(session_factory):
@@ -32,6 +34,30 @@ def test_both_jobs_of_a_new_image_are_pending_and_its_times_are_in_utc(session_f
 def test_an_unknown_id_raises_image_not_found(session_factory):
     with pytest.raises(ImageNotFoundError), session_scope(session_factory) as session:
         get_image(session, 12345)
+
+
+def test_edits_at_the_same_time_read_what_the_earlier_ones_wrote(session_factory):
+    image_id, _ = add(session_factory)
+
+    def add_a_letter() -> None:
+        with session_scope(session_factory) as session:
+            before = get_image(session, image_id, for_update=True).annotation or ""
+            time.sleep(0.05)  # So that another edit could read the same text.
+            edit_annotation(session, image_id, {"annotation": before + "x"})
+
+    run_at_once(add_a_letter, threads=4)
+
+    assert read(session_factory, image_id).annotation == "xxxx"
+
+
+def test_reading_for_an_update_does_not_change_the_version(session_factory):
+    image_id, _ = add(session_factory)
+    before = read(session_factory, image_id).version
+
+    with session_scope(session_factory) as session:
+        get_image(session, image_id, for_update=True)
+
+    assert read(session_factory, image_id).version == before
 
 
 def test_listing_by_id_leaves_out_unknown_ids(session_factory):
