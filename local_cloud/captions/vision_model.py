@@ -188,6 +188,9 @@ def _refusal(status: int, answer: Any) -> GeminiError:
     """Return the server's error in Google's form."""
     detail = _dict(answer).get("error", answer)
     message = str(_dict(detail).get("message") or detail)[:_MAX_MESSAGE_CHARACTERS]
+    if 300 <= status < 400:
+        message = "The server of the vision model redirects. Set LOCAL_VISION_URL to its address."
+        return GeminiError(message, 400, "INVALID_ARGUMENT")
     if status in _STATUSES:
         return GeminiError(message, status, _STATUSES[status])
     if 400 <= status < 500:

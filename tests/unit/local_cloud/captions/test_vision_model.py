@@ -221,7 +221,7 @@ def test_a_request_that_is_refused_twice_fails_with_the_words_of_the_server(serv
         ((429, {"error": {"message": "slow down"}}), BusyError, "is busy"),
         ((500, {"error": {"message": "out of memory"}}), BusyError, "is overloaded"),
         ((503, b"loading model"), BusyError, "is overloaded"),
-        ((302, b""), BusyError, "is overloaded"),
+        ((302, b""), ConfigurationError, "refused this system's request"),
         ("disconnect", BusyError, "is overloaded"),
         ((200, b"<html>not an API</html>"), TransientError, "is unavailable"),
         ((200, b"[" * 100_000), TransientError, "is unavailable"),
