@@ -46,6 +46,10 @@ export class Lightbox {
   #createDialog() {
     const text = createElement("div", { className: "lightbox__text" }, this.caption, this.note);
     text.setAttribute("aria-live", "polite");
+    // A long caption scrolls, which the keyboard can do only in an element with the focus.
+    text.tabIndex = 0;
+    text.setAttribute("role", "group");
+    text.setAttribute("aria-label", "Caption");
     const bar = createElement(
       "div",
       { className: "lightbox__bar" },
