@@ -21,6 +21,7 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
+from database.annotations import TEXT_FIELDS
 from database.images import get_image
 from database.listing import ImageFilter
 from database.models import Image, Status
@@ -163,11 +164,14 @@ def edit_image(image_id: int) -> BaseResponse:
 
 @pages.post("/images/<image_id:image_id>/restore")
 def restore_image(image_id: int) -> BaseResponse:
-    """Restore the model's annotation."""
+    """Restore the model's text in one field of the form, or in all."""
+    fields = request.form.getlist("field") or TEXT_FIELDS
+    if not all(field in TEXT_FIELDS for field in fields):
+        raise BadRequestError(f"The fields are {', '.join(TEXT_FIELDS)}.", code="invalid_request")
     return _change(
         image_id,
         "The AI version is back.",
-        lambda actions: actions.edit(image_id, {}, is_restoring=True),
+        lambda actions: actions.edit(image_id, {}, restored=fields),
     )
 
 

@@ -1,10 +1,12 @@
 """The schemas of the API, from which the OpenAPI document is built."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 
+from database.annotations import TEXT_FIELDS
 from database.models import AnnotationSource, Status
 from web_app.routes.request import CURSOR_PATTERN
 from web_app.services.edits import (
@@ -31,6 +33,17 @@ class StrictBoolean(fields.Boolean):
         if not isinstance(value, bool):
             raise ValidationError("Must be true or false.")
         return value
+
+
+class RestoredFields(fields.Field):  # type: ignore[type-arg] # generic in the type stubs only
+    """The fields to restore: `true` for all, `false` for none, or a list of their names."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Sequence[str]:
+        if isinstance(value, bool):
+            return TEXT_FIELDS if value else ()
+        if not isinstance(value, list) or not all(name in TEXT_FIELDS for name in value):
+            raise ValidationError(f"Must be true, false or a list of {', '.join(TEXT_FIELDS)}.")
+        return tuple(value)
 
 
 class ErrorSchema(Schema):
@@ -191,8 +204,15 @@ class EditSchema(Schema):
         allow_none=True,
         validate=Length(max=MAX_TAGS),
     )
-    restore = StrictBoolean(
-        metadata={"description": "Restore the AI version (caption, alt text and tags) first."}
+    restore = RestoredFields(
+        metadata={
+            "oneOf": [
+                {"type": "boolean"},
+                {"type": "array", "items": {"type": "string", "enum": list(TEXT_FIELDS)}},
+            ],
+            "description": "Restore the AI version first: true for caption, alt text and tags, or "
+            "the names of the fields.",
+        }
     )
 
 

@@ -4,7 +4,7 @@ Each action checks the owner first.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,19 +37,19 @@ class OwnerActions:
     owner_id: str | None  # None for a new owner without images.
 
     def edit(
-        self, image_id: int, changes: Mapping[str, Any], *, is_restoring: bool = False
+        self, image_id: int, changes: Mapping[str, Any], *, restored: Collection[str] = ()
     ) -> Image:
         """Replace the annotation by the owner's text, or restore the model's.
 
         Args:
             image_id: the image.
             changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
-            is_restoring: restore the model's annotation first.
+            restored: the fields in which the model's text is restored first.
         """
         edit = clean_edit(changes)
         with session_scope(self.session_factory) as session:
             self._get_own(session, image_id)
-            if is_restoring and not restore_annotation(session, image_id):
+            if restored and not restore_annotation(session, image_id, restored):
                 raise ConflictError(
                     "There is no AI version of this text to restore.", code="nothing_to_restore"
                 )
