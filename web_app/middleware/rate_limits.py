@@ -24,7 +24,13 @@ from web_app.settings import Settings
 
 _EXTENSION = "image_annotation_limits"
 # The endpoints that cause captions.
-_CAPTIONS = {"pages.upload", "pages.retry_image", "api.retry_image", "api.retry_all_images"}
+_CAPTIONS = {
+    "pages.upload",
+    "pages.retry_failed_images",
+    "pages.retry_image",
+    "api.retry_image",
+    "api.retry_all_images",
+}
 
 
 class RateLimits:

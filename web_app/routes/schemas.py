@@ -1,7 +1,7 @@
 """The schemas of the API, from which the OpenAPI document is built."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Sequence, Sized
+from typing import Any, TypeVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
@@ -20,6 +20,7 @@ MAX_IDS = 100
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 24
 
+_Sized = TypeVar("_Sized", bound=Sized)
 _STATUSES = OneOf([status.value for status in Status])
 _TIME = {"format": "date-time"}
 _EXPIRY = "Presigned, expires within minutes. Request it again; do not store it."
@@ -32,6 +33,25 @@ class StrictBoolean(fields.Boolean):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
             raise ValidationError("Must be true or false.")
+        return value
+
+
+class MaxLength(Length):
+    """A maximum length that names the limit and the length in its message."""
+
+    def __init__(self, unit: str, *, max: int) -> None:
+        super().__init__(max=max)
+        self._message = f"Use up to {max:,} {unit}. You have {{:,}}."
+        self._limit = max
+
+    def __call__(self, value: _Sized) -> _Sized:
+        """Return the value.
+
+        Raises:
+            ValidationError: the value is too long.
+        """
+        if len(value) > self._limit:
+            raise ValidationError(self._message.format(len(value)))
         return value
 
 
@@ -197,12 +217,16 @@ class EditSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    annotation = fields.String(allow_none=True, validate=Length(max=MAX_ANNOTATION_CHARACTERS))
-    alt_text = fields.String(allow_none=True, validate=Length(max=MAX_ALT_TEXT_CHARACTERS))
+    annotation = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ANNOTATION_CHARACTERS)
+    )
+    alt_text = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ALT_TEXT_CHARACTERS)
+    )
     tags = fields.List(
-        fields.String(validate=Length(max=MAX_TAG_CHARACTERS)),
+        fields.String(validate=MaxLength("characters", max=MAX_TAG_CHARACTERS)),
         allow_none=True,
-        validate=Length(max=MAX_TAGS),
+        validate=MaxLength("tags", max=MAX_TAGS),
     )
     restore = RestoredFields(
         metadata={

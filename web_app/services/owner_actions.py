@@ -17,12 +17,22 @@ from database.images import get_image, list_failed
 from database.jobs import reset_for_retry
 from database.models import Image, Job, Status
 from database.session import session_scope
+from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import ConflictError, NotOwnerError, StorageUnavailableError
 from web_app.services.edits import clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
+# The same bytes always fail in the same way, and an original that was not stored is not there.
+HOPELESS_CODES = frozenset(
+    {
+        InvalidImageError.code,
+        TooManyPixelsError.code,
+        UnsupportedFormatError.code,
+        "upload_failed",
+    }
+)
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +89,13 @@ class OwnerActions:
             raise NotOwnerError
         with session_scope(self.session_factory) as session:
             requested: dict[int, Sequence[tuple[Job, str]]] = {}
-            for image in list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE):
+            failed = list_failed(
+                session,
+                owner_id=self.owner_id,
+                limit=MAX_RETRIES_AT_ONCE,
+                hopeless_codes=HOPELESS_CODES,
+            )
+            for image in failed:
                 if requested and not may_continue():
                     break
                 if jobs := _reset(session, image):

@@ -244,6 +244,13 @@ def test_retry_all_retries_only_the_owners_failed_images(program, add_mine, add_
     assert program("POST", "/api/images/retry").json == {"retried": 0, "ids": []}
 
 
+def test_retry_all_leaves_failures_that_would_be_repeated(program, add_mine, event_bus):
+    add_mine(**FAILED | {"annotation_error_code": "invalid_image"})
+
+    assert program("POST", "/api/images/retry").json == {"retried": 0, "ids": []}
+    assert event_bus.requested == []
+
+
 # Deleting
 
 
@@ -399,6 +406,26 @@ def test_a_form_restores_one_field(browser, my_image, read_rows):
 
     [row] = read_rows()
     assert (row.annotation, row.tags) == ("Rex", ["dog"])
+
+
+def test_a_form_retries_all_failed_images_and_shows_how_many(
+    client, browser, read_rows, session_factory
+):
+    [row] = read_rows()
+    with session_scope(session_factory) as session:
+        for name, value in FAILED.items():
+            setattr(get_image(session, row.id), name, value)
+
+    for message in ("Trying 1 image again…", "None of your images can be retried."):
+        response = browser("/images/retry")
+        assert (response.status_code, response.headers["Location"]) == (303, "/gallery")
+        assert message in client.get("/gallery").get_data(as_text=True)
+
+
+def test_too_many_tags_are_counted_in_the_message(program, add_mine):
+    response = program("PATCH", f"/api/images/{add_mine()}", json={"tags": ["tag"] * 25})
+
+    assert response.json["error"] == "Check “tags”: Use up to 20 tags. You have 25."
 
 
 def test_an_invalid_form_redirects_to_a_page_with_the_reason(client, browser, my_image):

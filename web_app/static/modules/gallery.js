@@ -1,9 +1,11 @@
 // The gallery: loads more cards while one scrolls, updates pending cards, and opens the lightbox.
 
 import { describeFailure, getPage, sendJSON } from "./api.js";
+import { describeDelay } from "./delay.js";
 import { Lightbox } from "./lightbox.js";
 import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
+import { showToast } from "./toast.js";
 
 const PREFETCH_MARGIN = "800px"; // Load the next page when its link is this close to the viewport.
 
@@ -21,6 +23,8 @@ export class Gallery {
   constructor(root) {
     this.cards = getPart(root, "cards");
     this.pager = getPart(root, "pager");
+    this.delay = getPart(root, "delay");
+    this.delayText = getPart(root, "delay-text");
     this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
     this.lightbox = new Lightbox(this);
@@ -167,8 +171,20 @@ export class Gallery {
     }
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
+    this.#showDelay();
     if (hadFocus) {
       fresh.querySelector("a")?.focus();
+    }
+  }
+
+  /** Say once, above all cards, why captions are delayed. */
+  #showDelay() {
+    const delays = this.allCards.flatMap((card) => card.dataset.delay ?? []);
+    const text = delays.length > 0 ? `${delays[0]} ${describeDelay(delays.length)}` : "";
+    this.delay.hidden = !text;
+    if (this.delayText.textContent !== text) {
+      this.delayText.textContent = text;
+      this.announce(text);
     }
   }
 
@@ -185,9 +201,9 @@ export class Gallery {
     }
     try {
       await sendJSON("POST", `/api/images/${id}/retry`);
-      this.announce("Trying again…");
+      showToast("Trying again…");
     } catch (error) {
-      this.announce(messageOf(error));
+      showToast(messageOf(error), { isError: true });
     }
     await this.refresh(id);
     this.#watch(id);
