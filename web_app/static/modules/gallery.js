@@ -16,6 +16,8 @@ export function mount(root) {
 
 export class Gallery {
   #isLoading = false;
+  /** @type {HTMLElement | null} the card that had the focus last */
+  current = null;
   /** @type {IntersectionObserver | null} */
   #observer = null;
 
@@ -30,6 +32,12 @@ export class Gallery {
     this.lightbox = new Lightbox(this);
     this.#watchPending(this.allCards);
     this.cards.addEventListener("click", (event) => this.#openLightbox(event));
+    this.cards.addEventListener("keydown", (event) => this.#moveFocus(event));
+    this.cards.addEventListener(
+      "focusin",
+      (event) => this.#setTabStops(closestTarget(event, ".card")),
+    );
+    this.#setTabStops(null);
     this.cards.addEventListener("submit", (event) => this.#retry(event));
     this.#enhancePager();
   }
@@ -46,6 +54,48 @@ export class Gallery {
   /** @returns {HTMLAnchorElement | null} */
   get #nextLink() {
     return this.pager.querySelector('a[rel="next"]');
+  }
+
+  /**
+   * Make one card a stop of the Tab key. The arrow keys lead to the others, and the page of an
+   * image has its tags.
+   *
+   * @param {HTMLElement | null} current null keeps the present one
+   */
+  #setTabStops(current) {
+    this.current = current ?? this.current;
+    const cards = this.allCards;
+    const stop = cards.find((card) => card.dataset.imageId === this.current?.dataset.imageId) ??
+      cards[0];
+    for (const card of cards) {
+      for (const link of card.querySelectorAll("a")) {
+        link.tabIndex = card === stop && link.matches(".card__link") ? 0 : -1;
+      }
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  async #moveFocus(event) {
+    const card = closestTarget(event, ".card__link")?.closest(".card");
+    const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    const columns = getComputedStyle(this.cards).gridTemplateColumns.split(" ").length;
+    const index = this.allCards.findIndex((each) => each === card);
+    const target = {
+      ArrowLeft: index - 1,
+      ArrowRight: index + 1,
+      ArrowUp: index - columns,
+      ArrowDown: index + columns,
+      Home: 0,
+      End: this.allCards.length - 1,
+    }[event.key];
+    if (target === undefined || index < 0 || hasModifier) {
+      return;
+    }
+    event.preventDefault();
+    if (target >= this.allCards.length && this.hasMore) {
+      await this.loadMore();
+    }
+    this.allCards[target]?.querySelector("a")?.focus();
   }
 
   #enhancePager() {
@@ -91,6 +141,7 @@ export class Gallery {
       const shownIds = new Set(this.allCards.map((card) => card.dataset.imageId));
       const cards = cardsIn(page).filter((card) => !shownIds.has(card.dataset.imageId));
       this.cards.append(...cards);
+      this.#setTabStops(null);
       this.#watchPending(cards);
       this.#observer?.unobserve(link);
       const next = page.querySelector('.pager a[rel="next"]');
@@ -133,6 +184,7 @@ export class Gallery {
       }
       if (!image) {
         card.remove();
+        this.#setTabStops(null);
         return;
       }
       // The first response usually describes what the page already shows.
@@ -171,6 +223,7 @@ export class Gallery {
     }
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
+    this.#setTabStops(null);
     this.#showDelay();
     if (hadFocus) {
       fresh.querySelector("a")?.focus();
