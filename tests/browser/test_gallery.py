@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
@@ -298,6 +299,22 @@ def test_arrow_keys_move_between_cards_and_only_one_is_a_tab_stop(page, system):
     assert page.evaluate("document.activeElement.closest('.card')") is None
     page.keyboard.press("Shift+Tab")
     expect(links.nth(1)).to_be_focused()
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_the_way_back_from_an_image_keeps_the_search(person, new_person, gemini, has_scripts):
+    gemini.script.append(caption_answer("A narwhal dives.", "narwhal"))
+    image_id = person.upload("IMG_3.jpg")
+    page = new_person(java_script_enabled=has_scripts).page
+    page.goto("/gallery?q=narwhal&status=completed")
+    path = page.locator(".card__link").first.get_attribute("href")
+    page.goto(path)
+    assert f"/images/{image_id}?" in page.url
+
+    page.locator(".breadcrumb a").click()
+
+    expect(page).to_have_url(re.compile(rf"q=narwhal&status=completed#card-{image_id}$"))
+    expect(page.locator(f"#card-{image_id}")).to_be_in_viewport()
 
 
 # The lightbox

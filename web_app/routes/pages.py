@@ -237,7 +237,7 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
         flash(str(error), "rejected")
     else:
         flash(message, "accepted")
-    return redirect(url_for("pages.show_image", image_id=image_id), 303)
+    return redirect(url_for("pages.show_image", image_id=image_id, **_place()), 303)
 
 
 def _filter() -> ImageFilter:
@@ -269,6 +269,12 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
+def _place() -> dict[str, str]:
+    """Return the search and the page of the gallery, which the links to an image and back keep."""
+    names = ("q", "tag", "status", "cursor")
+    return {name: value for name in names if (value := request.args.get(name))}
+
+
 def _caption_language_tag() -> str:
     if "caption_language_tag" not in g:
         with session_scope(current_dependencies().session_factory) as session:
@@ -291,6 +297,7 @@ def _helpers() -> dict[str, Any]:
         "settings": current_dependencies().settings,
         "viewer_links": _viewer_links,
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
+        "place": _place,
         "caption_language_tag": _caption_language_tag,
         "text_language": _text_language,
         "can_retry": serializers.can_retry,

@@ -60,7 +60,7 @@ class Page(HTMLParser):
     @property
     def image_ids(self):
         links = [link["href"] for link in self.all("a", **{"class": "card__link"})]
-        return [int(link.removeprefix("/images/")) for link in links]
+        return [int(link.removeprefix("/images/").partition("?")[0]) for link in links]
 
     @property
     def next_link(self):

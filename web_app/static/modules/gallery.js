@@ -216,7 +216,10 @@ export class Gallery {
    * @param {number} id
    */
   async refresh(id) {
-    const page = await getPage(`/images/${id}/card`);
+    // The link of the card keeps the search and the page of the gallery.
+    const link = this.#findCard(id)?.querySelector(".card__link");
+    const place = link instanceof HTMLAnchorElement ? link.search : "";
+    const page = await getPage(`/images/${id}/card${place}`);
     const [old, fresh] = [this.#findCard(id), page.querySelector(".card")];
     if (!old || !fresh) {
       return;

@@ -94,7 +94,7 @@ class ImagePage {
    *   in place
    */
   async #refresh({ keepsEditor = true } = {}) {
-    const page = await getPage(location.pathname);
+    const page = await getPage(location.pathname + location.search);
     await waitUntilClosed(this.root.querySelector("dialog[open]"));
     const [old, fresh] = [getPart(this.root, "view"), getPart(page, "view")];
     const focused = document.activeElement;
