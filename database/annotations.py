@@ -1,6 +1,6 @@
 """Store, reuse, edit and restore what is written about images."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal,
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.image_words import set_caption_language, write_words
-from database.jobs import Claim, job_state, record_result
+from database.jobs import Claim, complete_failed_annotation, job_state, record_result
 from database.models import (
     AnnotationFingerprint,
     AnnotationSource,
@@ -17,6 +17,9 @@ from database.models import (
     TextInImage,
 )
 from database.rows import execute_update, is_visible, update_images
+
+# The texts about an image that the model writes and a person can edit.
+TEXT_FIELDS = ("annotation", "alt_text", "tags")
 
 
 @dataclass(frozen=True)
@@ -132,7 +135,7 @@ def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
 
 
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
-    """Replace the annotation by a person's text.
+    """Replace the annotation by a person's text. A caption ends the failure of the model's.
 
     Args:
         changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
@@ -152,23 +155,34 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
     edited = {**changes, "annotation_source": AnnotationSource.HUMAN}
     for values in (keep, edited):
         update_images(session, Image.id == image_id, is_visible(), values=values)
+    if changes.get("annotation"):
+        complete_failed_annotation(session, image_id)
     write_words(session, [image_id])
 
 
-def restore_annotation(session: Session, image_id: int) -> bool:
-    """Restore the model's caption, alt text and tags.
+def restore_annotation(
+    session: Session, image_id: int, fields: Collection[str] = TEXT_FIELDS
+) -> bool:
+    """Restore the model's text in these fields.
 
     Returns:
         False when there is no annotation by the model; the row is unchanged.
     """
-    generated = {
+    generated: dict[str, Any] = {
         "annotation": Image.generated_annotation,
         # Empty only in rows from before migration 0002. Their text was never edited.
         "alt_text": func.coalesce(Image.generated_alt_text, Image.alt_text),
         "tags": func.coalesce(Image.generated_tags, Image.tags),
-        "annotation_source": AnnotationSource.MODEL,
     }
+    values = {name: generated[name] for name in TEXT_FIELDS if name in fields}
     conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
-    is_restored = update_images(session, *conditions, values=generated)
+    is_restored = update_images(session, *conditions, values=values)
+    columns = [(getattr(Image, name), generated[name]) for name in TEXT_FIELDS]
+    texts = session.execute(
+        select(*(column for pair in columns for column in pair)).where(*conditions)
+    ).one_or_none()
+    if texts is not None and all(texts[n] == texts[n + 1] for n in range(0, len(texts), 2)):
+        is_models = {"annotation_source": AnnotationSource.MODEL}
+        update_images(session, *conditions, values=is_models)
     write_words(session, [image_id])
     return is_restored

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import and_, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
@@ -87,14 +87,27 @@ def list_images_by_id(session: Session, image_ids: Collection[int]) -> Sequence[
     ).all()
 
 
-def list_failed(session: Session, *, owner_id: str, limit: int) -> Sequence[Image]:
-    """Return an owner's images with a failed job that can be retried, newest first."""
+def list_failed(
+    session: Session, *, owner_id: str, limit: int, hopeless_codes: Collection[str] = ()
+) -> Sequence[Image]:
+    """Return an owner's images with a failed job that can be retried, newest first.
+
+    Args:
+        hopeless_codes: the codes of failures that would only be repeated.
+    """
+    failed = [
+        and_(
+            job_column(job, "status") == Status.FAILED,
+            func.coalesce(job_column(job, "error_code"), "").not_in(hopeless_codes),
+        )
+        for job in Job
+    ]
     return session.scalars(
         select(Image)
         .where(
             is_visible(),
             Image.owner_id == owner_id,
-            or_(*(job_column(job, "status") == Status.FAILED for job in Job)),
+            or_(*failed),
             was_stored(),
         )
         .order_by(Image.id.desc())

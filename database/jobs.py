@@ -232,6 +232,16 @@ def reset_for_retry(
     return update_images(session, *conditions, values=_as_new(job))
 
 
+def complete_failed_annotation(session: Session, image_id: int) -> None:
+    """Complete a failed annotation job, because a person wrote the caption.
+
+    If the original was never stored, both jobs stay failed: the file must be uploaded again.
+    """
+    has_failed = Image.annotation_status == Status.FAILED
+    conditions = (Image.id == image_id, is_visible(), has_failed, was_stored())
+    update_images(session, *conditions, values=job_state(Job.ANNOTATION, Status.COMPLETED))
+
+
 def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
     """Reset a job to pending if a repair may have helped it.
 

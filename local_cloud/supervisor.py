@@ -91,7 +91,7 @@ class Supervisor:
                     *("-m", "local_cloud.gemini_emulator", "--port", str(settings.emulator_port)),
                     *settings.caption_settings.emulator_arguments,
                 ],
-                # Each request has a thread, and glibc would keep memory of its own for many of them.
+                # Each request has a thread, and glibc would keep memory for each of many of them.
                 {**settings.machine_environment(), "MALLOC_ARENA_MAX": "2"},
                 folder.log("gemini"),
             )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import CDPSession, Locator, Page, expect
 
 from tests.support.factories import make_jpeg
 from tests.support.local_system import wait_until
@@ -40,6 +40,7 @@ class Person:
     def __init__(self, page: Page, script_errors: list[str]) -> None:
         self.page = page
         self.script_errors = script_errors
+        self._devtools: CDPSession | None = None
 
     # Uploading
 
@@ -132,12 +133,24 @@ class Person:
 
     def slow_down(self, bytes_per_second: int) -> None:
         """Limit the upload speed of the browser."""
-        devtools = self.page.context.new_cdp_session(self.page)
-        devtools.send("Network.enable")
-        devtools.send(
+        self._emulate_network(bytes_per_second, is_offline=False)
+
+    def drop_connection(self) -> None:
+        """Break all requests of the browser, until `restore_connection`."""
+        self._emulate_network(-1, is_offline=True)
+
+    def restore_connection(self) -> None:
+        """End `drop_connection`."""
+        self._emulate_network(-1, is_offline=False)
+
+    def _emulate_network(self, bytes_per_second: int, *, is_offline: bool) -> None:
+        if self._devtools is None:
+            self._devtools = self.page.context.new_cdp_session(self.page)
+            self._devtools.send("Network.enable")
+        self._devtools.send(
             "Network.emulateNetworkConditions",
             {
-                "offline": False,
+                "offline": is_offline,
                 "latency": 0,
                 "downloadThroughput": -1,
                 "uploadThroughput": bytes_per_second,

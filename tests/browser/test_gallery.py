@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
@@ -275,7 +276,72 @@ def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page
     expect(first_new).to_be_focused()
 
 
+def test_arrow_keys_move_between_cards_and_only_one_is_a_tab_stop(page, system):
+    upload_many(system, 6)
+    page.set_viewport_size({"width": 375, "height": 800})  # Two columns.
+    page.goto("/gallery")
+    links = page.locator(".card__link")
+    expect(page.locator('.card a[tabindex="0"]')).to_have_count(1)
+    links.first.focus()
+
+    for key, index in [
+        ("ArrowRight", 1),
+        ("ArrowDown", 3),
+        ("ArrowLeft", 2),
+        ("ArrowUp", 0),
+        ("ArrowUp", 0),
+    ]:
+        page.keyboard.press(key)
+        expect(links.nth(index)).to_be_focused()
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("Tab")
+
+    assert page.evaluate("document.activeElement.closest('.card')") is None
+    page.keyboard.press("Shift+Tab")
+    expect(links.nth(1)).to_be_focused()
+
+
+@pytest.mark.parametrize("has_scripts", [True, False])
+def test_the_way_back_from_an_image_keeps_the_search(person, new_person, gemini, has_scripts):
+    gemini.script.append(caption_answer("A narwhal dives.", "narwhal"))
+    image_id = person.upload("IMG_3.jpg")
+    page = new_person(java_script_enabled=has_scripts).page
+    page.goto("/gallery?q=narwhal&status=completed")
+    path = page.locator(".card__link").first.get_attribute("href")
+    page.goto(path)
+    assert f"/images/{image_id}?" in page.url
+
+    page.locator(".breadcrumb a").click()
+
+    expect(page).to_have_url(re.compile(rf"q=narwhal&status=completed#card-{image_id}$"))
+    expect(page.locator(f"#card-{image_id}")).to_be_in_viewport()
+
+
 # The lightbox
+
+
+def test_the_lightbox_has_an_address_and_back_closes_it(person, page, new_person):
+    image_id = person.upload("linked.jpg")
+    page.goto("/gallery?tag=dog")
+    person.card(image_id).locator(".card__link").click()
+    dialog = page.get_by_role("dialog", name="Image viewer")
+    expect(page).to_have_url(re.compile(rf"/gallery\?tag=dog#image-{image_id}$"))
+    address = page.url
+
+    page.go_back()
+
+    expect(dialog).to_be_hidden()
+    expect(page).to_have_url(re.compile(r"/gallery\?tag=dog$"))
+    expect(person.card(image_id).locator(".card__link")).to_be_focused()
+    page.go_forward()
+    expect(dialog).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page).to_have_url(re.compile(r"/gallery\?tag=dog$"))
+    stranger = new_person().page
+    stranger.goto(address)
+    expect(stranger.get_by_role("dialog")).to_contain_text("Alt text: Dog on beach")
+    stranger.get_by_role("button", name="Close").click()
+    expect(stranger).to_have_url(re.compile(r"/gallery\?tag=dog$"))
 
 
 def test_the_lightbox_works_with_the_keyboard(person, page, gemini):

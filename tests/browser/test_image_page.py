@@ -13,6 +13,8 @@ from tests.support.scripted_gemini import answer
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 MODEL_CAPTION = "A dog runs on a beach."
+# The texts of a person, by the labels of the editor.
+MINE = {"caption": "Rex.", "alt text": "Rex at the sea", "tags": "rex, sea"}
 
 
 def caption_answer(caption):
@@ -29,6 +31,17 @@ def image_id(person, page):
 
 def field(page, label):
     return page.get_by_role("textbox", name=re.compile(f"^{label}", re.IGNORECASE))
+
+
+def others(page, label):
+    """Return the values of the other fields of the editor."""
+    return {name: saved(page, name).input_value() for name in MINE if name != label}
+
+
+def saved(page, label):
+    """Return a field of the editor, which may be closed."""
+    names = {"caption": "annotation", "alt text": "alt_text", "tags": "tags"}
+    return page.locator(f".editor [name={names[label]}]")
 
 
 def edit(page, **fields):
@@ -127,10 +140,104 @@ def test_the_ai_version_can_be_restored(page, image_id):
     edit(page, caption="A wrong caption.")
     expect(page.locator(".caption")).to_have_text("A wrong caption.")
 
-    page.get_by_role("button", name="Use the AI version").click()
+    page.get_by_role("button", name="Use this caption").click()
 
     expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(page.locator(".provenance")).to_contain_text("gemini-scripted-001")
+
+
+def test_restoring_one_text_keeps_the_others_and_can_be_undone(page, image_id):
+    edit(page, **MINE)
+    version = page.locator(".ai-version")
+    for text in (MODEL_CAPTION, "Dog on beach", "dog, sea"):
+        expect(version).to_contain_text(text)
+    message = page.locator(".toast")
+
+    for name, field_name, generated in [
+        ("Use this caption", "caption", MODEL_CAPTION),
+        ("Use this alt text", "alt text", "Dog on beach"),
+        ("Use these tags", "tags", re.compile("^dog, sea")),
+    ]:
+        page.get_by_role("button", name=name).click()
+        expect(message).to_contain_text("the AI version again")
+        expect(saved(page, field_name)).to_have_value(generated)
+        assert others(page, field_name) == {n: t for n, t in MINE.items() if n != field_name}
+        message.get_by_role("button", name="Undo").click()
+        expect(message).to_contain_text("Your text is back.")
+        expect(saved(page, field_name)).to_have_value(MINE[field_name])
+
+
+def test_every_action_shows_and_announces_its_result(page, image_id, gemini):
+    messages = page.locator("[data-part=toasts]")
+    assert messages.get_attribute("role") == "status"
+    edit(page, caption="Rex at the sea.")
+    expect(messages).to_contain_text("Saved.")
+    expect(messages.locator(".toast")).to_be_in_viewport()
+    gemini.delay_seconds = 1
+
+    page.get_by_role("button", name="Write a new caption").click()
+
+    expect(messages).to_contain_text("Writing a new caption…")
+    expect(messages).to_contain_text("The new AI version is ready. Your text stays.")
+    messages.get_by_role("button", name="Close message").click()
+    expect(messages).to_be_empty()
+
+
+def test_a_second_click_on_write_a_new_caption_presses_no_other_button(page, image_id, gemini):
+    gemini.delay_seconds = 3
+    button = page.get_by_role("button", name="Write a new caption")
+    button.scroll_into_view_if_needed()
+    box = button.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+
+    page.mouse.click(x, y)
+    page.mouse.click(x, y)
+    busy = page.get_by_role("button", name="Writing a new caption…")
+    expect(busy).to_be_disabled()
+    page.mouse.click(x, y)
+
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert busy.bounding_box()["x"] == box["x"]
+    expect(button).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("dialog")).to_have_count(0)
+
+
+def test_caption_and_alt_text_can_be_copied(page, image_id):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+
+    for name, text in (("Copy caption", MODEL_CAPTION), ("Copy alt text", "Dog on beach")):
+        page.get_by_role("button", name=name).click()
+        expect(page.locator(".toast")).to_contain_text("copied.")
+        assert page.evaluate("navigator.clipboard.readText()") == text
+
+
+def test_texts_have_their_direction_and_the_models_their_language(person, page, image_id):
+    caption = page.locator(".caption")
+    expect(caption).to_have_attribute("lang", "en")
+    edit(page, caption="كلب يجري على الشاطئ")
+
+    expect(caption).to_have_attribute("lang", "")
+    assert caption.evaluate("p => getComputedStyle(p).direction") == "rtl"
+    for selector in ("h1", ".alt-text__text", ".tag", "[name=annotation]", "[name=tags]"):
+        expect(page.locator(selector).first).to_have_attribute("dir", "auto")
+    page.goto("/gallery")
+    caption = person.card(image_id).locator(".caption")
+    assert caption.evaluate("p => getComputedStyle(p).direction") == "rtl"
+
+
+def test_a_caption_of_a_person_ends_a_failure(person, page, gemini):
+    gemini.script.append(REFUSAL)
+    image_id = person.upload_failing("refused.jpg")
+    page.goto(f"/images/{image_id}")
+    expect(page.locator(".status")).to_have_text("Failed")
+
+    edit(page, caption="My own words.")
+
+    expect(page.locator(".status")).to_have_text("Done")
+    expect(page.locator(".image .error-message:not([hidden])")).to_have_count(0)
+    expect(page.get_by_role("button", name="Retry")).to_have_count(0)
+    page.goto("/gallery?status=failed")
+    expect(person.card(image_id)).to_have_count(0)
 
 
 def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
@@ -226,7 +333,7 @@ def test_another_person_cannot_change_an_image(image_id, new_person):
     stranger.page.goto(f"/images/{image_id}")
 
     expect(stranger.page.locator(".caption")).to_have_text(MODEL_CAPTION)
-    expect(stranger.page.get_by_role("button")).to_have_count(0)
+    expect(stranger.page.get_by_role("button")).to_have_text(["Copy caption", "Copy alt text"])
     expect(stranger.page.get_by_text("Edit caption, alt text and tags")).to_have_count(0)
     for method, path, body in [
         ("PATCH", f"/api/images/{image_id}", {"annotation": "Mine now"}),
@@ -263,7 +370,7 @@ def test_the_owner_can_edit_restore_and_delete_without_javascript(
 
     edit(plain, caption="Without a script.")
     expect(plain.locator(".caption")).to_have_text("Without a script.")
-    plain.get_by_role("button", name="Use the AI version").click()
+    plain.get_by_role("button", name="Use this caption").click()
     expect(plain.locator(".caption")).to_have_text(MODEL_CAPTION)
     plain.get_by_text("Delete…").click()
     plain.get_by_role("button", name="Delete permanently").click()

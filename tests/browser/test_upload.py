@@ -249,14 +249,18 @@ def test_the_first_files_of_a_new_person_belong_to_one_owner(person, page):
 
 def test_retry_sends_only_the_failed_file_again(person, page):
     person.upload("known.jpg")
-    answers = iter(["abort"])
+    answers = iter([500])
     page.route(
         "**/upload",
-        lambda route: route.abort() if next(answers, None) else route.continue_(),
+        lambda route: (
+            route.fulfill(status=500, json={"error": "Our error."})
+            if next(answers, None)
+            else route.continue_()
+        ),
     )
     person.choose(("unlucky.jpg", new_jpeg()))
+    expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("Our error.")
     person.choose(("lucky.jpg", new_jpeg()))
-    expect(person.expect_state("unlucky.jpg", "not_sent")).to_contain_text("Connection lost")
     person.expect_state("lucky.jpg", "completed")
     sent = person.record_upload_requests()
 
@@ -266,8 +270,31 @@ def test_retry_sends_only_the_failed_file_again(person, page):
     assert len(sent) == 1
 
 
+def test_a_dropped_connection_pauses_the_queue_and_it_continues_by_itself(person, page):
+    person.upload("known.jpg")
+    person.slow_down(20_000)
+    person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
+    person.expect_state("0.jpg", "sending")
+    banner = page.locator("[data-part=banner]")
+
+    person.drop_connection()
+
+    # Chromium may complete the requests that had begun.
+    expect(banner).to_have_text(
+        re.compile(r"Connection lost\. \d files wait\. Uploading continues when you are online\.")
+    )
+    assert banner.bounding_box()["y"] < page.locator(".upload-row").first.bounding_box()["y"]
+    expect(page.locator("[data-part=summary]")).not_to_contain_text("not ")
+    person.expect_state("4.jpg", "waiting")
+    person.restore_connection()
+
+    expect(banner).to_be_hidden(timeout=30_000)
+    for number in range(5):
+        person.expect_state(f"{number}.jpg", "completed", seconds=60)
+
+
 @pytest.mark.parametrize("status", [429, 503])
-def test_an_upload_pauses_when_the_server_is_busy_and_then_continues(person, page, status):
+def test_a_busy_server_pauses_the_queue_and_the_reason_is_above_all_files(person, page, status):
     person.open_upload_page()
     answers = iter([status])
 
@@ -275,7 +302,7 @@ def test_an_upload_pauses_when_the_server_is_busy_and_then_continues(person, pag
         if next(answers, None):
             route.fulfill(
                 status=status,
-                headers={"Retry-After": "1"},
+                headers={"Retry-After": "3"},
                 json={"error": "Too many.", "code": "rate_limited"},
             )
         else:
@@ -283,9 +310,68 @@ def test_an_upload_pauses_when_the_server_is_busy_and_then_continues(person, pag
 
     page.route("**/upload", handle)
     person.choose(("patient.jpg", new_jpeg()))
+    banner = page.locator("[data-part=banner]")
 
-    expect(person.expect_state("patient.jpg", "paused")).to_contain_text("Continuing in")
-    person.expect_state("patient.jpg", "completed")
+    expect(banner).to_contain_text("The server is busy. 1 file waits. Continuing in")
+    person.expect_state("patient.jpg", "completed", seconds=30)
+    expect(banner).to_be_hidden()
+
+
+def test_files_with_a_problem_come_first_and_can_be_shown(person, page, gemini):
+    good = [(f"{number}.jpg", new_jpeg()) for number in range(9)]
+    person.choose(*good, ("notes.txt", b"not an image"), ("torn.jpg", new_jpeg()[:200]))
+    for name, _ in good:
+        person.expect_state(name, "completed", seconds=60)
+    gemini.script.append(REFUSAL)
+    person.upload_failing("refused.jpg")
+
+    names = page.locator(".upload-row__name").all_inner_texts()
+
+    assert names == ["notes.txt", "torn.jpg", "refused.jpg", *(name for name, _ in good)]
+    expect(page.locator("[data-part=summary]")).to_have_text(
+        "10 of 12 uploaded · 9 with caption · 2 not accepted · 1 couldn’t be captioned"
+    )
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    page.get_by_role("button", name="Show problems").click()
+    expect(person.row("notes.txt")).to_be_focused()
+    expect(person.row("notes.txt")).to_be_in_viewport()
+
+
+def test_a_browser_without_cookies_is_told_that_its_images_cannot_be_changed(person, page):
+    page.add_init_script("Object.defineProperty(navigator, 'cookieEnabled', { value: false })")
+    page.goto("/")
+
+    expect(page.locator("[data-part=banner]")).to_contain_text("does not keep cookies")
+
+
+def test_a_cookie_that_is_not_kept_is_noticed_at_the_first_upload(person, page):
+    person.open_upload_page()
+    page.context.clear_cookies()
+    page.evaluate("delete document.querySelector('form').dataset.ownerKnown")
+    page.on("request", lambda request: page.context.clear_cookies(name="owner"))
+
+    person.upload("lost.jpg")
+
+    expect(page.locator("[data-part=banner]")).to_contain_text("does not keep cookies")
+
+
+def test_a_phone_is_not_asked_to_drop_or_paste(new_person):
+    page = new_person(has_touch=True, is_mobile=True, viewport={"width": 375, "height": 800}).page
+    page.goto("/")
+
+    expect(page.locator(".uploader--enhanced")).to_be_visible()
+    expect(page.locator("[data-part=paste-hint]")).to_be_hidden()
+    expect(page.locator("[data-part=drop-title]")).to_be_hidden()
+
+
+@pytest.mark.parametrize("padding", [0, 700_000])
+def test_the_row_and_the_page_of_an_image_agree_about_its_size(person, page, padding):
+    image_id = person.upload("sized.jpg", new_jpeg() + bytes(padding))
+    size = person.row("sized.jpg").locator("[data-part=size]").inner_text()
+
+    page.goto(f"/images/{image_id}")
+
+    expect(page.locator(".facts")).to_contain_text(f", {size}")
 
 
 def test_a_failed_caption_shows_the_reason_and_can_be_retried(person, gemini):
@@ -300,12 +386,16 @@ def test_a_failed_caption_shows_the_reason_and_can_be_retried(person, gemini):
     expect(row).to_contain_text("A dog runs on a beach.")
 
 
-def test_a_transient_error_is_shown_until_the_retry_succeeds(person, gemini):
+def test_a_transient_error_is_shown_above_all_files_until_the_retry_succeeds(person, page, gemini):
     gemini.script.append(error(500, "INTERNAL"))
     person.choose(("later.jpg", new_jpeg()))
 
-    expect(person.row("later.jpg")).to_contain_text("We’ll keep trying")
+    expect(person.row("later.jpg")).to_contain_text("Waiting for its caption")
+    expect(page.locator("[data-part=banner]")).to_contain_text(
+        "1 image waits for its caption. We’ll keep trying"
+    )
     person.expect_state("later.jpg", "completed", seconds=30)
+    expect(page.locator("[data-part=banner]")).to_be_hidden()
 
 
 def test_results_are_announced_to_screen_readers(person, page):

@@ -27,6 +27,7 @@ _EXTENSION = "image_annotation_limits"
 _CAPTIONS = {
     "pages.upload",
     "pages.upload_samples",
+    "pages.retry_failed_images",
     "pages.retry_image",
     "api.retry_image",
     "api.retry_all_images",

@@ -140,9 +140,9 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
-    is_restoring = edit.pop("restore", False)
+    restored = edit.pop("restore", ())
     image = owner_actions(_owner_id()).edit(
-        image_id, edit, is_restoring=is_restoring, expects=expects_texts_of
+        image_id, edit, restored=restored, expects=expects_texts_of
     )
     return serializers.image(image, image_links(_owner_id()))
 

@@ -1,6 +1,7 @@
 """The pages: upload, gallery and image. All of them work without JavaScript."""
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ from flask import (
     Response,
     current_app,
     flash,
+    g,
     get_flashed_messages,
     make_response,
     redirect,
@@ -21,6 +23,8 @@ from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
 from werkzeug.wrappers import Response as BaseResponse
 
+from database.annotations import TEXT_FIELDS
+from database.image_words import caption_language
 from database.images import get_image
 from database.listing import ImageFilter
 from database.models import Image, Status
@@ -40,6 +44,7 @@ from web_app.routes import serializers
 from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
 from web_app.services.listing import read_page
@@ -165,11 +170,14 @@ def edit_image(image_id: int) -> BaseResponse:
 
 @pages.post("/images/<image_id:image_id>/restore")
 def restore_image(image_id: int) -> BaseResponse:
-    """Restore the model's annotation."""
+    """Restore the model's text in one field of the form, or in all."""
+    fields = request.form.getlist("field") or TEXT_FIELDS
+    if not all(field in TEXT_FIELDS for field in fields):
+        raise BadRequestError(f"The fields are {', '.join(TEXT_FIELDS)}.", code="invalid_request")
     return _change(
         image_id,
         "The AI version is back.",
-        lambda actions: actions.edit(image_id, {}, is_restoring=True),
+        lambda actions: actions.edit(image_id, {}, restored=fields),
     )
 
 
@@ -180,6 +188,18 @@ def retry_image(image_id: int) -> BaseResponse:
     return _change(
         image_id, "Trying again…", lambda actions: actions.retry(image_id, regenerate=regenerate)
     )
+
+
+@pages.post("/images/retry")
+def retry_failed_images() -> BaseResponse:
+    """Retry all failed images of the owner, and say how many."""
+    actions = owner_actions(current_owner().known_id)
+    count = len(actions.retry_all(may_continue=lambda: count_further_caption() is None))
+    if count:
+        flash(f"Trying {count} image{'' if count == 1 else 's'} again…", "accepted")
+    else:
+        flash("None of your images can be retried.", "rejected")
+    return redirect(url_for("pages.show_gallery"), 303)
 
 
 @pages.post("/images/<image_id:image_id>/delete")
@@ -220,7 +240,7 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
         flash(str(error), "rejected")
     else:
         flash(message, "accepted")
-    return redirect(url_for("pages.show_image", image_id=image_id), 303)
+    return redirect(url_for("pages.show_image", image_id=image_id, **_place()), 303)
 
 
 def _filter() -> ImageFilter:
@@ -239,6 +259,40 @@ def _filter() -> ImageFilter:
         ) from error
 
 
+pages.add_app_template_test(serializers.can_retry, "can_be_retried")
+
+
+@pages.app_template_filter("file_size")
+def _file_size(size_bytes: int) -> str:
+    """Write a size as `static/modules/sizes.js` does."""
+    if size_bytes < 1024:
+        return "1 byte" if size_bytes == 1 else f"{size_bytes} bytes"
+    if size_bytes < 1024**2:
+        return f"{math.floor(size_bytes / 1024 + 0.5)} kB"
+    return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
+
+
+def _place() -> dict[str, Any]:
+    """Return the search and the page of the gallery, which the links to an image and back keep."""
+    names = ("q", "tag", "status", "cursor")
+    return {name: value for name in names if (value := request.args.get(name))}
+
+
+def _caption_language_tag() -> str:
+    if "caption_language_tag" not in g:
+        with session_scope(current_dependencies().session_factory) as session:
+            g.caption_language_tag = language_tag(caption_language(session))
+    tag: str = g.caption_language_tag
+    return tag
+
+
+def _text_language(image: Image, field: str) -> str:
+    """Return the language tag of a text of an image. That of a person's text is not known."""
+    text = getattr(image, field)
+    is_models = text and text == getattr(image, f"generated_{field}")
+    return _caption_language_tag() if is_models else UNKNOWN
+
+
 @pages.app_context_processor
 def _helpers() -> dict[str, Any]:
     """Provide the functions that templates call. Links are signed while a page is rendered."""
@@ -246,6 +300,9 @@ def _helpers() -> dict[str, Any]:
         "settings": current_dependencies().settings,
         "viewer_links": _viewer_links,
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
+        "place": _place,
+        "caption_language_tag": _caption_language_tag,
+        "text_language": _text_language,
         "can_retry": serializers.can_retry,
         "job_error": serializers.job_error,
         "shared_error": serializers.shared_error,

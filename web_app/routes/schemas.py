@@ -1,10 +1,12 @@
 """The schemas of the API, from which the OpenAPI document is built."""
 
-from typing import Any
+from collections.abc import Sequence, Sized
+from typing import Any, TypeVar
 
 from marshmallow import RAISE, Schema, ValidationError, fields
 from marshmallow.validate import Length, OneOf, Range
 
+from database.annotations import TEXT_FIELDS
 from database.models import AnnotationSource, Status
 from web_app.routes.request import CURSOR_PATTERN
 from web_app.services.edits import (
@@ -21,6 +23,7 @@ MAX_EXPORTED_IDS = 500
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 24
 
+_Sized = TypeVar("_Sized", bound=Sized)
 _STATUSES = OneOf([status.value for status in Status])
 _TIME = {"format": "date-time"}
 _EXPIRY = "Presigned, expires within minutes. Request it again; do not store it."
@@ -34,6 +37,36 @@ class StrictBoolean(fields.Boolean):
         if not isinstance(value, bool):
             raise ValidationError("Must be true or false.")
         return value
+
+
+class MaxLength(Length):
+    """A maximum length that names the limit and the length in its message."""
+
+    def __init__(self, unit: str, *, max: int) -> None:
+        super().__init__(max=max)
+        self._message = f"Use up to {max:,} {unit}. You have {{:,}}."
+        self._limit = max
+
+    def __call__(self, value: _Sized) -> _Sized:
+        """Return the value.
+
+        Raises:
+            ValidationError: the value is too long.
+        """
+        if len(value) > self._limit:
+            raise ValidationError(self._message.format(len(value)))
+        return value
+
+
+class RestoredFields(fields.Field):  # type: ignore[type-arg] # generic in the type stubs only
+    """The fields to restore: `true` for all, `false` for none, or a list of their names."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> Sequence[str]:
+        if isinstance(value, bool):
+            return TEXT_FIELDS if value else ()
+        if not isinstance(value, list) or not all(name in TEXT_FIELDS for name in value):
+            raise ValidationError(f"Must be true, false or a list of {', '.join(TEXT_FIELDS)}.")
+        return tuple(value)
 
 
 class ErrorSchema(Schema):
@@ -249,15 +282,26 @@ class EditSchema(Schema):
     class Meta:
         unknown = RAISE
 
-    annotation = fields.String(allow_none=True, validate=Length(max=MAX_ANNOTATION_CHARACTERS))
-    alt_text = fields.String(allow_none=True, validate=Length(max=MAX_ALT_TEXT_CHARACTERS))
-    tags = fields.List(
-        fields.String(validate=Length(max=MAX_TAG_CHARACTERS)),
-        allow_none=True,
-        validate=Length(max=MAX_TAGS),
+    annotation = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ANNOTATION_CHARACTERS)
     )
-    restore = StrictBoolean(
-        metadata={"description": "Restore the AI version (caption, alt text and tags) first."}
+    alt_text = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ALT_TEXT_CHARACTERS)
+    )
+    tags = fields.List(
+        fields.String(validate=MaxLength("characters", max=MAX_TAG_CHARACTERS)),
+        allow_none=True,
+        validate=MaxLength("tags", max=MAX_TAGS),
+    )
+    restore = RestoredFields(
+        metadata={
+            "oneOf": [
+                {"type": "boolean"},
+                {"type": "array", "items": {"type": "string", "enum": list(TEXT_FIELDS)}},
+            ],
+            "description": "Restore the AI version first: true for caption, alt text and tags, or "
+            "the names of the fields.",
+        }
     )
 
 

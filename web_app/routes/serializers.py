@@ -7,21 +7,11 @@ from typing import Any
 from flask import url_for
 
 from database.models import Image, Job, Status
-from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
+from web_app.services.owner_actions import HOPELESS_CODES
 from web_app.services.pricing import cost_usd
 from web_app.services.uploads import UploadResult
-
-# The same bytes always fail in the same way, and an original that was not stored is not there.
-HOPELESS_CODES = frozenset(
-    {
-        InvalidImageError.code,
-        TooManyPixelsError.code,
-        UnsupportedFormatError.code,
-        "upload_failed",
-    }
-)
 
 
 def images(images: Iterable[Image], links: ImageLinks) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ Each action checks the owner first.
 """
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from database.images import get_image, list_failed
 from database.jobs import reset_for_retry
 from database.models import Image, Job, Status
 from database.session import session_scope
+from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import (
@@ -29,6 +30,15 @@ from web_app.services.audit import lengths_of, log_change, texts_of
 from web_app.services.edits import clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
+# The same bytes always fail in the same way, and an original that was not stored is not there.
+HOPELESS_CODES = frozenset(
+    {
+        InvalidImageError.code,
+        TooManyPixelsError.code,
+        UnsupportedFormatError.code,
+        "upload_failed",
+    }
+)
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +57,7 @@ class OwnerActions:
         image_id: int,
         changes: Mapping[str, Any],
         *,
-        is_restoring: bool = False,
+        restored: Collection[str] = (),
         expects: Callable[[Image], bool] = lambda image: True,
     ) -> Image:
         """Replace the annotation by the owner's text, or restore the model's.
@@ -55,7 +65,7 @@ class OwnerActions:
         Args:
             image_id: the image.
             changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
-            is_restoring: restore the model's annotation first.
+            restored: the fields in which the model's text is restored first.
             expects: returns whether the image still has the texts that the client read.
 
         Raises:
@@ -67,14 +77,14 @@ class OwnerActions:
             if not expects(image):
                 raise ChangedMeanwhileError(texts_of(image))
             before = lengths_of(image)
-            if is_restoring and not restore_annotation(session, image_id):
+            if restored and not restore_annotation(session, image_id, restored):
                 raise ConflictError(
                     "There is no AI version of this text to restore.", code="nothing_to_restore"
                 )
             if edit:
                 edit_annotation(session, image_id, edit)
         changed = self._read(image_id)
-        action = "restore" if is_restoring else "edit"
+        action = "restore" if restored else "edit"
         log_change(action, image_id, self.owner_id, before, lengths_of(changed))
         return changed
 
@@ -101,7 +111,13 @@ class OwnerActions:
             raise NotOwnerError
         with session_scope(self.session_factory) as session:
             requested: dict[int, Sequence[tuple[Job, str]]] = {}
-            for image in list_failed(session, owner_id=self.owner_id, limit=MAX_RETRIES_AT_ONCE):
+            failed = list_failed(
+                session,
+                owner_id=self.owner_id,
+                limit=MAX_RETRIES_AT_ONCE,
+                hopeless_codes=HOPELESS_CODES,
+            )
+            for image in failed:
                 if requested and not may_continue():
                     break
                 if jobs := _reset(session, image):

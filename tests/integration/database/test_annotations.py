@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import pytest
 from sqlalchemy import text
 
 from database.annotations import (
+    TEXT_FIELDS,
     GeneratedAnnotation,
     Tokens,
     record_annotation,
@@ -12,13 +14,14 @@ from database.annotations import (
     restore_annotation,
 )
 from database.images import get_image
-from database.jobs import reset_for_retry
+from database.jobs import record_thumbnail, record_upload_failed, reset_for_retry
 from database.models import AnnotationSource, Job, Status
 from database.session import session_scope
 from tests.support.image_rows import (
     CAPTION,
     add,
     add_captioned,
+    add_failed,
     add_with_fingerprint,
     claim,
     edit,
@@ -107,6 +110,60 @@ def test_restoring_sets_caption_alt_text_and_tags_to_the_generated_ones(session_
         ["dog", "beach"],
     )
     assert image.annotation_source is AnnotationSource.MODEL
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_restoring_one_field_leaves_the_others_as_a_person_wrote_them(session_factory, field):
+    image_id, _ = add_captioned(session_factory)
+    mine = {"annotation": "Rex", "alt_text": "Rex at the sea", "tags": ["rex"]}
+    generated = {
+        "annotation": "A dog on a beach.",
+        "alt_text": "Dog on beach",
+        "tags": ["dog", "beach"],
+    }
+    edit(session_factory, image_id, **mine)
+
+    assert record(session_factory, restore_annotation, image_id, [field])
+
+    image = read(session_factory, image_id)
+    texts = {name: getattr(image, name) for name in TEXT_FIELDS}
+    assert texts == {**mine, field: generated[field]}
+    assert image.annotation_source is AnnotationSource.HUMAN
+
+
+def test_an_annotation_is_the_models_again_when_its_last_field_is_restored(session_factory):
+    image_id, _ = add_captioned(session_factory)
+    edit(session_factory, image_id, annotation="Rex", tags=["rex"])
+
+    record(session_factory, restore_annotation, image_id, ["tags"])
+    record(session_factory, restore_annotation, image_id, ["annotation"])
+
+    assert read(session_factory, image_id).annotation_source is AnnotationSource.MODEL
+
+
+def test_a_caption_of_a_person_ends_the_failure_of_the_annotation(session_factory):
+    image_id, key = add_failed(session_factory)
+    record(session_factory, record_thumbnail, claim(session_factory, key, Job.THUMBNAIL), "#000000")
+    assert read(session_factory, image_id).status is Status.FAILED
+
+    edit(session_factory, image_id, alt_text="Rex")
+    assert read(session_factory, image_id).status is Status.FAILED
+    edit(session_factory, image_id, annotation="Our Rex!")
+
+    image = read(session_factory, image_id)
+    assert image.status is image.annotation_status is Status.COMPLETED
+    assert (image.annotation_error_code, image.annotation_error_message) == (None, None)
+
+
+def test_a_caption_does_not_end_the_failure_of_an_original_that_was_not_stored(session_factory):
+    image_id, _ = add(session_factory)
+    record(session_factory, record_upload_failed, image_id, "Not stored.")
+
+    edit(session_factory, image_id, annotation="Our Rex!")
+
+    image = read(session_factory, image_id)
+    assert image.annotation_status is Status.FAILED
+    assert image.annotation_error_code == "upload_failed"
 
 
 def test_restoring_works_for_rows_from_before_generated_alt_text_and_tags_were_stored(

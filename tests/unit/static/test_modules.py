@@ -16,7 +16,8 @@ from database.models import Image, Job, Status
 from imaging.errors import UnsupportedFormatError
 from imaging.formats import ACCEPTED_FORMATS, identify
 from tests.support.factories import make_encoded
-from web_app.routes.serializers import HOPELESS_CODES, can_retry
+from web_app.routes.serializers import can_retry
+from web_app.services.owner_actions import HOPELESS_CODES
 
 FOLDER = Path(__file__).parent
 ROOT = FOLDER.parents[2]

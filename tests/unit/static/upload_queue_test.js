@@ -26,8 +26,7 @@ function createUpload(name = "a.jpg") {
     onStart: () => void events.push("start"),
     /** @param {number} share */
     onProgress: (share) => void events.push(share),
-    /** @param {number} seconds */
-    onPause: (seconds) => void events.push(`pause ${seconds}`),
+    onWait: () => void events.push("wait"),
     /** @param {unknown} result */
     onResult: (result) => void events.push(result),
   };
@@ -35,10 +34,15 @@ function createUpload(name = "a.jpg") {
 
 /** @param {{ isOwnerKnown?: boolean, count?: number }} [options] */
 function createQueue({ isOwnerKnown = true, count = 1 } = {}) {
-  const queue = new UploadQueue("/upload", { isOwnerKnown });
+  /** @type {import("../../../web_app/static/modules/upload_queue.js").QueueState[]} */
+  const states = [];
+  const queue = new UploadQueue("/upload", {
+    isOwnerKnown,
+    onState: () => states.push(queue.state),
+  });
   const uploads = Array.from({ length: count }, (_, number) => createUpload(`${number}.jpg`));
   uploads.forEach((upload) => queue.add(upload));
-  return { queue, uploads };
+  return { queue, uploads, states };
 }
 
 browserTest("a file is sent as a form with the CSRF token", async () => {
@@ -127,15 +131,17 @@ browserTest("a rejected first file sets the owner cookie too", async () => {
 
 for (const status of [429, 503]) {
   browserTest(`the queue pauses after ${status} as long as the server asks`, async ({ clock }) => {
-    const { uploads: [first] } = createQueue({ isOwnerKnown: false, count: 2 });
+    const { uploads: [first], states } = createQueue({ isOwnerKnown: false, count: 2 });
     await settle();
 
     await sent()[0].respond(status, {}, { "Retry-After": "30" });
 
-    assert.deepEqual(first.events, ["start", "pause 30"]);
+    assert.deepEqual(first.events, ["start", "wait"]);
+    assert.equal(states.at(-1)?.busyUntil, Date.now() + 30_000);
     await clock.advance(29);
     assert.equal(sent().length, 1);
     await clock.advance(1);
+    assert.equal(states.at(-1)?.busyUntil, null);
     assert.equal(sent().length, 2);
     await sent()[1].respond(201, ACCEPTED);
     assert.equal(first.events.length, 4);
@@ -198,14 +204,73 @@ browserTest("the error of a file is preferred to that of the request", async () 
   assert.deepEqual(upload.events.at(-1), { outcome: "rejected", message: "This file is empty." });
 });
 
-browserTest("a lost connection is reported as not sent, and the next file starts", async () => {
-  const { uploads: [upload] } = createQueue({ isOwnerKnown: false, count: 2 });
+browserTest("a lost connection stops all files until the server answers", async (parts) => {
+  const { server, clock } = parts;
+  const { uploads, states } = createQueue({ count: 5 });
+
+  for (const request of sent().slice()) {
+    await request.fail();
+  }
+
+  assert.equal(states.at(-1)?.isOffline, true);
+  assert.equal(sent().length, 3);
+  await clock.advance(1); // The first probe fails.
+  assert.equal(sent().length, 3);
+  server.queueJSON({ status: "ok" });
+  await clock.advance(2);
+  assert.equal(server.requests.at(-1)?.url, "/health");
+  assert.equal(states.at(-1)?.isOffline, false);
+  assert.equal(sent().length, 6);
+  for (let number = 3; number < 8; number += 1) {
+    await sent()[number].respond(201, ACCEPTED);
+  }
+  for (const { events } of uploads) {
+    assert.deepEqual(events.at(-1), { outcome: "accepted", id: 7, url: "/images/7" });
+  }
+});
+
+browserTest("the browser's return to the network continues at once", async ({ server }) => {
+  createQueue();
+  await sent()[0].fail();
+  server.queueJSON({ status: "ok" });
+
+  globalThis.dispatchEvent(new Event("online"));
   await settle();
 
+  assert.equal(sent().length, 2);
+});
+
+browserTest("probes become rarer while there is no connection", async ({ server, clock }) => {
+  createQueue();
   await sent()[0].fail();
 
-  assert.equal(/** @type {any} */ (upload.events.at(-1)).outcome, "not_sent");
-  assert.equal(sent().length, 2);
+  await clock.advance(120);
+
+  assert.equal(server.requests.length, 7); // After 1, 3, 7, 15, 31, 61 and 91 seconds.
+});
+
+browserTest("a file that breaks every connection ends as not sent", async ({ server, clock }) => {
+  const { uploads: [breaking, next] } = createQueue({ isOwnerKnown: false, count: 2 });
+  await settle();
+
+  for (let number = 0; number <= 5; number += 1) {
+    await sent()[number].fail();
+    server.queueJSON({ status: "ok" });
+    await clock.advance(1);
+  }
+
+  assert.equal(/** @type {any} */ (breaking.events.at(-1)).outcome, "not_sent");
+  assert.deepEqual(next.events, ["start"]);
+});
+
+browserTest("an owner that the browser did not keep is reported", async ({ server }) => {
+  server.queueJSON({ owner_token: "the-owner" }, { status: 201 });
+  const { states } = createQueue({ isOwnerKnown: false });
+  await settle();
+
+  await sent()[0].respond(201, { ...ACCEPTED, owner_token: "another-owner" });
+
+  assert.equal(states.at(-1)?.hasNoCookies, true);
 });
 
 browserTest("a cancelled request is aborted and reports nothing", async () => {

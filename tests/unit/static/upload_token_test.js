@@ -36,7 +36,7 @@ function createUpload() {
     results,
     onStart() {},
     onProgress() {},
-    onPause() {},
+    onWait() {},
     /** @param {unknown} result */
     onResult: (result) => void results.push(result),
   };

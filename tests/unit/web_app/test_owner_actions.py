@@ -104,6 +104,9 @@ def test_control_characters_and_line_breaks_are_not_stored(program, add_mine):
         {"annotation": ["x"]},
         {"restore": "yes"},
         {"restore": 1},
+        {"restore": "annotation"},
+        {"restore": ["filename"]},
+        {"restore": [["annotation"]]},
         {"filename": "x"},
         [],
         None,
@@ -152,6 +155,15 @@ def test_a_restore_brings_back_the_generated_caption_alt_text_and_tags(program, 
 
     assert (body["annotation"], body["alt_text"], body["tags"]) == ("A dog.", "Dog", ["dog"])
     assert body["annotation_source"] == "model"
+
+
+def test_a_restore_can_name_the_fields(program, add_mine):
+    mine = {"annotation": "Rex", "alt_text": "Our Rex", "tags": ["rex"]}
+    image_id = add_mine(**CAPTIONED | mine)
+
+    body = program("PATCH", f"/api/images/{image_id}", json={"restore": ["alt_text"]}).json
+
+    assert {name: body[name] for name in mine} == mine | {"alt_text": "Dog"}
 
 
 def test_an_image_without_a_generated_annotation_cannot_be_restored(program, add_mine):
@@ -230,6 +242,13 @@ def test_retry_all_retries_only_the_owners_failed_images(program, add_mine, add_
     assert response.json == {"retried": 2, "ids": [second, first]}
     assert [job for job, _key in event_bus.requested] == [Job.THUMBNAIL, Job.ANNOTATION]
     assert program("POST", "/api/images/retry").json == {"retried": 0, "ids": []}
+
+
+def test_retry_all_leaves_failures_that_would_be_repeated(program, add_mine, event_bus):
+    add_mine(**FAILED | {"annotation_error_code": "invalid_image"})
+
+    assert program("POST", "/api/images/retry").json == {"retried": 0, "ids": []}
+    assert event_bus.requested == []
 
 
 # Deleting
@@ -377,6 +396,36 @@ def test_a_form_edits_restores_retries_and_deletes(client, browser, my_image, ev
     deleted = browser(f"{page}/delete")
     assert (deleted.status_code, deleted.headers["Location"]) == (303, "/gallery")
     assert client.get(page).status_code == 404
+
+
+def test_a_form_restores_one_field(browser, my_image, read_rows):
+    browser(f"/images/{my_image}/edit", annotation="Rex", tags="rex")
+
+    assert browser(f"/images/{my_image}/restore", field="tags").status_code == 303
+    assert browser(f"/images/{my_image}/restore", field="id").status_code == 400
+
+    [row] = read_rows()
+    assert (row.annotation, row.tags) == ("Rex", ["dog"])
+
+
+def test_a_form_retries_all_failed_images_and_shows_how_many(
+    client, browser, read_rows, session_factory
+):
+    [row] = read_rows()
+    with session_scope(session_factory) as session:
+        for name, value in FAILED.items():
+            setattr(get_image(session, row.id), name, value)
+
+    for message in ("Trying 1 image again…", "None of your images can be retried."):
+        response = browser("/images/retry")
+        assert (response.status_code, response.headers["Location"]) == (303, "/gallery")
+        assert message in client.get("/gallery").get_data(as_text=True)
+
+
+def test_too_many_tags_are_counted_in_the_message(program, add_mine):
+    response = program("PATCH", f"/api/images/{add_mine()}", json={"tags": ["tag"] * 25})
+
+    assert response.json["error"] == "Check “tags”: Use up to 20 tags. You have 25."
 
 
 def test_an_invalid_form_redirects_to_a_page_with_the_reason(client, browser, my_image):

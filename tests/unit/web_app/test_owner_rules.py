@@ -26,7 +26,12 @@ CHANGES_AN_IMAGE = {
     ("POST", "/images/{image_id}/delete"): {"data": {}},
 }
 # Routes that change only images of the requesting owner.
-CHANGES_OWN_IMAGES = {("POST", "/upload"), ("POST", "/samples"), ("POST", "/api/images/retry")}
+CHANGES_OWN_IMAGES = {
+    ("POST", "/upload"),
+    ("POST", "/samples"),
+    ("POST", "/api/images/retry"),
+    ("POST", "/images/retry"),
+}
 CHANGES_NO_IMAGE = {("POST", "/api/owners")}
 
 

@@ -1,9 +1,11 @@
 // The gallery: loads more cards while one scrolls, updates pending cards, and opens the lightbox.
 
 import { describeFailure, getPage, sendJSON } from "./api.js";
+import { describeDelay } from "./delay.js";
 import { Lightbox } from "./lightbox.js";
 import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
+import { showToast } from "./toast.js";
 
 const PREFETCH_MARGIN = "800px"; // Load the next page when its link is this close to the viewport.
 
@@ -14,6 +16,8 @@ export function mount(root) {
 
 export class Gallery {
   #isLoading = false;
+  /** @type {HTMLElement | null} the card that had the focus last */
+  current = null;
   /** @type {IntersectionObserver | null} */
   #observer = null;
 
@@ -21,11 +25,19 @@ export class Gallery {
   constructor(root) {
     this.cards = getPart(root, "cards");
     this.pager = getPart(root, "pager");
+    this.delay = getPart(root, "delay");
+    this.delayText = getPart(root, "delay-text");
     this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
     this.lightbox = new Lightbox(this);
     this.#watchPending(this.allCards);
     this.cards.addEventListener("click", (event) => this.#openLightbox(event));
+    this.cards.addEventListener("keydown", (event) => this.#moveFocus(event));
+    this.cards.addEventListener(
+      "focusin",
+      (event) => this.#setTabStops(closestTarget(event, ".card")),
+    );
+    this.#setTabStops(null);
     this.cards.addEventListener("submit", (event) => this.#retry(event));
     this.#enhancePager();
   }
@@ -42,6 +54,48 @@ export class Gallery {
   /** @returns {HTMLAnchorElement | null} */
   get #nextLink() {
     return this.pager.querySelector('a[rel="next"]');
+  }
+
+  /**
+   * Make one card a stop of the Tab key. The arrow keys lead to the others, and the page of an
+   * image has its tags.
+   *
+   * @param {HTMLElement | null} current null keeps the present one
+   */
+  #setTabStops(current) {
+    this.current = current ?? this.current;
+    const cards = this.allCards;
+    const stop = cards.find((card) => card.dataset.imageId === this.current?.dataset.imageId) ??
+      cards[0];
+    for (const card of cards) {
+      for (const link of card.querySelectorAll("a")) {
+        link.tabIndex = card === stop && link.matches(".card__link") ? 0 : -1;
+      }
+    }
+  }
+
+  /** @param {KeyboardEvent} event */
+  async #moveFocus(event) {
+    const card = closestTarget(event, ".card__link")?.closest(".card");
+    const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    const columns = getComputedStyle(this.cards).gridTemplateColumns.split(" ").length;
+    const index = this.allCards.findIndex((each) => each === card);
+    const target = {
+      ArrowLeft: index - 1,
+      ArrowRight: index + 1,
+      ArrowUp: index - columns,
+      ArrowDown: index + columns,
+      Home: 0,
+      End: this.allCards.length - 1,
+    }[event.key];
+    if (target === undefined || index < 0 || hasModifier) {
+      return;
+    }
+    event.preventDefault();
+    if (target >= this.allCards.length && this.hasMore) {
+      await this.loadMore();
+    }
+    this.allCards[target]?.querySelector("a")?.focus();
   }
 
   #enhancePager() {
@@ -87,6 +141,7 @@ export class Gallery {
       const shownIds = new Set(this.allCards.map((card) => card.dataset.imageId));
       const cards = cardsIn(page).filter((card) => !shownIds.has(card.dataset.imageId));
       this.cards.append(...cards);
+      this.#setTabStops(null);
       this.#watchPending(cards);
       this.#observer?.unobserve(link);
       const next = page.querySelector('.pager a[rel="next"]');
@@ -129,6 +184,7 @@ export class Gallery {
       }
       if (!image) {
         card.remove();
+        this.#setTabStops(null);
         return;
       }
       // The first response usually describes what the page already shows.
@@ -160,15 +216,31 @@ export class Gallery {
    * @param {number} id
    */
   async refresh(id) {
-    const page = await getPage(`/images/${id}/card`);
+    // The link of the card keeps the search and the page of the gallery.
+    const link = this.#findCard(id)?.querySelector(".card__link");
+    const place = link instanceof HTMLAnchorElement ? link.search : "";
+    const page = await getPage(`/images/${id}/card${place}`);
     const [old, fresh] = [this.#findCard(id), page.querySelector(".card")];
     if (!old || !fresh) {
       return;
     }
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
+    this.#setTabStops(null);
+    this.#showDelay();
     if (hadFocus) {
       fresh.querySelector("a")?.focus();
+    }
+  }
+
+  /** Say once, above all cards, why captions are delayed. */
+  #showDelay() {
+    const delays = this.allCards.flatMap((card) => card.dataset.delay ?? []);
+    const text = delays.length > 0 ? `${delays[0]} ${describeDelay(delays.length)}` : "";
+    this.delay.hidden = !text;
+    if (this.delayText.textContent !== text) {
+      this.delayText.textContent = text;
+      this.announce(text);
     }
   }
 
@@ -185,9 +257,9 @@ export class Gallery {
     }
     try {
       await sendJSON("POST", `/api/images/${id}/retry`);
-      this.announce("Trying again…");
+      showToast("Trying again…");
     } catch (error) {
-      this.announce(messageOf(error));
+      showToast(messageOf(error), { isError: true });
     }
     await this.refresh(id);
     this.#watch(id);

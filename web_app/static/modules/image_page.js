@@ -1,10 +1,17 @@
 // The page of one image: shows a new caption when it arrives, and edits the texts in place.
 
-import { describeFailure, getPage, sendJSON } from "./api.js";
+import { describeFailure, getJSON, getPage, sendJSON } from "./api.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
-import { closestTarget, createAnnouncer, createElement } from "./markup.js";
-import { getNumber, getPart, messageOf } from "./markup.js";
+import { closestTarget, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
+import { showToast } from "./toast.js";
+
+/** @type {Record<string, string>} */
+const RESTORED = {
+  annotation: "The caption is the AI version again.",
+  alt_text: "The alt text is the AI version again.",
+  tags: "The tags are the AI version again.",
+};
 
 /** @param {HTMLElement} root */
 export function mount(root) {
@@ -17,7 +24,6 @@ class ImagePage {
     this.root = root;
     this.id = getNumber(root, "imageId");
     this.url = `/api/images/${this.id}`;
-    this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
     /** @type {Record<string, (form: HTMLFormElement) => Promise<void>>} */
     this.actions = {
@@ -29,7 +35,7 @@ class ImagePage {
           { regenerate: true },
           "Writing a new caption…",
         ),
-      restore: () => this.#change("PATCH", this.url, { restore: true }, "The AI version is back."),
+      restore: (form) => this.#restore(form),
       edit: (form) => this.#save(form),
     };
     root.addEventListener("submit", (event) => this.#handleSubmit(event));
@@ -45,8 +51,12 @@ class ImagePage {
   /** Prepare the part of the page that is replaced after each change. */
   #prepareView() {
     const view = getPart(this.root, "view");
-    for (const button of view.querySelectorAll('[data-action="clear"], [data-action="cancel"]')) {
-      /** @type {HTMLElement} */ (button).hidden = false;
+    // The clipboard exists only over HTTPS and on this computer.
+    const names = ["clear", "cancel", ...(navigator.clipboard ? ["copy"] : [])];
+    for (const button of view.querySelectorAll("button[data-action]")) {
+      if (button instanceof HTMLElement && names.includes(button.dataset.action ?? "")) {
+        button.hidden = false;
+      }
     }
     const image = view.querySelector("img.frame__image");
     const frame = view.querySelector("[data-frame]");
@@ -72,11 +82,7 @@ class ImagePage {
       version = image.updated_at;
       await this.#refresh();
       if (image.status !== "pending") {
-        this.announce(
-          image.status === "failed"
-            ? describeFailure(image)
-            : `Caption: ${image.annotation ?? "none"}`,
-        );
+        showToast(describeEnd(image), { isError: image.status === "failed" });
       }
     });
   }
@@ -88,7 +94,7 @@ class ImagePage {
    *   in place
    */
   async #refresh({ keepsEditor = true } = {}) {
-    const page = await getPage(location.pathname);
+    const page = await getPage(location.pathname + location.search);
     await waitUntilClosed(this.root.querySelector("dialog[open]"));
     const [old, fresh] = [getPart(this.root, "view"), getPart(page, "view")];
     const focused = document.activeElement;
@@ -122,17 +128,36 @@ class ImagePage {
       return;
     }
     const act = this.actions[form.dataset.action ?? ""];
-    if (act) {
-      event.preventDefault();
-      act(form);
+    if (!act) {
+      return;
     }
+    event.preventDefault();
+    const button = form.querySelector('button[type="submit"]');
+    if (button?.getAttribute("aria-disabled") !== "true") {
+      this.#runOnce(button, () => act(form));
+    }
+  }
+
+  /**
+   * Run an action once, and keep its button in place until then: the next click of an impatient
+   * person must not press another one.
+   *
+   * @param {Element | null} button
+   * @param {() => Promise<void>} act
+   */
+  async #runOnce(button, act) {
+    button?.setAttribute("aria-disabled", "true");
+    await act();
+    button?.removeAttribute("aria-disabled");
   }
 
   /** @param {MouseEvent} event */
   #handleClick(event) {
     const button = closestTarget(event, "button[data-action]");
     const form = button?.closest("form");
-    if (button?.dataset.action === "cancel") {
+    if (button?.dataset.action === "copy") {
+      this.#copy(button);
+    } else if (button?.dataset.action === "cancel") {
       this.#closeEditor();
     } else if (button?.dataset.action === "clear" && form) {
       const { annotation, altText, tags } = editorFields(form);
@@ -140,6 +165,20 @@ class ImagePage {
         field.value = "";
       }
       annotation.focus();
+    }
+  }
+
+  /** @param {HTMLElement} button */
+  async #copy(button) {
+    const part = button.closest("[data-copied]");
+    const text = part?.querySelector(".caption, [data-copy-source]")?.textContent ?? "";
+    try {
+      await navigator.clipboard.writeText(text);
+      showToast(`${part?.getAttribute("data-copied")} copied.`);
+    } catch {
+      showToast("The browser did not allow copying. Select the text and copy it.", {
+        isError: true,
+      });
     }
   }
 
@@ -169,7 +208,28 @@ class ImagePage {
       return;
     }
     await this.#refresh({ keepsEditor: false });
-    this.announce("Saved.");
+    showToast("Saved.");
+  }
+
+  /**
+   * Restore the model's text in one field, and offer to undo it.
+   *
+   * @param {HTMLFormElement} form
+   */
+  async #restore(form) {
+    const field = String(new FormData(form).get("field"));
+    let before;
+    try {
+      before = (await getJSON(this.url))[field];
+    } catch (error) {
+      showToast(messageOf(error), { isError: true });
+      return;
+    }
+    const undo = () => this.#change("PATCH", this.url, { [field]: before }, "Your text is back.");
+    await this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], {
+      label: "Undo",
+      onPress: undo,
+    });
   }
 
   /**
@@ -179,27 +239,31 @@ class ImagePage {
    * @param {string} url
    * @param {object | undefined} body
    * @param {string} success
+   * @param {import("./toast.js").ToastAction} [action] a button beside the message of success
    */
-  async #change(method, url, body, success) {
+  async #change(method, url, body, success, action) {
     try {
       await sendJSON(method, url, body);
       await this.#refresh();
-      this.announce(success);
+      showToast(success, { action });
     } catch (error) {
-      this.announce(messageOf(error));
-      this.#showError(messageOf(error));
+      showToast(messageOf(error), { isError: true });
     }
   }
+}
 
-  /** @param {string} message */
-  #showError(message) {
-    let line = this.root.querySelector(".image__error");
-    if (!line) {
-      line = createElement("p", { className: "error-message image__error" });
-      this.root.querySelector(".image__actions")?.after(line);
-    }
-    line.textContent = message;
+/**
+ * Say how the work on an image ended.
+ *
+ * @param {import("./api.js").ImageStatus} image
+ */
+function describeEnd(image) {
+  if (image.status === "failed") {
+    return describeFailure(image);
   }
+  return image.annotation_source === "human"
+    ? "The new AI version is ready. Your text stays."
+    : `Caption: ${image.annotation ?? "none"}`;
 }
 
 /**
@@ -237,6 +301,11 @@ function editorFields(form) {
   return { annotation: field("annotation"), altText: field("alt_text"), tags: field("tags") };
 }
 
+/** @param {string} text */
+function splitTags(text) {
+  return text.split(",").map((tag) => tag.trim()).filter(Boolean);
+}
+
 /**
  * Return the fields of the editor that were changed, as the API expects them.
  *
@@ -252,7 +321,7 @@ function changedFields(form) {
     }
   }
   if (tags.value !== tags.defaultValue) {
-    changes.tags = tags.value.split(",").map((tag) => tag.trim()).filter(Boolean);
+    changes.tags = splitTags(tags.value);
   }
   return changes;
 }

@@ -1,5 +1,6 @@
 // Shows one image of the gallery in the whole window. Arrow keys, swipes and buttons show the
-// previous and the next image; Escape closes the lightbox.
+// previous and the next image; Escape closes the lightbox. Each image has an address, and the
+// browser's Back closes the lightbox.
 
 import { getJSON } from "./api.js";
 import { createElement, createIcon, createShape } from "./markup.js";
@@ -7,6 +8,8 @@ import { createElement, createIcon, createShape } from "./markup.js";
 const MIN_SWIPE_PIXELS = 50;
 const PREFETCH_CARDS = 3; // Load more cards when so few are left.
 const SHAPE_SCALE = 3; // The size of a thumbnail in the lightbox, compared with the gallery.
+
+const ADDRESS = /^#image-(\d+)$/;
 
 /** @typedef {import("./api.js").ImageStatus} ImageStatus */
 /** @typedef {import("./gallery.js").Gallery} Gallery */
@@ -20,7 +23,12 @@ export class Lightbox {
   constructor(gallery) {
     this.gallery = gallery;
     this.stage = createElement("div", { className: "lightbox__stage", tabIndex: -1 });
-    this.caption = createElement("p", { className: "lightbox__caption", id: "lightbox-caption" });
+    this.caption = createElement("p", {
+      className: "lightbox__caption",
+      id: "lightbox-caption",
+      dir: "auto",
+    });
+    this.altText = createElement("p", { className: "lightbox__alt", dir: "auto" });
     this.note = createElement("p", { className: "lightbox__note" });
     this.position = createElement("p", { className: "lightbox__position" });
     this.detailsLink = createElement("a", { className: "lightbox__link" }, "Details");
@@ -34,18 +42,53 @@ export class Lightbox {
     this.dialog = this.#createDialog();
     document.body.append(this.dialog);
     this.#listen();
+    this.#followAddress();
   }
 
   /** @param {HTMLElement} card */
   open(card) {
+    // Closing moves the focus, and so the page, to the last shown card.
+    history.scrollRestoration = "manual";
+    history.pushState({ isLightbox: true }, "", addressOf(card));
+    this.#open(card);
+  }
+
+  /** @param {HTMLElement} card */
+  #open(card) {
     this.#show(card);
-    this.dialog.showModal();
-    this.stage.focus({ preventScroll: true });
+    if (!this.dialog.open) {
+      this.dialog.showModal();
+      this.stage.focus({ preventScroll: true });
+    }
+  }
+
+  /** Show the image that the address names, or close. */
+  #followAddress() {
+    const id = ADDRESS.exec(location.hash)?.[1];
+    const card = this.gallery.allCards.find((each) => each.dataset.imageId === id);
+    if (card) {
+      this.#open(card);
+    } else if (id) {
+      location.replace(`/images/${id}`); // It is on another page of the gallery.
+    } else {
+      history.scrollRestoration = "auto";
+      this.dialog.close();
+    }
   }
 
   #createDialog() {
-    const text = createElement("div", { className: "lightbox__text" }, this.caption, this.note);
+    const text = createElement(
+      "div",
+      { className: "lightbox__text" },
+      this.caption,
+      this.altText,
+      this.note,
+    );
     text.setAttribute("aria-live", "polite");
+    // A long caption scrolls, which the keyboard can do only in an element with the focus.
+    text.tabIndex = 0;
+    text.setAttribute("role", "group");
+    text.setAttribute("aria-label", "Caption");
     const bar = createElement(
       "div",
       { className: "lightbox__bar" },
@@ -71,6 +114,7 @@ export class Lightbox {
     this.next.addEventListener("click", () => this.#step(1));
     this.closeButton.addEventListener("click", () => this.dialog.close());
     this.dialog.addEventListener("close", () => this.#handleClose());
+    globalThis.addEventListener("popstate", () => this.#followAddress());
     this.dialog.addEventListener("keydown", (event) => {
       const hasModifier = event.altKey || event.ctrlKey || event.metaKey;
       if (["ArrowLeft", "ArrowRight"].includes(event.key) && !hasModifier) {
@@ -123,6 +167,7 @@ export class Lightbox {
       }
       const card = this.gallery.allCards[index + step];
       if (card) {
+        history.replaceState(history.state, "", addressOf(card));
         this.#show(card);
       }
     } finally {
@@ -162,6 +207,9 @@ export class Lightbox {
     const thumbnail = card.querySelector("img.thumbnail");
     this.detailsLink.href = card.querySelector(".card__link")?.getAttribute("href") ?? "";
     this.caption.textContent = textIn(card, ".caption");
+    this.caption.lang = card.querySelector(".caption")?.getAttribute("lang") ?? "";
+    this.altText.textContent = card.dataset.altText ? `Alt text: ${card.dataset.altText}` : "";
+    this.altText.hidden = !card.dataset.altText;
     this.note.textContent = textIn(card, ".error-message");
     this.note.hidden = !this.note.textContent;
     this.stage.replaceChildren(
@@ -224,7 +272,23 @@ export class Lightbox {
     if (link instanceof HTMLElement) {
       link.focus();
     }
+    if (ADDRESS.test(location.hash)) {
+      this.#leaveAddress();
+    }
   }
+
+  #leaveAddress() {
+    if (history.state?.isLightbox) {
+      history.back();
+    } else {
+      history.replaceState(null, "", location.pathname + location.search);
+    }
+  }
+}
+
+/** @param {HTMLElement} card */
+function addressOf(card) {
+  return `#image-${card.dataset.imageId}`;
 }
 
 /**

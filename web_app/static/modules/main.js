@@ -5,7 +5,6 @@ const modules = {
   "confirm-dialog": () => import("./confirm_dialog.js"),
   gallery: () => import("./gallery.js"),
   "image-page": () => import("./image_page.js"),
-  "retry-all": () => import("./retry_all.js"),
   uploader: () => import("./uploader.js"),
 };
 

@@ -1,10 +1,17 @@
-// Uploads files: one per request, a few requests at a time. Pauses when the server asks for it.
+// Uploads files: one per request, a few requests at a time. Pauses when the server asks for it and
+// while there is no connection.
 
 import { csrfToken, parseRetryAfter, renewToken, sendJSON } from "./api.js";
 
 const MAX_PARALLEL_REQUESTS = 3;
 const MAX_PAUSES_PER_FILE = 30; // A server that is busy for longer gets no more requests for it.
+const MAX_LOSSES_PER_FILE = 5; // A file that breaks every connection must not stop the others.
 const DEFAULT_PAUSE_SECONDS = 5;
+const PROBE_URL = "/health";
+const MIN_PROBE_SECONDS = 1;
+const MAX_PROBE_SECONDS = 30;
+const LOST = "The connection was lost each time this file was sent. Check that the file still " +
+  "opens on your device, and retry.";
 
 /**
  * The outcome of one upload. `not_sent` means that sending the file again may succeed, `rejected`
@@ -24,8 +31,18 @@ const DEFAULT_PAUSE_SECONDS = 5;
  * @property {File} file
  * @property {() => void} onStart
  * @property {(share: number) => void} onProgress called with the share that was sent, 0 to 1
- * @property {(seconds: number) => void} onPause
+ * @property {() => void} onWait called when the file must be sent again after a pause
  * @property {(result: UploadResult) => void} onResult
+ */
+
+/**
+ * What stops the whole queue: the server is busy until `until` (a time in milliseconds), or there
+ * is no connection. `hasNoCookies` says that the browser did not keep the cookie of its owner.
+ *
+ * @typedef {object} QueueState
+ * @property {number | null} busyUntil
+ * @property {boolean} isOffline
+ * @property {boolean} hasNoCookies
  */
 
 /**
@@ -43,6 +60,8 @@ export class UploadQueue {
   #active = new Map();
   /** @type {WeakMap<Upload, number>} */
   #pauseCounts = new WeakMap();
+  /** @type {WeakMap<Upload, number>} */
+  #lossCounts = new WeakMap();
   /** @type {WeakSet<Upload>} */
   #hasNewToken = new WeakSet();
   #wasOwnerRequested = false;
@@ -50,14 +69,31 @@ export class UploadQueue {
   #pausedUntil = 0;
   /** @type {ReturnType<typeof setTimeout> | null} */
   #timer = null;
+  #isOffline = false;
+  #probeSeconds = MIN_PROBE_SECONDS;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #probeTimer;
+  #hasNoCookies = false;
 
   /**
    * @param {string} url
-   * @param {{ isOwnerKnown: boolean }} options
+   * @param {{ isOwnerKnown: boolean, onState?: () => void }} options `onState` is called when
+   *   `state` has changed
    */
-  constructor(url, { isOwnerKnown }) {
+  constructor(url, { isOwnerKnown, onState = () => {} }) {
     this.url = url;
     this.isOwnerKnown = isOwnerKnown;
+    this.onState = onState;
+    globalThis.addEventListener("online", () => this.#isOffline && this.#probe());
+  }
+
+  /** @returns {QueueState} */
+  get state() {
+    return {
+      busyUntil: this.#pausedUntil > Date.now() ? this.#pausedUntil : null,
+      isOffline: this.#isOffline,
+      hasNoCookies: this.#hasNoCookies,
+    };
   }
 
   /** Whether an upload is running or queued. */
@@ -68,6 +104,7 @@ export class UploadQueue {
   /** @param {Upload} upload */
   add(upload) {
     this.#pauseCounts.set(upload, 0);
+    this.#lossCounts.set(upload, 0);
     this.#queued.push(upload);
     this.#startNext();
   }
@@ -86,13 +123,14 @@ export class UploadQueue {
   }
 
   #startNext() {
-    if (this.#isRequestingOwner || this.#queued.length === 0) {
+    if (this.#isOffline || this.#isRequestingOwner || this.#queued.length === 0) {
       return;
     }
     const pauseMs = this.#pausedUntil - Date.now();
     if (pauseMs > 0) {
       this.#timer ??= setTimeout(() => {
         this.#timer = null;
+        this.onState();
         this.#startNext();
       }, pauseMs);
       return;
@@ -133,10 +171,7 @@ export class UploadQueue {
       }
     });
     request.addEventListener("load", () => this.#handleResponse(upload, request));
-    request.addEventListener("error", () => {
-      const message = "Connection lost. Retry when you are online.";
-      this.#finish(upload, { outcome: "not_sent", message });
-    });
+    request.addEventListener("error", () => this.#handleLoss(upload));
     this.#active.set(upload, request);
     upload.onStart();
     request.send(body);
@@ -161,6 +196,10 @@ export class UploadQueue {
         return;
       }
     }
+    if (body?.owner_token && this.isOwnerKnown) {
+      this.#hasNoCookies = true; // The server has made another owner.
+      this.onState();
+    }
     // A response with results has set the owner cookie, even if it rejects the file.
     this.isOwnerKnown ||= Boolean(body?.results);
     this.#finish(upload, readResult(request.status, body));
@@ -173,8 +212,48 @@ export class UploadQueue {
   #pause(upload, retryAfterSeconds) {
     const seconds = retryAfterSeconds ?? DEFAULT_PAUSE_SECONDS;
     this.#pausedUntil = Math.max(this.#pausedUntil, Date.now() + seconds * 1000);
-    upload.onPause(seconds);
     this.#requeue(upload);
+    this.onState();
+  }
+
+  /**
+   * Stop the queue until there is a connection again.
+   *
+   * @param {Upload} upload
+   */
+  #handleLoss(upload) {
+    const lossCount = (this.#lossCounts.get(upload) ?? 0) + 1;
+    this.#lossCounts.set(upload, lossCount);
+    if (lossCount > MAX_LOSSES_PER_FILE) {
+      this.#finish(upload, { outcome: "not_sent", message: LOST });
+      return;
+    }
+    if (!this.#isOffline) {
+      this.#isOffline = true;
+      this.#probeSeconds = MIN_PROBE_SECONDS;
+      this.#scheduleProbe();
+    }
+    this.#requeue(upload);
+    this.onState();
+  }
+
+  #scheduleProbe() {
+    clearTimeout(this.#probeTimer);
+    this.#probeTimer = setTimeout(() => this.#probe(), this.#probeSeconds * 1000);
+    this.#probeSeconds = Math.min(2 * this.#probeSeconds, MAX_PROBE_SECONDS);
+  }
+
+  /** Continue if the server answers, with any status; else try again later. */
+  async #probe() {
+    clearTimeout(this.#probeTimer);
+    const isBack = await fetch(PROBE_URL, { cache: "no-store" }).then(() => true, () => false);
+    if (!isBack) {
+      this.#scheduleProbe();
+      return;
+    }
+    this.#isOffline = false;
+    this.onState();
+    this.#startNext();
   }
 
   /** @param {Upload} upload */
@@ -183,6 +262,7 @@ export class UploadQueue {
       return; // It was cancelled in the meantime.
     }
     this.#queued.unshift(upload);
+    upload.onWait();
     this.#startNext();
   }
 

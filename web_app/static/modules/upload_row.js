@@ -2,6 +2,7 @@
 
 import { isHopeless } from "./api.js";
 import { createElement, createIcon, getPart } from "./markup.js";
+import { formatBytes } from "./sizes.js";
 
 /** @typedef {import("./api.js").ImageStatus} ImageStatus */
 
@@ -17,7 +18,6 @@ const STATES = {
   checking: { icon: null, text: "Checking…" },
   waiting: { icon: "clock", text: "Waiting" },
   sending: { icon: "upload", text: "Uploading" },
-  paused: { icon: "clock", text: "Server is busy" },
   cancelled: { icon: "close", text: "Cancelled" },
   rejected: { icon: "alert", text: "Not accepted" },
   not_sent: { icon: "alert", text: "Not sent" },
@@ -30,11 +30,14 @@ const STATES = {
 /** @typedef {keyof typeof STATES} RowState */
 
 /** @type {RowState[]} */
-const STATES_WITH_PROGRESS = ["waiting", "sending", "paused"];
+const STATES_WITH_PROGRESS = ["waiting", "sending"];
 /** @type {RowState[]} */
 const CANCELLABLE_STATES = ["checking", ...STATES_WITH_PROGRESS];
 /** @type {RowState[]} */
 const RETRYABLE_STATES = ["not_sent", "cancelled", "failed"];
+
+/** @type {RowState[]} */
+const PROBLEM_STATES = ["rejected", "not_sent", "failed"];
 
 export class UploadRow {
   /** @type {RowState} */
@@ -45,6 +48,8 @@ export class UploadRow {
   hasPreview = false;
   hasCaption = false;
   isHopeless = false;
+  /** @type {string | null} why the server has to wait before it can caption the image */
+  delay = null;
 
   /**
    * @param {HTMLTemplateElement} template
@@ -78,6 +83,11 @@ export class UploadRow {
 
   get canRetry() {
     return RETRYABLE_STATES.includes(this.state) && !this.isHopeless;
+  }
+
+  /** Whether a person may have to act on this file. */
+  get hasProblem() {
+    return PROBLEM_STATES.includes(this.state);
   }
 
   get canCancel() {
@@ -170,16 +180,17 @@ export class UploadRow {
     );
     const message = [...new Set(errors.map((error) => error.message))].join(" ");
     this.isHopeless = isHopeless(image);
+    this.delay = null;
     if (image.status === "completed") {
       this.show("completed", image.annotation ?? "");
     } else if (image.status === "failed") {
       this.hasCaption = image.annotation_status !== "failed";
       const text = this.hasCaption ? "Uploaded, creating the thumbnail failed" : undefined;
       this.show("failed", message, text);
-    } else if (message) {
-      this.show("accepted", `${message} We’ll keep trying; you don’t have to do anything.`);
     } else {
-      this.show("accepted", image.annotation ?? "Writing a caption…");
+      this.delay = message || null;
+      const text = message ? "Waiting for its caption" : "Writing a caption…";
+      this.show("accepted", image.annotation ?? text);
     }
   }
 }
@@ -187,14 +198,4 @@ export class UploadRow {
 /** @param {Element | null} element */
 function isHidden(element) {
   return element instanceof HTMLElement && element.hidden;
-}
-
-/** @param {number} bytes */
-function formatBytes(bytes) {
-  if (bytes < 1000) {
-    return bytes === 1 ? "1 byte" : `${bytes} bytes`;
-  }
-  return bytes < 1024 ** 2
-    ? `${Math.round(bytes / 1024)} kB`
-    : `${(bytes / 1024 ** 2).toFixed(1)} MB`;
 }

@@ -2,6 +2,7 @@
 
 import { sendJSON } from "./api.js";
 import { isChosen, readDroppedFiles } from "./dropped_files.js";
+import { describeDelay } from "./delay.js";
 import { checkFile } from "./file_check.js";
 import { closestTarget, createAnnouncer, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
@@ -15,7 +16,10 @@ import { UploadRow } from "./upload_row.js";
 const UNREADABLE = "Your browser cannot read this. Check that you may open it on your device.";
 
 /** @type {RowState[]} */
-const SENT_STATES = ["accepted", "completed", "failed", "duplicate"];
+const UPLOADED_STATES = ["accepted", "completed", "failed"];
+/** @type {RowState[]} */
+const SENT_STATES = [...UPLOADED_STATES, "duplicate"];
+const COUNTDOWN_MS = 1000;
 
 /** @param {HTMLElement} form */
 export function mount(form) {
@@ -30,6 +34,8 @@ class Uploader {
 
   /** @param {HTMLFormElement} form */
   constructor(form) {
+    /** @type {ReturnType<typeof setTimeout> | undefined} */
+    this.countdown = undefined;
     this.form = form;
     this.limits = {
       maxBytes: getNumber(form, "maxUploadBytes"),
@@ -47,12 +53,19 @@ class Uploader {
     this.retryFailedCount = getPart(form, "retry-failed-count");
     this.cancelAll = getPart(form, "cancel-all");
     this.galleryLink = getPart(form, "gallery-link");
+    this.banner = getPart(form, "banner");
+    this.bannerText = getPart(form, "banner-text");
+    this.showProblems = getPart(form, "show-problems");
     this.rowTemplate = getPart(form, "row-template", HTMLTemplateElement);
     this.announce = createAnnouncer(getPart(form, "announcer"));
     this.poller = new StatusPoller();
-    this.queue = new UploadQueue(form.action, { isOwnerKnown: "ownerKnown" in form.dataset });
+    this.queue = new UploadQueue(form.action, {
+      isOwnerKnown: "ownerKnown" in form.dataset,
+      onState: () => this.#update(),
+    });
     this.#listen();
     this.#replacePlainForm();
+    this.#updateBanner();
   }
 
   /** Hide the controls of the plain form. This comes last, so that the form works until then. */
@@ -61,7 +74,11 @@ class Uploader {
     label.textContent = "Choose images";
     label.classList.add("button");
     getPart(this.form, "submit").hidden = true;
-    for (const name of ["drop-title", "folder-button", "paste-hint"]) {
+    // A phone has no folders to choose and nothing to paste.
+    const parts = matchMedia("(any-pointer: fine)").matches
+      ? ["drop-title", "folder-button", "paste-hint"]
+      : [];
+    for (const name of parts) {
       getPart(this.form, name).hidden = false;
     }
     this.form.classList.add("uploader--enhanced");
@@ -79,6 +96,7 @@ class Uploader {
     this.folderButton.addEventListener("click", () => this.folderInput.click());
     this.cancelAll.addEventListener("click", () => this.#cancelAll());
     this.retryFailed.addEventListener("click", () => this.#retryFailed());
+    this.showProblems.addEventListener("click", () => this.#showProblem());
     this.#listenForDrops();
     document.addEventListener("paste", (event) => this.#paste(event));
     window.addEventListener("beforeunload", (event) => {
@@ -171,7 +189,10 @@ class Uploader {
         row.showProgress(share);
         this.#update();
       },
-      onPause: (seconds) => this.#show(row, "paused", `Continuing in ${Math.ceil(seconds)} s.`),
+      onWait: () => {
+        row.showProgress(0);
+        this.#show(row, "waiting");
+      },
       onResult: (result) => this.#finish(row, result),
     };
     this.#uploads.set(row, upload);
@@ -270,6 +291,9 @@ class Uploader {
     const isBusy = this.#rows.some((row) => row.canCancel);
     this.queueSection.hidden = this.#rows.length === 0;
     this.#updateSummary();
+    this.#updateBanner();
+    this.#sortRows();
+    this.showProblems.hidden = !this.#rows.some((row) => row.hasProblem);
     this.progress.value = sentShareOf(this.#rows);
     this.progress.hidden = !isBusy;
     this.cancelAll.hidden = !isBusy;
@@ -279,11 +303,63 @@ class Uploader {
     this.galleryLink.hidden = isBusy || this.#count(...SENT_STATES) === 0;
   }
 
+  /** Say once, above all files, what stops them. */
+  #updateBanner() {
+    const text = this.#describeState();
+    this.banner.hidden = !text;
+    if (this.bannerText.textContent !== text) {
+      this.bannerText.textContent = text;
+    }
+    clearTimeout(this.countdown);
+    if (this.queue.state.busyUntil !== null) {
+      this.countdown = setTimeout(() => this.#updateBanner(), COUNTDOWN_MS);
+    }
+  }
+
+  #describeState() {
+    const { isOffline, busyUntil, hasNoCookies } = this.queue.state;
+    const waiting = this.#count("waiting", "sending");
+    const delayed = this.#rows.filter((row) => row.state === "accepted" && row.delay);
+    return [
+      isOffline &&
+      `Connection lost. ${countFiles(waiting)}. Uploading continues when you are online.`,
+      busyUntil !== null &&
+      `The server is busy. ${countFiles(waiting)}. Continuing in ${secondsUntil(busyUntil)} s.`,
+      delayed[0]?.delay &&
+      `${delayed[0].delay} ${describeDelay(delayed.length)}`,
+      (hasNoCookies || !navigator.cookieEnabled) &&
+      "Your browser does not keep cookies. You can upload, but you cannot edit or delete these " +
+        "images later. Allow cookies for this site, and reload the page.",
+    ].filter(Boolean).join(" ");
+  }
+
+  /** Move files with a problem to the top, in their order. */
+  #sortRows() {
+    const problems = this.#rows.filter((row) => row.hasProblem);
+    if (problems.every((row, index) => row.element === this.rows.children[index])) {
+      return;
+    }
+    const focused = document.activeElement;
+    this.rows.prepend(...problems.map((row) => row.element));
+    if (focused instanceof HTMLElement && this.rows.contains(focused)) {
+      focused.focus({ preventScroll: true });
+    }
+  }
+
+  #showProblem() {
+    const row = this.#rows.find((each) => each.hasProblem);
+    if (row) {
+      row.element.tabIndex = -1;
+      row.element.scrollIntoView({ block: "center" });
+      row.element.focus({ preventScroll: true });
+    }
+  }
+
   #updateSummary() {
     const failed = this.#rows.filter((row) => row.state === "failed");
     const withoutCaption = failed.filter((row) => !row.hasCaption).length;
     const text = [
-      `${this.#count(...SENT_STATES)} of ${this.#rows.length} uploaded`,
+      `${this.#count(...UPLOADED_STATES)} of ${this.#rows.length} uploaded`,
       this.#count("completed") && `${this.#count("completed")} with caption`,
       this.#count("duplicate") && `${this.#count("duplicate")} already uploaded`,
       this.#count("rejected") && `${this.#count("rejected")} not accepted`,
@@ -317,6 +393,16 @@ function sentShareOf(rows) {
     return sum + row.file.size * share;
   }, 0);
   return totalBytes > 0 ? sentBytes / totalBytes : 0;
+}
+
+/** @param {number} count */
+function countFiles(count) {
+  return count === 1 ? "1 file waits" : `${count} files wait`;
+}
+
+/** @param {number} time in milliseconds */
+function secondsUntil(time) {
+  return Math.max(Math.ceil((time - Date.now()) / 1000), 1);
 }
 
 /** @param {DragEvent} event */
