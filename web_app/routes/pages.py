@@ -269,7 +269,7 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
-def _place() -> dict[str, str]:
+def _place() -> dict[str, Any]:
     """Return the search and the page of the gallery, which the links to an image and back keep."""
     names = ("q", "tag", "status", "cursor")
     return {name: value for name in names if (value := request.args.get(name))}
