@@ -148,7 +148,8 @@ def test_an_image_contains_no_installers_scripts_or_other_project_files(image):
         path
         for path in files_of(image.folder)
         if path.relative_to(image.folder).parts[0] in PROJECT_FOLDERS
-        and path.suffix not in (".py", ".pyc", ".html", ".css", ".js", ".svg")
+        # The sample photos, and the authorities of the database.
+        and path.suffix not in (".py", ".pyc", ".html", ".css", ".js", ".svg", ".jpg", ".pem")
     ]
 
     assert top & {"bin", "pip", "setuptools", "wheel", "pytest", "moto"} == set()
@@ -159,7 +160,13 @@ def test_an_image_contains_no_installers_scripts_or_other_project_files(image):
 def test_an_image_has_no_secrets_in_its_environment(image):
     names = {line.split("=")[0] for line in image.config["Env"]}
 
-    assert names <= {"PATH", "LAMBDA_TASK_ROOT", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE"}
+    assert names <= {
+        "PATH",
+        "LAMBDA_TASK_ROOT",
+        "PYTHONUNBUFFERED",
+        "PYTHONDONTWRITEBYTECODE",
+        "DB_CA_FILE",  # The path of a file of public certificates.
+    }
 
 
 def test_an_image_runs_as_an_unprivileged_user_without_write_access(image):
