@@ -127,10 +127,8 @@ def test_a_first_upload_without_an_answer_belongs_to_the_visitor(person, page):
     page.route("**/upload", lose_the_answer, times=1)
     data = new_jpeg()
     person.choose(("lost.jpg", data))
-    expect(person.expect_state("lost.jpg", "not_sent")).to_contain_text("Connection lost")
 
-    page.get_by_role("button", name="Retry failed (1)").click()
-
+    # The queue waits for the connection and sends the file again by itself.
     row = person.expect_state("lost.jpg", "duplicate")
     status, image = person.api("GET", f"/api/images/{person.id_of(row)}")
     assert (status, image["is_mine"]) == (200, True)

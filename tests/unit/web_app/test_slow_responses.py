@@ -35,7 +35,7 @@ class Application:
 @pytest.fixture
 def read_slowly(mocker):
     """Return a function that reads a response with a pause longer than RESPONSE_SECONDS."""
-    mocker.patch.object(slow_clients, "RESPONSE_SECONDS", 1)
+    mocker.patch.object(slow_clients, "RESPONSE_SECONDS", 4)
 
     def read_slowly(application):
         response = application.wsgi_app({"wsgi.input": None}, None)
@@ -44,7 +44,7 @@ def read_slowly(mocker):
             for piece in response:
                 received.append(piece)
                 if len(received) == 2:
-                    gevent.sleep(1.5)
+                    gevent.sleep(5)
         finally:
             response.close()
         return received
