@@ -1,23 +1,28 @@
 """Read what is written about images, in batches, to take it along.
 
-The rows are plain tuples of the columns that an export needs. Loading whole images would take four
-times as long.
+The rows of a text are plain tuples of the columns that it needs. Loading whole images would take
+four times as long.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from database import full_text
-from database.listing import ImageFilter, matching_query
+from database.images import list_images_by_id
+from database.listing import ImageFilter, list_ids
 from database.models import AnnotationSource, Image, TextInImage
 from database.rows import is_visible
 from database.session import session_scope
 
 _BATCH_ROWS = 1000
+# The pictures of a batch take seconds to send, and its rows must not be old by then.
+_BATCH_IMAGES = 100
+
+_Row = TypeVar("_Row")
 
 
 @dataclass(frozen=True)
@@ -65,25 +70,30 @@ def read_exported(
     Args:
         before_id: begin with the newest image that is older than this one.
     """
+    return _read_batches(session_factory, where, before_id, _BATCH_ROWS, _read)
+
+
+def read_images(session_factory: sessionmaker[Session], where: ImageFilter) -> Iterator[Image]:
+    """Yield the whole images that match, newest first. Each batch is a transaction of its own."""
+    return _read_batches(session_factory, where, None, _BATCH_IMAGES, list_images_by_id)
+
+
+def _read_batches(
+    session_factory: sessionmaker[Session],
+    where: ImageFilter,
+    before_id: int | None,
+    batch_rows: int,
+    read: Callable[[Session, Sequence[int]], Sequence[_Row]],
+) -> Iterator[_Row]:
     while True:
         with session_scope(session_factory) as session:
-            ids = _next_ids(session, where, before_id)
-            batch = _read(session, ids)
+            ids = list_ids(session, limit=batch_rows, before_id=before_id, where=where)
+            batch = read(session, ids)
         yield from batch
-        if len(ids) < _BATCH_ROWS:
+        # Images can be deleted before they are read, so the length of the batch tells nothing.
+        if len(ids) < batch_rows:
             return
         before_id = ids[-1]
-
-
-def _next_ids(session: Session, where: ImageFilter, before_id: int | None) -> Sequence[int]:
-    query = matching_query(session, where)
-    if query.terms:
-        return full_text.find_ids(session, query, limit=_BATCH_ROWS, before_id=before_id)
-    wanted = select(Image.id).where(*query.conditions)
-    if before_id is not None:
-        wanted = wanted.where(Image.id < before_id)
-    newest = wanted.order_by(Image.id.desc()).limit(_BATCH_ROWS)
-    return session.scalars(full_text.limit_time(newest)).all()
 
 
 def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:

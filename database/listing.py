@@ -6,8 +6,9 @@ costs about the same whatever the size of the table.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import false, func, select
+from sqlalchemy import Select, false, func, select
 from sqlalchemy.orm import Session
 
 from database import full_text, search
@@ -40,15 +41,27 @@ def list_images(
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    query = matching_query(session, where)
+    query = _query(session, where)
     if query.terms:
         ids = full_text.find_ids(session, query, limit=limit, before_id=before_id)
         return list_images_by_id(session, ids)
-    matching = select(Image).where(*query.conditions)
-    if before_id is not None:
-        matching = matching.where(Image.id < before_id)
-    newest = matching.order_by(Image.id.desc()).limit(limit)
-    return session.scalars(full_text.limit_time(newest)).all()
+    newest = _newest(select(Image).where(*query.conditions), limit, before_id)
+    return session.scalars(newest).all()
+
+
+def list_ids(
+    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+) -> Sequence[int]:
+    """Return the ids of the images that `list_images` returns.
+
+    Raises:
+        QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
+    """
+    query = _query(session, where)
+    if query.terms:
+        return full_text.find_ids(session, query, limit=limit, before_id=before_id)
+    newest = _newest(select(Image.id).where(*query.conditions), limit, before_id)
+    return session.scalars(newest).all()
 
 
 def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
@@ -59,7 +72,7 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    query = matching_query(session, where)
+    query = _query(session, where)
     if query.terms:
         return full_text.count(session, query, at_most=at_most)
     matching = select(Image.id).where(*query.conditions)
@@ -67,7 +80,13 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     return session.scalar(full_text.limit_time(counted)) or 0
 
 
-def matching_query(session: Session, where: ImageFilter) -> full_text.Query:
+def _newest(matching: Select[Any], limit: int, before_id: int | None) -> Select[Any]:
+    if before_id is not None:
+        matching = matching.where(Image.id < before_id)
+    return full_text.limit_time(matching.order_by(Image.id.desc()).limit(limit))
+
+
+def _query(session: Session, where: ImageFilter) -> full_text.Query:
     """Translate a filter to words and conditions. Images that are being deleted never match."""
     conditions = [is_visible()]
     if where.status is not None:

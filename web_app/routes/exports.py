@@ -8,10 +8,10 @@ from typing import Any
 from flask import Response, url_for
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.export import read_exported
+from database.export import read_exported, read_images
 from database.images import newest_id
-from database.listing import ImageFilter, count_images, list_images
-from database.models import Image, Status
+from database.listing import ImageFilter, count_images
+from database.models import Status
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links
 from web_app.errors import TooManyExportsError, TooManyImagesError
@@ -24,7 +24,6 @@ from web_app.services.export import FORMATS, ZIP, ExportFormat
 
 # In each process. An export keeps a processor busy, and pages must still be served.
 _AT_ONCE = 2
-_BATCH_IMAGES = 100
 _running = BoundedSemaphore(_AT_ONCE)
 
 _TEXT: dict[str, Any] = {"schema": {"type": "string"}}
@@ -107,18 +106,7 @@ def _archive(
     archive = Archive(
         dependencies.object_store, image_links(current_owner().known_id), wants_originals
     )
-    return archive.write(_images(factory, where), _text(FORMATS["csv"], factory, where))
-
-
-def _images(factory: sessionmaker[Session], where: ImageFilter) -> Iterator[Image]:
-    before_id = None
-    while True:
-        with session_scope(factory) as session:
-            batch = list_images(session, limit=_BATCH_IMAGES, before_id=before_id, where=where)
-        yield from batch
-        if len(batch) < _BATCH_IMAGES:
-            return
-        before_id = batch[-1].id
+    return archive.write(read_images(factory, where), _text(FORMATS["csv"], factory, where))
 
 
 def _send(pieces: Iterator[bytes], content_type: str, filename: str) -> Response:

@@ -6,9 +6,9 @@ import pytest
 
 from database import export
 from database.deletion import mark_deleting
-from database.export import read_exported
+from database.export import read_exported, read_images
 from database.image_words import write_words
-from database.listing import ALL, ImageFilter
+from database.listing import ALL, ImageFilter, list_ids
 from database.models import Image
 from database.session import session_scope
 from tests.support.image_rows import add
@@ -64,3 +64,29 @@ def test_images_that_are_deleted_during_an_export_are_left_out(session_factory, 
         found = [first, *(image.id for image in images)]
 
     assert found == ids[:0:-1]
+
+
+@pytest.mark.parametrize(
+    ("read", "batch_size"), [(read_exported, "_BATCH_ROWS"), (read_images, "_BATCH_IMAGES")]
+)
+@pytest.mark.parametrize("where", [ALL, ImageFilter(text="dogs")])
+def test_an_image_that_is_deleted_before_it_is_read_does_not_end_the_export(
+    session_factory, ids, read, batch_size, where
+):
+    found_ids = []
+
+    def list_ids_and_delete(session, **options):
+        batch = list_ids(session, **options)
+        if not found_ids:
+            mark_deleting(session, batch[0])
+        found_ids.extend(batch)
+        return batch
+
+    with (
+        patch.object(export, batch_size, 2),
+        patch.object(export, "list_ids", list_ids_and_delete),
+    ):
+        found = [image.id for image in read(session_factory, where)]
+
+    assert len(found_ids) > 2
+    assert found == found_ids[1:]
