@@ -7,8 +7,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from database.images import get_image, list_images_by_id
-from database.listing import ImageFilter
-from database.models import Image, Status
+from database.models import Image
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links, owner_actions
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
@@ -29,7 +28,7 @@ from web_app.routes.openapi import (
     documents_errors,
     not_modified,
 )
-from web_app.routes.request import parse_cursor, parse_ids
+from web_app.routes.request import image_filter, parse_cursor, parse_ids
 from web_app.routes.schemas import (
     MAX_IDS,
     ChangedMeanwhileSchema,
@@ -103,13 +102,7 @@ def list_images(query: dict[str, Any]) -> ResponseReturnValue:
         current_dependencies().session_factory,
         limit=query["limit"],
         before_id=None if cursor is None else parse_cursor(cursor),
-        where=ImageFilter(
-            text=query.get("q"),
-            tag=query.get("tag"),
-            status=Status(query["status"]) if "status" in query else None,
-            # A new owner has no images, and their id matches none.
-            owner_id=current_owner().id if query["mine"] else None,
-        ),
+        where=image_filter(query),
     )
     return render_unless_cached(
         [versions_of(page.images, _owner_id()), page.next_cursor, page.count],

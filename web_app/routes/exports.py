@@ -11,13 +11,12 @@ from sqlalchemy.orm import Session, sessionmaker
 from database.export import read_exported, read_images
 from database.images import newest_id
 from database.listing import ImageFilter, count_images
-from database.models import Status
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links
 from web_app.errors import TooManyExportsError, TooManyImagesError
 from web_app.middleware.owners import current_owner
 from web_app.routes.openapi import READ_AUTH, StrictBlueprint, documents_errors
-from web_app.routes.request import parse_ids
+from web_app.routes.request import image_filter, parse_ids
 from web_app.routes.schemas import MAX_EXPORTED_IDS, ExportQuerySchema
 from web_app.services.archive import MAX_IMAGES, Archive
 from web_app.services.export import FORMATS, ZIP, ExportFormat
@@ -49,7 +48,8 @@ exports = StrictBlueprint(
 @documents_errors(exports, 400, 401, 422, 502, 503)
 def export_images(query: dict[str, Any]) -> Response:
     """Export the captions of the images that match, newest first, as a file"""
-    where = _filter(query)
+    ids = parse_ids(query["ids"], MAX_EXPORTED_IDS) if "ids" in query else None
+    where = image_filter(query, ids)
     factory = current_dependencies().session_factory
     if query["format"] == ZIP:
         _expect_few(factory, where)
@@ -58,17 +58,6 @@ def export_images(query: dict[str, Any]) -> Response:
     chosen = FORMATS[query["format"]]
     pieces = (piece.encode() for piece in _text(chosen, factory, where))
     return _send(pieces, chosen.content_type, chosen.filename)
-
-
-def _filter(query: dict[str, Any]) -> ImageFilter:
-    return ImageFilter(
-        text=query.get("q"),
-        tag=query.get("tag"),
-        status=Status(query["status"]) if "status" in query else None,
-        # A new owner has no images, and their id matches none.
-        owner_id=current_owner().id if query["mine"] else None,
-        ids=parse_ids(query["ids"], MAX_EXPORTED_IDS) if "ids" in query else None,
-    )
 
 
 def _text(

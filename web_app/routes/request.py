@@ -1,4 +1,4 @@
-"""Parse requests: bounded bodies and files, JSON, image ids, cursors, the preferred format."""
+"""Parse requests: bounded bodies and files, JSON, ids, filters, cursors, the preferred format."""
 
 import json
 import logging
@@ -12,9 +12,12 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
+from database.listing import ImageFilter
+from database.models import Status
 from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
 from web_app.middleware.exemptions import CHANGING_METHODS, is_upload
+from web_app.middleware.owners import current_owner
 from web_app.services.uploads import MAX_FILES, BoundedFile
 
 logger = logging.getLogger(__name__)
@@ -197,6 +200,18 @@ def parse_ids(text: str, limit: int) -> set[int]:
             "Give the ids of the images, for example ?ids=1,2,3.", code="invalid_ids"
         )
     return {image_id for image_id in image_ids if image_id is not None}
+
+
+def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFilter:
+    """Return the filter of a query that `schemas.FilterSchema` has parsed, and of some ids."""
+    return ImageFilter(
+        text=query.get("q"),
+        tag=query.get("tag"),
+        status=Status(query["status"]) if "status" in query else None,
+        # A new owner has no images, and their id matches none.
+        owner_id=current_owner().id if query["mine"] else None,
+        ids=ids,
+    )
 
 
 # A cursor is the id of the last image of a page. Clients must treat it as opaque.

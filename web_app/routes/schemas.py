@@ -222,15 +222,12 @@ class StatusQuerySchema(Schema):
     )
 
 
-class ListQuerySchema(Schema):
-    """The images to list."""
+class FilterSchema(Schema):
+    """The images that a request is about."""
 
     class Meta:
         unknown = RAISE
 
-    cursor = fields.String(
-        metadata={"pattern": CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
-    )
     q = fields.String(
         metadata={
             "description": "All words must be in the caption, the alt text, the tags, the text in "
@@ -243,14 +240,19 @@ class ListQuerySchema(Schema):
     mine = fields.Boolean(
         load_default=False, metadata={"description": "Only images of the owner of this request."}
     )
+
+
+class ListQuerySchema(FilterSchema):
+    """The images to list."""
+
+    cursor = fields.String(
+        metadata={"pattern": CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
+    )
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
 
 
-class ExportQuerySchema(Schema):
+class ExportQuerySchema(FilterSchema):
     """The images to export, and the format."""
-
-    class Meta:
-        unknown = RAISE
 
     format = fields.String(load_default="csv", validate=OneOf([*FORMATS, ZIP]))
     pictures = fields.String(
@@ -259,12 +261,6 @@ class ExportQuerySchema(Schema):
         metadata={
             "description": "Of a `zip`. An original that this client may not open is a preview."
         },
-    )
-    q = fields.String(metadata={"description": "As in the list of images."})
-    tag = fields.String(metadata={"description": "As in the list of images."})
-    status = fields.String(validate=_STATUSES)
-    mine = fields.Boolean(
-        load_default=False, metadata={"description": "Only images of the owner of this request."}
     )
     ids = fields.String(
         metadata={
