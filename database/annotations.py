@@ -22,6 +22,11 @@ from database.rows import execute_update, is_visible, update_images
 TEXT_FIELDS = ("annotation", "alt_text", "tags")
 
 
+def texts_of(image: Image) -> dict[str, str | Sequence[str] | None]:
+    """Return the texts about an image that a person can edit."""
+    return {field: getattr(image, field) for field in TEXT_FIELDS}
+
+
 @dataclass(frozen=True)
 class Tokens:
     """The tokens that requests to the model used."""
@@ -177,11 +182,9 @@ def restore_annotation(
     values = {name: generated[name] for name in TEXT_FIELDS if name in fields}
     conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
     is_restored = update_images(session, *conditions, values=values)
-    columns = [(getattr(Image, name), generated[name]) for name in TEXT_FIELDS]
-    texts = session.execute(
-        select(*(column for pair in columns for column in pair)).where(*conditions)
-    ).one_or_none()
-    if texts is not None and all(texts[n] == texts[n + 1] for n in range(0, len(texts), 2)):
+    current = [getattr(Image, name) for name in generated]
+    texts = session.execute(select(*current, *generated.values()).where(*conditions)).one_or_none()
+    if texts is not None and texts[: len(current)] == texts[len(current) :]:
         is_models = {"annotation_source": AnnotationSource.MODEL}
         update_images(session, *conditions, values=is_models)
     write_words(session, [image_id])

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from flask import Response, make_response, request
 from flask.typing import ResponseReturnValue
 
+from database.annotations import texts_of
 from database.models import Image
 from web_app.dependencies import current_dependencies
 from web_app.routes.assets import code_version
@@ -24,7 +25,7 @@ def versions_of(images: Iterable[Image], owner_id: str | None) -> list[tuple[int
 
 def texts_version(image: Image) -> str:
     """Return the version of the texts of an image, which is the last part of its ETag."""
-    texts = json.dumps([image.annotation, image.alt_text, image.tags])
+    texts = json.dumps(list(texts_of(image).values()))
     return hashlib.sha256(texts.encode()).hexdigest()[:12]
 
 

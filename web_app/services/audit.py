@@ -1,20 +1,14 @@
 """Log who changed what. A line holds the lengths of texts and no text: more people read logs."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
+from database.annotations import texts_of
 from database.models import Image
 from web_app.logs import owner_hash
 
-_FIELDS = ("annotation", "alt_text", "tags")
-
 logger = logging.getLogger(__name__)
-
-
-def texts_of(image: Image) -> dict[str, str | Sequence[str] | None]:
-    """Return what a person can edit."""
-    return {field: getattr(image, field) for field in _FIELDS}
 
 
 def lengths_of(image: Image) -> dict[str, int]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.annotations import edit_annotation, restore_annotation
+from database.annotations import edit_annotation, restore_annotation, texts_of
 from database.deletion import mark_deleting, remove_deleted
 from database.errors import DatabaseUnavailableError
 from database.images import get_image, list_failed
@@ -26,7 +26,7 @@ from web_app.errors import (
     NotOwnerError,
     StorageUnavailableError,
 )
-from web_app.services.audit import lengths_of, log_change, texts_of
+from web_app.services.audit import lengths_of, log_change
 from web_app.services.edits import clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
