@@ -16,7 +16,7 @@ processor: the next request of another client waits for a few of them only.
 import errno
 import io
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -120,38 +120,32 @@ class _TimeLimits:
         with ExitStack() as on_sent:
             environ[_ON_SENT] = on_sent
             response = self._app(environ, start_response)
-            sent = _TimedResponse(response)
-            on_sent.callback(sent.end)
-            closing = [getattr(response, "close", lambda: None), on_sent.pop_all().close]
-            return ClosingIterator(sent, closing)
+            pieces = _read_in_time(response)
+            close_response = getattr(response, "close", lambda: None)
+            return ClosingIterator(pieces, [close_response, on_sent.pop_all().close])
 
 
-class _TimedResponse:
-    """The pieces of a response, which must be read at a minimum rate."""
+def _read_in_time(pieces: Iterable[bytes]) -> Generator[bytes]:
+    """Yield the pieces of a response, which the client must read at a minimum rate.
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = pieces
-        self._sent_bytes = 0
-        self._started_at = time.monotonic()
-        self._start_timeout()
-
-    def __iter__(self) -> Iterator[bytes]:
-        for piece in self._pieces:
+    Only the time in which the client reads counts, not the time in which the pieces are computed.
+    """
+    read_bytes = 0
+    read_seconds = 0.0
+    # gunicorn closes a connection silently after this error.
+    error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
+    for piece in pieces:
+        remaining = _allowed_seconds(RESPONSE_SECONDS, read_bytes) - read_seconds
+        started_at = time.monotonic()
+        with Timeout(max(0, remaining), error):
             yield piece
-            self._sent_bytes += len(piece)
-            self.end()
-            self._start_timeout()
+        read_seconds += time.monotonic() - started_at
+        read_bytes += len(piece)
 
-    def end(self) -> None:
-        """Stop limiting the time."""
-        self._timeout.close()
 
-    def _start_timeout(self) -> None:
-        allowed = min(RESPONSE_SECONDS + self._sent_bytes / MIN_BYTES_PER_SECOND, MAX_BODY_SECONDS)
-        seconds = max(0, self._started_at + allowed - time.monotonic())
-        # gunicorn closes a connection silently after this error.
-        error = BrokenPipeError(errno.EPIPE, "the client did not read the response in time")
-        self._timeout = Timeout.start_new(seconds, error)
+def _allowed_seconds(grace_seconds: float, transferred_bytes: int) -> float:
+    """Return how long a transfer may last that has come this far."""
+    return min(grace_seconds + transferred_bytes / MIN_BYTES_PER_SECOND, MAX_BODY_SECONDS)
 
 
 class TimedBody(io.RawIOBase):
@@ -190,5 +184,5 @@ class TimedBody(io.RawIOBase):
         now = time.monotonic()
         if self._started_at is None:
             self._started_at = now
-        allowed = BODY_GRACE_SECONDS + self._received_bytes / MIN_BYTES_PER_SECOND
-        return max(0, self._started_at + min(allowed, MAX_BODY_SECONDS) - now)
+        allowed = _allowed_seconds(BODY_GRACE_SECONDS, self._received_bytes)
+        return max(0, self._started_at + allowed - now)

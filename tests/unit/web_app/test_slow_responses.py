@@ -9,9 +9,10 @@ from web_app.middleware import slow_clients
 class Application:
     """A WSGI application that is slower than the time limit of a short response."""
 
-    def __init__(self, piece_bytes):
+    def __init__(self, piece_bytes, compute_seconds=0):
         self.wsgi_app = self.respond
         self.piece_bytes = piece_bytes
+        self.compute_seconds = compute_seconds
         self.is_closed = False
         slow_clients.limit_slow_clients(self)
 
@@ -25,8 +26,9 @@ class Application:
         return self
 
     def __iter__(self):
-        yield b"x" * self.piece_bytes
-        yield b"y" * self.piece_bytes
+        for byte in (b"x", b"y"):
+            gevent.sleep(self.compute_seconds)
+            yield byte * self.piece_bytes
 
     def close(self):
         self.is_closed = True
@@ -36,15 +38,16 @@ class Application:
 def read_slowly(mocker):
     """Return a function that reads a response with a pause longer than RESPONSE_SECONDS."""
     mocker.patch.object(slow_clients, "RESPONSE_SECONDS", 4)
+    gevent.sleep(0)  # gevent's clock stands still between tests, and a timer would end too early.
 
-    def read_slowly(application):
+    def read_slowly(application, pause_seconds=5):
         response = application.wsgi_app({"wsgi.input": None}, None)
         received = []
         try:
             for piece in response:
                 received.append(piece)
                 if len(received) == 2:
-                    gevent.sleep(5)
+                    gevent.sleep(pause_seconds)
         finally:
             response.close()
         return received
@@ -65,3 +68,19 @@ def test_a_response_that_is_read_too_slowly_is_cut_off(read_slowly):
     with pytest.raises(BrokenPipeError):
         read_slowly(application)
     assert application.is_closed
+
+
+def test_the_time_to_compute_a_response_does_not_count(read_slowly):
+    application = Application(piece_bytes=1, compute_seconds=3)
+
+    assert len(read_slowly(application, pause_seconds=0)) == 2
+
+
+def test_no_time_limit_outlives_a_response_that_nobody_closed(mocker):
+    mocker.patch.object(slow_clients, "RESPONSE_SECONDS", 0.1)
+    response = Application(piece_bytes=1).wsgi_app({"wsgi.input": None}, None)
+    next(iter(response))
+
+    del response
+
+    gevent.sleep(0.2)  # Would raise.
