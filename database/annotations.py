@@ -4,19 +4,32 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, case, delete, func, insert, literal, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Row,
+    and_,
+    case,
+    delete,
+    func,
+    insert,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.image_words import set_caption_language, write_words
-from database.jobs import Claim, complete_failed_annotation, job_state, record_result
+from database.jobs import Claim, complete_failed_annotations, job_state, record_result
 from database.models import (
     AnnotationFingerprint,
     AnnotationSource,
     Image,
     Status,
     TextInImage,
+    TextSources,
 )
-from database.rows import execute_update, is_visible, update_images
+from database.rows import execute_update, is_visible, lock_images, update_images
 
 # The texts about an image that the model writes and a person can edit.
 TEXT_FIELDS = ("annotation", "alt_text", "tags")
@@ -64,7 +77,8 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
     is_first = Image.generated_annotation.is_(None)
 
     def unless_human(current: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
-        is_persons = and_(is_human, or_(current.is_not(None), ~is_first))
+        # The previous version stores one author for all texts, also for those that are empty.
+        is_persons = and_(_is_human(current.key), or_(current.is_not(None), ~is_first))
         return case((is_persons, current), else_=literal(value, current.type))
 
     # MySQL assigns the columns in this order, and later expressions see the new values.
@@ -98,6 +112,15 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
         set_caption_language(session, result.language)
     write_words(session, [claim.image_id])
     return True
+
+
+def _is_human(field: str) -> ColumnElement[bool]:
+    """Match images of which a person wrote or removed this text."""
+    if field == "annotation":
+        return Image.annotation_source == AnnotationSource.HUMAN
+    own = select(getattr(TextSources, field)).where(TextSources.image_id == Image.id)
+    source = func.coalesce(own.correlate(Image).scalar_subquery(), Image.annotation_source)
+    return source == AnnotationSource.HUMAN
 
 
 def _replace_text_in_image(session: Session, image_id: int, text: str | None) -> None:
@@ -140,29 +163,20 @@ def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
 
 
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
-    """Replace the annotation by a person's text. A caption ends the failure of the model's.
+    """Replace texts by those of a person. A caption ends the failure of the model's.
 
     Args:
         changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
     """
-    keep = {
-        # Rows from before migration 0002 have no copy yet; their current text is the model's.
-        generated: case(
-            (and_(Image.annotation_source == AnnotationSource.MODEL, kept.is_(None)), current),
-            else_=kept,
-        )
-        for generated, kept, current in (
-            ("generated_alt_text", Image.generated_alt_text, Image.alt_text),
-            ("generated_tags", Image.generated_tags, Image.tags),
-        )
-    }
-    # Two statements: in one, MySQL would copy the new text instead of the old.
-    edited = {**changes, "annotation_source": AnnotationSource.HUMAN}
-    for values in (keep, edited):
-        update_images(session, Image.id == image_id, is_visible(), values=values)
-    if changes.get("annotation"):
-        complete_failed_annotation(session, image_id)
-    write_words(session, [image_id])
+    edit_annotations(session, {image_id: changes})
+
+
+def edit_annotations(session: Session, changes: Mapping[int, Mapping[str, Any]]) -> None:
+    """Edit the texts of several images, as `edit_annotation` does for one."""
+    _write_texts(session, {row.id: (row, changes[row.id]) for row in lock_texts(session, changes)})
+    complete_failed_annotations(
+        session, [image_id for image_id, edit in changes.items() if edit.get("annotation")]
+    )
 
 
 def restore_annotation(
@@ -173,19 +187,86 @@ def restore_annotation(
     Returns:
         False when there is no annotation by the model; the row is unchanged.
     """
-    generated: dict[str, Any] = {
-        "annotation": Image.generated_annotation,
-        # Empty only in rows from before migration 0002. Their text was never edited.
-        "alt_text": func.coalesce(Image.generated_alt_text, Image.alt_text),
-        "tags": func.coalesce(Image.generated_tags, Image.tags),
-    }
-    values = {name: generated[name] for name in TEXT_FIELDS if name in fields}
-    conditions = (Image.id == image_id, is_visible(), Image.generated_annotation.is_not(None))
-    is_restored = update_images(session, *conditions, values=values)
-    current = [getattr(Image, name) for name in generated]
-    texts = session.execute(select(*current, *generated.values()).where(*conditions)).one_or_none()
-    if texts is not None and texts[: len(current)] == texts[len(current) :]:
-        is_models = {"annotation_source": AnnotationSource.MODEL}
-        update_images(session, *conditions, values=is_models)
-    write_words(session, [image_id])
-    return is_restored
+    for row in lock_texts(session, [image_id]):
+        if row.generated_annotation is not None:
+            generated = {field: _generated(row, field) for field in TEXT_FIELDS if field in fields}
+            _write_texts(session, {image_id: (row, generated)})
+            return True
+    return False
+
+
+def lock_texts(session: Session, image_ids: Collection[int]) -> Sequence[Row[Any]]:
+    """Return the texts of images and their authors. No other transaction changes them until this
+    one ends.
+    """
+    lock_images(session, image_ids)
+    return session.execute(
+        select(
+            Image.id,
+            *(getattr(Image, field) for field in TEXT_FIELDS),
+            Image.generated_annotation,
+            Image.generated_alt_text,
+            Image.generated_tags,
+            Image.annotation_source,
+            TextSources.alt_text.label("alt_text_source"),
+            TextSources.tags.label("tags_source"),
+        )
+        .outerjoin(TextSources, TextSources.image_id == Image.id)
+        .where(Image.id.in_(image_ids), is_visible())
+    ).all()
+
+
+def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]]) -> None:
+    """Write texts and their authors. A text that is the same as the model's has the model as its
+    author, and an unchanged one keeps its author.
+    """
+    if not edits:
+        return
+    texts: list[dict[str, Any]] = []
+    sources: list[dict[str, Any]] = []
+    for image_id, (row, changes) in edits.items():
+        new = {field: changes.get(field, getattr(row, field)) for field in TEXT_FIELDS}
+        author = {field: _new_source(row, field, text) for field, text in new.items()}
+        has_caption = new["annotation"] is not None or row.generated_annotation is not None
+        texts.append(
+            {
+                "id": image_id,
+                **new,
+                "generated_alt_text": _generated(row, "alt_text"),
+                "generated_tags": _generated(row, "tags"),
+                "annotation_source": author["annotation"] if has_caption else None,
+            }
+        )
+        sources.append(
+            {"image_id": image_id, "alt_text": author["alt_text"], "tags": author["tags"]}
+        )
+    session.execute(update(Image), texts)
+    has_row = TextSources.image_id.in_(list(edits))
+    execute_update(session, delete(TextSources).where(has_row))
+    session.execute(insert(TextSources), sources)
+    write_words(session, list(edits))
+
+
+def _source(row: Row[Any], field: str) -> AnnotationSource:
+    """Return the author of a text. A text that nobody wrote yet is left to the model."""
+    source = row.annotation_source if field == "annotation" else getattr(row, f"{field}_source")
+    return source or row.annotation_source or AnnotationSource.MODEL
+
+
+def _new_source(row: Row[Any], field: str, text: Any) -> AnnotationSource:
+    """Return the author of a text after an edit."""
+    if text == getattr(row, field):
+        return _source(row, field)
+    is_models = text == _generated(row, field)
+    return AnnotationSource.MODEL if is_models else AnnotationSource.HUMAN
+
+
+def _generated(row: Row[Any], field: str) -> Any:
+    """Return the model's text.
+
+    Rows from before migration 0002 have no copy of it. Their text is the model's until a person
+    edits it.
+    """
+    generated = getattr(row, f"generated_{field}")
+    is_models = _source(row, field) is AnnotationSource.MODEL
+    return getattr(row, field) if generated is None and is_models else generated

@@ -4,7 +4,7 @@ The rows of a text are plain tuples of the columns that it needs. Loading whole 
 four times as long.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
@@ -14,7 +14,13 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database.images import list_images_by_id
 from database.listing import ImageFilter, list_ids
-from database.models import AnnotationSource, Image, TextInImage
+from database.models import (
+    AnnotationSource,
+    Image,
+    TextInImage,
+    TextSources,
+    effective_sources,
+)
 from database.rows import is_visible
 from database.session import session_scope
 
@@ -35,7 +41,7 @@ class ExportedImage:
     alt_text: str | None
     tags: Sequence[str]
     text_in_image: str | None
-    source: AnnotationSource | None
+    sources: Mapping[str, AnnotationSource | None]  # The author of each text.
     model: str | None
     content_type: str
     width: int
@@ -52,6 +58,8 @@ _COLUMNS = (
     Image.alt_text,
     Image.tags,
     Image.annotation_source,
+    TextSources.alt_text.label("alt_text_source"),
+    TextSources.tags.label("tags_source"),
     Image.annotation_model,
     Image.content_type,
     Image.width,
@@ -99,7 +107,11 @@ def _read_batches(
 def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
     if not ids:
         return []
-    wanted = select(*_COLUMNS).where(Image.id.in_(ids), is_visible())
+    wanted = (
+        select(*_COLUMNS)
+        .outerjoin(TextSources, TextSources.image_id == Image.id)
+        .where(Image.id.in_(ids), is_visible())
+    )
     rows = session.execute(wanted.order_by(Image.id.desc())).all()
     texts = _texts_in_images(session, ids)
     return [
@@ -110,7 +122,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
             row.alt_text,
             row.tags or (),
             texts.get(row.id),
-            row.annotation_source,
+            effective_sources(row, row.annotation_source, row.alt_text_source, row.tags_source),
             row.annotation_model,
             row.content_type,
             row.width,

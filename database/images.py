@@ -3,13 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import and_, func, or_, select, update
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from database.errors import ImageExistsError, ImageNotFoundError
 from database.models import Image, Job, Status
-from database.rows import is_visible, job_column, was_stored
+from database.rows import is_visible, job_column, lock_images, was_stored
 
 
 @dataclass(frozen=True)
@@ -66,9 +66,7 @@ def get_image(session: Session, image_id: int, *, for_update: bool = False) -> I
         ImageNotFoundError: it does not exist, or it is being deleted.
     """
     if for_update:
-        # SQLite ignores FOR UPDATE. An update that changes nothing locks on both databases.
-        unchanged = {"updated_at": Image.updated_at}
-        session.execute(update(Image).where(Image.id == image_id).values(unchanged))
+        lock_images(session, [image_id])
     image = session.scalar(_WITH_TABLES.where(Image.id == image_id, is_visible()))
     if image is None:
         raise ImageNotFoundError(f"no image has the id {image_id}")

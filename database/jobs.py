@@ -16,16 +16,17 @@ A person's retry (`reset_for_retry`) resets a finished job to pending. The jobs 
 being deleted (`mark_deleting`) cannot be claimed.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, literal, or_, select
 from sqlalchemy.orm import Session
 
 from database import object_keys
 from database.errors import ImageNotFoundError
-from database.models import Image, Job, Status, utc_now
+from database.models import AnnotationSource, Image, Job, Status, utc_now
 from database.rows import has_no_lease, is_visible, job_column, update_images, was_stored
 
 MAX_ERROR_MESSAGE_CHARACTERS = 500
@@ -156,7 +157,7 @@ def claim_job(
         )
     code = "attempts_exhausted"
     message = f"The work was started {row[1]} times and never finished. Try it again."
-    failure = job_state(job, Status.FAILED, code, message)
+    failure = failed_state(job, code, message)
     exhausted = update_images(session, *free, attempts >= max_attempts, values=failure)
     return FailedJob(row.id, original_key, job, code, message) if exhausted else None
 
@@ -176,7 +177,7 @@ def record_thumbnail(session: Session, claim: Claim, dominant_color: str) -> boo
 
 def record_failure(session: Session, claim: Claim, *, code: str, message: str) -> bool:
     """Fail the job permanently."""
-    return record_result(session, claim, job_state(claim.job, Status.FAILED, code, message))
+    return record_result(session, claim, failed_state(claim.job, code, message))
 
 
 def record_transient_failure(
@@ -232,13 +233,13 @@ def reset_for_retry(
     return update_images(session, *conditions, values=_as_new(job))
 
 
-def complete_failed_annotation(session: Session, image_id: int) -> None:
-    """Complete a failed annotation job, because a person wrote the caption.
+def complete_failed_annotations(session: Session, image_ids: Collection[int]) -> None:
+    """Complete failed annotation jobs, because a person wrote the captions.
 
     If the original was never stored, both jobs stay failed: the file must be uploaded again.
     """
     has_failed = Image.annotation_status == Status.FAILED
-    conditions = (Image.id == image_id, is_visible(), has_failed, was_stored())
+    conditions = (Image.id.in_(image_ids), is_visible(), has_failed, was_stored())
     update_images(session, *conditions, values=job_state(Job.ANNOTATION, Status.COMPLETED))
 
 
@@ -338,6 +339,30 @@ def job_state(
         f"{job}_error_code": code,
         f"{job}_error_message": message and message[:MAX_ERROR_MESSAGE_CHARACTERS],
         f"{job}_claimed_until": None,
+    }
+
+
+def failed_state(job: Job, code: str, message: str) -> dict[str, Any]:
+    """Return the values of a job's columns for a failure.
+
+    If a person wrote a caption before the model's first one, that caption ends the annotation job.
+    A failure would ask for something that the image has.
+    """
+    failed = job_state(job, Status.FAILED, code, message)
+    if job is not Job.ANNOTATION:
+        return failed
+    has_persons_caption = and_(
+        Image.annotation_source == AnnotationSource.HUMAN,
+        Image.annotation.is_not(None),
+        Image.generated_annotation.is_(None),
+    )
+    completed = job_state(job, Status.COMPLETED)
+    return {
+        name: case(
+            (has_persons_caption, literal(completed[name], getattr(Image, name).type)),
+            else_=literal(value, getattr(Image, name).type),
+        )
+        for name, value in failed.items()
     }
 
 

@@ -1,6 +1,6 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
-model read in it, fingerprints of annotations, tokens used per day, the activity of the functions,
-and the state of the captioning service.
+model read in it, the authors of its texts, fingerprints of annotations, tokens used per day, the
+activity of the functions, and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -51,10 +51,31 @@ class Status(StrEnum):
 
 
 class AnnotationSource(StrEnum):
-    """The author of an annotation."""
+    """The author of a text about an image."""
 
     MODEL = "model"
     HUMAN = "human"
+
+
+def effective_sources(
+    texts: Any,
+    caption: AnnotationSource | None,
+    alt_text: AnnotationSource | None,
+    tags: AnnotationSource | None,
+) -> dict[str, AnnotationSource | None]:
+    """Return the author of each text of an image. The author of a removed text is a person.
+
+    Args:
+        texts: a row with `annotation`, `alt_text` and `tags`.
+        caption: the stored author of the caption.
+        alt_text: that of the alt text; without one, it has the caption's.
+        tags: that of the tags; without one, they have the caption's.
+    """
+    stored = {"annotation": caption, "alt_text": alt_text or caption, "tags": tags or caption}
+    return {
+        field: source if getattr(texts, field) or source is AnnotationSource.HUMAN else None
+        for field, source in stored.items()
+    }
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -187,6 +208,7 @@ class Image(Base):
     annotation: Mapped[str | None] = mapped_column(Text)
     alt_text: Mapped[str | None] = mapped_column(Text)
     tags: Mapped[list[str] | None] = mapped_column(JSON(none_as_null=True))
+    # The author of the caption. `TextSources` holds the authors of the other texts.
     annotation_source: Mapped[AnnotationSource | None] = mapped_column(
         _text_enum(AnnotationSource, "images_annotation_source")
     )
@@ -228,6 +250,7 @@ class Image(Base):
 
     # Loaded by their own queries. With an outer join, MySQL would read and sort the whole table.
     _text_in_image: Mapped["TextInImage | None"] = relationship(lazy="selectin", viewonly=True)
+    _text_sources: Mapped["TextSources | None"] = relationship(lazy="selectin", viewonly=True)
     # None until the thumbnail function has stored one.
     preview: Mapped["Preview | None"] = relationship(lazy="selectin", viewonly=True)
 
@@ -243,6 +266,8 @@ class Image(Base):
         Index("images_deleting", "deleting_at"),
         # Lists the images of one owner, newest first: each entry ends with the id.
         Index("images_owner", "owner_id"),
+        # Lists the bin of one owner.
+        Index("images_owner_deleting", "owner_id", "deleting_at"),
         {
             **_TABLE_OPTIONS,
             # The id of a deleted image must never be reused, because old links contain it.
@@ -254,6 +279,17 @@ class Image(Base):
     def text_in_image(self) -> str | None:
         """The text that the model read in the image."""
         return self._text_in_image.text if self._text_in_image is not None else None
+
+    @property
+    def sources(self) -> dict[str, AnnotationSource | None]:
+        """The author of each text, as `effective_sources` returns them."""
+        others = self._text_sources
+        return effective_sources(
+            self,
+            self.annotation_source,
+            others.alt_text if others is not None else None,
+            others.tags if others is not None else None,
+        )
 
     @property
     def version(self) -> str:
@@ -276,6 +312,25 @@ class TextInImage(Base):
 
     image_id: Mapped[int] = _image_id()
     text: Mapped[str] = mapped_column(Text)
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class TextSources(Base):
+    """The authors of the alt text and the tags of an image, from the first edit of a text.
+
+    An image without a row has one author for all its texts, `Image.annotation_source`.
+    """
+
+    __tablename__ = "text_sources"
+
+    image_id: Mapped[int] = _image_id()
+    alt_text: Mapped[AnnotationSource] = mapped_column(
+        _text_enum(AnnotationSource, "text_sources_alt_text")
+    )
+    tags: Mapped[AnnotationSource] = mapped_column(
+        _text_enum(AnnotationSource, "text_sources_tags")
+    )
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -1,6 +1,6 @@
 """Conditions and statements that the modules of this package share."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 from typing import cast as typed
 
@@ -33,6 +33,13 @@ def has_no_lease(job: Job) -> ColumnElement[bool]:
     """Match images for which no function is working on this job."""
     claimed_until = job_column(job, "claimed_until")
     return or_(claimed_until.is_(None), claimed_until < utc_now())
+
+
+def lock_images(session: Session, image_ids: Collection[int]) -> None:
+    """Let other transactions that change these rows wait until this one ends."""
+    # SQLite ignores FOR UPDATE. An update that changes nothing locks on both databases.
+    unchanged = {"updated_at": Image.updated_at}
+    update_images(session, Image.id.in_(image_ids), values=unchanged)
 
 
 def update_images(

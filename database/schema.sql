@@ -82,6 +82,7 @@ CREATE TABLE `images` (
   KEY `images_thumbnail_waiting` (`thumbnail_status`,`thumbnail_requested_at`),
   KEY `images_deleting` (`deleting_at`),
   KEY `images_owner` (`owner_id`),
+  KEY `images_owner_deleting` (`owner_id`,`deleting_at`),
   KEY `images_status_visible` (`overall_status`,`deleting_at`),
   FULLTEXT KEY `images_search_words` (`search_words`),
   CONSTRAINT `images_annotation_source` CHECK ((`annotation_source` in (_utf8mb4'model',_utf8mb4'human'))),
@@ -112,6 +113,16 @@ CREATE TABLE `previews` (
   `height` int NOT NULL,
   PRIMARY KEY (`image_id`),
   CONSTRAINT `previews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `text_sources` (
+  `image_id` bigint NOT NULL,
+  `alt_text` varchar(16) NOT NULL,
+  `tags` varchar(16) NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `text_sources_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `text_sources_alt_text` CHECK ((`alt_text` in (_utf8mb4'model',_utf8mb4'human'))),
+  CONSTRAINT `text_sources_tags` CHECK ((`tags` in (_utf8mb4'model',_utf8mb4'human')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
 CREATE TABLE `texts_in_images` (

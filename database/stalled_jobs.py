@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from database.events import MAX_EVENT_AGE_SECONDS
-from database.jobs import FailedJob, is_waiting_for_captions, job_state, waiting
+from database.jobs import FailedJob, failed_state, is_waiting_for_captions, waiting
 from database.models import Image, Job, JobActivity, Status, utc_now
 from database.rows import execute_update, insert_if_absent, is_visible, job_column, update_images
 
@@ -89,7 +89,7 @@ def fail_overdue_jobs(
     for row in overdue:
         ids_by_problem.setdefault(row[2], []).append(row.id)
     for problem, ids in ids_by_problem.items():
-        failure = job_state(job, Status.FAILED, "timed_out", _timed_out_message(problem))
+        failure = failed_state(job, "timed_out", _timed_out_message(problem))
         update_images(session, Image.id.in_(ids), *waiting(job), values=failure)
     return [
         FailedJob(row.id, row.original_key, job, "timed_out", _timed_out_message(row[2]))

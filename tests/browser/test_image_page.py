@@ -120,7 +120,7 @@ def test_an_edit_is_saved_and_marked_as_edited(page, image_id):
     edit(page, caption="Rex at the sea.", tags="rex, sea")
 
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
-    expect(page.locator(".provenance")).to_contain_text("Edited by you")
+    expect(page.locator(".image__caption + .provenance")).to_contain_text("Edited by you")
     expect(page.locator(".tags")).to_contain_text("rex")
     page.reload()
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
@@ -143,7 +143,7 @@ def test_the_ai_version_can_be_restored(page, image_id):
     page.get_by_role("button", name="Use this caption").click()
 
     expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
-    expect(page.locator(".provenance")).to_contain_text("gemini-scripted-001")
+    expect(page.locator(".image__caption + .provenance")).to_contain_text("gemini-scripted-001")
 
 
 def test_restoring_one_text_keeps_the_others_and_can_be_undone(page, image_id):
@@ -250,7 +250,7 @@ def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
 
 def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
     edit(page, caption="My own caption.")
-    expect(page.locator(".provenance")).to_contain_text("Edited by you")
+    expect(page.locator(".image__caption + .provenance")).to_contain_text("Edited by you")
     gemini.script.append(caption_answer("A newer caption of the model."))
 
     page.get_by_role("button", name="Write a new caption").click()

@@ -45,7 +45,7 @@ from web_app.routes.conditional import render_unless_cached, versions_of
 from web_app.routes.request import parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.services.caption_languages import UNKNOWN, language_tag
-from web_app.services.caption_writers import caption_writer
+from web_app.services.caption_writers import model_in_words
 from web_app.services.image_links import ImageLinks
 from web_app.services.listing import read_page
 from web_app.services.owner_actions import OwnerActions
@@ -228,7 +228,7 @@ def _render_image(template: str, image_id: int) -> str:
         owner_id=owner_id,
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
-        writer=caption_writer(image),
+        model_writer=model_in_words(image.annotation_model) if image.annotation_model else None,
     )
 
 

@@ -103,6 +103,23 @@ class JobErrorSchema(FileErrorSchema):
     attempts = fields.Integer(required=True)
 
 
+def _source(description: str | None = None) -> fields.Raw:
+    # A type and null, so that generators of clients make one class and not three.
+    authors = {"type": "string", "enum": [source.value for source in AnnotationSource]}
+    metadata: dict[str, Any] = {"anyOf": [authors, {"type": "null"}]}
+    if description is not None:
+        metadata["description"] = description
+    return fields.Raw(required=True, allow_none=True, metadata=metadata)
+
+
+class SourcesSchema(Schema):
+    """The author of each text; null without a text, unless a person removed it."""
+
+    caption = _source()
+    alt_text = _source()
+    tags = _source()
+
+
 class ImageSchema(Schema):
     """One image and its status."""
 
@@ -141,17 +158,8 @@ class ImageSchema(Schema):
     width = fields.Integer(required=True)
     height = fields.Integer(required=True)
     dominant_color = fields.String(required=True, allow_none=True)
-    # A type and null, so that generators of clients make one class and not three.
-    annotation_source = fields.Raw(
-        required=True,
-        allow_none=True,
-        metadata={
-            "anyOf": [
-                {"type": "string", "enum": [source.value for source in AnnotationSource]},
-                {"type": "null"},
-            ]
-        },
-    )
+    annotation_source = _source("The author of the caption, as in `sources`.")
+    sources = fields.Nested(SourcesSchema, required=True)
     annotation_model = fields.String(required=True, allow_none=True)
     annotation_writer = fields.String(
         required=True,

@@ -26,6 +26,7 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
     and never change their meaning.
     """
     preview_url = links.preview(image)
+    sources = image.sources
     return {
         "id": image.id,
         "filename": image.filename,
@@ -49,6 +50,11 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "size_bytes": image.size_bytes,
         "dominant_color": image.dominant_color,
         "annotation_source": image.annotation_source.value if image.annotation_source else None,
+        "sources": {
+            "caption": sources["annotation"],
+            "alt_text": sources["alt_text"],
+            "tags": sources["tags"],
+        },
         "annotation_model": image.annotation_model,
         "annotation_writer": caption_writer(image),
         "generated_annotation": image.generated_annotation,

@@ -9,14 +9,22 @@ from database.annotations import (
     TEXT_FIELDS,
     GeneratedAnnotation,
     Tokens,
+    edit_annotations,
     record_annotation,
     record_tokens,
     restore_annotation,
+    texts_of,
 )
 from database.images import get_image
-from database.jobs import record_thumbnail, record_upload_failed, reset_for_retry
+from database.jobs import (
+    record_failure,
+    record_thumbnail,
+    record_upload_failed,
+    reset_for_retry,
+)
 from database.models import AnnotationSource, Job, Status
 from database.session import session_scope
+from database.stalled_jobs import fail_overdue_jobs
 from tests.support.image_rows import (
     CAPTION,
     add,
@@ -29,6 +37,8 @@ from tests.support.image_rows import (
     read,
     record,
 )
+
+MODEL, HUMAN = AnnotationSource.MODEL, AnnotationSource.HUMAN
 
 
 def test_recording_an_annotation_completes_the_annotation_job_once(session_factory):
@@ -79,7 +89,110 @@ def test_the_first_annotation_by_the_model_fills_fields_that_a_person_left_empty
         "Rex",
         ["dog", "beach"],
     )
-    assert image.annotation_source is AnnotationSource.HUMAN
+    assert image.sources == {"annotation": MODEL, "alt_text": HUMAN, "tags": MODEL}
+
+
+@pytest.mark.parametrize("field", TEXT_FIELDS)
+def test_an_edit_makes_a_person_the_author_of_the_changed_text_only(session_factory, field):
+    image_id, _ = add_captioned(session_factory)
+    texts = texts_of(read(session_factory, image_id))
+
+    edit(session_factory, image_id, **{**texts, field: ["Rex"] if field == "tags" else "Rex"})
+
+    sources = read(session_factory, image_id).sources
+    assert sources == {**dict.fromkeys(TEXT_FIELDS, MODEL), field: HUMAN}
+
+
+def test_a_removed_text_has_a_person_as_its_author_until_it_is_the_models_again(session_factory):
+    image_id, _ = add_captioned(session_factory)
+
+    edit(session_factory, image_id, tags=None)
+    assert read(session_factory, image_id).sources["tags"] is HUMAN
+    edit(session_factory, image_id, tags=["dog", "beach"])
+
+    assert read(session_factory, image_id).sources["tags"] is MODEL
+
+
+def test_an_image_without_texts_has_no_authors(session_factory):
+    image_id, _ = add(session_factory)
+    edit(session_factory, image_id, annotation="Rex")
+    edit(session_factory, image_id, annotation=None)
+
+    image = read(session_factory, image_id)
+    assert image.sources == dict.fromkeys(TEXT_FIELDS)
+    assert image.annotation_source is None
+
+
+def test_an_edit_of_the_tags_before_the_first_caption_leaves_the_caption_to_the_model(
+    session_factory,
+):
+    image_id, key = add(session_factory)
+    edit(session_factory, image_id, tags=["rex"])
+
+    record(session_factory, record_annotation, claim(session_factory, key), CAPTION)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.tags) == ("A dog on a beach.", ["rex"])
+    assert image.sources == {"annotation": MODEL, "alt_text": MODEL, "tags": HUMAN}
+
+
+def test_a_new_caption_replaces_only_the_texts_of_the_model(session_factory):
+    image_id, key = add_captioned(session_factory)
+    edit(session_factory, image_id, alt_text="Rex")
+    record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
+
+    second_caption = GeneratedAnnotation("Another.", "Alt", ["new"], "gemini-y")
+    record(session_factory, record_annotation, claim(session_factory, key), second_caption)
+
+    image = read(session_factory, image_id)
+    assert texts_of(image) == {"annotation": "Another.", "alt_text": "Rex", "tags": ["new"]}
+
+
+def test_one_edit_can_change_the_texts_of_several_images(session_factory):
+    first, second = (add_captioned(session_factory)[0] for _ in range(2))
+
+    with session_scope(session_factory) as session:
+        edit_annotations(session, {first: {"tags": ["rex"]}, second: {"annotation": "Rex"}})
+
+    assert read(session_factory, first).tags == ["rex"]
+    assert read(session_factory, second).annotation == "Rex"
+
+
+@pytest.mark.parametrize("end", ["failure", "no attempts", "deadline"])
+def test_no_failure_follows_a_caption_that_a_person_wrote_before_the_models_first(
+    session_factory, end
+):
+    image_id, key = add(session_factory)
+    claimed = claim(session_factory, key, max_attempts=1)
+    edit(session_factory, image_id, annotation="Our Rex!")
+
+    if end == "failure":
+        record(session_factory, record_failure, claimed, code="blocked", message="m")
+    else:
+        with session_scope(session_factory) as session:
+            session.execute(text("UPDATE images SET annotation_claimed_until = NULL"))
+        if end == "no attempts":
+            claim(session_factory, key, max_attempts=1)
+        else:
+            record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=-1)
+
+    image = read(session_factory, image_id)
+    assert image.annotation_status is Status.COMPLETED
+    assert image.annotation_error_code is None
+    assert image.annotation_claimed_until is None
+
+
+def test_a_new_caption_that_fails_is_a_failure_although_a_person_wrote_the_caption(
+    session_factory,
+):
+    image_id, key = add_captioned(session_factory)
+    edit(session_factory, image_id, annotation="Our Rex!")
+    record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
+
+    claimed = claim(session_factory, key)
+    record(session_factory, record_failure, claimed, code="blocked", message="m")
+
+    assert read(session_factory, image_id).annotation_error_code == "blocked"
 
 
 def test_an_edit_changes_only_the_named_fields_and_keeps_the_generated_text(session_factory):
@@ -128,17 +241,7 @@ def test_restoring_one_field_leaves_the_others_as_a_person_wrote_them(session_fa
     image = read(session_factory, image_id)
     texts = {name: getattr(image, name) for name in TEXT_FIELDS}
     assert texts == {**mine, field: generated[field]}
-    assert image.annotation_source is AnnotationSource.HUMAN
-
-
-def test_an_annotation_is_the_models_again_when_its_last_field_is_restored(session_factory):
-    image_id, _ = add_captioned(session_factory)
-    edit(session_factory, image_id, annotation="Rex", tags=["rex"])
-
-    record(session_factory, restore_annotation, image_id, ["tags"])
-    record(session_factory, restore_annotation, image_id, ["annotation"])
-
-    assert read(session_factory, image_id).annotation_source is AnnotationSource.MODEL
+    assert image.sources == {**dict.fromkeys(TEXT_FIELDS, HUMAN), field: MODEL}
 
 
 def test_a_caption_of_a_person_ends_the_failure_of_the_annotation(session_factory):

@@ -9,13 +9,13 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, func, insert, select, update
+from sqlalchemy import MetaData, Table, func, insert, select, text, update
 
 import database.migrations
 from database.jobs import claim_job, record_thumbnail
 from database.listing import list_images
 from database.migrations import migrate
-from database.models import Job, Status
+from database.models import AnnotationSource, Job, Status
 from database.session import create_session_factory, session_scope
 
 CONFIG = Config()
@@ -75,6 +75,61 @@ def test_code_from_before_the_newest_migration_can_still_write_and_read(database
         assert record_thumbnail(session, claim, "#102030")
         session.refresh(image)
         assert image.status is Status.COMPLETED
+
+
+def test_the_author_of_each_text_is_derived_from_the_one_author_of_all(database_url, make_engine):
+    engine = make_engine(database_url)
+    migrate_to(engine, "0009")
+    texts = {"annotation": "Caption", "alt_text": "Alt", "tags": '["tag"]'}
+    models = {f"generated_{field}": value for field, value in texts.items()}
+    with engine.begin() as connection:
+        for id_, edit in enumerate(
+            ({"annotation": "caption"}, {"alt_text": None}, {"tags": '["Tag"]'}), start=1
+        ):
+            _insert_image(connection, id_, {**texts, **models, **edit}, "human")
+        _insert_image(connection, 4, {"tags": '["tag"]'}, "human")
+        _insert_image(connection, 5, {**texts, **models}, "model")
+
+    migrate(engine)
+
+    with session_scope(create_session_factory(engine)) as session:
+        sources = {image.id: image.sources for image in list_images(session, limit=9)}
+    model, human = AnnotationSource.MODEL, AnnotationSource.HUMAN
+    assert sources == {
+        1: {"annotation": human, "alt_text": model, "tags": model},
+        2: {"annotation": model, "alt_text": human, "tags": model},
+        3: {"annotation": model, "alt_text": model, "tags": human},
+        4: {"annotation": None, "alt_text": None, "tags": human},
+        5: {"annotation": model, "alt_text": model, "tags": model},
+    }
+
+
+def _insert_image(connection, id_, texts, source):
+    columns = {
+        "id": id_,
+        "filename": "a.jpg",
+        "original_key": f"originals/{id_}.jpg",
+        "content_type": "image/jpeg",
+        "size_bytes": 1,
+        "width": 1,
+        "height": 1,
+        "sha256": "a",
+        "owner_id": "me",
+        "annotation_source": source,
+        **texts,
+    }
+    for job in Job:
+        columns |= {f"{job}_status": "completed", f"{job}_attempts": 1}
+    names = ", ".join(columns)
+    values = ", ".join(f":{name}" for name in columns)
+    times = ("annotation_requested_at", "thumbnail_requested_at", "uploaded_at", "updated_at")
+    connection.execute(
+        text(
+            f"INSERT INTO images ({names}, {', '.join(times)})"
+            f" VALUES ({values}, {', '.join(['CURRENT_TIMESTAMP'] * 4)})"
+        ),
+        columns,
+    )
 
 
 @pytest.mark.parametrize("revision", EARLIER)

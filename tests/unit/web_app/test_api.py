@@ -41,6 +41,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "height": 30,
         "dominant_color": None,
         "annotation_source": None,
+        "sources": {"caption": None, "alt_text": None, "tags": None},
         "annotation_model": None,
         "annotation_writer": None,
         "generated_annotation": None,

@@ -71,6 +71,18 @@ def test_an_edit_returns_the_changed_image(program, add_mine):
     assert response.json["is_mine"] is True
 
 
+def test_an_edit_of_the_tags_leaves_the_caption_to_its_author(program, add_mine):
+    image_id = add_mine(**CAPTIONED)
+
+    edit = {"annotation": "A dog.", "alt_text": "Dog", "tags": ["rex"]}
+    body = program("PATCH", f"/api/images/{image_id}", json=edit).json
+
+    assert body["sources"] == {"caption": "model", "alt_text": "model", "tags": "human"}
+    assert body["annotation_source"] == "model"
+    page = program("GET", f"/images/{image_id}").get_data(as_text=True)
+    assert page.count("Edited by you") == 1
+
+
 @pytest.mark.parametrize("empty", [None, "", " \n\t ", "\u202e\0"])
 def test_an_empty_value_clears_its_field(program, add_mine, empty):
     image_id = add_mine(**CAPTIONED)

@@ -24,7 +24,7 @@ const MAX_RETRY_SECONDS = 300;
  * @property {string} annotation_status
  * @property {string} thumbnail_status
  * @property {string | null} annotation
- * @property {"model" | "human" | null} annotation_source
+ * @property {{ caption: "model" | "human" | null }} sources
  * @property {JobError | null} annotation_error
  * @property {JobError | null} thumbnail_error
  * @property {string | null} thumbnail_url

@@ -261,7 +261,7 @@ function describeEnd(image) {
   if (image.status === "failed") {
     return describeFailure(image);
   }
-  return image.annotation_source === "human"
+  return image.sources.caption === "human"
     ? "The new AI version is ready. Your text stays."
     : `Caption: ${image.annotation ?? "none"}`;
 }
