@@ -393,6 +393,25 @@ class AnnotationFingerprint(Base):
     )
 
 
+class ApiKey(Base):
+    """A key with which a program or another device acts for an owner."""
+
+    __tablename__ = "api_keys"
+
+    id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
+    owner_id: Mapped[str] = mapped_column(_exact_text(255))
+    name: Mapped[str] = mapped_column(String(100))  # Chosen by the owner.
+    key_hash: Mapped[str] = mapped_column(_exact_text(64), unique=True)  # SHA-256 in hex.
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
+    last_used_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+
+    __table_args__ = (
+        Index("api_keys_owner", "owner_id"),
+        # The id of a revoked key is not used again, so that a second revocation finds nothing.
+        {**_TABLE_OPTIONS, "sqlite_autoincrement": True},
+    )
+
+
 class DailyTokens(Base):
     """The tokens that were used on one day, plus those reserved by running requests."""
 
@@ -402,6 +421,24 @@ class DailyTokens(Base):
     tokens: Mapped[int] = mapped_column(BigInteger)
 
     __table_args__ = (_TABLE_OPTIONS,)
+
+
+class TokenUsage(Base):
+    """The tokens that requests about the images of one owner used on one day."""
+
+    __tablename__ = "token_usage"
+
+    owner_id: Mapped[str] = mapped_column(_exact_text(255), primary_key=True)
+    day: Mapped[date] = mapped_column(primary_key=True)  # In UTC.
+    model: Mapped[str] = mapped_column(_exact_text(MAX_MODEL_CHARACTERS), primary_key=True)
+    requests: Mapped[int]
+    input_tokens: Mapped[int] = mapped_column(BigInteger)
+    output_tokens: Mapped[int] = mapped_column(BigInteger)
+
+    __table_args__ = (
+        Index("token_usage_day", "day"),  # Sums the present day for the metrics.
+        _TABLE_OPTIONS,
+    )
 
 
 class JobActivity(Base):

@@ -9,6 +9,18 @@ CREATE TABLE `annotation_fingerprints` (
   KEY `annotation_fingerprints_fingerprint` (`fingerprint`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `api_keys` (
+  `id` bigint NOT NULL AUTO_INCREMENT,
+  `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `name` varchar(100) NOT NULL,
+  `key_hash` varchar(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  `last_used_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `key_hash` (`key_hash`),
+  KEY `api_keys_owner` (`owner_id`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `caption_language` (
   `id` int NOT NULL,
   `language` varchar(32) NOT NULL,
@@ -97,6 +109,17 @@ CREATE TABLE `job_activity` (
   `requeued` int NOT NULL,
   `not_requeued` int NOT NULL,
   PRIMARY KEY (`job`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `token_usage` (
+  `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `day` date NOT NULL,
+  `model` varchar(128) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `requests` int NOT NULL,
+  `input_tokens` bigint NOT NULL,
+  `output_tokens` bigint NOT NULL,
+  PRIMARY KEY (`owner_id`,`day`,`model`),
+  KEY `token_usage_day` (`day`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
 CREATE TABLE `image_words` (

@@ -25,9 +25,12 @@ from web_app.routes.assets import serve_assets
 from web_app.routes.error_handlers import register_error_handlers
 from web_app.routes.exports import exports
 from web_app.routes.health import health
+from web_app.routes.key_api import key_api
+from web_app.routes.key_pages import key_pages
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
 from web_app.routes.request import BoundedRequest, ImageIDConverter, expect_small_bodies
+from web_app.routes.usage import usage_api, usage_pages
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
 
@@ -101,7 +104,9 @@ def create_app(
     protect_against_csrf(app)
     trust_proxies(app, settings.trusted_proxy_count)
     app.register_blueprint(pages)
-    register_api(app, api, exports, health)
+    app.register_blueprint(key_pages)
+    app.register_blueprint(usage_pages)
+    register_api(app, api, exports, key_api, usage_api, health)
     register_error_handlers(app)
     return app
 

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
+from web_app.services.api_keys import ApiKeys
 from web_app.services.image_links import ImageLinks
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
@@ -50,3 +51,8 @@ def owner_actions(owner_id: str | None) -> OwnerActions:
     return OwnerActions(
         dependencies.session_factory, dependencies.object_store, dependencies.event_bus, owner_id
     )
+
+
+def keys_of(owner_id: str) -> ApiKeys:
+    """Return the API keys of this owner."""
+    return ApiKeys(current_dependencies().session_factory, owner_id)

@@ -6,14 +6,16 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── HostNotAllowedError           the host name is not one of this site           400
 ├── CSRFError                     a cookie came without the CSRF token            400
 ├── CrossSiteRequestError         a page of another site sent a changing request  403
-├── InvalidOwnerTokenError        the bearer token is not valid                   401
+├── InvalidOwnerTokenError        the bearer token is no valid token or key       401
 ├── NotSignedInError              there is no valid token of the load balancer    401
 ├── NotOwnerError                 the image belongs to another owner              403
 ├── NoCopyError                   there is no copy of the image that others may see 404
+├── KeyNotFoundError              the owner has no API key with this id           404
 ├── RequestTimeoutError           the body did not arrive in time                408
 ├── ConflictError                 the state of the image does not allow this      409
 ├── ChangedMeanwhileError         the texts are no longer those of `If-Match`       412
 ├── InvalidEditError              a text is too long, or there are too many tags  422
+├── InvalidKeyNameError           the name of an API key is empty or too long     422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
 ├── TooManyImagesError            a ZIP cannot hold so many images               422
@@ -79,12 +81,12 @@ class CrossSiteRequestError(WebError):
 
 
 class InvalidOwnerTokenError(WebError):
-    """The bearer token was not signed by this system."""
+    """The bearer token was not signed by this system, and it is no API key of an owner."""
 
     code, http_status = "invalid_owner_token", 401
     message = (
-        "This owner token is not valid. Send the one from POST /api/owners or from your first "
-        "upload, or get a new one."
+        "This owner token or API key is not valid, or the key was revoked. Send the token from "
+        "POST /api/owners or from your first upload, or create a new key on the page /keys."
     )
 
 
@@ -107,6 +109,13 @@ class NoCopyError(WebError):
 
     code, http_status = "no_copy", 404
     message = "This image could not be opened, so there is no copy of it. Ask its owner for one."
+
+
+class KeyNotFoundError(WebError):
+    """The owner has no API key with this id."""
+
+    code, http_status = "key_not_found", 404
+    message = "You have no key with this number. It may have been revoked already."
 
 
 class RequestTimeoutError(WebError):
@@ -147,6 +156,12 @@ class InvalidEditError(WebError):
     """A text is too long, or there are too many tags."""
 
     code, http_status = "invalid_edit", 422
+
+
+class InvalidKeyNameError(WebError):
+    """The name of an API key is empty, too long, or has characters that cannot be shown."""
+
+    code, http_status = "invalid_key_name", 422
 
 
 class RateLimitedError(WebError):

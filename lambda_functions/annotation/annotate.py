@@ -13,6 +13,7 @@ from database.caption_service import record_answer
 from database.jobs import Claim
 from database.session import session_scope
 from database.token_budget import Reservation
+from database.usage import record_usage
 from imaging.decoding import load_decoder
 from imaging.isolation import run_isolated
 from lambda_functions.annotation.captioner import (
@@ -167,13 +168,13 @@ class Annotator:
         except NoResponseError:
             raise  # The request may have been billed, so the reservation stays.
         except WorkError as error:
-            settle(_NO_TOKENS)  # The service refused the request, which costs nothing.
+            settle(_NO_TOKENS, model="")  # The service refused the request, which costs nothing.
             if isinstance(error, BusyError):
                 writer.write(partial(record_refusal, error=error))
             raise
         # A response without token counts is not free, so the reservation stays.
         if response.tokens != _NO_TOKENS:
-            settle(response.tokens)
+            settle(response.tokens, model=response.model)
         return response
 
     def _reserve(self, *, extra_tokens: int) -> Reservation | None:
@@ -202,7 +203,9 @@ class Annotator:
         return reservation
 
 
-def _settle(writer: OutcomeWriter, reservation: Reservation | None, tokens: Tokens) -> None:
+def _settle(
+    writer: OutcomeWriter, reservation: Reservation | None, tokens: Tokens, *, model: str
+) -> None:
     """Record the tokens that a request used, and return the rest of its reservation."""
     if reservation is None and tokens == _NO_TOKENS:
         return
@@ -210,6 +213,7 @@ def _settle(writer: OutcomeWriter, reservation: Reservation | None, tokens: Toke
     def settle(session: Session) -> None:
         record_tokens(session, writer.claim.image_id, tokens)
         if tokens != _NO_TOKENS:
+            record_usage(session, writer.claim.image_id, model, tokens)
             record_answer(session)
         if reservation is not None:
             token_budget.settle(session, reservation, spent=tokens.total)

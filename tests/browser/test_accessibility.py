@@ -99,6 +99,24 @@ def test_the_api_reference_has_no_violations(person, page):
     assert_no_violations(page)
 
 
+def test_the_page_of_keys_has_no_violations(person, page):
+    page.goto("/keys")
+    assert_no_violations(page)
+
+    page.get_by_label("Name of a new key").fill("Phone")
+    page.get_by_role("button", name="Create a key").click()
+    expect(page.get_by_role("heading", name="Copy the key")).to_be_visible()
+    assert_no_violations(page)
+
+
+def test_the_page_of_usage_has_no_violations(person, page):
+    person.upload("mine.jpg")
+    page.goto("/usage")
+
+    expect(page.get_by_role("region", name="Usage by model")).to_be_visible()
+    assert_no_violations(page)
+
+
 def test_an_error_page_has_no_violations(person, page):
     page.goto("/images/999999999")
 

@@ -34,7 +34,15 @@ def paths(person):
     """Return the paths of all kinds of pages, with texts as long as they can be."""
     image_id = person.upload(f"{'a-very-long-file-name-' * 8}.jpg")
     assert person.api("PATCH", f"/api/images/{image_id}", LONG_TEXTS)[0] == 200
-    pages = ["/", "/gallery", "/gallery?q=nothingiscalledthis", "/api/docs", "/images/999999999"]
+    pages = [
+        "/",
+        "/gallery",
+        "/gallery?q=nothingiscalledthis",
+        "/api/docs",
+        "/keys",
+        "/usage",
+        "/404",
+    ]
     return [*pages, f"/images/{image_id}"]
 
 

@@ -12,11 +12,10 @@ import time
 
 from flask import Flask, Response, g, request
 
-from web_app.errors import WebError
 from web_app.logs import owner_hash
 from web_app.middleware.exemptions import is_health_check
 from web_app.middleware.forwarding import client_network
-from web_app.middleware.owners import current_owner
+from web_app.middleware.owners import Owner
 
 HEADER = "X-Request-ID"
 # Foreign ids are logged and sent back, so only harmless characters are accepted.
@@ -55,9 +54,9 @@ def log_requests(app: Flask) -> None:
 
 
 def _owner() -> str | None:
-    """Return the hash of the owner, or None if the request identifies none."""
-    try:
-        owner_id = current_owner().known_id
-    except WebError:
-        return None
-    return owner_hash(owner_id) if owner_id else None
+    """Return the hash of the owner, or None if the request was not about an owner.
+
+    An owner that no part of the request needed is not looked up, because an API key costs a query.
+    """
+    owner: Owner | None = g.get("owner")
+    return owner_hash(owner.known_id) if owner and owner.known_id else None

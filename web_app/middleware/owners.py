@@ -1,8 +1,9 @@
-"""Identify the owner of a request by a signed, random id in a cookie or a bearer token.
+"""Identify the owner of a request by a signed, random id or an API key, in a cookie or as a token.
 
-Every visitor can view all images; only the owner can change an image. The cookie and the token have
-the same signed value, so a program can act for the owner that it uploaded as. If users sign in at
-the load balancer, the signed-in user is the owner, and cookie and token are ignored.
+Every visitor can view all images; only the owner can change an image. The cookie and the bearer
+token have the same value: the signed id, or an API key, which the owner can revoke. So a program
+can act for the owner that it uploaded as, and another device for the owner of a key. If users sign
+in at the load balancer, the signed-in user is the owner, and cookie and token are ignored.
 
 A browser gets its cookie with the upload page, and a program its token from `POST /api/owners`. So
 an image has an owner that its sender knows, even if the answer to the upload is lost. No answer to
@@ -10,7 +11,7 @@ a request that another site caused sets the cookie, and a page never replaces on
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
@@ -18,9 +19,11 @@ from typing import NamedTuple
 from flask import Flask, Request, Response, current_app, g, request
 from itsdangerous import BadSignature, URLSafeSerializer
 
+from database import api_keys
+from database.session import session_scope
 from web_app.adapters.sign_in import HEADER as SIGN_IN_HEADER
 from web_app.dependencies import current_dependencies
-from web_app.errors import InvalidOwnerTokenError
+from web_app.errors import ConflictError, InvalidOwnerTokenError
 from web_app.middleware.cookies import cookie_name
 from web_app.middleware.cross_site import is_cross_site
 from web_app.middleware.exemptions import is_health_check
@@ -47,7 +50,7 @@ class Owner:
 
 
 class _Verified(NamedTuple):
-    """The content of a valid token, and whether an earlier key signed it."""
+    """The owner that a valid token identifies, and whether an earlier key signed it."""
 
     owner_id: str
     has_old_key: bool
@@ -56,7 +59,14 @@ class _Verified(NamedTuple):
 class Owners:
     """Signs owner ids and verifies them."""
 
-    def __init__(self, secret_key: str, fallback_keys: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        secret_key: str,
+        fallback_keys: Sequence[str] = (),
+        find_key_owner: Callable[[str], str | None] = lambda _key: None,
+    ) -> None:
+        """Prepare to sign with the key, and to look up the owners of API keys."""
+        self._find_key_owner = find_key_owner
         # The last key signs. The others verify what was signed before a rotation.
         self._serializer = URLSafeSerializer([*fallback_keys, secret_key], salt="owner")
         # A browser sends the same token with each request.
@@ -73,23 +83,41 @@ class Owners:
             InvalidOwnerTokenError: the bearer token is not valid.
         """
         if request.authorization is not None and request.authorization.type == "bearer":
-            verified = self._read(request.authorization.token or "")
-            if verified is None:
-                raise InvalidOwnerTokenError
-            return Owner(verified.owner_id, is_new=False)
-        return self._named_by_cookie(request) or Owner(secrets.token_urlsafe(16), is_new=True)
+            return self.named_by(request.authorization.token or "")
+        named = self._named_by_cookie(request)
+        return named or Owner(secrets.token_urlsafe(16), is_new=True)
+
+    def named_by(self, token: str) -> Owner:
+        """Return the owner that a signed id or an API key identifies.
+
+        Raises:
+            InvalidOwnerTokenError: it identifies none.
+        """
+        verified = self._verify(token)
+        if verified is None:
+            raise InvalidOwnerTokenError
+        return Owner(verified.owner_id, is_new=False)
+
+    def _verify(self, token: str) -> _Verified | None:
+        if not token.startswith(api_keys.PREFIX):
+            return self._read(token)
+        owner_id = self._find_key_owner(token)
+        return None if owner_id is None else _Verified(owner_id, has_old_key=False)
 
     def _named_by_cookie(self, request: Request) -> Owner | None:
         """Return the owner that a cookie names. An invalid cookie is ignored."""
         names = cookie_names(is_secure=request.is_secure)
         for name in names:
-            verified = self._read(request.cookies.get(name, ""))
+            token = request.cookies.get(name, "")
+            verified = self._verify(token)
             if verified is not None:
                 return Owner(
                     verified.owner_id,
                     is_new=False,
                     is_named_by_cookie=True,
-                    has_old_cookie=verified.has_old_key or name != names[0],
+                    # A renewed cookie has a signed id, which nobody could revoke.
+                    has_old_cookie=not token.startswith(api_keys.PREFIX)
+                    and (verified.has_old_key or name != names[0]),
                 )
         return None
 
@@ -122,6 +150,18 @@ def require_sign_in(app: Flask) -> None:
             current_owner()
 
 
+def require_own_owners() -> None:
+    """Refuse a request about API keys if users sign in, because their sign-in names the owner.
+
+    Raises:
+        ConflictError: users sign in on this site.
+    """
+    if current_dependencies().sign_in is not None:
+        raise ConflictError(
+            "People sign in on this site, so it uses no API keys.", code="keys_not_used"
+        )
+
+
 def renew_old_cookies(app: Flask) -> None:
     """Set the cookie again, for the same owner, if it has an earlier name or an earlier key."""
 
@@ -152,10 +192,24 @@ def remember_owner(response: Response) -> None:
         _set_cookie(response, owner)
 
 
+def become_owner(response: Response, token: str) -> None:
+    """Set the cookie to a signed id or an API key. A revoked key then identifies nobody.
+
+    Raises:
+        InvalidOwnerTokenError: the text identifies no owner.
+    """
+    current_owners().named_by(token)
+    _set_cookie_value(response, token)
+
+
 def _set_cookie(response: Response, owner: Owner) -> None:
+    _set_cookie_value(response, current_owners().token(owner))
+
+
+def _set_cookie_value(response: Response, value: str) -> None:
     response.set_cookie(
         cookie_name(COOKIE_NAME, is_secure=request.is_secure),
-        current_owners().token(owner),
+        value,
         max_age=COOKIE_SECONDS,
         httponly=True,
         samesite="Lax",
@@ -172,7 +226,7 @@ def current_owners() -> Owners:
 
 @lru_cache(maxsize=1)
 def _owners(secret_key: str, fallback_keys: tuple[str, ...]) -> Owners:
-    return Owners(secret_key, fallback_keys)
+    return Owners(secret_key, fallback_keys, _find_key_owner)
 
 
 def current_owner() -> Owner:
@@ -180,6 +234,7 @@ def current_owner() -> Owner:
 
     Raises:
         InvalidOwnerTokenError: the bearer token is not valid.
+        DatabaseUnavailableError: an API key could not be looked up.
         NotSignedInError: sign-in is required, and the request has no valid token.
         SignInUnavailableError: the sign-in could not be checked.
     """
@@ -192,3 +247,8 @@ def current_owner() -> Owner:
             g.owner = Owner(owner_id, is_new=False, is_named_by_cookie=True)
     owner: Owner = g.owner
     return owner
+
+
+def _find_key_owner(key: str) -> str | None:
+    with session_scope(current_dependencies().session_factory) as session:
+        return api_keys.find_key_owner(session, key)

@@ -35,7 +35,8 @@ _SECURITY_SCHEMES = {
     "ownerToken": {
         "type": "http",
         "scheme": "bearer",
-        "description": "The `owner_token` from `POST /api/owners`, or from the first upload.",
+        "description": "An API key from `POST /api/keys`, or the `owner_token` from "
+        "`POST /api/owners` or the first upload.",
     },
     "ownerCookie": {
         "type": "apiKey",

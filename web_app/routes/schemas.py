@@ -9,6 +9,7 @@ from marshmallow.validate import Length, OneOf, Range
 from database.annotations import TEXT_FIELDS
 from database.models import AnnotationSource, Status
 from web_app.routes.request import CURSOR_PATTERN
+from web_app.services.api_keys import MAX_NAME_CHARACTERS
 from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_ANNOTATION_CHARACTERS,
@@ -67,6 +68,104 @@ class RestoredFields(fields.Field):  # type: ignore[type-arg] # generic in the t
         if not isinstance(value, list) or not all(name in TEXT_FIELDS for name in value):
             raise ValidationError(f"Must be true, false or a list of {', '.join(TEXT_FIELDS)}.")
         return tuple(value)
+
+
+class NewKeySchema(Schema):
+    """A new API key."""
+
+    error_code, error_status = "invalid_key_name", 422
+
+    class Meta:
+        unknown = RAISE
+
+    name = fields.String(
+        required=True,
+        error_messages={"required": "Give the key a name by which you will know it."},
+        metadata={
+            "minLength": 1,
+            "maxLength": MAX_NAME_CHARACTERS,
+            "description": "A name by which the owner knows the key.",
+            "example": "Upload script",
+        },
+    )
+
+
+class KeySchema(Schema):
+    """An API key of the owner. The key itself is shown once, when it is created."""
+
+    id = fields.Integer(required=True)
+    name = fields.String(required=True)
+    created_at = fields.String(required=True, metadata=_TIME)
+    last_used_at = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={**_TIME, "description": "Exact to an hour; null if the key was never used."},
+    )
+
+
+class CreatedKeySchema(KeySchema):
+    """A new API key, with the key itself."""
+
+    key = fields.String(
+        required=True,
+        metadata={"description": "Send it as `Authorization: Bearer …`. It cannot be read again."},
+    )
+
+
+class KeysSchema(Schema):
+    """The API keys of the owner, newest first."""
+
+    keys = fields.List(fields.Nested(KeySchema), required=True)
+
+
+class PeriodSchema(Schema):
+    """The days of a sum."""
+
+    error_code = "invalid_period"
+
+    class Meta:
+        unknown = RAISE
+
+    since = fields.Date(
+        format="iso",
+        metadata={"description": "The first day in UTC, by default the first of this month."},
+        error_messages={"invalid": "Write the first day like 2026-11-01."},
+    )
+    until = fields.Date(
+        format="iso",
+        metadata={"description": "The last day in UTC, which is included; by default today."},
+        error_messages={"invalid": "Write the last day like 2026-11-30."},
+    )
+
+
+class UsedSchema(Schema):
+    """Requests to the model, their tokens and their price."""
+
+    requests = fields.Integer(required=True)
+    input_tokens = fields.Integer(required=True)
+    output_tokens = fields.Integer(required=True)
+    cost_usd = fields.Float(
+        required=True,
+        allow_none=True,
+        metadata={"description": "At the list price of each day; null if no price is known."},
+    )
+
+
+class ModelUsageSchema(UsedSchema):
+    """What the requests to one model used."""
+
+    model = fields.String(required=True)
+
+
+class UsageSchema(UsedSchema):
+    """What the images of an owner used in a period. Deleted images are counted, too."""
+
+    since = fields.String(required=True, metadata={"format": "date"})
+    until = fields.String(required=True, metadata={"format": "date"})
+    has_unknown_prices = fields.Boolean(
+        required=True, metadata={"description": "True if the cost lacks a model without a price."}
+    )
+    models = fields.List(fields.Nested(ModelUsageSchema), required=True)
 
 
 class ErrorSchema(Schema):

@@ -1,17 +1,48 @@
 """Turn rows into the JSON of the API."""
 
 from collections.abc import Iterable
-from datetime import datetime
 from typing import Any
 
 from flask import url_for
 
-from database.models import Image, Job, Status
+from database.models import ApiKey, Image, Job, Status
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
 from web_app.services.owner_actions import HOPELESS_CODES
 from web_app.services.pricing import cost_usd
+from web_app.services.timestamps import timestamp
 from web_app.services.uploads import UploadResult
+from web_app.services.usage import Usage, Used
+
+
+def api_key(key: ApiKey) -> dict[str, Any]:
+    """Return the JSON of an API key, which does not have the key itself."""
+    return {
+        "id": key.id,
+        "name": key.name,
+        "created_at": timestamp(key.created_at),
+        "last_used_at": timestamp(key.last_used_at) if key.last_used_at else None,
+    }
+
+
+def usage(usage: Usage) -> dict[str, Any]:
+    """Return the JSON of what an owner used in a period."""
+    return {
+        "since": usage.since.isoformat(),
+        "until": usage.until.isoformat(),
+        **_used(usage.total),
+        "has_unknown_prices": any(each.cost_usd is None for each in usage.models),
+        "models": [{"model": each.model, **_used(each)} for each in usage.models],
+    }
+
+
+def _used(used: Used) -> dict[str, Any]:
+    return {
+        "requests": used.requests,
+        "input_tokens": used.tokens.input,
+        "output_tokens": used.tokens.output,
+        "cost_usd": used.cost_usd,
+    }
 
 
 def images(images: Iterable[Image], links: ImageLinks) -> list[dict[str, Any]]:
@@ -63,8 +94,8 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "cost_usd": image_cost_usd(image),
         "is_mine": image.owner_id == links.owner_id,
         "url": url_for("pages.show_image", image_id=image.id),
-        "uploaded_at": _timestamp(image.uploaded_at),
-        "updated_at": _timestamp(image.updated_at),
+        "uploaded_at": timestamp(image.uploaded_at),
+        "updated_at": timestamp(image.updated_at),
     }
 
 
@@ -77,7 +108,7 @@ def image_cost_usd(image: Image) -> float | None:
         image.annotation_model,
         image.input_tokens,
         image.output_tokens,
-        image.annotation_requested_at,
+        image.annotation_requested_at.date(),
     )
 
 
@@ -122,7 +153,3 @@ def shared_error(image: Image) -> dict[str, Any] | None:
 def _has_failed(image: Image, job: Job) -> bool:
     status: Status = getattr(image, f"{job}_status")
     return status is Status.FAILED
-
-
-def _timestamp(value: datetime) -> str:
-    return value.isoformat(timespec="microseconds").replace("+00:00", "Z")

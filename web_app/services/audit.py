@@ -32,3 +32,9 @@ def log_change(
     if before is not None and after is not None:
         extra |= {"before": dict(before), "after": dict(after)}
     logger.info("change", extra=extra)
+
+
+def log_key(action: str, key_id: int, owner_id: str) -> None:
+    """Log that an API key was created or revoked."""
+    extra = {"action": action, "key_id": key_id, "owner": owner_hash(owner_id)}
+    logger.info("change", extra=extra)

@@ -13,6 +13,7 @@ from typing import Any
 
 from database.export import ExportedImage
 from web_app.services.file_names import file_name
+from web_app.services.timestamps import timestamp
 
 # A spreadsheet program takes a cell that begins like this for a formula.
 # https://owasp.org/www-community/attacks/CSV_Injection
@@ -73,8 +74,8 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "alt_text_source": image.sources["alt_text"],
         "tags_source": image.sources["tags"],
         "model": image.model,
-        "uploaded_at": image.uploaded_at.isoformat().replace("+00:00", "Z"),
-        "updated_at": image.updated_at.isoformat().replace("+00:00", "Z"),
+        "uploaded_at": timestamp(image.uploaded_at),
+        "updated_at": timestamp(image.updated_at),
         "content_type": image.content_type,
         "size_bytes": image.size_bytes,
         "width": image.width,

@@ -1,6 +1,6 @@
 """The price of captions, and the captions that a budget allows."""
 
-from datetime import datetime
+from datetime import date
 
 from database.gemini_models import find_model
 
@@ -16,10 +16,10 @@ def captions_within(tokens: int) -> int:
 
 
 def cost_usd(
-    model: str | None, input_tokens: int | None, output_tokens: int | None, at: datetime
+    model: str | None, input_tokens: int | None, output_tokens: int | None, day: date
 ) -> float | None:
-    """Return the price of one caption in US dollars, or None if the model's price is unknown."""
-    price = find_model(model or "").price_on(at.date())
+    """Return the price of tokens in US dollars, or None if the price of the model is unknown."""
+    price = find_model(model or "").price_on(day)
     if price is None or input_tokens is None or output_tokens is None:
         return None
     dollars = input_tokens * price.input_dollars + output_tokens * price.output_dollars

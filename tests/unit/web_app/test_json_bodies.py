@@ -11,6 +11,7 @@ READS_JSON = [
     ("PATCH", "/api/images/{image_id}"),
     ("POST", "/api/images/{image_id}/retry"),
     ("POST", "/api/images/retry"),
+    ("POST", "/api/keys"),
 ]
 HOSTILE = {
     "nested lists": b"[" * 60_000,

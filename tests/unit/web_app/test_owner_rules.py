@@ -4,6 +4,7 @@ Add each new route of this kind to one of the lists below, or these tests fail.
 """
 
 import itertools
+import re
 
 import pytest
 from itsdangerous import URLSafeSerializer
@@ -32,12 +33,19 @@ CHANGES_OWN_IMAGES = {
     ("POST", "/api/images/retry"),
     ("POST", "/images/retry"),
 }
-CHANGES_NO_IMAGE = {("POST", "/api/owners")}
+CHANGES_NO_IMAGE = {
+    ("POST", "/api/owners"),
+    ("POST", "/api/keys"),
+    ("DELETE", "/api/keys/{image_id}"),
+    ("POST", "/keys"),
+    ("POST", "/keys/{image_id}/revoke"),
+    ("POST", "/keys/use"),
+}
 
 
 def changing_routes(app):
     return {
-        (method, rule.rule.replace("<image_id:image_id>", "{image_id}"))
+        (method, re.sub("<image_id:[a-z_]+>", "{image_id}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - SAFE
     }
@@ -195,7 +203,7 @@ def test_no_route_accepts_an_object_key(app):
     """Clients name images by id only. The keys come from the rows."""
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
 
-    assert arguments == {"image_id", "filename"}  # `filename` belongs to static files.
+    assert arguments == {"image_id", "key_id", "filename"}  # `filename` belongs to static files.
 
 
 @pytest.mark.parametrize(

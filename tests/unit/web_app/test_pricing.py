@@ -1,14 +1,14 @@
 """Cost of a caption, from the tokens that it used."""
 
-from datetime import UTC, datetime
+from datetime import date
 
 import pytest
 
 from web_app.services.pricing import captions_within, cost_usd
 
-NOVEMBER = datetime(2026, 11, 26, tzinfo=UTC)
-DECEMBER = datetime(2026, 12, 1, tzinfo=UTC)
-JANUARY = datetime(2027, 1, 1, tzinfo=UTC)
+NOVEMBER = date(2026, 11, 26)
+DECEMBER = date(2026, 12, 1)
+JANUARY = date(2027, 1, 1)
 A_MILLION = (1_000_000, 1_000_000)
 
 
@@ -33,7 +33,7 @@ def test_the_cost_is_computed_from_tokens_or_is_none_if_unknown(model, tokens, c
 
 
 @pytest.mark.parametrize(
-    ("model", "at", "cost"),
+    ("model", "day", "cost"),
     [
         ("gemini-4-argon", NOVEMBER, 12),
         ("gemini-4-argon", DECEMBER, 24),
@@ -43,8 +43,8 @@ def test_the_cost_is_computed_from_tokens_or_is_none_if_unknown(model, tokens, c
         ("gemini-2.5-pro", JANUARY, 9),
     ],
 )
-def test_the_price_is_that_of_the_day(model, at, cost):
-    assert cost_usd(model, *A_MILLION, at) == cost
+def test_the_price_is_that_of_the_day(model, day, cost):
+    assert cost_usd(model, *A_MILLION, day) == cost
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,13 @@ from contextlib import closing, suppress
 import pytest
 from sqlalchemy import text
 
-from database.annotations import edit_annotation, record_annotation
+from database.annotations import Tokens, edit_annotation, record_annotation
 from database.deletion import mark_deleting
 from database.jobs import reset_for_retry
 from database.listing import ImageFilter, list_images
 from database.models import Job, Status
 from database.session import session_scope
+from database.usage import list_usage_of_today
 from lambda_functions.annotation import annotate
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import (
@@ -92,6 +93,11 @@ def tokens_spent_today(session_factory):
         return session.scalar(text("SELECT SUM(tokens) FROM daily_tokens"))
 
 
+def used_today(session_factory):
+    with session_scope(session_factory) as session:
+        return [(each.model, each.requests, each.tokens) for each in list_usage_of_today(session)]
+
+
 def tokens_of(image):
     return image.input_tokens, image.output_tokens
 
@@ -105,6 +111,17 @@ def test_a_caption_is_recorded_with_its_tokens(gemini, run, add_image, read_imag
     assert (image.annotation, image.alt_text) == ("A dog runs on a beach.", "Dog on beach")
     assert image.annotation_model == "gemini-scripted-001"
     assert tokens_of(image) == (300, 45)
+
+
+def test_each_answered_request_counts_for_the_owner_also_if_its_caption_is_rejected(
+    gemini, run, add_image, session_factory
+):
+    gemini.script += [REFUSAL, REFUSAL]
+    _, key = add_image()
+
+    run(key)
+
+    assert used_today(session_factory) == [("gemini-scripted-001", 2, Tokens(600, 90))]
 
 
 def test_the_text_in_the_image_and_the_language_of_the_caption_are_recorded(

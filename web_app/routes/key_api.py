@@ -1,0 +1,51 @@
+"""The JSON API for the API keys of an owner."""
+
+from typing import Any
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+
+from web_app.dependencies import keys_of
+from web_app.middleware.owners import current_owner, remember_owner, require_own_owners
+from web_app.routes import serializers
+from web_app.routes.openapi import WRITE_AUTH, StrictBlueprint, documents_errors
+from web_app.routes.schemas import CreatedKeySchema, KeysSchema, NewKeySchema
+
+key_api = StrictBlueprint(
+    "keys", __name__, url_prefix="/api", description="Keys with which programs act for an owner"
+)
+key_api.before_request(require_own_owners)
+
+
+@key_api.route("/keys")
+@key_api.doc(operationId="listKeys", security=WRITE_AUTH)
+@key_api.response(200, KeysSchema)
+@documents_errors(key_api, 401, 409, 503)
+def list_keys() -> dict[str, Any]:
+    """List your API keys, newest first"""
+    keys = keys_of(current_owner().id).list()
+    return {"keys": [serializers.api_key(key) for key in keys]}
+
+
+@key_api.route("/keys", methods=["POST"])
+@key_api.doc(operationId="createKey", security=WRITE_AUTH)
+@key_api.arguments(NewKeySchema())
+@key_api.response(201, CreatedKeySchema)
+@documents_errors(key_api, 400, 401, 403, 409, 413, 415, 422, 503)
+def create_key(body: dict[str, Any]) -> ResponseReturnValue:
+    """Create an API key. The response shows it once"""
+    row, key = keys_of(current_owner().id).create(body["name"])
+    response = jsonify({**serializers.api_key(row), "key": key})
+    response.status_code = 201
+    response.headers["Cache-Control"] = "no-store"
+    remember_owner(response)
+    return response
+
+
+@key_api.route("/keys/<image_id:key_id>", methods=["DELETE"])
+@key_api.doc(operationId="revokeKey", security=WRITE_AUTH)
+@key_api.response(204)
+@documents_errors(key_api, 400, 401, 403, 404, 409, 413, 415, 503)
+def revoke_key(key_id: int) -> None:
+    """Revoke an API key. It stops working immediately"""
+    keys_of(current_owner().id).revoke(key_id)
