@@ -1,4 +1,7 @@
-"""Delete images: hide the row, then delete the objects, then remove the row."""
+"""Delete images: hide the row, then delete the objects, then remove the row.
+
+The deletion of an image in the bin begins at a time in the future (`database/bin.py`).
+"""
 
 from dataclasses import dataclass
 
@@ -6,7 +9,7 @@ from sqlalchemy import ColumnElement, and_, delete, or_, select
 from sqlalchemy.orm import Session
 
 from database import object_keys
-from database.images import get_image
+from database.errors import ImageNotFoundError
 from database.models import AnnotationFingerprint, Image, Job, Status, utc_now
 from database.rows import execute_update, has_no_lease, is_visible, job_column, update_images
 
@@ -27,21 +30,23 @@ class DeletedObjects:
 
 
 def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
-    """Hide an image from all queries and return the objects to delete.
+    """Begin the deletion of an image now, also of one in a bin, and return the objects to delete.
 
     Raises:
         ImageNotFoundError: it does not exist, or it is being deleted already.
     """
-    image = get_image(session, image_id)
-    update_images(session, Image.id == image_id, is_visible(), values={"deleting_at": utc_now()})
-    return _objects_of(image.id, image.original_key)
+    not_begun = (Image.id == image_id, or_(is_visible(), ~_has_begun()))
+    key = session.scalar(select(Image.original_key).where(*not_begun))
+    if key is None or not update_images(session, *not_begun, values={"deleting_at": utc_now()}):
+        raise ImageNotFoundError(f"no image has the id {image_id}")
+    return _objects_of(image_id, key)
 
 
 def list_deleting(session: Session, *, limit: int) -> list[DeletedObjects]:
     """Return images with an unfinished deletion that can continue now."""
     rows = session.execute(
         select(Image.id, Image.original_key)
-        .where(Image.deleting_at.is_not(None), _is_settled())
+        .where(_has_begun(), _is_settled())
         .order_by(Image.deleting_at)
         .limit(limit)
     )
@@ -54,15 +59,18 @@ def remove_deleted(session: Session, image_id: int) -> bool:
     Returns:
         False when the row must stay for now, because a function may still store an object.
     """
-    deletable = delete(Image).where(
-        Image.id == image_id, Image.deleting_at.is_not(None), _is_settled()
-    )
+    deletable = delete(Image).where(Image.id == image_id, _has_begun(), _is_settled())
     if not execute_update(session, deletable):
         return False
     execute_update(
         session, delete(AnnotationFingerprint).where(AnnotationFingerprint.image_id == image_id)
     )
     return True
+
+
+def _has_begun() -> ColumnElement[bool]:
+    """Match images whose deletion has begun."""
+    return Image.deleting_at <= utc_now()
 
 
 def _is_settled() -> ColumnElement[bool]:

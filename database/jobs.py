@@ -13,10 +13,10 @@ the row changes nothing and returns False, so a function that continues after it
 overwrite newer data.
 
 A person's retry (`reset_for_retry`) resets a finished job to pending. The jobs of an image that is
-being deleted (`mark_deleting`) cannot be claimed.
+in the bin or being deleted cannot be claimed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -227,10 +227,34 @@ def reset_for_retry(
     Returns:
         False when the job is pending or completed, or the original was never stored.
     """
+    return bool(reset_several_for_retry(session, [image_id], job, even_completed=even_completed))
+
+
+def reset_several_for_retry(
+    session: Session, image_ids: Collection[int], job: Job, *, even_completed: bool = False
+) -> list[tuple[int, str]]:
+    """Reset jobs as `reset_for_retry` does for one image.
+
+    Returns:
+        The id and the key of the original of each image whose job was reset.
+    """
+    conditions = (Image.id.in_(image_ids), is_visible(), _may_retry(job, even_completed))
+    rows = session.execute(select(Image.id, Image.original_key).where(*conditions)).all()
+    update_images(session, Image.id.in_([row.id for row in rows]), *conditions, values=_as_new(job))
+    return [(row.id, row.original_key) for row in rows]
+
+
+def list_retryable(
+    session: Session, image_ids: Collection[int], job: Job, *, even_completed: bool = False
+) -> Sequence[int]:
+    """Return which of these images have a job that `reset_several_for_retry` would reset."""
+    conditions = (Image.id.in_(image_ids), is_visible(), _may_retry(job, even_completed))
+    return session.scalars(select(Image.id).where(*conditions)).all()
+
+
+def _may_retry(job: Job, even_completed: bool) -> ColumnElement[bool]:
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
-    has_ended = job_column(job, "status").in_(ended)
-    conditions = (Image.id == image_id, is_visible(), has_ended, was_stored())
-    return update_images(session, *conditions, values=_as_new(job))
+    return and_(job_column(job, "status").in_(ended), was_stored())
 
 
 def complete_failed_annotations(session: Session, image_ids: Collection[int]) -> None:

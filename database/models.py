@@ -241,7 +241,8 @@ class Image(Base):
     thumbnail_claimed_until: Mapped[datetime | None] = mapped_column(UTCDateTime)
     thumbnail_requested_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
 
-    # Set when the owner deletes the image, which hides it. The sweep finishes the deletion.
+    # The time at which the deletion begins, which the sweep finishes. An image with a time is
+    # hidden; until then it is in its owner's bin.
     deleting_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
     # `status` as a generated column: used in conditions, never loaded.
     overall_status: Mapped[str] = mapped_column(

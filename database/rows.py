@@ -12,7 +12,7 @@ from database.models import Base, Image, Job, utc_now
 
 
 def is_visible() -> ColumnElement[bool]:
-    """Match images that are not being deleted."""
+    """Match images that are neither in a bin nor being deleted."""
     return Image.deleting_at.is_(None)
 
 
@@ -46,15 +46,26 @@ def update_images(
     session: Session, *conditions: ColumnElement[bool], values: Mapping[str, Any]
 ) -> bool:
     """Update the images that meet all conditions; return whether there were any."""
-    return execute_update(session, update(Image).where(*conditions).values(values))
+    return count_updated(session, *conditions, values=values) > 0
+
+
+def count_updated(
+    session: Session, *conditions: ColumnElement[bool], values: Mapping[str, Any]
+) -> int:
+    """Update the images that meet all conditions; return how many there were."""
+    return _execute(session, update(Image).where(*conditions).values(values))
 
 
 def execute_update(session: Session, statement: Update | Delete) -> bool:
     """Run an update or delete; return whether any row matched."""
+    return _execute(session, statement) > 0
+
+
+def _execute(session: Session, statement: Update | Delete) -> int:
     # No session here holds loaded rows that need to be synchronised, which would cost a SELECT of
     # every matching id.
     unsynchronized = statement.execution_options(synchronize_session=False)
-    return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount > 0
+    return typed(CursorResult[Any], session.execute(unsynchronized)).rowcount
 
 
 def insert_if_absent(session: Session, model: type[Base], row: Mapping[str, Any]) -> None:

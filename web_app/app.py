@@ -22,6 +22,7 @@ from web_app.middleware.security_headers import set_security_headers
 from web_app.middleware.slow_clients import limit_slow_clients
 from web_app.routes.api import api
 from web_app.routes.assets import serve_assets
+from web_app.routes.bin_pages import bin_pages
 from web_app.routes.error_handlers import register_error_handlers
 from web_app.routes.exports import exports
 from web_app.routes.health import health
@@ -104,6 +105,7 @@ def create_app(
     protect_against_csrf(app)
     trust_proxies(app, settings.trusted_proxy_count)
     app.register_blueprint(pages)
+    app.register_blueprint(bin_pages)
     app.register_blueprint(key_pages)
     app.register_blueprint(usage_pages)
     register_api(app, api, exports, key_api, usage_api, health)

@@ -9,6 +9,7 @@ from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.adapters.sign_in import SignIn
 from web_app.services.api_keys import ApiKeys
+from web_app.services.batch import BatchActions
 from web_app.services.image_links import ImageLinks
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
@@ -45,11 +46,26 @@ def image_links(owner_id: str | None) -> ImageLinks:
     )
 
 
+def batch_actions(owner_id: str) -> BatchActions:
+    """Return the actions of this owner on many images."""
+    dependencies = current_dependencies()
+    return BatchActions(
+        dependencies.session_factory,
+        dependencies.event_bus,
+        dependencies.settings.trash_days,
+        owner_id,
+    )
+
+
 def owner_actions(owner_id: str | None) -> OwnerActions:
     """Return the actions of this owner."""
     dependencies = current_dependencies()
     return OwnerActions(
-        dependencies.session_factory, dependencies.object_store, dependencies.event_bus, owner_id
+        dependencies.session_factory,
+        dependencies.object_store,
+        dependencies.event_bus,
+        dependencies.settings.trash_days,
+        owner_id,
     )
 
 

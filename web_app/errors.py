@@ -9,6 +9,8 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidOwnerTokenError        the bearer token is no valid token or key       401
 ├── NotSignedInError              there is no valid token of the load balancer    401
 ├── NotOwnerError                 the image belongs to another owner              403
+├── NotFoundError                 no image has this id                            404
+├── ImageInBinError               the image is in the bin of its owner            409
 ├── NoCopyError                   there is no copy of the image that others may see 404
 ├── KeyNotFoundError              the owner has no API key with this id           404
 ├── RequestTimeoutError           the body did not arrive in time                408
@@ -102,6 +104,20 @@ class NotOwnerError(WebError):
 
     code, http_status = "not_owner", 403
     message = "This image belongs to someone else. Only its owner can change it."
+
+
+class NotFoundError(WebError):
+    """No image has this id, or it was deleted."""
+
+    code, http_status = "image_not_found", 404
+    message = "Image not found"
+
+
+class ImageInBinError(WebError):
+    """The image is in the bin, where only a restore and a final delete are possible."""
+
+    code, http_status = "image_in_bin", 409
+    message = "This image is in your bin. Restore it first."
 
 
 class NoCopyError(WebError):

@@ -38,6 +38,8 @@ class Settings(DatabaseSettings):
     # The viewers who may open originals, which may contain a location and the camera's data. The
     # others get the preview.
     originals_visible_to: Literal["owner", "everyone"] = "owner"
+    # An image stays in its owner's bin for this many days before it is deleted.
+    trash_days: int = Field(30, ge=1, le=365)
     # The event bus on which the retry of a job is requested.
     event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.

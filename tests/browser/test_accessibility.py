@@ -73,6 +73,29 @@ def test_the_gallery_and_its_search_have_no_violations(person, page):
         assert_no_violations(page)
 
 
+@pytest.mark.parametrize("width", [320, 375, 768, 1280])
+def test_the_selection_and_the_bin_have_no_violations(person, page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    image_id = person.upload("mine.jpg")
+    page.goto("/gallery")
+    page.get_by_role("link", name="Select").click()
+    page.get_by_label("Select mine.jpg").check()
+    page.get_by_text("Tags…").click()
+    assert_no_violations(page)
+
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    assert_no_violations(page)
+
+    page.goto("/bin")
+    expect(page.locator(f"#card-{image_id}")).to_be_visible()
+    assert_no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    page.get_by_role("button", name="Delete… mine.jpg").click()
+    expect(page.get_by_role("dialog")).to_contain_text("for good")
+    assert_no_violations(page)
+
+
 def test_the_lightbox_has_no_violations(person, page):
     person.upload("large.jpg")
     page.goto("/gallery")

@@ -300,11 +300,13 @@ def test_an_image_is_deleted_after_a_confirmation(person, page, image_id):
     expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
 
     page.get_by_role("button", name="Delete…").click()
-    dialog.get_by_role("button", name="Delete permanently").click()
+    dialog.get_by_role("button", name="Move to bin").click()
 
     expect(page).to_have_url(re.compile("/gallery$"))
     expect(person.card(image_id)).to_have_count(0)
-    assert page.goto(f"/images/{image_id}").status == 404
+    page.get_by_role("button", name="Undo").click()
+    expect(page.locator(".messages")).to_contain_text("Restored 1 image.")
+    expect(person.card(image_id)).to_be_visible()
 
 
 def test_a_failed_image_can_be_retried(person, page, gemini):
@@ -373,7 +375,9 @@ def test_the_owner_can_edit_restore_and_delete_without_javascript(
     plain.get_by_role("button", name="Use this caption").click()
     expect(plain.locator(".caption")).to_have_text(MODEL_CAPTION)
     plain.get_by_text("Delete…").click()
-    plain.get_by_role("button", name="Delete permanently").click()
+    plain.get_by_role("button", name="Move to bin").click()
 
     expect(plain).to_have_url(re.compile("/gallery$"))
-    assert plain.goto(f"/images/{image_id}").status == 404
+    expect(plain.locator(f"#card-{image_id}")).to_have_count(0)
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain.locator(f"#card-{image_id}")).to_have_count(1)

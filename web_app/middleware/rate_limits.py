@@ -1,7 +1,8 @@
 """Limit what one client can do in a minute.
 
 Captions cost money. So an upload counts once for each file, and a request for new captions once for
-each image. All other requests count once. The first count comes before the body is read.
+each image. A batch counts once for each hundred images. All other requests count once. The first
+count comes before the body is read.
 
 Each process counts in its own memory. So with N processes a client can make up to N times as many
 requests.
@@ -23,6 +24,8 @@ from web_app.middleware.owners import current_owner
 from web_app.settings import Settings
 
 _EXTENSION = "image_annotation_limits"
+# So many images in one request count as one change.
+_IMAGES_OF_A_CHANGE = 100
 # The endpoints that cause captions.
 _CAPTIONS = {
     "pages.upload",
@@ -46,12 +49,12 @@ class RateLimits:
         self._limits = {k: RateLimitItemPerMinute(each) for k, each in per_minute.items() if each}
         self._limiter = FixedWindowRateLimiter(MemoryStorage())
 
-    def count(self, kind: str) -> RateLimitedError | None:
-        """Count once for the client of this request. Return the error if it is over the limit."""
+    def count(self, kind: str, times: int = 1) -> RateLimitedError | None:
+        """Count for the client of this request. Return the error if it is over the limit."""
         if kind not in self._limits:
             return None
         limit, client = self._limits[kind], _client()
-        if self._limiter.hit(limit, kind, client):
+        if self._limiter.hit(limit, kind, client, cost=times):
             return None
         reset_at = self._limiter.get_window_stats(limit, kind, client).reset_time
         return RateLimitedError(max(1, math.ceil(reset_at - time.time())))
@@ -78,6 +81,19 @@ def count_further_caption() -> RateLimitedError | None:
     """
     limits: RateLimits = current_app.extensions[_EXTENSION]
     return limits.count("captions")
+
+
+def count_further_changes(images: int) -> None:
+    """Count once for each further hundred images that this request changes.
+
+    Raises:
+        RateLimitedError: the client is over the limit.
+    """
+    limits: RateLimits = current_app.extensions[_EXTENSION]
+    times = (images - 1) // _IMAGES_OF_A_CHANGE
+    error = limits.count("changes", times) if times > 0 else None
+    if error is not None:
+        raise error
 
 
 def _kind() -> str:

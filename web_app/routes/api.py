@@ -1,17 +1,19 @@
 """The JSON API: image status, listing, and changes by the owner."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from database.images import get_image, list_images_by_id
+from database.listing import list_ids
 from database.models import Image
 from database.session import session_scope
-from web_app.dependencies import current_dependencies, image_links, owner_actions
+from web_app.dependencies import batch_actions, current_dependencies, image_links, owner_actions
+from web_app.errors import NotOwnerError
 from web_app.middleware.owners import current_owner, current_owners, remember_owner
-from web_app.middleware.rate_limits import count_further_caption
+from web_app.middleware.rate_limits import count_further_caption, count_further_changes
 from web_app.routes import serializers
 from web_app.routes.conditional import (
     expects_texts_of,
@@ -28,11 +30,22 @@ from web_app.routes.openapi import (
     documents_errors,
     not_modified,
 )
-from web_app.routes.request import image_filter, parse_cursor, parse_ids
+from web_app.routes.request import (
+    bin_cursor,
+    image_filter,
+    parse_bin_cursor,
+    parse_cursor,
+    parse_ids,
+)
 from web_app.routes.schemas import (
     MAX_IDS,
+    BatchResultsSchema,
+    BatchSchema,
+    BinPageSchema,
+    BinQuerySchema,
     ChangedMeanwhileSchema,
     EditSchema,
+    EmptiedBinSchema,
     ImagePageSchema,
     ImageSchema,
     ImagesSchema,
@@ -43,7 +56,9 @@ from web_app.routes.schemas import (
     RetrySchema,
     StatusQuerySchema,
 )
-from web_app.services.listing import read_page
+from web_app.services.batch import MAX_BATCH
+from web_app.services.edits import clean_edit
+from web_app.services.listing import read_bin, read_page
 
 api = StrictBlueprint("api", __name__, url_prefix="/api", description="Images and their status")
 
@@ -145,8 +160,91 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.response(204)
 @documents_errors(api, 400, 401, 403, 404, 413, 415, 503)
 def delete_image(image_id: int) -> None:
-    """Delete an image. It disappears immediately"""
+    """Move an image to your bin. It disappears immediately"""
     owner_actions(_owner_id()).delete(image_id)
+
+
+@api.route("/images/<image_id:image_id>/undelete", methods=["POST"])
+@api.doc(operationId="undeleteImage", security=WRITE_AUTH)
+@api.arguments(NoBodySchema(), required=False)
+@api.response(200, ImageSchema)
+@documents_errors(api, 400, 401, 403, 404, 413, 415, 422, 503)
+def undelete_image(_options: dict[str, Any], image_id: int) -> dict[str, Any]:
+    """Restore an image from your bin"""
+    image = owner_actions(_owner_id()).undelete(image_id)
+    return serializers.image(image, image_links(_owner_id()))
+
+
+@api.route("/images/batch", methods=["POST"])
+@api.doc(operationId="changeImages", security=WRITE_AUTH)
+@api.arguments(BatchSchema())
+@api.response(200, BatchResultsSchema)
+@documents_errors(api, 400, 401, 403, 413, 415, 422, 503)
+def change_images(batch: dict[str, Any]) -> ResponseReturnValue:
+    """Run one action on up to 1,000 of your images"""
+    owner_id = _owner_id()
+    if owner_id is None:
+        raise NotOwnerError
+    ids, next_cursor = _batch_ids(batch)
+    count_further_changes(len(ids))
+    results = batch_actions(owner_id).run(
+        batch["action"],
+        ids,
+        tags=clean_edit({"tags": batch["tags"]})["tags"] or (),
+        refuse_caption=count_further_caption,
+    )
+    delays = [result.error.retry_after_seconds or 0 for result in results if result.error]
+    response = jsonify(
+        results=[serializers.batch_result(result) for result in results],
+        done=sum(result.outcome == "done" for result in results),
+        next_cursor=next_cursor,
+    )
+    if any(delays):
+        response.headers["Retry-After"] = str(max(delays))
+    return response
+
+
+@api.route("/bin")
+@api.doc(operationId="listBin", security=READ_AUTH)
+@api.arguments(BinQuerySchema(), location="query")
+@not_modified(api)
+@api.response(200, BinPageSchema, headers=ETAG_HEADERS)
+@documents_errors(api, 400, 401, 422, 503)
+def show_bin(query: dict[str, Any]) -> ResponseReturnValue:
+    """List one page of your bin, the last deleted images first"""
+    images, next_position = read_bin(
+        current_dependencies().session_factory,
+        owner_id=current_owner().id,
+        limit=query["limit"],
+        before=parse_bin_cursor(query["cursor"]) if "cursor" in query else None,
+    )
+    links = image_links(_owner_id())
+    next_cursor = bin_cursor(next_position) if next_position is not None else None
+    return render_unless_cached(
+        [versions_of(images, _owner_id()), next_cursor],
+        lambda: jsonify(
+            images=[serializers.binned_image(image, links) for image in images],
+            next_cursor=next_cursor,
+        ),
+    )
+
+
+@api.route("/bin", methods=["DELETE"])
+@api.doc(operationId="emptyBin", security=WRITE_AUTH)
+@api.response(202, EmptiedBinSchema)
+@documents_errors(api, 400, 401, 403, 413, 415, 503)
+def empty_bin() -> dict[str, Any]:
+    """Delete all images in your bin for good"""
+    return {"deleted": owner_actions(_owner_id()).empty_bin()}
+
+
+@api.route("/bin/<image_id:image_id>", methods=["DELETE"])
+@api.doc(operationId="deleteImageForGood", security=WRITE_AUTH)
+@api.response(204)
+@documents_errors(api, 400, 401, 403, 404, 413, 415, 503)
+def delete_image_for_good(image_id: int) -> None:
+    """Delete an image in your bin for good"""
+    owner_actions(_owner_id()).delete_for_good(image_id)
 
 
 @api.route("/images/<image_id:image_id>/retry", methods=["POST"])
@@ -170,6 +268,23 @@ def retry_all_images(_options: dict[str, Any]) -> dict[str, Any]:
     actions = owner_actions(_owner_id())
     ids = actions.retry_all(may_continue=lambda: count_further_caption() is None)
     return {"retried": len(ids), "ids": ids}
+
+
+def _batch_ids(batch: dict[str, Any]) -> tuple[Sequence[int], str | None]:
+    """Return the ids of a batch and, if it has a filter, the cursor of the next ones."""
+    if "ids" in batch:
+        return batch["ids"], None
+    cursor = batch.get("cursor")
+    with session_scope(current_dependencies().session_factory) as session:
+        ids = list_ids(
+            session,
+            limit=MAX_BATCH + 1,
+            before_id=None if cursor is None else parse_cursor(cursor),
+            where=image_filter({**batch["filter"], "mine": True}),
+        )
+    has_more = len(ids) > MAX_BATCH
+    ids = ids[:MAX_BATCH]
+    return ids, str(ids[-1]) if has_more else None
 
 
 def _render_image(image_id: int) -> ResponseReturnValue:

@@ -41,8 +41,9 @@ from web_app.middleware.owners import (
 )
 from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
+from web_app.routes.bin_pages import show_undo
 from web_app.routes.conditional import render_unless_cached, versions_of
-from web_app.routes.request import parse_cursor, prefers_json
+from web_app.routes.request import list_place, parse_cursor, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.caption_writers import model_in_words
@@ -120,6 +121,7 @@ def show_gallery() -> ResponseReturnValue:
             status=where.status,
             is_first_page=before_id is None,
             owner_id=owner_id,
+            is_selecting="select" in request.args,
             sample_names=SAMPLE_NAMES,
         )
 
@@ -204,9 +206,9 @@ def retry_failed_images() -> BaseResponse:
 
 @pages.post("/images/<image_id:image_id>/delete")
 def delete_image(image_id: int) -> BaseResponse:
-    """Delete an image and redirect to the gallery."""
+    """Move an image to the bin, and redirect to the gallery with a button that restores it."""
     filename = owner_actions(current_owner().known_id).delete(image_id)
-    flash(f"Deleted “{_shortened(filename)}”.", "accepted")
+    show_undo(f"Moved “{_shortened(filename)}” to your bin.", [image_id])
     return redirect(url_for("pages.show_gallery"), 303)
 
 
@@ -240,7 +242,7 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
         flash(str(error), "rejected")
     else:
         flash(message, "accepted")
-    return redirect(url_for("pages.show_image", image_id=image_id, **_place()), 303)
+    return redirect(url_for("pages.show_image", image_id=image_id, **list_place()), 303)
 
 
 def _filter() -> ImageFilter:
@@ -272,10 +274,10 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
-def _place() -> dict[str, Any]:
-    """Return the search and the page of the gallery, which the links to an image and back keep."""
-    names = ("q", "tag", "status", "cursor")
-    return {name: value for name in names if (value := request.args.get(name))}
+@pages.app_template_filter("present")
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    """Return the values that are not empty."""
+    return {name: value for name, value in values.items() if value}
 
 
 def _caption_language_tag() -> str:
@@ -300,7 +302,7 @@ def _helpers() -> dict[str, Any]:
         "settings": current_dependencies().settings,
         "viewer_links": _viewer_links,
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
-        "place": _place,
+        "place": list_place,
         "caption_language_tag": _caption_language_tag,
         "text_language": _text_language,
         "can_retry": serializers.can_retry,
@@ -387,6 +389,8 @@ def _message(result: UploadResult) -> str:
     filename = _shortened(result.filename)
     if result.error is not None:
         return f"{filename}: {result.error}"
+    if result.is_restored:
+        return f"{filename}: restored from your bin."
     if result.outcome == "duplicate":
         return f"{filename}: already uploaded."
     return f"{filename}: uploaded."

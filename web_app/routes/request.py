@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
 from flask import Flask, Request, request
@@ -12,6 +13,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
+from database.bin import BinPosition
 from database.listing import ImageFilter
 from database.models import Status
 from web_app.dependencies import current_dependencies
@@ -168,8 +170,8 @@ MAX_IMAGE_ID = 10**18 - 1
 class ImageIDConverter(BaseConverter):
     """Converts an image id in a path. Any other text becomes 0, which is never found."""
 
-    # `/images/retry` is another route.
-    regex = r"(?!retry(?:/|$))[^/]+"
+    # `/images/retry` and `/images/batch` are other routes.
+    regex = r"(?!(?:retry|batch)(?:/|$))[^/]+"
 
     def to_python(self, value: str) -> int:
         """Convert the text of the path."""
@@ -214,6 +216,12 @@ def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFil
     )
 
 
+def list_place() -> dict[str, Any]:
+    """Return the search and the page of the gallery, which the links to an image and back keep."""
+    names = ("q", "tag", "status", "cursor")
+    return {name: value for name in names if (value := request.args.get(name))}
+
+
 # A cursor is the id of the last image of a page. Clients must treat it as opaque.
 CURSOR_PATTERN = r"^[1-9][0-9]{0,17}$"
 
@@ -229,6 +237,34 @@ def parse_cursor(text: str) -> int:
             "This cursor is not valid. Start again from the first page.", code="invalid_cursor"
         )
     return int(text)
+
+
+# The time of deletion in microseconds and the id of the last image of a page of the bin.
+BIN_CURSOR_PATTERN = r"^[1-9][0-9]{0,16}-[1-9][0-9]{0,17}$"
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_LAST_TIME = datetime.max.replace(tzinfo=UTC)
+
+
+def parse_bin_cursor(text: str) -> BinPosition:
+    """Return the position in a cursor of the bin.
+
+    Raises:
+        BadRequestError: the text is not a cursor.
+    """
+    microseconds, _, image_id = text.partition("-")
+    is_cursor = re.fullmatch(BIN_CURSOR_PATTERN, text) is not None
+    after = timedelta(microseconds=int(microseconds)) if is_cursor else timedelta.max
+    if after > _LAST_TIME - _EPOCH:
+        raise BadRequestError(
+            "This cursor is not valid. Start again from the first page.", code="invalid_cursor"
+        )
+    return BinPosition(_EPOCH + after, int(image_id))
+
+
+def bin_cursor(position: BinPosition) -> str:
+    """Return the cursor that `parse_bin_cursor` parses."""
+    microseconds = (position.deleting_at - _EPOCH) // timedelta(microseconds=1)
+    return f"{microseconds}-{position.image_id}"
 
 
 def prefers_json() -> bool:

@@ -3,13 +3,14 @@
 from collections.abc import Sequence, Sized
 from typing import Any, TypeVar
 
-from marshmallow import RAISE, Schema, ValidationError, fields
+from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
 from database.annotations import TEXT_FIELDS
 from database.models import AnnotationSource, Status
-from web_app.routes.request import CURSOR_PATTERN
+from web_app.routes.request import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
+from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS
 from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_ANNOTATION_CHARACTERS,
@@ -37,6 +38,15 @@ class StrictBoolean(fields.Boolean):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
         if not isinstance(value, bool):
             raise ValidationError("Must be true or false.")
+        return value
+
+
+class StrictInteger(fields.Integer):
+    """An integer that is written as a JSON number."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise ValidationError("Must be a whole number.")
         return value
 
 
@@ -419,6 +429,107 @@ class RetrySchema(Schema):
     )
 
 
+class BatchSchema(Schema):
+    """An action, and the images by their ids or by a filter."""
+
+    error_code = "invalid_batch"
+
+    class Meta:
+        unknown = RAISE
+
+    action = fields.String(required=True, validate=OneOf(ACTIONS))
+    ids = fields.List(
+        StrictInteger(),
+        validate=MaxLength("ids", max=MAX_BATCH),
+        metadata={"description": f"Up to {MAX_BATCH:,} images."},
+    )
+    filter = fields.Nested(
+        FilterSchema,
+        metadata={
+            "description": f"Your images that match, up to {MAX_BATCH:,} at a time, newest first. "
+            "Not for `undelete`."
+        },
+    )
+    cursor = fields.String(
+        metadata={
+            "pattern": CURSOR_PATTERN,
+            "description": "With `filter`: the `next_cursor` of the previous response.",
+        }
+    )
+    tags = fields.List(
+        fields.String(validate=MaxLength("characters", max=MAX_TAG_CHARACTERS)),
+        load_default=(),
+        validate=MaxLength("tags", max=MAX_TAGS),
+        metadata={"description": "For `add_tags` and `remove_tags` only."},
+    )
+
+    @validates_schema
+    def _fits_together(self, data: dict[str, Any], **_kwargs: Any) -> None:
+        if ("ids" in data) == ("filter" in data):
+            raise ValidationError("Send either ids or a filter.", "ids")
+        if data["action"] == "undelete" and "filter" in data:
+            raise ValidationError("A filter finds no image in the bin. Send ids.", "filter")
+        if "cursor" in data and "filter" not in data:
+            raise ValidationError("Send a cursor only with a filter.", "cursor")
+        if bool(data["tags"]) != (data["action"] in TAG_ACTIONS):
+            raise ValidationError("Send tags with add_tags and remove_tags, and only then.", "tags")
+
+
+class BatchResultSchema(Schema):
+    """The result for one image."""
+
+    id = fields.Integer(required=True)
+    outcome = fields.String(required=True, validate=OneOf(["done", "unchanged", "refused"]))
+    error = fields.Nested(FileErrorSchema, required=True, allow_none=True)
+
+
+class BatchResultsSchema(Schema):
+    """A result for each image, in the order of the request."""
+
+    results = fields.List(fields.Nested(BatchResultSchema), required=True)
+    done = fields.Integer(required=True, metadata={"description": "How many have `done`."})
+    next_cursor = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Send it to continue with older images that match."},
+    )
+
+
+class BinQuerySchema(Schema):
+    """The page of the bin."""
+
+    class Meta:
+        unknown = RAISE
+
+    cursor = fields.String(
+        metadata={"pattern": BIN_CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
+    )
+    limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
+
+
+class BinnedImageSchema(ImageSchema):
+    """An image in the bin."""
+
+    in_bin_until = fields.String(
+        required=True, metadata={**_TIME, "description": "Then it is deleted for good."}
+    )
+
+
+class BinPageSchema(Schema):
+    """A page of the bin, the last deleted images first."""
+
+    images = fields.List(fields.Nested(BinnedImageSchema), required=True)
+    next_cursor = fields.String(
+        required=True, allow_none=True, metadata={"description": "Null on the last page."}
+    )
+
+
+class EmptiedBinSchema(Schema):
+    """The number of images that are being deleted for good."""
+
+    deleted = fields.Integer(required=True)
+
+
 class NoBodySchema(Schema):
     """No options."""
 
@@ -451,6 +562,9 @@ class UploadResultSchema(Schema):
 
     filename = fields.String(required=True)
     outcome = fields.String(required=True, validate=OneOf(["accepted", "duplicate", "rejected"]))
+    restored = fields.Boolean(
+        required=True, metadata={"description": "True for a duplicate that was in your bin."}
+    )
     id = fields.Integer(required=True, allow_none=True)
     status_url = fields.String(required=True, allow_none=True)
     url = fields.String(required=True, allow_none=True)

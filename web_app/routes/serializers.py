@@ -6,6 +6,7 @@ from typing import Any
 from flask import url_for
 
 from database.models import ApiKey, Image, Job, Status
+from web_app.services.batch import BatchResult
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
 from web_app.services.owner_actions import HOPELESS_CODES
@@ -99,6 +100,22 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
     }
 
 
+def binned_image(binned: Image, links: ImageLinks) -> dict[str, Any]:
+    """Return the JSON of an image in the bin."""
+    until = binned.deleting_at
+    return {**image(binned, links), "in_bin_until": timestamp(until) if until else None}
+
+
+def batch_result(result: BatchResult) -> dict[str, Any]:
+    """Return the JSON of the result for one image of a batch."""
+    error = result.error
+    return {
+        "id": result.image_id,
+        "outcome": result.outcome,
+        "error": {"code": error.code, "message": str(error)} if error is not None else None,
+    }
+
+
 def image_cost_usd(image: Image) -> float | None:
     """Return the cost of all requests about an image, at the price of the last one's day.
 
@@ -118,6 +135,7 @@ def upload_result(result: UploadResult) -> dict[str, Any]:
     return {
         "filename": result.filename,
         "outcome": result.outcome,
+        "restored": result.is_restored,
         "id": result.image_id,
         "status_url": url_for("api.show_status", image_id=result.image_id) if has_row else None,
         "url": url_for("pages.show_image", image_id=result.image_id) if has_row else None,

@@ -18,12 +18,12 @@ def lengths_of(image: Image) -> dict[str, int]:
 
 def log_change(
     action: str,
-    image_id: int,
+    image_id: int | None,
     owner_id: str | None,
     before: Mapping[str, int] | None = None,
     after: Mapping[str, int] | None = None,
 ) -> None:
-    """Log one change of one image."""
+    """Log one change of one image, or of all images in a bin."""
     extra: dict[str, Any] = {
         "action": action,
         "image_id": image_id,

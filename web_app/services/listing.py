@@ -1,10 +1,11 @@
-"""Read one page of images, newest first, for the gallery and for the API."""
+"""Read one page of images, for the gallery, the bin and the API."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session, sessionmaker
 
+from database.bin import BinPosition, list_bin
 from database.listing import ImageFilter, count_images, list_images
 from database.models import Image
 from database.session import session_scope
@@ -40,3 +41,24 @@ def read_page(
             count = count_images(session, at_most=MAX_COUNT, where=where)
     images = found[:limit]
     return ImagePage(images, str(images[-1].id) if has_more else None, count)
+
+
+def read_bin(
+    session_factory: sessionmaker[Session],
+    *,
+    owner_id: str,
+    limit: int,
+    before: BinPosition | None = None,
+) -> tuple[Sequence[Image], BinPosition | None]:
+    """Read the images that were moved to the bin last, and the position of the last one.
+
+    Returns:
+        The images; and the position from which the next page continues, None on the last page.
+    """
+    with session_scope(session_factory) as session:
+        found = list_bin(session, owner_id=owner_id, limit=limit + 1, before=before)
+    images = found[:limit]
+    last = images[-1] if len(found) > limit else None
+    if last is None or last.deleting_at is None:
+        return images, None
+    return images, BinPosition(last.deleting_at, last.id)

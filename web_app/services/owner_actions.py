@@ -1,4 +1,4 @@
-"""The actions of an image's owner: edit, restore, retry and delete.
+"""The actions of an image's owner: edit, restore, retry, delete and undelete.
 
 Each action checks the owner first.
 """
@@ -11,7 +11,8 @@ from typing import Any
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.annotations import edit_annotation, restore_annotation, texts_of
-from database.deletion import mark_deleting, remove_deleted
+from database.bin import delete_from_bin, empty_bin, move_to_bin, restore_from_bin
+from database.deletion import remove_deleted
 from database.errors import DatabaseUnavailableError
 from database.images import get_image, list_failed
 from database.jobs import reset_for_retry
@@ -50,6 +51,7 @@ class OwnerActions:
     session_factory: sessionmaker[Session]
     object_store: ObjectStore
     event_bus: EventBus
+    trash_days: int  # The time that an image stays in the bin.
     owner_id: str | None  # None for a new owner without images.
 
     def edit(
@@ -107,13 +109,12 @@ class OwnerActions:
             may_continue: returns whether one more image may be retried. It is called once for each
                 image after the first.
         """
-        if self.owner_id is None:
-            raise NotOwnerError
+        owner_id = self._known_owner()
         with session_scope(self.session_factory) as session:
             requested: dict[int, Sequence[tuple[Job, str]]] = {}
             failed = list_failed(
                 session,
-                owner_id=self.owner_id,
+                owner_id=owner_id,
                 limit=MAX_RETRIES_AT_ONCE,
                 hopeless_codes=HOPELESS_CODES,
             )
@@ -128,14 +129,38 @@ class OwnerActions:
         return list(requested)
 
     def delete(self, image_id: int) -> str:
-        """Hide an image, then delete its objects and its row, and return its file name.
-
-        The sweep finishes what fails.
-        """
+        """Move an image to the bin, and return its file name."""
         with session_scope(self.session_factory) as session:
             filename = self._get_own(session, image_id).filename
-            deleted = mark_deleting(session, image_id)
+            move_to_bin(session, [image_id], days=self.trash_days)
         log_change("delete", image_id, self.owner_id)
+        return filename
+
+    def undelete(self, image_id: int) -> Image:
+        """Restore an image from the bin. Return it also if it is not in the bin.
+
+        Raises:
+            ImageNotFoundError: it was deleted for good.
+        """
+        with session_scope(self.session_factory) as session:
+            requested = restore_from_bin(session, [image_id], owner_id=self._known_owner())
+            image = self._get_own(session, image_id)
+        self.event_bus.request(requested)
+        log_change("undelete", image_id, self.owner_id)
+        return image
+
+    def empty_bin(self) -> int:
+        """Begin the deletion of all images in the bin, and return how many. The sweep ends it."""
+        with session_scope(self.session_factory) as session:
+            count = empty_bin(session, owner_id=self._known_owner())
+        log_change("empty bin", None, self.owner_id)
+        return count
+
+    def delete_for_good(self, image_id: int) -> None:
+        """Delete the objects and the row of an image in the bin. The sweep finishes what fails."""
+        with session_scope(self.session_factory) as session:
+            deleted = delete_from_bin(session, image_id, owner_id=self._known_owner())
+        log_change("delete for good", image_id, self.owner_id)
         try:
             self.object_store.delete(deleted)
             with session_scope(self.session_factory) as session:
@@ -146,11 +171,14 @@ class OwnerActions:
                 extra={"image_id": image_id},
                 exc_info=True,
             )
-        return filename
 
-    def _get_own(self, session: Session, image_id: int, *, for_update: bool = False) -> Image:
+    def _known_owner(self) -> str:
         if self.owner_id is None:
             raise NotOwnerError  # Do not reveal whether the image exists.
+        return self.owner_id
+
+    def _get_own(self, session: Session, image_id: int, *, for_update: bool = False) -> Image:
+        self._known_owner()
         image = get_image(session, image_id, for_update=for_update)
         if image.owner_id != self.owner_id:
             raise NotOwnerError

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, Literal, cast
 from sqlalchemy.orm import Session, sessionmaker
 
 from database import object_keys
+from database.bin import find_in_bin, restore_from_bin
 from database.errors import DatabaseUnavailableError, ImageExistsError
 from database.images import Duplicate, NewImage, add_image, find_duplicate, find_last_id
 from database.jobs import record_upload_failed
@@ -84,6 +85,7 @@ class UploadResult:
     outcome: Literal["accepted", "duplicate", "rejected"]
     image_id: int | None = None  # For a duplicate, the id of the first image.
     error: WebError | None = None
+    is_restored: bool = False  # True for a duplicate that was in the bin.
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,9 @@ class UploadService:
         header = self._check(file)
         try:
             same, last_id = self._find_same(owner_id, file)
+            is_restored = same is None and last_id > 0 and self._restore(owner_id, file)
+            if is_restored:
+                same, last_id = self._find_same(owner_id, file)
             if same is None:
                 new = self._describe(filename, file, header, owner_id, last_id)
                 try:
@@ -162,9 +167,10 @@ class UploadService:
             ) from error
         if same is not None:
             # `_find_same` has proved that any other image is stored.
-            if same.is_pending and not self._is_stored(same):
+            # A restored image needs a new event, because no job could be claimed in the bin.
+            if same.is_pending and (is_restored or not self._is_stored(same)):
                 self._store_again(same, file, header, owner_id)
-            return UploadResult(filename, "duplicate", same.image_id)
+            return UploadResult(filename, "duplicate", same.image_id, is_restored=is_restored)
         self._store(image_id, new, file)
         log_change("upload", image_id, new.owner_id)
         return UploadResult(filename, "accepted", image_id)
@@ -186,6 +192,20 @@ class UploadService:
         if same is not None and not same.is_pending and not self._is_stored(same):
             same = None
         return same, last_id
+
+    def _restore(self, owner_id: str, file: BoundedFile) -> bool:
+        """Restore the image with the same bytes from the owner's bin; return whether one was there.
+
+        The sweep requests a job that is still pending.
+        """
+        with session_scope(self.session_factory) as session:
+            image_id = find_in_bin(session, owner_id=owner_id, sha256=file.sha256.hex())
+            if image_id is not None:
+                restore_from_bin(session, [image_id], owner_id=owner_id)
+        if image_id is None:
+            return False
+        log_change("undelete", image_id, owner_id)
+        return True
 
     def _is_stored(self, image: Duplicate) -> bool:
         return image.is_stored or self.object_store.has_original(image.original_key)

@@ -1,6 +1,8 @@
 """Changes to images by their owners, through the JSON API and through forms."""
 
 import json
+import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -266,54 +268,149 @@ def test_retry_all_leaves_failures_that_would_be_repeated(program, add_mine, eve
 # Deleting
 
 
-def test_deleting_a_finished_image_removes_its_row_and_objects(
-    program, add_mine, object_store, read_rows, send
-):
+def test_a_deleted_image_is_in_the_bin_and_nowhere_else(program, add_mine, object_store):
     image_id = add_mine(**CAPTIONED, original_key=KEY)
-    object_store.objects[KEY] = object_store.objects[KEY.replace("originals", "thumbnails")] = None
-    object_store.objects["thumbnails/01234567-89ab-cdef-0123-456789abcdef.webp"] = None
+    object_store.objects[KEY] = None
 
     response = program("DELETE", f"/api/images/{image_id}")
 
     assert (response.status_code, response.data) == (204, b"")
+    assert KEY in object_store.objects
+    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry"), ("PATCH", "")):
+        body = {"json": {}} if method == "PATCH" else {}
+        assert program(method, f"/api/images/{image_id}{path}", **body).status_code == 404
+    for page in ("", "/card", "/preview", "/download"):
+        assert program("GET", f"/images/{image_id}{page}").status_code == 404
+    for path in (
+        "/api/images?mine=true&q=dog",
+        "/api/images?mine=true&status=completed",
+        f"/api/image_status?ids={image_id}",
+    ):
+        assert program("GET", path).json["images"] == []
+    assert program("GET", f"/api/export?format=jsonl&ids={image_id}").data == b""
+    [binned] = program("GET", "/api/bin").json["images"]
+    assert (binned["id"], binned["annotation"]) == (image_id, "A dog.")
+    until = datetime.fromisoformat(binned["in_bin_until"]) - datetime.now(UTC)
+    assert timedelta(days=29) < until <= timedelta(days=30)
+
+
+def test_the_time_in_the_bin_is_a_setting(make_client, add_mine, owner, read_rows):
+    client, image_id = make_client(trash_days=2), add_mine()
+
+    client.delete(f"/api/images/{image_id}", headers=owner[0])
+
+    [row] = [row for row in read_rows() if row.id == image_id]
+    assert row.deleting_at < datetime.now(UTC) + timedelta(days=2)
+
+
+def test_only_the_owner_sees_a_bin(program, add_mine, client):
+    program("DELETE", f"/api/images/{add_mine()}")
+
+    assert client.get("/api/bin").json == {"images": [], "next_cursor": None}
+    assert "The bin is empty." in client.get("/bin").get_data(as_text=True)
+
+
+def test_an_image_is_restored_from_the_bin_as_it_was(program, add_mine):
+    image_id = add_mine(**CAPTIONED)
+    before = program("GET", f"/api/images/{image_id}").json
+    program("DELETE", f"/api/images/{image_id}")
+
+    response = program("POST", f"/api/images/{image_id}/undelete")
+
+    assert response.status_code == 200
+    assert {**response.json, "updated_at": before["updated_at"]} == before
+    assert program("GET", "/api/bin").json["images"] == []
+    assert program("POST", f"/api/images/{image_id}/undelete").status_code == 200
+    assert program("POST", "/api/images/999/undelete").status_code == 404
+
+
+def test_the_bin_has_pages(program, add_mine):
+    ids = [add_mine() for _ in range(3)]
+    for image_id in ids:
+        program("DELETE", f"/api/images/{image_id}")
+
+    first = program("GET", "/api/bin?limit=2").json
+    second = program("GET", f"/api/bin?limit=2&cursor={first['next_cursor']}").json
+
+    assert [image["id"] for image in first["images"] + second["images"]] == ids[::-1]
+    assert second["next_cursor"] is None
+
+
+@pytest.mark.parametrize("cursor", ["1", "x-1", "1-x", "-1-1", "0-0", f"{10**17 - 1}0-1", "1-1-1"])
+def test_an_invalid_cursor_of_the_bin_is_refused(program, cursor):
+    for path in ("/api/bin", "/bin"):
+        response = program("GET", f"{path}?cursor={cursor}")
+        assert response.status_code in (400, 422)
+
+
+def test_an_image_in_the_bin_is_deleted_for_good_with_its_objects(
+    program, add_mine, object_store, read_rows
+):
+    image_id = add_mine(**CAPTIONED, original_key=KEY)
+    thumbnail = KEY.replace("originals", "thumbnails").replace("jpg", "webp")
+    object_store.objects[KEY] = object_store.objects[thumbnail] = None
+    assert program("DELETE", f"/api/bin/{image_id}").status_code == 404
+    program("DELETE", f"/api/images/{image_id}")
+
+    response = program("DELETE", f"/api/bin/{image_id}")
+
+    assert (response.status_code, response.data) == (204, b"")
     assert image_id not in [row.id for row in read_rows()]
-    assert KEY not in object_store.objects
-    assert "thumbnails/01234567-89ab-cdef-0123-456789abcdef.webp" not in object_store.objects
-    for method, path in (("GET", ""), ("DELETE", ""), ("POST", "/retry")):
-        assert program(method, f"/api/images/{image_id}{path}").status_code == 404
+    assert not {KEY, thumbnail} & set(object_store.objects)
+    assert program("POST", f"/api/images/{image_id}/undelete").status_code == 404
 
 
-def test_an_image_deleted_while_storage_is_unavailable_is_hidden_for_the_sweep(
+def test_an_image_deleted_for_good_while_storage_is_unavailable_is_left_to_the_sweep(
     program, add_mine, object_store, read_rows
 ):
     image_id = add_mine(**CAPTIONED)
+    program("DELETE", f"/api/images/{image_id}")
     object_store.is_away = True
 
-    assert program("DELETE", f"/api/images/{image_id}").status_code == 204
+    assert program("DELETE", f"/api/bin/{image_id}").status_code == 204
 
     [row] = [row for row in read_rows() if row.id == image_id]
-    assert row.deleting_at is not None
-    assert program("GET", f"/api/images/{image_id}").status_code == 404
-    assert image_id not in [image["id"] for image in program("GET", "/api/images").json["images"]]
+    assert row.deleting_at <= datetime.now(UTC)
+    assert program("GET", "/api/bin").json["images"] == []
 
 
-def test_a_deleted_pending_image_is_hidden_at_once_and_its_row_stays(program, add_mine, read_rows):
-    image_id = add_mine()
+def test_the_bin_can_be_emptied(program, add_mine, read_rows):
+    ids = [add_mine() for _ in range(3)]
+    for image_id in ids[:2]:
+        program("DELETE", f"/api/images/{image_id}")
 
-    assert program("DELETE", f"/api/images/{image_id}").status_code == 204
+    response = program("DELETE", "/api/bin")
 
-    assert program("GET", f"/api/images/{image_id}").status_code == 404
-    assert image_id in [row.id for row in read_rows()]
+    assert (response.status_code, response.json) == (202, {"deleted": 2})
+    assert program("GET", "/api/bin").json["images"] == []
+    assert {row.id for row in read_rows() if row.deleting_at} == set(ids[:2])
 
 
-def test_a_deleted_file_can_be_uploaded_again(app, program, owner, send):
+def test_the_same_file_is_restored_from_the_bin_when_it_is_uploaded_again(
+    app, program, owner, send
+):
     by = app.test_client(use_cookies=False)
     [first] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
     program("DELETE", f"/api/images/{first['id']}")
 
     [again] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
+    [third] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
 
-    assert (first["outcome"], again["outcome"]) == ("duplicate", "accepted")
+    assert (again["outcome"], again["restored"], again["id"]) == ("duplicate", True, first["id"])
+    assert (third["outcome"], third["restored"]) == ("duplicate", False)
+    assert program("GET", f"/api/images/{first['id']}").status_code == 200
+
+
+def test_the_same_file_is_a_new_image_after_it_was_deleted_for_good(app, program, owner, send):
+    by = app.test_client(use_cookies=False)
+    [first] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
+    program("DELETE", f"/api/images/{first['id']}")
+    program("DELETE", f"/api/bin/{first['id']}")
+
+    [again] = send(("mine.jpg", JPEG), by=by, headers=owner[0]).json["results"]
+
+    assert again["outcome"] == "accepted"
+    assert again["id"] != first["id"]
 
 
 # Ownership
@@ -407,7 +504,50 @@ def test_a_form_edits_restores_retries_and_deletes(client, browser, my_image, ev
 
     deleted = browser(f"{page}/delete")
     assert (deleted.status_code, deleted.headers["Location"]) == (303, "/gallery")
+    gallery = client.get("/gallery").get_data(as_text=True)
+    assert "to your bin." in gallery
+    assert ">Undo<" in re.sub(r"\s*<svg.*?</svg>\s*", "", gallery, flags=re.DOTALL)
+
     assert client.get(page).status_code == 404
+
+    assert browser("/bin/restore", id=str(my_image)).headers["Location"] == "/gallery"
+    assert client.get(page).status_code == 200
+
+
+def test_the_forms_of_the_bin_restore_delete_and_empty(client, browser, my_image, read_rows):
+    browser(f"/images/{my_image}/delete")
+    assert f'value="{my_image}"' in client.get("/bin").get_data(as_text=True)
+    restored = browser("/bin/restore", **{"id": str(my_image), "from": "bin"})
+    assert (restored.status_code, restored.headers["Location"]) == (303, "/bin")
+    assert "Restored 1 image." in client.get("/bin").get_data(as_text=True)
+
+    browser(f"/images/{my_image}/delete")
+    assert browser("/bin/empty").headers["Location"] == "/bin"
+    assert "Deleted 1 image for good." in client.get("/bin").get_data(as_text=True)
+    assert browser("/bin/restore", id=str(my_image)).status_code == 303
+    assert "1 image could not be restored." in client.get("/gallery").get_data(as_text=True)
+    assert read_rows()[0].deleting_at <= datetime.now(UTC)
+    assert browser(f"/bin/{my_image}/delete").status_code == 404
+
+
+def test_the_form_of_the_gallery_changes_the_selected_images(client, browser, my_image, read_rows):
+    def select(action, **form):
+        response = browser("/images/batch?q=dog", action=action, **form)
+        assert response.headers["Location"] == "/gallery?q=dog"
+        return client.get("/gallery?q=dog").get_data(as_text=True)
+
+    mine = {"id": str(my_image)}
+    assert "Select at least one image first." in select("delete")
+    assert "Write at least one tag first." in select("add_tags", **mine)
+    assert "Added tags to 1 image." in select("add_tags", **mine, tags="rex, sea")
+    assert read_rows()[0].tags == ["dog", "rex", "sea"]
+    assert "Use up to 20 tags." in select("add_tags", **mine, tags=",".join(map(str, range(20))))
+    assert "Nothing to change" in select("retry", **mine)
+    exported = browser("/images/batch", action="export", **mine)
+    assert exported.headers["Location"] == f"/api/export?ids={my_image}"
+    assert "Moved 1 image to your bin." in select("delete", **mine)
+    assert browser("/images/batch", action="drop", **mine).status_code == 400
+    assert browser("/images/batch", action="delete", id="x").status_code == 400
 
 
 def test_a_form_restores_one_field(browser, my_image, read_rows):

@@ -5,6 +5,7 @@ Add each new route of this kind to one of the lists below, or these tests fail.
 
 import itertools
 import re
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from itsdangerous import URLSafeSerializer
@@ -26,12 +27,23 @@ CHANGES_AN_IMAGE = {
     ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
     ("POST", "/images/{image_id}/delete"): {"data": {}},
 }
+# Routes that change one image in the bin of its owner. For all others, there is no such image.
+CHANGES_THE_BIN = {
+    ("POST", "/api/images/{image_id}/undelete"): {},
+    ("DELETE", "/api/bin/{image_id}"): {},
+    ("POST", "/bin/{image_id}/delete"): {"data": {}},
+}
 # Routes that change only images of the requesting owner.
 CHANGES_OWN_IMAGES = {
     ("POST", "/upload"),
     ("POST", "/samples"),
     ("POST", "/api/images/retry"),
     ("POST", "/images/retry"),
+    ("POST", "/api/images/batch"),
+    ("POST", "/images/batch"),
+    ("DELETE", "/api/bin"),
+    ("POST", "/bin/empty"),
+    ("POST", "/bin/restore"),
 }
 CHANGES_NO_IMAGE = {
     ("POST", "/api/owners"),
@@ -52,7 +64,8 @@ def changing_routes(app):
 
 
 def test_every_route_that_changes_something_is_listed_here(app):
-    assert changing_routes(app) == (set(CHANGES_AN_IMAGE) | CHANGES_OWN_IMAGES | CHANGES_NO_IMAGE)
+    listed = {*CHANGES_AN_IMAGE, *CHANGES_THE_BIN, *CHANGES_OWN_IMAGES, *CHANGES_NO_IMAGE}
+    assert changing_routes(app) == listed
 
 
 def test_get_requests_change_nothing(app, client, add_row, read_rows):
@@ -67,6 +80,7 @@ def test_get_requests_change_nothing(app, client, add_row, read_rows):
     assert [snapshot(row) for row in read_rows()] == before
 
 
+TOMORROW = datetime.now(UTC) + timedelta(days=1)
 CAPTIONED = {
     "annotation": "A dog.",
     "generated_annotation": "A dog on a beach.",
@@ -145,6 +159,52 @@ def test_a_stranger_changes_nothing_with_or_without_a_csrf_token(
 
     assert [snapshot(row) for row in read_rows()] == before
     assert event_bus.requested == []
+
+
+@pytest.mark.parametrize("stranger", STRANGERS)
+@pytest.mark.parametrize(
+    ("method", "path", "sent"),
+    [
+        *((*route, sent) for route, sent in CHANGES_THE_BIN.items()),
+        ("DELETE", "/api/bin", {}),
+        ("POST", "/bin/empty", {"data": {}}),
+        ("POST", "/bin/restore", {"data": {"id": "1"}}),
+        ("POST", "/images/batch", {"data": {"id": "1", "action": "delete"}}),
+        ("POST", "/api/images/batch", {"json": {"action": "undelete", "ids": [1]}}),
+    ],
+)
+def test_a_stranger_changes_nothing_in_a_bin(
+    strangers, add_row, read_rows, event_bus, method, path, sent, stranger
+):
+    image_id = add_row(owner_id="me", deleting_at=TOMORROW, **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+    browser, headers = strangers[stranger]
+
+    browser.open(
+        path.format(image_id=image_id),
+        method=method,
+        headers={**headers, **(csrf_headers(browser) or page_token(browser))},
+        **sent,
+    )
+
+    assert [snapshot(row) for row in read_rows()] == before
+    assert event_bus.requested == []
+
+
+@pytest.mark.parametrize(("method", "path"), CHANGES_THE_BIN)
+def test_the_owner_can_make_every_change_in_the_bin(app, client, add_row, read_rows, method, path):
+    image_id = add_row(owner_id="me", deleting_at=TOMORROW, **CAPTIONED)
+    before = [snapshot(row) for row in read_rows()]
+
+    response = client.open(
+        path.format(image_id=image_id),
+        method=method,
+        headers={"Authorization": f"Bearer {token(app, 'me')}"},
+        **CHANGES_THE_BIN[method, path],
+    )
+
+    assert response.status_code in (200, 204, 303)
+    assert [snapshot(row) for row in read_rows()] != before
 
 
 def page_token(browser):

@@ -4,6 +4,7 @@ import { describeFailure, getPage, sendJSON } from "./api.js";
 import { describeDelay } from "./delay.js";
 import { Lightbox } from "./lightbox.js";
 import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
+import { Selection } from "./selection.js";
 import { StatusPoller } from "./status_poller.js";
 import { showToast } from "./toast.js";
 
@@ -20,6 +21,10 @@ export class Gallery {
   current = null;
   /** @type {IntersectionObserver | null} */
   #observer = null;
+  /** @type {Selection | null} null for a viewer without images */
+  selection = null;
+  /** @type {{ card: HTMLElement, before: Element | null }[]} removed cards, and their places */
+  #removed = [];
 
   /** @param {HTMLElement} root */
   constructor(root) {
@@ -30,6 +35,10 @@ export class Gallery {
     this.announce = createAnnouncer(getPart(root, "announcer"));
     this.poller = new StatusPoller();
     this.lightbox = new Lightbox(this);
+    const form = root.querySelector('[data-part="selection"]');
+    if (form instanceof HTMLFormElement) {
+      this.selection = new Selection(this, form, document.querySelector('[data-part="select"]'));
+    }
     this.#watchPending(this.allCards);
     this.cards.addEventListener("click", (event) => this.#openLightbox(event));
     this.cards.addEventListener("keydown", (event) => this.#moveFocus(event));
@@ -68,34 +77,72 @@ export class Gallery {
     const stop = cards.find((card) => card.dataset.imageId === this.current?.dataset.imageId) ??
       cards[0];
     for (const card of cards) {
-      for (const link of card.querySelectorAll("a")) {
-        link.tabIndex = card === stop && link.matches(".card__link") ? 0 : -1;
+      const target = this.#focusTarget(card);
+      for (const each of card.querySelectorAll("a, .card__checkbox")) {
+        /** @type {HTMLElement} */ (each).tabIndex = card === stop && each === target ? 0 : -1;
       }
     }
   }
 
-  /** @param {KeyboardEvent} event */
-  async #moveFocus(event) {
-    const card = closestTarget(event, ".card__link")?.closest(".card");
-    const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+  /** Adapt the stops of the Tab key after the selection began or ended. */
+  updateTabStops() {
+    this.#setTabStops(null);
+  }
+
+  /**
+   * Return what gets the focus of a card: its checkbox while images are selected, else its link.
+   *
+   * @param {HTMLElement | undefined} card
+   * @returns {HTMLElement | null}
+   */
+  #focusTarget(card) {
+    const box = this.selection?.isActive ? card?.querySelector(".card__checkbox") : null;
+    return /** @type {HTMLElement | null} */ (box ?? card?.querySelector(".card__link") ?? null);
+  }
+
+  /**
+   * Return the card to which a key leads from another one.
+   *
+   * @param {HTMLElement} card
+   * @param {string} key
+   * @returns {HTMLElement | undefined}
+   */
+  neighbourOf(card, key) {
+    return this.allCards[this.#indexFrom(card, key) ?? -1];
+  }
+
+  /**
+   * @param {Element | null | undefined} card
+   * @param {string} key
+   * @returns {number | undefined} undefined if the key moves no focus
+   */
+  #indexFrom(card, key) {
     const columns = getComputedStyle(this.cards).gridTemplateColumns.split(" ").length;
     const index = this.allCards.findIndex((each) => each === card);
-    const target = {
+    const targets = {
       ArrowLeft: index - 1,
       ArrowRight: index + 1,
       ArrowUp: index - columns,
       ArrowDown: index + columns,
       Home: 0,
       End: this.allCards.length - 1,
-    }[event.key];
-    if (target === undefined || index < 0 || hasModifier) {
+    };
+    return index < 0 ? undefined : targets[/** @type {keyof typeof targets} */ (key)];
+  }
+
+  /** @param {KeyboardEvent} event */
+  async #moveFocus(event) {
+    const card = closestTarget(event, ".card__link, .card__checkbox")?.closest(".card");
+    const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+    const target = this.#indexFrom(card, event.key);
+    if (target === undefined || hasModifier) {
       return;
     }
     event.preventDefault();
     if (target >= this.allCards.length && this.hasMore) {
       await this.loadMore();
     }
-    this.allCards[target]?.querySelector("a")?.focus();
+    this.#focusTarget(this.allCards[target])?.focus();
   }
 
   #enhancePager() {
@@ -142,6 +189,7 @@ export class Gallery {
       const cards = cardsIn(page).filter((card) => !shownIds.has(card.dataset.imageId));
       this.cards.append(...cards);
       this.#setTabStops(null);
+      this.selection?.showOn();
       this.#watchPending(cards);
       this.#observer?.unobserve(link);
       const next = page.querySelector('.pager a[rel="next"]');
@@ -227,10 +275,60 @@ export class Gallery {
     const hadFocus = old.contains(document.activeElement);
     old.replaceWith(fresh);
     this.#setTabStops(null);
+    this.selection?.showOn();
     this.#showDelay();
-    if (hadFocus) {
-      fresh.querySelector("a")?.focus();
+    if (hadFocus && fresh instanceof HTMLElement) {
+      this.#focusTarget(fresh)?.focus();
     }
+  }
+
+  /**
+   * Show images again that were changed, one after the other, and watch those that are pending.
+   *
+   * @param {number[]} ids
+   */
+  async refreshAll(ids) {
+    for (const id of ids) {
+      if (this.#findCard(id)) {
+        await this.refresh(id);
+        this.#watchPending([this.#findCard(id)].filter((card) => card !== null));
+      }
+    }
+  }
+
+  /**
+   * Remove the cards of deleted images. `restoreCards` can put them back.
+   *
+   * @param {number[]} ids
+   */
+  removeCards(ids) {
+    this.#removed = [];
+    for (const id of ids) {
+      const card = this.#findCard(id);
+      if (card) {
+        this.#removed.push({ card, before: card.nextElementSibling });
+        this.poller.unwatch(id);
+        card.remove();
+      }
+    }
+    this.#setTabStops(null);
+  }
+
+  /**
+   * Put removed cards back.
+   *
+   * @param {number[]} ids
+   */
+  restoreCards(ids) {
+    // In the opposite order, because the card after one may have been removed later.
+    for (const { card, before } of this.#removed.reverse()) {
+      if (ids.includes(idOf(card))) {
+        this.cards.insertBefore(card, before?.parentNode === this.cards ? before : null);
+        this.#watchPending([card]);
+      }
+    }
+    this.#removed = [];
+    this.#setTabStops(null);
   }
 
   /** Say once, above all cards, why captions are delayed. */

@@ -1,0 +1,244 @@
+"""Browser tests of the selection in the gallery, of its actions and their undo, and of the bin."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+
+
+@pytest.fixture
+def ids(person, page):
+    """Upload four images, open the gallery, and return their ids in its order."""
+    names = [f"{number}.jpg" for number in range(4)]
+    person.choose(*((name, new_jpeg()) for name in names))
+    rows = [person.expect_state(name, "completed", seconds=60) for name in names]
+    ids = sorted((person.id_of(row) for row in rows), reverse=True)
+    page.goto("/gallery")
+    return ids
+
+
+def start(page):
+    page.locator("[data-part=select]").click()
+    expect(page.locator(".selection")).to_be_visible()
+
+
+def box(page, image_id):
+    return page.locator(f"#card-{image_id} .card__checkbox")
+
+
+def expect_selected(page, ids, selected):
+    for image_id in ids:
+        expect(box(page, image_id)).to_be_checked(checked=image_id in selected)
+    expect(page.locator(".selection__count")).to_have_text(f"{len(selected)} selected")
+
+
+def press(page, name):
+    page.locator(".selection").get_by_role("button", name=name, exact=True).click()
+
+
+def test_a_click_and_a_shift_click_select_a_range_and_escape_ends_it(page, ids):
+    start(page)
+    page.locator(f"#card-{ids[0]} .card__link").click()
+    expect_selected(page, ids, ids[:1])
+    page.locator(f"#card-{ids[2]} .card__link").click(modifiers=["Shift"])
+    expect_selected(page, ids, ids[:3])
+    box(page, ids[1]).uncheck()
+    expect_selected(page, ids, [ids[0], ids[2]])
+
+    page.keyboard.press("Escape")
+
+    expect(page.locator(".selection")).to_be_hidden()
+    expect(page.locator("[data-part=select]")).to_be_focused()
+    page.locator(f"#card-{ids[0]} .card__link").click()
+    expect(page.locator(".lightbox")).to_be_visible()
+
+
+def test_images_are_selected_by_keyboard(page, ids):
+    page.locator(f"#card-{ids[0]} .card__link").focus()
+    page.keyboard.press("x")
+    expect_selected(page, ids, ids[:1])
+    expect(box(page, ids[0])).to_be_focused()
+    page.keyboard.press("Shift+ArrowRight")
+    expect_selected(page, ids, ids[:2])
+    page.keyboard.press("ArrowRight")
+    expect(box(page, ids[2])).to_be_focused()
+    page.keyboard.press("Space")
+    expect_selected(page, ids, ids[:3])
+    page.keyboard.press("x")
+    expect_selected(page, ids, ids[:2])
+
+    page.keyboard.press("Control+a")
+
+    for image_id in ids:
+        expect(box(page, image_id)).to_be_checked()
+
+
+def test_a_long_press_begins_the_selection(new_person):
+    person = new_person(has_touch=True, is_mobile=True, viewport={"width": 375, "height": 800})
+    page = person.page
+    image_id = person.upload("touched.jpg")
+    page.goto("/gallery")
+    place = page.locator(f"#card-{image_id} .card__link").bounding_box()
+    point = {"x": place["x"] + 40, "y": place["y"] + 40}
+    devtools = page.context.new_cdp_session(page)
+
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [point]})
+    expect(page.locator(".selection")).to_be_visible()
+    devtools.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+
+    expect_selected(page, [image_id], [image_id])
+    expect(page.locator(".lightbox")).to_be_hidden()
+
+
+def test_selected_images_are_deleted_and_the_undo_restores_them_in_place(person, page, ids):
+    start(page)
+    for image_id in ids[1:3]:
+        box(page, image_id).check()
+    press(page, "Delete")
+
+    toast = page.locator(".toast")
+    expect(toast).to_contain_text("Moved 2 images to your bin.")
+    for image_id in ids[1:3]:
+        expect(page.locator(f"#card-{image_id}")).to_have_count(0)
+    toast.get_by_role("button", name="Undo").click()
+
+    expect(toast).to_contain_text("Restored 2 images.")
+    shown = page.locator(".card").evaluate_all("cards => cards.map((card) => card.dataset.imageId)")
+    assert shown[:4] == [str(image_id) for image_id in ids]
+    assert person.api("GET", "/api/bin") == (200, {"images": [], "next_cursor": None})
+
+
+def test_tags_are_added_and_the_undo_removes_them(page, ids):
+    start(page)
+    box(page, ids[0]).check()
+    page.get_by_text("Tags…").click()
+    page.locator(".selection input[name=tags]").fill("holiday")
+    page.keyboard.press("Enter")
+
+    expect(page.locator(".toast")).to_contain_text("Added tags to 1 image.")
+    expect(page.locator(f"#card-{ids[0]} .tags")).to_contain_text("holiday")
+    page.locator(".toast").get_by_role("button", name="Undo").click()
+    expect(page.locator(".toast")).to_contain_text("Removed the tag from 1 image.")
+    expect(page.locator(f"#card-{ids[0]} .tags")).not_to_contain_text("holiday")
+
+
+def test_refused_images_stay_selected_and_the_reason_is_shown(person, page, ids):
+    full = [f"tag {number}" for number in range(20)]
+    assert person.api("PATCH", f"/api/images/{ids[0]}", {"tags": full})[0] == 200
+    start(page)
+    for image_id in ids[:2]:
+        box(page, image_id).check()
+    page.get_by_text("Tags…").click()
+    page.locator(".selection input[name=tags]").fill("holiday")
+    press(page, "Add tags")
+
+    message = "Added tags to 1 image. 1 image not changed: Use up to 20 tags. You have 21."
+    expect(page.locator(".toast--error")).to_contain_text(message)
+    expect_selected(page, ids, ids[:1])
+
+
+def test_all_images_that_match_are_changed_and_those_of_others_stay(person, page, ids, new_person):
+    for image_id in ids[:2]:
+        person.api("PATCH", f"/api/images/{image_id}", {"tags": ["of this test"]})
+    other = new_person()
+    others = other.upload("other.jpg")
+    other.api("PATCH", f"/api/images/{others}", {"tags": ["of this test"]})
+    page.goto("/gallery?tag=of+this+test")
+    start(page)
+    press(page, "Select all that match")
+    expect(page.locator(".selection__count")).to_have_text("All that match are selected: 2")
+    press(page, "Delete")
+
+    expect(page.locator(".toast")).to_contain_text("Moved 2 images to your bin.")
+    expect(page.locator(".card")).to_have_count(1)
+    expect(page.locator(f"#card-{others}")).to_be_visible()
+
+
+def test_selected_images_are_exported(page, ids):
+    start(page)
+    for image_id in ids[:2]:
+        box(page, image_id).check()
+    with page.expect_download() as download:
+        press(page, "Export")
+
+    rows = download.value.path().read_text(encoding="utf-8-sig").splitlines()
+    assert [row.split(",")[0] for row in rows[1:]] == [str(image_id) for image_id in ids[:2]]
+
+
+def test_selected_images_get_new_captions(page, ids):
+    start(page)
+    box(page, ids[0]).check()
+    press(page, "New captions")
+
+    expect(page.locator(".toast")).to_contain_text("Writing new captions for 1 image…")
+    expect(page.locator(f"#card-{ids[0]}")).to_have_attribute("data-status", "completed")
+
+
+def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):
+    """The API is replaced, because uploading a thousand images would take minutes."""
+    sent = []
+
+    def answer(route):
+        body = route.request.post_data_json
+        sent.append(body["ids"])
+        results = [{"id": each, "outcome": "done", "error": None} for each in body["ids"]]
+        route.fulfill(json={"results": results, "done": len(results), "next_cursor": None})
+
+    page.route("**/api/images/batch", answer)
+    start(page)
+    page.evaluate(
+        """() => {
+            const list = document.querySelector(".gallery");
+            for (let id = 900000; id < 901000; id += 1) {
+                const card = list.querySelector(".card").cloneNode(true);
+                card.id = `card-${id}`;
+                card.dataset.imageId = id;
+                list.append(card);
+            }
+        }"""
+    )
+    page.keyboard.press("Control+a")
+    press(page, "Delete")
+
+    expect(page.locator(".toast")).to_contain_text(
+        "Moved 1,004 images to your bin.", timeout=60_000
+    )
+    assert [len(part) for part in sent] == [200] * 5 + [4]
+    expect(page.locator("#card-900999")).to_have_count(0)
+
+
+def test_the_owner_restores_deletes_for_good_and_empties_the_bin(person, page, ids):
+    for image_id in ids[:3]:
+        person.api("DELETE", f"/api/images/{image_id}")
+    page.goto("/gallery")
+    page.get_by_role("link", name="Bin").click()
+    expect(page.locator(".card")).to_have_count(3)
+
+    page.locator(f"#card-{ids[0]}").get_by_role("button", name="Restore").click()
+    expect(page.locator(".messages")).to_contain_text("Restored 1 image.")
+    page.locator(f"#card-{ids[1]}").get_by_role("button", name="Delete…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete for good").click()
+    expect(page.locator(".messages")).to_contain_text("Deleted 1 image for good.")
+    page.get_by_role("button", name="Empty bin…").click()
+    page.get_by_role("dialog").get_by_role("button", name="Delete all for good").click()
+
+    expect(page.locator(".empty")).to_contain_text("The bin is empty.")
+    assert person.api("GET", f"/api/images/{ids[0]}")[0] == 200
+
+
+def test_the_same_actions_work_without_javascript(page, ids, new_person):
+    plain = new_person(java_script_enabled=False, storage_state=page.context.storage_state()).page
+    plain.goto("/gallery")
+    plain.locator("[data-part=select]").click()
+    for image_id in ids[:2]:
+        box(plain, image_id).check()
+    press(plain, "Delete")
+
+    expect(plain).to_have_url(re.compile("/gallery$"))
+    expect(plain.locator(".messages")).to_contain_text("Moved 2 images to your bin.")
+    expect(plain.locator(f"#card-{ids[0]}")).to_have_count(0)
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain.locator(".messages")).to_contain_text("Restored 2 images.")
+    expect(plain.locator(f"#card-{ids[0]}")).to_have_count(1)

@@ -1,0 +1,172 @@
+"""Run one action on many images of an owner, in one transaction, with a result for each image."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from database.annotations import edit_annotations, lock_texts
+from database.bin import Place, find_places, move_to_bin, restore_from_bin
+from database.jobs import list_retryable, reset_several_for_retry
+from database.models import Job
+from database.session import session_scope
+from web_app.adapters.event_bus import EventBus
+from web_app.errors import (
+    ImageInBinError,
+    InvalidEditError,
+    NotFoundError,
+    NotOwnerError,
+    WebError,
+)
+from web_app.services.audit import log_change
+from web_app.services.edits import clean_edit
+
+# One transaction locks the rows of so many images, for about a second.
+MAX_BATCH = 1000
+_MAX_ID = 2**63 - 1  # A database cannot even compare a larger number.
+
+ACTIONS = ("retry", "regenerate", "add_tags", "remove_tags", "delete", "undelete")
+TAG_ACTIONS = ("add_tags", "remove_tags")
+
+# Returns why the client may not request one more caption.
+RefuseCaption = Callable[[], WebError | None]
+
+
+@dataclass(frozen=True)
+class BatchResult:
+    """The result for one image."""
+
+    image_id: int
+    outcome: Literal["done", "unchanged", "refused"]
+    error: WebError | None = None  # Why it was refused.
+
+
+@dataclass
+class _Batch:
+    """The images of a batch that the owner may change, and what became of each."""
+
+    ids: Sequence[int]
+    changed: set[int] = field(default_factory=set)
+    errors: dict[int, WebError] = field(default_factory=dict)
+    requested: list[tuple[Job, str]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class BatchActions:
+    """The actions of one owner on many images."""
+
+    session_factory: sessionmaker[Session]
+    event_bus: EventBus
+    trash_days: int  # The time that an image stays in the bin.
+    owner_id: str
+
+    def run(
+        self,
+        action: str,
+        image_ids: Sequence[int],
+        *,
+        tags: Sequence[str] = (),
+        refuse_caption: RefuseCaption = lambda: None,
+    ) -> list[BatchResult]:
+        """Run an action of ACTIONS. Repeating it changes nothing more, except for `regenerate`.
+
+        Args:
+            action: its name.
+            image_ids: the images, at most MAX_BATCH.
+            tags: those to add or to remove.
+            refuse_caption: called once for each image that would get a new caption.
+        """
+        ids = list(dict.fromkeys(image_ids))
+        possible = [each for each in ids if 0 < each <= _MAX_ID]
+        with session_scope(self.session_factory) as session:
+            places = find_places(session, possible, owner_id=self.owner_id)
+            usable = _usable_places(action)
+            batch = _Batch([each for each in ids if places.get(each) in usable])
+            batch.errors = {
+                each: _error(places.get(each)) for each in ids if places.get(each) not in usable
+            }
+            self._act(session, action, batch, places, tags, refuse_caption)
+        self.event_bus.request(batch.requested)
+        for image_id in sorted(batch.changed):
+            log_change(action, image_id, self.owner_id)
+        return [_result(each, batch) for each in ids]
+
+    def _act(
+        self,
+        session: Session,
+        action: str,
+        batch: _Batch,
+        places: Mapping[int, Place],
+        tags: Sequence[str],
+        refuse_caption: RefuseCaption,
+    ) -> None:
+        if action == "delete":
+            batch.changed = {each for each in batch.ids if places[each] is Place.GALLERY}
+            move_to_bin(session, batch.changed, days=self.trash_days)
+        elif action == "undelete":
+            batch.changed = {each for each in batch.ids if places[each] is Place.BIN}
+            batch.requested = restore_from_bin(session, batch.changed, owner_id=self.owner_id)
+        elif action in TAG_ACTIONS:
+            _change_tags(session, batch, tags, adds=action == "add_tags")
+        else:
+            _retry(session, batch, refuse_caption, regenerates=action == "regenerate")
+
+
+def _usable_places(action: str) -> Collection[Place]:
+    is_repeatable = action in ("delete", "undelete")
+    return {Place.GALLERY, Place.BIN} if is_repeatable else {Place.GALLERY}
+
+
+def _error(place: Place | None) -> WebError:
+    if place is Place.ELSEWHERE:
+        return NotOwnerError()
+    return ImageInBinError() if place is Place.BIN else NotFoundError()
+
+
+def _result(image_id: int, batch: _Batch) -> BatchResult:
+    if image_id in batch.errors:
+        return BatchResult(image_id, "refused", batch.errors[image_id])
+    return BatchResult(image_id, "done" if image_id in batch.changed else "unchanged")
+
+
+def _change_tags(session: Session, batch: _Batch, tags: Sequence[str], *, adds: bool) -> None:
+    edits: dict[int, dict[str, Any]] = {}
+    named = {tag.casefold() for tag in tags}
+    for row in lock_texts(session, batch.ids):
+        old: list[str] = row.tags or []
+        kept = [tag for tag in old if tag.casefold() not in named]
+        present = {tag.casefold() for tag in old}
+        new = [*old, *(tag for tag in tags if tag.casefold() not in present)] if adds else kept
+        try:
+            edit = clean_edit({"tags": new})
+        except InvalidEditError as error:
+            batch.errors[row.id] = error
+            continue
+        if new != old:
+            edits[row.id] = edit
+    edit_annotations(session, edits)
+    batch.changed = set(edits)
+
+
+def _retry(
+    session: Session, batch: _Batch, refuse_caption: RefuseCaption, *, regenerates: bool
+) -> None:
+    jobs = [Job.ANNOTATION] if regenerates else list(Job)
+    retryable = {
+        image_id
+        for job in jobs
+        for image_id in list_retryable(session, batch.ids, job, even_completed=regenerates)
+    }
+    allowed: list[int] = []
+    refusal: WebError | None = None
+    for image_id in (each for each in batch.ids if each in retryable):
+        refusal = refusal or refuse_caption()
+        if refusal is None:
+            allowed.append(image_id)
+        else:
+            batch.errors[image_id] = refusal
+    for job in jobs:
+        reset = reset_several_for_retry(session, allowed, job, even_completed=regenerates)
+        batch.changed |= {image_id for image_id, _ in reset}
+        batch.requested += [(job, key) for _, key in reset]
