@@ -57,7 +57,7 @@ lint-types: $(LINT)
 lint-front: $(LINT)
 	$(DENO) fmt --check
 	$(DENO) lint
-	$(DENO) check --quiet --no-remote --no-npm web_app/static/modules tests/unit/static
+	$(DENO) check --quiet --no-remote --no-npm web_app/static/modules web_app/static/root/share_worker.js tests/unit/static
 	$(BIN)/djlint --check --quiet web_app/templates
 	$(BIN)/djlint --lint web_app/templates
 

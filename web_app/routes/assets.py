@@ -2,6 +2,7 @@
 
     /static/<hash of the whole folder>/app.css          cached for a year
     /static/<anything else>/app.css, /static/app.css    validated on each use
+    /favicon.ico and the other files of `static/root`   validated on each use
 
 The hash covers the whole folder, so that modules can import each other by relative paths.
 
@@ -29,6 +30,8 @@ _HASH_CHARACTERS = 16
 _WEB_APP = Path(__file__).parents[1]
 _FOLDER = _WEB_APP / "static"
 _STYLESHEET = "app.css"
+# Browsers look for these files in the root folder of the site, also for the script of a worker.
+_ROOT = "root"
 _COPY_PREFIX = "image-annotation-static-"
 _IMPORT = re.compile(r'^@import "([\w/.-]+)";$', re.MULTILINE)
 
@@ -37,9 +40,14 @@ def serve_assets(app: Flask) -> None:
     """Serve the folder, and make `asset_url('app.css')` available in templates."""
     version = folder_hash(_FOLDER)
     white_noise = WhiteNoise(
-        app.wsgi_app, allow_all_origins=False, add_headers_function=_set_headers
+        app.wsgi_app,
+        allow_all_origins=False,
+        add_headers_function=_set_headers,
+        mimetypes={".webmanifest": "application/manifest+json"},
     )
-    white_noise.add_files(str(_compressed(_FOLDER, version)), prefix=f"static/{version}/")
+    copy = _compressed(_FOLDER, version)
+    white_noise.add_files(str(copy), prefix=f"static/{version}/")
+    white_noise.add_files(str(copy / _ROOT), prefix="/")
     app.wsgi_app = white_noise  # type: ignore[method-assign]
     app.add_url_rule("/static/<path:filename>", "static", _show_asset)
     app.jinja_env.globals["asset_url"] = lambda name: url_for(
@@ -52,8 +60,10 @@ def code_version() -> str:
     return "".join(folder_hash(_WEB_APP / name) for name in ("static", "templates", "routes"))
 
 
-def _set_headers(headers: Headers, _path: str, _url: str) -> None:
-    headers["Cache-Control"] = f"max-age={ONE_YEAR_SECONDS}, public, immutable"
+def _set_headers(headers: Headers, _path: str, url: str) -> None:
+    is_versioned = url.startswith("/static/")
+    lasting = f"max-age={ONE_YEAR_SECONDS}, public, immutable"
+    headers["Cache-Control"] = lasting if is_versioned else "no-cache"
     headers["X-Content-Type-Options"] = "nosniff"
     headers["Cross-Origin-Resource-Policy"] = "same-origin"
 

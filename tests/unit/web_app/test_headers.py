@@ -139,3 +139,12 @@ def test_a_compressed_response_can_be_revalidated(client, add_row):
     again = client.get("/api/images", headers={**headers, "If-None-Match": etag})
 
     assert again.status_code == 304
+
+
+@pytest.mark.parametrize("name", ["favicon.ico", "apple-touch-icon.png", "share_worker.js"])
+def test_files_in_the_root_folder_are_validated_on_each_use(client, name):
+    with client.get(f"/{name}") as first:
+        assert first.status_code == 200
+        assert first.headers["Cache-Control"] == "no-cache"
+    with client.get(f"/{name}", headers={"If-None-Match": first.headers["ETag"]}) as again:
+        assert again.status_code == 304

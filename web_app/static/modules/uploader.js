@@ -5,6 +5,7 @@ import { isChosen, readDroppedFiles } from "./dropped_files.js";
 import { describeDelay } from "./delay.js";
 import { checkFile } from "./file_check.js";
 import { closestTarget, createAnnouncer, getNumber, getPart, messageOf } from "./markup.js";
+import { acceptSharedFiles, takeSharedFiles } from "./shared_files.js";
 import { StatusPoller } from "./status_poller.js";
 import { UploadQueue } from "./upload_queue.js";
 import { UploadRow } from "./upload_row.js";
@@ -44,6 +45,8 @@ class Uploader {
     this.input = getPart(form, "input", HTMLInputElement);
     this.folderInput = getPart(form, "folder-input", HTMLInputElement);
     this.folderButton = getPart(form, "folder-button");
+    this.cameraInput = getPart(form, "camera-input", HTMLInputElement);
+    this.cameraButton = getPart(form, "camera-button");
     this.dropzone = getPart(form, "dropzone");
     this.queueSection = getPart(form, "queue");
     this.rows = getPart(form, "rows");
@@ -66,6 +69,16 @@ class Uploader {
     this.#listen();
     this.#replacePlainForm();
     this.#updateBanner();
+    this.#addShared();
+  }
+
+  /** Add the images that another app on this device shared with the site. */
+  async #addShared() {
+    acceptSharedFiles();
+    if (new URLSearchParams(location.search).has("shared")) {
+      history.replaceState(null, "", location.pathname);
+      this.#add(await takeSharedFiles());
+    }
   }
 
   /** Hide the controls of the plain form. This comes last, so that the form works until then. */
@@ -77,7 +90,7 @@ class Uploader {
     // A phone has no folders to choose and nothing to paste.
     const parts = matchMedia("(any-pointer: fine)").matches
       ? ["drop-title", "folder-button", "paste-hint"]
-      : [];
+      : ["camera-button"];
     for (const name of parts) {
       getPart(this.form, name).hidden = false;
     }
@@ -85,7 +98,7 @@ class Uploader {
   }
 
   #listen() {
-    for (const input of [this.input, this.folderInput]) {
+    for (const input of [this.input, this.folderInput, this.cameraInput]) {
       input.addEventListener("change", () => {
         const files = [...(input.files ?? [])];
         input.value = ""; // Choosing the same file again must fire another change event.
@@ -94,6 +107,7 @@ class Uploader {
     }
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.folderButton.addEventListener("click", () => this.folderInput.click());
+    this.cameraButton.addEventListener("click", () => this.cameraInput.click());
     this.cancelAll.addEventListener("click", () => this.#cancelAll());
     this.retryFailed.addEventListener("click", () => this.#retryFailed());
     this.showProblems.addEventListener("click", () => this.#showProblem());
