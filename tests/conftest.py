@@ -3,12 +3,13 @@
 import logging
 import os
 import shutil
-import socket
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
@@ -22,7 +23,7 @@ from database.migrations import migrate
 from database.models import Image
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
-from tests.support import mysql_server
+from tests.support import mysql_server, programs, time_limits
 from tests.support.clients import asking_for_html
 from tests.support.fakes import FakeEventBus, FakeObjectStore
 from web_app.app import create_app
@@ -37,14 +38,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-class _ByFile(LoadFileScheduling):
-    """Distributes tests by file, and all browser tests together, because they share a system."""
+# The files of each group share a running system.
+_GROUPS = {
+    "browser": ("tests/browser/",),
+    "commands": tuple(
+        f"tests/end_to_end/test_{name}.py" for name in ("backfill", "redrive", "smoke")
+    ),
+}
 
-    # No public option groups by file and also joins the files of one folder. The schedulers of
-    # pytest-xdist override this method for their own grouping too.
+
+class _ByFile(LoadFileScheduling):
+    """Distributes tests by file, and the files of each group together."""
+
+    # No public option groups by file and also joins some files. The schedulers of pytest-xdist
+    # override this method for their own grouping too.
     def _split_scope(self, nodeid: str) -> str:
-        is_browser_test = nodeid.startswith("tests/browser/")
-        return "tests/browser" if is_browser_test else str(super()._split_scope(nodeid))
+        for group, starts in _GROUPS.items():
+            if nodeid.startswith(starts):
+                return group
+        return str(super()._split_scope(nodeid))
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -55,10 +67,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileSche
 @pytest.fixture
 def unused_tcp_port() -> int:
     """Return a local port on which nothing listens."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-    return port
+    return programs.free_port()
 
 
 @pytest.fixture(scope="session")
@@ -79,10 +88,31 @@ def _count_mysql_tests(config: pytest.Config, tests: int) -> None:
     config.stash[_MYSQL_TESTS] = config.stash.get(_MYSQL_TESTS, 0) + tests
 
 
+_LEFT_PROCESSES = pytest.StashKey[list[str]]()
+
+
+def pytest_configure() -> None:
+    programs.accept_ctrl_c()
+    programs.adopt_orphans()
+    # The workers of pytest-xdist inherit this variable.
+    if time_limits.VARIABLE not in os.environ:
+        os.environ[time_limits.VARIABLE] = str(time_limits.measure_factor())
+
+
+# Last, when the fixtures are closed and the workers of pytest-xdist have ended.
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    # A worker of pytest-xdist sends its count to the controller.
+    # A worker of pytest-xdist sends its count to the controller, which looks for its processes.
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["mysql_tests"] = session.config.stash.get(_MYSQL_TESTS, 0)
+        return
+    left = programs.left_processes()
+    session.config.stash[_LEFT_PROCESSES] = [programs.describe(process) for process in left]
+    if left:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    for process in left:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -96,6 +126,13 @@ def pytest_terminal_summary(
     terminalreporter.write_line(
         f"{config.stash.get(_MYSQL_TESTS, 0)} of these tests ran on a real MySQL server."
     )
+    if os.environ[time_limits.VARIABLE] != "1.0":
+        terminalreporter.write_line(
+            f"Time limits were multiplied by {os.environ[time_limits.VARIABLE]},"
+            " because this machine is slow or busy."
+        )
+    for process in config.stash.get(_LEFT_PROCESSES, []):
+        terminalreporter.write_line(f"ERROR: a test left this process running: {process}")
 
 
 @pytest.fixture

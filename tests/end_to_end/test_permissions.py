@@ -35,6 +35,7 @@ from tests.support.iam import (
 from tests.support.local_system import wait_until
 from tests.support.programs import free_port
 from tests.support.scripted_gemini import error, scripted_gemini
+from tests.support.time_limits import scaled
 
 # Calls that AWS itself makes with a role, so that they do not appear in this test.
 PLATFORM_ACTIONS = {
@@ -134,7 +135,7 @@ class DeployedSystem:
 
     def _web_answers(self):
         try:
-            return requests.get(f"{self.url}/health", timeout=30).ok
+            return requests.get(f"{self.url}/health", timeout=scaled(30)).ok
         except requests.ConnectionError:
             return False
 
@@ -249,7 +250,7 @@ def use_everything(system, gemini, engine):
     """Use each operation of the system once."""
     assert system.invoke("migrate", {"action": "migrate"}) == {"outcome": "migrated"}
     system.start_web()
-    assert requests.get(f"{system.url}/health/ready", timeout=30).json()["status"] == "ok"
+    assert requests.get(f"{system.url}/health/ready", timeout=scaled(30)).json()["status"] == "ok"
 
     uploaded = upload(system, make_jpeg((300, 200)), {})
     owner = {"Authorization": f"Bearer {uploaded['owner_token']}"}
@@ -261,17 +262,17 @@ def use_everything(system, gemini, engine):
     assert system.process_events("annotation", 1) == ["failed"]
     assert system.process_events("thumbnail", 1) == ["completed"]
     path = f"{system.url}/api/images/{image['id']}"
-    assert requests.post(f"{path}/retry", headers=owner, timeout=30).ok
+    assert requests.post(f"{path}/retry", headers=owner, timeout=scaled(30)).ok
     assert system.process_events("annotation", 1) == ["completed"]
 
     status = requests.get(
-        f"{system.url}/api/image_status/{image['id']}", headers=owner, timeout=30
+        f"{system.url}/api/image_status/{image['id']}", headers=owner, timeout=scaled(30)
     ).json()
     for link in ("thumbnail_url", "preview_url", "original_url"):
-        assert requests.get(status[link], timeout=30).ok
+        assert requests.get(status[link], timeout=scaled(30)).ok
 
     key = "originals/" + status["original_url"].split("?")[0].rpartition("/")[2]
-    assert requests.delete(path, headers=owner, timeout=30).ok
+    assert requests.delete(path, headers=owner, timeout=scaled(30)).ok
     redrive(system, key)  # After the deletion, its events find neither a row nor an original.
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM images"))
@@ -297,7 +298,7 @@ def upload(system, data, headers):
         f"{system.url}/upload",
         files={"image": ("photo.jpg", data)},
         headers={"Accept": "application/json", **headers},
-        timeout=30,
+        timeout=scaled(30),
     )
     assert response.ok, response.text
     return response.json()

@@ -32,7 +32,8 @@ def test_a_failed_image_is_completed_by_a_redrive_after_its_cause_is_fixed(syste
 
 def test_a_job_that_failed_without_a_dead_letter_is_completed_by_a_redrive(system, gemini):
     gemini.script += [SPENDING_CAP, error(403, "PERMISSION_DENIED")]
-    results = system.upload(("a.jpg", make_jpeg()), ("b.jpg", make_jpeg((80, 60))))
+    files = ("a.jpg", make_jpeg((90, 61))), ("b.jpg", make_jpeg((90, 62)))
+    results = system.upload(*files)
     failed = [system.finished(result["id"]) for result in results]
 
     listed = redrive(system, "--failed", "--dry-run")

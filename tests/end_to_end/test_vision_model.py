@@ -8,6 +8,7 @@ import requests
 from tests.support.factories import make_jpeg
 from tests.support.local_system import LocalSystem
 from tests.support.scripted_openai import scripted_openai
+from tests.support.time_limits import scaled
 
 FIELDS = {
     "outcome": "described",
@@ -45,7 +46,7 @@ def test_the_caption_of_a_vision_model_has_its_language_and_its_name(system, ser
     (result,) = system.upload(("dog.jpg", make_jpeg((320, 200))))
     image = system.finished(result["id"])
 
-    page = requests.get(f"{system.url}{image['url']}", timeout=10).text
+    page = requests.get(f"{system.url}{image['url']}", timeout=scaled(30)).text
     assert image["annotation"] == FIELDS["caption"]
     assert image["annotation_model"] == "Qwen/Qwen3-VL:8b"
     assert image["annotation_writer"] == "the vision model Qwen/Qwen3-VL:8b"

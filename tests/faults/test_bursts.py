@@ -31,9 +31,11 @@ from lambda_functions.maintenance.handler import SweepFunction
 from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, deploy
 from tests.support.simulated_lambda import Account, Clock, Crash, Function
 
-IMAGES = 10_000
+# Decision 0083 has the figures of 10,000 images. With these numbers, jobs of lab still wait for
+# longer than their deadline, and the functions of default still use all executions of the account.
+IMAGES = {"lab": 5000, "default": 2500, "prod": 2500}
 # The uploads arrive within this time, from many clients.
-UPLOAD_SECONDS = 20
+UPLOAD_SECONDS = 5
 # What a function does between its transactions, and what a transaction and its connection take.
 WORK_SECONDS = {Job.ANNOTATION: 3.0, Job.THUMBNAIL: 1.5}
 TRANSACTION_SECONDS = 0.04
@@ -309,15 +311,15 @@ def assert_truthful_end(system, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("profile", ["lab", "default", "prod"])
-def test_every_image_of_a_burst_ends_captioned_or_truthfully_failed(make_system, profile):
+@pytest.mark.parametrize(("profile", "images"), IMAGES.items())
+def test_every_image_of_a_burst_ends_captioned_or_truthfully_failed(make_system, profile, images):
     system = make_system(profile, lost_share=0.002, repeated_share=0.01)
 
-    run_burst(system, IMAGES)
+    run_burst(system, images)
 
-    assert_truthful_end(system, IMAGES)
+    assert_truthful_end(system, images)
     # Few events are published again, and no image comes again and again.
-    assert system.published.total() < 0.1 * 2 * IMAGES
+    assert system.published.total() < 0.1 * 2 * images
 
 
 def test_a_burst_ends_well_on_mysql_too(make_system):

@@ -33,7 +33,8 @@ from local_cloud.loopback_http import LoopbackServer
 from tests.support.factories import make_jpeg
 from tests.support.image_rows import add
 
-UPLOADS = 500
+# More than the quota answers within the deadline of fifteen minutes.
+UPLOADS = 250
 REQUESTS_PER_MINUTE = 15
 # As many annotation functions run at once as on AWS by default.
 CONCURRENCY = 10

@@ -15,7 +15,8 @@ import boto3
 import psutil
 import requests
 
-from tests.support.programs import free_port
+from tests.support.programs import free_port, is_running, start_program
+from tests.support.time_limits import scaled
 
 ROOT = Path(__file__).parents[2]
 START_SECONDS = 60
@@ -57,7 +58,7 @@ class LocalSystem:
         self._log.parent.mkdir(parents=True, exist_ok=True)
         starts_before = self.output.count("runs at") if self._log.exists() else 0
         with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
+            self._process = start_program(
                 [sys.executable, "-m", self.module],
                 cwd=self.project,
                 env=environment(self.state_dir, self.port, self._environment),
@@ -76,7 +77,7 @@ class LocalSystem:
         """Send a signal, wait for the end, and return the exit status."""
         self._ended_processes = self.processes()
         self._process.send_signal(number)
-        return self._process.wait(STOP_SECONDS)
+        return self._process.wait(scaled(STOP_SECONDS))
 
     def stop(self) -> int:
         """Stop the system by SIGTERM, as a service manager does."""
@@ -104,8 +105,8 @@ class LocalSystem:
 
     def orphans(self) -> list[psutil.Process]:
         """Return the processes that are still alive ten seconds after `signal` ended the run."""
-        _, alive = psutil.wait_procs(self._ended_processes, timeout=10)
-        return [p for p in alive if p.status() != psutil.STATUS_ZOMBIE]
+        _, alive = psutil.wait_procs(self._ended_processes, timeout=scaled(10))
+        return [process for process in alive if is_running(process)]
 
     def upload(self, *files: tuple[str, bytes], session: Any = requests) -> list[dict[str, Any]]:
         """Upload files and return the result of each."""
@@ -113,14 +114,14 @@ class LocalSystem:
             f"{self.url}/upload",
             files=[("image", file) for file in files],
             headers={"Accept": "application/json"},
-            timeout=60,
+            timeout=scaled(60),
         )
         results: list[dict[str, Any]] = response.json()["results"]
         return results
 
     def status(self, image_id: int) -> dict[str, Any]:
         """Return the status of an image from the API."""
-        response = requests.get(f"{self.url}/api/image_status/{image_id}", timeout=10)
+        response = requests.get(f"{self.url}/api/image_status/{image_id}", timeout=scaled(30))
         assert response.ok, response.text
         status: dict[str, Any] = response.json()
         return status
@@ -142,7 +143,7 @@ class LocalSystem:
             },
             capture_output=True,
             text=True,
-            timeout=240,
+            timeout=scaled(240),
             check=False,
         )
         assert done.returncode == 0, done.stdout + done.stderr
@@ -173,6 +174,8 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
         "PORT": str(port),
         "LOCAL_STATE_DIR": str(state_dir),
         "LOCAL_RETRY_SECONDS": "1",
+        # A second process of each function doubles the work of a start.
+        "LOCAL_PROCESSES_PER_FUNCTION": "1",
         # Colours are measured in a hundredth of the time.
         "LOCAL_RECOGNISER": "off",
         # So that tests can read an original and its key without the token of its owner.
@@ -182,8 +185,9 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
 
 
 def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
-    """Wait until the condition holds, and fail after a time limit."""
-    deadline = time.monotonic() + seconds
+    """Wait until the condition holds, and fail after a time limit, longer on a slow machine."""
+    limit = scaled(seconds)
+    deadline = time.monotonic() + limit
     while not condition():
-        assert time.monotonic() < deadline, f"the condition did not hold within {seconds} s"
+        assert time.monotonic() < deadline, f"the condition did not hold within {limit:g} s"
         time.sleep(0.1)
