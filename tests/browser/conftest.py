@@ -15,10 +15,9 @@ from tests.browser.chromium import ChromiumMissingError, find_chromium, launch
 from tests.browser.person import Person
 from tests.support.local_system import LocalSystem, wait_until
 from tests.support.scripted_gemini import ScriptedGemini, scripted_gemini
+from tests.support.time_limits import scaled, scaled_ms
 
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
-
-expect.set_options(timeout=15_000)
 
 
 @pytest.fixture(scope="session")
@@ -40,6 +39,7 @@ def browser(chromium: str) -> Iterator[Browser]:
     Playwright keeps an event loop running while it is open, which would block tests of other files
     that start an event loop in the same process.
     """
+    expect.set_options(timeout=scaled_ms(30))
     with sync_playwright() as playwright, launch(playwright) as browser:
         yield browser
 
@@ -82,7 +82,7 @@ def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[Scri
 
 def pending_images(system: LocalSystem) -> list[Any]:
     """Return the pending images of the system."""
-    response = requests.get(f"{system.url}/api/images?status=pending&limit=1", timeout=10)
+    response = requests.get(f"{system.url}/api/images?status=pending&limit=1", timeout=scaled(30))
     images: list[Any] = response.json()["images"]
     return images
 
@@ -97,7 +97,7 @@ def new_person(
 
     def make(**options: Any) -> Person:
         context = browser.new_context(base_url=system.url, **options)
-        context.set_default_timeout(15_000)
+        context.set_default_timeout(scaled_ms(30))
         contexts.append(context)
         page = context.new_page()
         # The console also reports what the Content-Security-Policy blocks.

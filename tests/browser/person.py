@@ -10,6 +10,7 @@ from playwright.sync_api import CDPSession, Locator, Page, expect
 
 from tests.support.factories import make_jpeg
 from tests.support.local_system import wait_until
+from tests.support.time_limits import scaled_ms
 
 File = tuple[str, bytes]
 _widths = itertools.count(64)
@@ -88,14 +89,14 @@ class Person:
         """Upload one image, wait until it is completed, and return its id."""
         self.choose((name, data or new_jpeg()))
         row = self.row(name)
-        expect(row).to_have_attribute("data-state", "completed", timeout=30_000)
+        expect(row).to_have_attribute("data-state", "completed", timeout=scaled_ms(30))
         return self.id_of(row)
 
     def upload_failing(self, name: str) -> int:
         """Upload an image, wait until its caption fails, and return its id."""
         self.choose((name, new_jpeg()))
         row = self.row(name)
-        expect(row).to_have_attribute("data-state", "failed", timeout=30_000)
+        expect(row).to_have_attribute("data-state", "failed", timeout=scaled_ms(30))
         return self.id_of(row)
 
     @staticmethod

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from load_tester import Plan, RunResult, Tally, Target, Threshold, summarise, write_html
 from tests.browser.person import new_jpeg
 from tests.support.scripted_gemini import answer
+from tests.support.time_limits import scaled
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
@@ -56,7 +57,7 @@ def test_the_gallery_with_pending_and_failed_images_has_no_violations(person, pa
     person.upload("done.jpg")
     gemini.script.append(REFUSAL)
     person.upload_failing("failed.jpg")
-    gemini.delay_seconds = 5
+    gemini.delay_seconds = scaled(5)
     person.choose(("pending.jpg", new_jpeg()))
     person.expect_state("pending.jpg", "accepted")
     page.goto("/gallery")

@@ -10,6 +10,7 @@ from playwright.sync_api import expect
 from tests.browser.person import new_jpeg
 from tests.support.factories import make_encoded, make_exif, make_jpeg
 from tests.support.scripted_gemini import answer
+from tests.support.time_limits import scaled, scaled_ms
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 MODEL_CAPTION = "A dog runs on a beach."
@@ -89,7 +90,7 @@ def test_another_visitor_opens_and_downloads_a_copy_without_metadata(person, new
 
     download = downloaded(page)
     opened = requests.get(
-        page.get_by_role("link", name="Open", exact=True).get_attribute("href"), timeout=10
+        page.get_by_role("link", name="Open", exact=True).get_attribute("href"), timeout=scaled(30)
     )
 
     assert download.suggested_filename == "beach.jpg"
@@ -173,7 +174,7 @@ def test_every_action_shows_and_announces_its_result(page, image_id, gemini):
     edit(page, caption="Rex at the sea.")
     expect(messages).to_contain_text("Saved.")
     expect(messages.locator(".toast")).to_be_in_viewport()
-    gemini.delay_seconds = 1
+    gemini.delay_seconds = scaled(1)
 
     page.get_by_role("button", name="Write a new caption").click()
 
@@ -184,7 +185,7 @@ def test_every_action_shows_and_announces_its_result(page, image_id, gemini):
 
 
 def test_a_second_click_on_write_a_new_caption_presses_no_other_button(page, image_id, gemini):
-    gemini.delay_seconds = 3
+    gemini.delay_seconds = scaled(3)
     button = page.get_by_role("button", name="Write a new caption")
     button.scroll_into_view_if_needed()
     box = button.bounding_box()
@@ -198,7 +199,7 @@ def test_a_second_click_on_write_a_new_caption_presses_no_other_button(page, ima
 
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert busy.bounding_box()["x"] == box["x"]
-    expect(button).to_be_visible(timeout=30_000)
+    expect(button).to_be_visible(timeout=scaled_ms(30))
     expect(page.get_by_role("dialog")).to_have_count(0)
 
 
@@ -245,7 +246,7 @@ def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
 
     page.get_by_role("button", name="Write a new caption").click()
 
-    expect(page.locator(".caption")).to_have_text("Another caption.", timeout=30_000)
+    expect(page.locator(".caption")).to_have_text("Another caption.", timeout=scaled_ms(30))
 
 
 def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
@@ -256,19 +257,19 @@ def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
     page.get_by_role("button", name="Write a new caption").click()
 
     expect(page.locator(".ai-version")).to_contain_text(
-        "A newer caption of the model.", timeout=30_000
+        "A newer caption of the model.", timeout=scaled_ms(30)
     )
     expect(page.locator(".caption")).to_have_text("My own caption.")
 
 
 def test_a_new_caption_leaves_an_open_editor_unchanged(page, image_id, gemini):
-    gemini.delay_seconds = 1
+    gemini.delay_seconds = scaled(1)
     gemini.script.append(caption_answer("A new caption."))
     page.get_by_role("button", name="Write a new caption").click()
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Half a sen")
 
-    expect(page.locator(".caption")).to_have_text("A new caption.", timeout=30_000)
+    expect(page.locator(".caption")).to_have_text("A new caption.", timeout=scaled_ms(30))
 
     expect(field(page, "caption")).to_have_value("Half a sen")
 
@@ -317,11 +318,11 @@ def test_a_failed_image_can_be_retried(person, page, gemini):
 
     page.get_by_role("button", name="Retry").click()
 
-    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION, timeout=30_000)
+    expect(page.locator(".caption")).to_have_text(MODEL_CAPTION, timeout=scaled_ms(30))
 
 
 def test_a_new_caption_appears_without_a_reload(person, page, gemini):
-    gemini.delay_seconds = 3
+    gemini.delay_seconds = scaled(3)
     person.choose(("live.jpg", new_jpeg()))
     page.goto(f"/images/{person.id_of(person.expect_state('live.jpg', 'accepted'))}")
     expect(page.locator(".caption")).to_have_text("Writing a caption…")

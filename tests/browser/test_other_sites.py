@@ -11,6 +11,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.browser.person import Person, new_jpeg
 from tests.support.local_system import LocalSystem, wait_until
+from tests.support.time_limits import scaled
 
 # Each attack is a script on the page of the attacker. `SITE` and `FILE` are replaced.
 _FORM = """
@@ -120,7 +121,10 @@ def test_a_first_upload_without_an_answer_belongs_to_the_visitor(person, page):
     def lose_the_answer(route: Route) -> None:
         request = route.request
         requests.post(
-            request.url, data=request.post_data_buffer, headers=request.all_headers(), timeout=30
+            request.url,
+            data=request.post_data_buffer,
+            headers=request.all_headers(),
+            timeout=scaled(30),
         )
         route.abort()
 

@@ -9,6 +9,7 @@ from tests.browser.conftest import MAX_UPLOAD_BYTES
 from tests.browser.person import new_jpeg, write_files
 from tests.support.factories import encode, make_encoded, make_photo
 from tests.support.scripted_gemini import answer, error
+from tests.support.time_limits import scaled, scaled_ms
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
@@ -39,7 +40,7 @@ def large_jpeg():
 
 
 def test_a_chosen_file_gets_its_caption_without_a_reload(person, page, gemini):
-    gemini.delay_seconds = 1
+    gemini.delay_seconds = scaled(1)
     person.choose(("beach.jpg", new_jpeg()))
     page.evaluate("window.isSamePage = true")
 
@@ -288,7 +289,7 @@ def test_a_dropped_connection_pauses_the_queue_and_it_continues_by_itself(person
     person.expect_state("4.jpg", "waiting")
     person.restore_connection()
 
-    expect(banner).to_be_hidden(timeout=30_000)
+    expect(banner).to_be_hidden(timeout=scaled_ms(30))
     for number in range(5):
         person.expect_state(f"{number}.jpg", "completed", seconds=60)
 

@@ -21,6 +21,7 @@ from tests.faults.faulty_system import (
     FaultySystem,
 )
 from tests.faults.numbered_images import number_in, numbered_image
+from tests.support.time_limits import scaled
 
 JOBS = ("annotation", "thumbnail")
 COMPLETED = frozenset({"completed"})
@@ -114,7 +115,7 @@ def audit(
 def _settled_rows(
     system: FaultySystem, numbers: Collection[int] | None, seconds: float
 ) -> list[Any]:
-    ends_at = time.monotonic() + seconds
+    ends_at = time.monotonic() + scaled(seconds)
     audited = {i for n, i in system.acknowledged.items() if numbers is None or n in numbers}
     while True:
         rows = list(system.rows())

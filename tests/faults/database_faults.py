@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError
 from tests.faults.faulty_system import FaultySystem, faulty_system
 from tests.support import mysql_server
 from tests.support.mysql_server import RunningMySQL
+from tests.support.time_limits import scaled
 
 _DISK_FULL = 1021  # ER_DISK_FULL
 _CHANGES = 20  # More changes than a waiting claim has made; see `deadlock`.
@@ -231,8 +232,9 @@ def _secret_of(user: str, password: str) -> str:
 
 
 def _wait_for(find: Callable[[], Any], seconds: float = 30) -> Any:
-    ends_at = time.monotonic() + seconds
+    limit = scaled(seconds)
+    ends_at = time.monotonic() + limit
     while not (found := find()):
-        assert time.monotonic() < ends_at, f"not found within {seconds} s"
+        assert time.monotonic() < ends_at, f"not found within {limit:g} s"
         time.sleep(0.05)
     return found

@@ -17,6 +17,7 @@ from tests.faults.faulty_s3 import FaultyS3, faulty_s3
 from tests.faults.numbered_images import numbered_image
 from tests.support.local_system import LocalSystem, wait_until
 from tests.support.programs import free_port
+from tests.support.time_limits import scaled
 
 IMAGE_BUCKET = "image-annotation-originals"
 THUMBNAIL_BUCKET = "image-annotation-thumbnails"
@@ -97,7 +98,7 @@ class FaultySystem(LocalSystem):
                 f"{self.url}/upload",
                 files={"image": (f"number-{number}.jpg", original)},
                 headers={"Accept": "application/json"},
-                timeout=60,
+                timeout=scaled(60),
             )
             (result,) = response.json()["results"]
         except (requests.RequestException, ValueError, KeyError) as error:
@@ -124,7 +125,7 @@ class FaultySystem(LocalSystem):
 
     def send_until_accepted(self, number: int, *, seconds: float = 60) -> None:
         """Upload one image, and repeat the upload after a moment until it is accepted."""
-        ends_at = time.monotonic() + seconds
+        ends_at = time.monotonic() + scaled(seconds)
         while True:
             self.send(number)
             if number in self.acknowledged:
@@ -135,7 +136,7 @@ class FaultySystem(LocalSystem):
     def send_and_watch(self, number: int) -> None:
         """Upload one image until it is accepted, and wait until its jobs are not pending."""
         self.send_until_accepted(number)
-        ends_at = time.monotonic() + self.terminal_seconds
+        ends_at = time.monotonic() + scaled(self.terminal_seconds)
         while time.monotonic() < ends_at:
             with suppress(requests.RequestException, AssertionError):
                 if self.status(self.acknowledged[number])["status"] != "pending":

@@ -8,6 +8,7 @@ import requests
 from tests.faults.audit import audit
 from tests.faults.database_faults import faulty_database, system_with_database
 from tests.faults.http_faults import delayed
+from tests.support.time_limits import scaled
 
 UPLOADS = 6
 
@@ -107,7 +108,8 @@ def test_without_the_database_readiness_fails_and_names_it_but_liveness_succeeds
     database.server.stop()
     try:
         live, ready = (
-            requests.get(system.url + path, timeout=30) for path in ("/health", "/health/ready")
+            requests.get(system.url + path, timeout=scaled(30))
+            for path in ("/health", "/health/ready")
         )
     finally:
         database.server.start()

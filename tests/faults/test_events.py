@@ -24,6 +24,7 @@ from tests.faults.faulty_system import IMAGE_BUCKET, THUMBNAIL_BUCKET, faulty_sy
 from tests.faults.http_faults import delayed
 from tests.faults.numbered_images import numbered_image
 from tests.support.local_system import wait_until
+from tests.support.time_limits import scaled
 
 MINUTE = 60
 MALFORMED = [
@@ -109,7 +110,7 @@ def test_an_event_for_a_deleted_image_restores_nothing(system):
         f"{system.url}/upload",
         files={"image": ("gone.jpg", original)},
         headers={"Accept": "application/json"},
-        timeout=30,
+        timeout=scaled(30),
     ).json()
     image_id = response["results"][0]["id"]
     system.finished(image_id)
@@ -119,7 +120,7 @@ def test_an_event_for_a_deleted_image_restores_nothing(system):
     deleted = requests.delete(
         f"{system.url}/api/images/{image_id}",
         headers={"Authorization": f"Bearer {response['owner_token']}"},
-        timeout=30,
+        timeout=scaled(30),
     )
     for detail_type in DETAIL_TYPES:
         put_event(system, key, detail_type)
@@ -222,7 +223,7 @@ def test_urls_signed_by_a_clock_that_is_a_minute_off_work(system, uploaded):
         assert signed_at <= now
         # Every URL is valid for at least half of the five minutes, less the minute of the clock.
         assert ends_at - now > timedelta(seconds=80)
-        assert requests.get(url, timeout=10).ok
+        assert requests.get(url, timeout=scaled(30)).ok
 
 
 def test_the_whole_system_is_consistent_after_all_events(system):

@@ -15,6 +15,7 @@ import requests
 
 from tests.integration.test_web_app import JSON, new_jpeg, run_web_app
 from tests.support.slow_connections import KINDS, slow_connections
+from tests.support.time_limits import scaled
 from web_app.middleware import slow_clients
 from web_app.routes.schemas import MAX_EXPORTED_IDS
 
@@ -51,7 +52,7 @@ def impatient_web_app(aws, make_gate, tmp_path_factory):
 
 def upload(web_app):
     files = {"image": ("photo.jpg", new_jpeg())}
-    return requests.post(web_app.url + "/upload", files=files, headers=JSON, timeout=60)
+    return requests.post(web_app.url + "/upload", files=files, headers=JSON, timeout=scaled(60))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -95,7 +96,7 @@ def test_a_slow_body_leaves_no_file_and_no_turn_behind(impatient_web_app):
         }
 
     assert upload(impatient_web_app).status_code == 201
-    [worker] = impatient_web_app.process.children()
+    [worker] = impatient_web_app.workers()
     assert not [file for file in worker.open_files() if "/uploads/" in file.path]
 
 
@@ -122,7 +123,7 @@ def test_a_burst_of_uploads_of_one_client_waits_and_is_accepted(web_app):
 
 
 def test_a_connection_that_does_not_read_its_responses_is_closed(impatient_web_app):
-    page = requests.get(impatient_web_app.url, timeout=30).text
+    page = requests.get(impatient_web_app.url, timeout=scaled(30)).text
     stylesheet = re.search(r'href="(/static/[^"]+\.css)"', page)[1]
     address = urlsplit(impatient_web_app.url)
     request = f"GET {stylesheet} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode()
@@ -140,7 +141,7 @@ def has_connection(web_app, connection):
     _, port = connection.getsockname()
     remote_ports = [
         each.raddr.port
-        for process in web_app.process.children()
+        for process in web_app.workers()
         for each in process.net_connections("tcp")
         if each.raddr and each.status == psutil.CONN_ESTABLISHED
     ]
@@ -148,7 +149,7 @@ def has_connection(web_app, connection):
 
 
 def wait_until(condition):
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + scaled(60)
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.1)
@@ -209,7 +210,7 @@ def test_a_health_check_does_not_wait_until_busy_connections_are_done(
     request = as_request(impatient_web_app, first_line, *lines) + body
     last = as_request(impatient_web_app, "GET /health HTTP/1.1", "Connection: close")
     with sending(impatient_web_app, request * times + last, 4) as busy:
-        requests.get(impatient_web_app.url + "/health", timeout=60).raise_for_status()
+        requests.get(impatient_web_app.url + "/health", timeout=scaled(60)).raise_for_status()
 
         # Without turns, the check is answered after the last connection.
         assert busy() > 0
@@ -217,14 +218,14 @@ def test_a_health_check_does_not_wait_until_busy_connections_are_done(
 
 def test_a_health_check_does_not_wait_for_all_connections_of_a_burst(impatient_web_app):
     with slow_connections(impatient_web_app.url, "unread responses", 300) as connections:
-        requests.get(impatient_web_app.url + "/health", timeout=60).raise_for_status()
+        requests.get(impatient_web_app.url + "/health", timeout=scaled(60)).raise_for_status()
 
         answered, _, _ = select.select(connections.sockets, [], [], 0)
         assert len(answered) < 300
 
 
 def test_a_client_reads_the_response_to_a_body_that_nobody_reads(web_app):
-    response = requests.post(web_app.url + "/nowhere", data=b"x" * 20_000_000, timeout=60)
+    response = requests.post(web_app.url + "/nowhere", data=b"x" * 20_000_000, timeout=scaled(60))
 
     assert response.status_code == 404
 
@@ -232,7 +233,7 @@ def test_a_client_reads_the_response_to_a_body_that_nobody_reads(web_app):
 def test_an_export_can_name_as_many_images_as_its_document_says(web_app):
     ids = "%2C".join(["123456789"] * MAX_EXPORTED_IDS)  # As browsers encode commas.
 
-    response = requests.get(f"{web_app.url}/api/export?format=csv&ids={ids}", timeout=60)
+    response = requests.get(f"{web_app.url}/api/export?format=csv&ids={ids}", timeout=scaled(60))
 
     assert response.status_code == 200
 
@@ -245,7 +246,9 @@ def test_error_responses_of_gunicorn_have_security_headers(web_app):
         b"GET / HTTP/1.1\r\n" + b"X-Many: a\r\n" * 200 + b"\r\n": b"431",
     }
     for request, status in broken.items():
-        with socket.create_connection((address.hostname, address.port), timeout=30) as connection:
+        with socket.create_connection(
+            (address.hostname, address.port), timeout=scaled(30)
+        ) as connection:
             connection.sendall(request)
             response = b"".join(iter(lambda: connection.recv(4096), b""))
 

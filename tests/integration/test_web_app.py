@@ -38,7 +38,8 @@ from lambda_functions.object_store import ObjectStore
 from lambda_functions.thumbnail.handler import ThumbnailFunction
 from local_cloud.template import Template
 from tests.support import factories, mysql_server
-from tests.support.programs import free_port, inherited_environment
+from tests.support.programs import children, free_port, inherited_environment, start_program
+from tests.support.time_limits import scaled
 from web_app import VERSION
 
 PROJECT = Path(__file__).parents[2]
@@ -59,12 +60,15 @@ class RunningWebApp:
     s3_gate: Any
     database_gate: Any  # None if the database is a file.
 
+    def workers(self):
+        return children(self.process)
+
     def row(self, image_id):
         with session_scope(self.session_factory) as session:
             return get_image(session, image_id)
 
     def wait_until(self, condition, timeout_seconds=START_TIMEOUT_SECONDS):
-        deadline = time.monotonic() + timeout_seconds
+        deadline = time.monotonic() + scaled(timeout_seconds)
         while not condition():
             assert time.monotonic() < deadline, self.log.read_text()[-3000:]
             assert self.process.is_running(), self.log.read_text()[-3000:]
@@ -72,7 +76,7 @@ class RunningWebApp:
 
     def responds(self, path="/health/ready"):
         try:
-            return requests.get(self.url + path, timeout=10).ok
+            return requests.get(self.url + path, timeout=scaled(30)).ok
         except (requests.ConnectionError, requests.Timeout):
             return False
 
@@ -93,7 +97,7 @@ def serve(database_url, s3_url, aws, folder, arguments, environment, application
     port = free_port()
     log = folder / "web_app.log"
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start_program(
             [
                 *(sys.executable, "-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
                 *("--bind", f"127.0.0.1:{port}", *arguments, application),
@@ -113,7 +117,6 @@ def serve(database_url, s3_url, aws, folder, arguments, environment, application
             },
             stdout=output,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
     try:
         yield f"http://127.0.0.1:{port}", psutil.Process(process.pid), log
@@ -220,7 +223,7 @@ def csrf_headers(web_app, browser):
     """Return the header that the application's scripts send."""
     if "owner" not in browser.cookies:
         return {}
-    page = browser.get(web_app.url, timeout=10).text
+    page = browser.get(web_app.url, timeout=scaled(30)).text
     return {"X-CSRFToken": re.search(r'name="csrf-token" content="([^"]+)"', page)[1]}
 
 
@@ -229,7 +232,7 @@ def send(web_app, browser, *files, **options):
         f"{web_app.url}/upload",
         files=[("image", file) for file in files],
         headers={**JSON, **csrf_headers(web_app, browser), **options.pop("headers", {})},
-        timeout=60,
+        timeout=scaled(60),
         **options,
     )
 
@@ -262,9 +265,9 @@ def test_an_upload_reaches_the_row_and_s3_byte_for_byte(web_app, browser, aws):
 def test_the_link_to_an_original_returns_its_bytes_and_content_type(web_app, browser):
     content = factories.make_encoded("WebP") + str(next(_jpeg_numbers)).encode()
     [result] = send(web_app, browser, ("photo.jpg", content)).json()["results"]
-    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+    status = browser.get(web_app.url + result["status_url"], timeout=scaled(30)).json()
 
-    fetched = requests.get(status["original_url"], timeout=10)
+    fetched = requests.get(status["original_url"], timeout=scaled(30))
 
     assert fetched.content == content
     assert fetched.headers["Content-Type"] == "image/webp"
@@ -280,9 +283,9 @@ def test_a_stored_thumbnail_has_a_link_that_works(web_app, browser, aws):
         row = get_image(session, result["id"])
         row.thumbnail_key, row.thumbnail_status = key, Status.COMPLETED
 
-    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+    status = browser.get(web_app.url + result["status_url"], timeout=scaled(30)).json()
 
-    fetched = requests.get(status["thumbnail_url"], timeout=10)
+    fetched = requests.get(status["thumbnail_url"], timeout=scaled(30))
     assert status["thumbnail_status"] == "completed"
     assert fetched.content == thumbnail
     assert fetched.headers["Content-Type"] == "image/webp"
@@ -294,8 +297,8 @@ def test_an_upload_appears_in_the_gallery_and_its_times_are_in_utc_with_microsec
     name = f"{next(_jpeg_numbers)} <script>'🏖\".jpg"
     [result] = send(web_app, browser, (name, new_jpeg())).json()["results"]
 
-    gallery = browser.get(f"{web_app.url}/gallery", timeout=10).text
-    status = browser.get(web_app.url + result["status_url"], timeout=10).json()
+    gallery = browser.get(f"{web_app.url}/gallery", timeout=scaled(30)).text
+    status = browser.get(web_app.url + result["status_url"], timeout=scaled(30)).json()
 
     assert re.findall(r"/images/(\d+)", gallery)[0] == str(result["id"])
     assert "&lt;script&gt;&#39;🏖" in gallery
@@ -312,7 +315,7 @@ def test_following_the_next_links_shows_each_of_60_images_once(web_app, browser)
     seen, link = [], "/gallery"
 
     while link and len(seen) < 60:
-        page = browser.get(web_app.url + link, timeout=10).text
+        page = browser.get(web_app.url + link, timeout=scaled(30)).text
         shown = re.findall(r'card__link"\s+href="/images/(\d+)[?"]', page)
         seen += shown
         [link] = re.findall(r'rel="next"\s+href="([^"]+)"', page) or [None]
@@ -378,7 +381,7 @@ def test_a_form_without_javascript_redirects_to_the_gallery_with_messages(web_ap
         f"{web_app.url}/upload",
         files=[("image", ("good.jpg", new_jpeg())), ("image", ("bad.jpg", b"text"))],
         headers={"Accept": "text/html,*/*;q=0.8"},
-        timeout=10,
+        timeout=scaled(30),
     )
 
     [redirect] = response.history
@@ -423,7 +426,9 @@ def send_and_hang_up(web_app, content, headers):
         f"Content-Length: {len(body)}",
         *(f"{name}: {value}" for name, value in {**JSON, **headers}.items()),
     ]
-    with socket.create_connection(urlsplit(web_app.url).netloc.split(":"), timeout=10) as sent:
+    with socket.create_connection(
+        urlsplit(web_app.url).netloc.split(":"), timeout=scaled(30)
+    ) as sent:
         sent.sendall("\r\n".join([*lines, "", ""]).encode() + body)
 
 
@@ -435,14 +440,14 @@ def rows_with(web_app, content):
 
 def headers_of_a_browser(web_app, browser):
     """Return the headers with which the upload page of a new visitor sends its first file."""
-    page = browser.get(web_app.url, timeout=10).text
+    page = browser.get(web_app.url, timeout=scaled(30)).text
     token = re.search(r'name="csrf-token" content="([^"]+)"', page)[1]
     cookies = "; ".join(f"{name}={value}" for name, value in browser.cookies.items())
     return {"Cookie": cookies, "X-CSRFToken": token, "Sec-Fetch-Site": "same-origin"}
 
 
 def headers_of_a_program(web_app, _browser):
-    token = requests.post(f"{web_app.url}/api/owners", timeout=10).json()["owner_token"]
+    token = requests.post(f"{web_app.url}/api/owners", timeout=scaled(30)).json()["owner_token"]
     return {"Authorization": f"Bearer {token}"}
 
 
@@ -460,13 +465,15 @@ def test_an_image_whose_upload_got_no_answer_belongs_to_its_sender(web_app, brow
         f"{web_app.url}/upload",
         files=[("image", ("a.jpg", content))],
         headers={**JSON, **headers},
-        timeout=60,
+        timeout=scaled(60),
     )
     [row] = rows_with(web_app, content)
     [result] = again.json()["results"]
     assert (again.status_code, result["outcome"], result["id"]) == (201, "duplicate", row.id)
     assert "Set-Cookie" not in again.headers
-    deleted = requests.delete(f"{web_app.url}/api/images/{row.id}", headers=headers, timeout=60)
+    deleted = requests.delete(
+        f"{web_app.url}/api/images/{row.id}", headers=headers, timeout=scaled(60)
+    )
     assert deleted.status_code == 204
 
 
@@ -478,7 +485,7 @@ def test_the_same_bytes_sent_many_times_at_once_become_one_stored_image(web_app,
             f"{web_app.url}/upload",
             files=[("image", ("a.jpg", content))],
             headers={**JSON, **headers},
-            timeout=60,
+            timeout=scaled(60),
         ).json()["results"][0]
 
     for _ in range(5):
@@ -502,13 +509,13 @@ def test_a_form_of_another_site_is_refused_unread_and_the_connection_stays_usabl
         f"{sqlite_web_app.url}/upload",
         files=[("image", ("a.jpg", content))],
         headers={**JSON, "Origin": "http://evil.example"},
-        timeout=60,
+        timeout=scaled(60),
     )
 
     assert (response.status_code, response.json()["code"]) == (403, "cross_site_request")
     assert "Set-Cookie" not in response.headers
     assert rows_with(sqlite_web_app, content) == []
-    assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
+    assert browser.get(f"{sqlite_web_app.url}/health", timeout=scaled(30)).ok
 
 
 def test_an_invalid_token_is_refused_and_the_connection_stays_usable(sqlite_web_app, browser):
@@ -520,7 +527,7 @@ def test_an_invalid_token_is_refused_and_the_connection_stays_usable(sqlite_web_
     )
 
     assert (response.status_code, response.json()["code"]) == (401, "invalid_owner_token")
-    assert browser.get(f"{sqlite_web_app.url}/health", timeout=10).ok
+    assert browser.get(f"{sqlite_web_app.url}/health", timeout=scaled(30)).ok
 
 
 # Proxies, hosts, limits and logs
@@ -549,10 +556,12 @@ def test_x_forwarded_proto_is_used_only_behind_a_trusted_proxy(
         guarded_web_app, browser, ("a.jpg", new_jpeg()), headers=from_load_balancer()
     )
     by_http = requests.get(
-        guarded_web_app.url, headers=from_load_balancer(**{"X-Forwarded-Proto": "http"}), timeout=10
+        guarded_web_app.url,
+        headers=from_load_balancer(**{"X-Forwarded-Proto": "http"}),
+        timeout=scaled(30),
     )
     without_proxy = [
-        requests.get(sqlite_web_app.url, headers={name: value}, timeout=10)
+        requests.get(sqlite_web_app.url, headers={name: value}, timeout=scaled(30))
         for name, value in (
             ("X-Forwarded-Proto", "https"),
             ("X-Forwarded-Ssl", "on"),
@@ -570,7 +579,7 @@ def test_a_client_cannot_avoid_its_limit_with_a_forged_x_forwarded_for(guarded_w
         return requests.get(
             f"{guarded_web_app.url}/api/images",
             headers=from_load_balancer(**{"X-Forwarded-For": forwarded_for, **headers}),
-            timeout=10,
+            timeout=scaled(30),
         ).status_code
 
     status_codes = [
@@ -587,7 +596,7 @@ def test_a_client_cannot_avoid_its_limit_with_a_forged_x_forwarded_for(guarded_w
 def test_an_unknown_host_is_refused_except_for_health_checks(guarded_web_app):
     def ask(path, host):
         headers = {**from_load_balancer(Host=host), **JSON}
-        return requests.get(guarded_web_app.url + path, headers=headers, timeout=10)
+        return requests.get(guarded_web_app.url + path, headers=headers, timeout=scaled(30))
 
     refused = ask("/gallery", "evil.com")
 
@@ -607,12 +616,12 @@ def test_an_upload_over_the_rate_limit_is_refused_unread_and_the_connection_stay
     def watch():
         nonlocal written_bytes
         while not is_over.wait(0.005):
-            [worker] = guarded_web_app.process.children()
+            [worker] = guarded_web_app.workers()
             written_bytes = max(written_bytes, worker.io_counters().write_bytes - before)
 
     for _ in range(2):
-        requests.post(f"{guarded_web_app.url}/upload", headers=headers, timeout=10)
-    [worker] = guarded_web_app.process.children()
+        requests.post(f"{guarded_web_app.url}/upload", headers=headers, timeout=scaled(30))
+    [worker] = guarded_web_app.workers()
     before, is_over = worker.io_counters().write_bytes, threading.Event()
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -620,7 +629,7 @@ def test_an_upload_over_the_rate_limit_is_refused_unread_and_the_connection_stay
         f"{guarded_web_app.url}/upload",
         files=[("image", ("large.jpg", large)), ("image", ("larger.jpg", large))],
         headers={**headers, **JSON},
-        timeout=30,
+        timeout=scaled(30),
     )
     is_over.set()
     watcher.join()
@@ -628,7 +637,7 @@ def test_an_upload_over_the_rate_limit_is_refused_unread_and_the_connection_stay
     assert (response.status_code, response.json()["code"]) == (429, "rate_limited")
     assert 1 <= int(response.headers["Retry-After"]) <= 60
     assert written_bytes < MEBIBYTE
-    assert browser.get(f"{guarded_web_app.url}/health", timeout=10).ok
+    assert browser.get(f"{guarded_web_app.url}/health", timeout=scaled(30)).ok
 
 
 def test_client_input_cannot_start_a_log_line(sqlite_web_app):
@@ -730,14 +739,16 @@ def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipp
     thumbnail_events()
     image_url = f"{web_app.url}/api/images/{result['id']}"
 
-    retried = browser.post(f"{image_url}/retry", headers=csrf_headers(web_app, browser), timeout=10)
+    retried = browser.post(
+        f"{image_url}/retry", headers=csrf_headers(web_app, browser), timeout=scaled(30)
+    )
 
     [event] = thumbnail_events()
     assert retried.status_code == 202
     assert (event["source"], event["detail-type"]) == ("image-annotation", "Thumbnail Requested")
     assert event["detail"] == {"bucket": {"name": aws.image_bucket}, "object": {"key": key}}
     assert make_thumbnail(web_app, aws, event)["outcome"] == "completed"
-    assert browser.get(image_url, timeout=10).json()["thumbnail_status"] == "completed"
+    assert browser.get(image_url, timeout=scaled(30)).json()["thumbnail_status"] == "completed"
 
     s3 = aws.client("s3")
     objects = [
@@ -749,7 +760,7 @@ def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipp
         assert s3.head_object(Bucket=bucket, Key=each)
     with session_scope(web_app.session_factory) as session:
         get_image(session, result["id"]).annotation_status = Status.COMPLETED
-    deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=10)
+    deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=scaled(30))
     assert deleted.status_code == 204
     for bucket, each in objects:
         assert ObjectStore(bucket, s3).is_gone(each)
@@ -780,9 +791,9 @@ def test_a_retry_and_a_delete_are_accepted_while_bus_and_storage_are_unavailable
     url = f"{web_app.url}/api/images"
 
     with web_app.away(web_app.s3_gate):  # The event bus is behind the same gate.
-        retried = browser.post(f"{url}/{results[0]}/retry", headers=headers, timeout=60)
-        deleted = browser.delete(f"{url}/{results[1]}", headers=headers, timeout=60)
-        hidden = browser.get(f"{url}/{results[1]}", timeout=10)
+        retried = browser.post(f"{url}/{results[0]}/retry", headers=headers, timeout=scaled(60))
+        deleted = browser.delete(f"{url}/{results[1]}", headers=headers, timeout=scaled(60))
+        hidden = browser.get(f"{url}/{results[1]}", timeout=scaled(30))
 
     assert (retried.status_code, retried.json()["thumbnail_status"]) == (202, "pending")
     assert (deleted.status_code, hidden.status_code) == (204, 404)
@@ -792,14 +803,14 @@ def test_strangers_and_forged_forms_change_nothing(web_app, browser):
     [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
     url = f"{web_app.url}/api/images/{result['id']}"
 
-    forged = browser.delete(url, timeout=10)
+    forged = browser.delete(url, timeout=scaled(30))
     with requests.Session() as stranger:
         send(web_app, stranger, ("b.jpg", new_jpeg()))
-        refused = stranger.delete(url, headers=csrf_headers(web_app, stranger), timeout=10)
+        refused = stranger.delete(url, headers=csrf_headers(web_app, stranger), timeout=scaled(30))
 
     assert (forged.status_code, forged.json()["code"]) == (400, "csrf_failed")
     assert (refused.status_code, refused.json()["code"]) == (403, "not_owner")
-    assert browser.get(url, timeout=10).json()["is_mine"] is True
+    assert browser.get(url, timeout=scaled(30)).json()["is_mine"] is True
 
 
 def test_every_worker_sends_the_same_etag(web_app, browser):
@@ -816,7 +827,7 @@ def test_every_worker_sends_the_same_etag(web_app, browser):
     again = requests.get(
         f"{web_app.url}/api/images/{result['id']}",
         headers={"If-None-Match": etag},
-        timeout=10,
+        timeout=scaled(30),
     )
     assert again.status_code == 304
 
@@ -826,7 +837,7 @@ def test_every_worker_sends_the_same_etag(web_app, browser):
 
 def post_raw(web_app, headers, body=b"", path="/upload"):
     """Send a request with exactly the given headers."""
-    connection = http.client.HTTPConnection(urlsplit(web_app.url).netloc, timeout=10)
+    connection = http.client.HTTPConnection(urlsplit(web_app.url).netloc, timeout=scaled(30))
     try:
         connection.putrequest("POST", path)
         for name, value in {**JSON, **headers}.items():
@@ -905,7 +916,7 @@ def test_large_uploads_are_not_held_in_memory(sqlite_web_app):
             return send(sqlite_web_app, browser, ("large.jpg", content))
 
     def resident_bytes():
-        return sum(worker.memory_info().rss for worker in sqlite_web_app.process.children())
+        return sum(worker.memory_info().rss for worker in sqlite_web_app.workers())
 
     # First import every module and fill every pool.
     with ThreadPoolExecutor(16) as pool:
@@ -935,13 +946,13 @@ def test_an_outage_of_the_storage_is_reported_and_recorded_and_ends(web_app, bro
     content = new_jpeg()
     with web_app.away(web_app.s3_gate):
         refused = send(web_app, browser, ("a.jpg", content))
-        ready = browser.get(f"{web_app.url}/health/ready", timeout=60)
-        alive = browser.get(f"{web_app.url}/health", timeout=10)
-        gallery = browser.get(f"{web_app.url}/gallery", timeout=10)
+        ready = browser.get(f"{web_app.url}/health/ready", timeout=scaled(60))
+        alive = browser.get(f"{web_app.url}/health", timeout=scaled(30))
+        gallery = browser.get(f"{web_app.url}/gallery", timeout=scaled(30))
 
     [result] = refused.json()["results"]
     failed = re.findall(r'card__link"\s+href="/images/(\d+)"', gallery.text)[0]
-    status = browser.get(f"{web_app.url}/api/image_status/{failed}", timeout=10).json()
+    status = browser.get(f"{web_app.url}/api/image_status/{failed}", timeout=scaled(30)).json()
     again = send(web_app, browser, ("a.jpg", content))
     assert (refused.status_code, result["error"]["code"]) == (502, "upload_failed")
     assert (alive.status_code, gallery.status_code) == (200, 200)
@@ -961,10 +972,10 @@ def test_an_outage_of_the_database_gives_503_and_ends(mysql_web_app, browser):
     url = mysql_web_app.url
     with mysql_web_app.away(mysql_web_app.database_gate):
         upload = send(mysql_web_app, browser, ("a.jpg", new_jpeg()))
-        page = browser.get(f"{url}/gallery", headers={"Accept": "text/html"}, timeout=10)
-        status = browser.get(f"{url}/api/image_status/1", timeout=10)
-        ready = browser.get(f"{url}/health/ready", timeout=10)
-        alive = browser.get(f"{url}/health", timeout=10)
+        page = browser.get(f"{url}/gallery", headers={"Accept": "text/html"}, timeout=scaled(30))
+        status = browser.get(f"{url}/api/image_status/1", timeout=scaled(30))
+        ready = browser.get(f"{url}/health/ready", timeout=scaled(30))
+        alive = browser.get(f"{url}/health", timeout=scaled(30))
 
     for response in (upload, page, status, ready):
         assert response.status_code == 503
@@ -1000,18 +1011,18 @@ def test_no_worker_warned_or_died(web_app):
 
     assert "unexpected error" not in log
     assert "Warning" not in log
-    assert log.count("Booting worker") == len(web_app.process.children())
+    assert log.count("Booting worker") == len(web_app.workers())
 
 
 def test_static_files_of_a_killed_process_are_removed_by_the_next_one(guarded_web_app, tmp_path):
-    [worker] = guarded_web_app.process.children()
+    [worker] = guarded_web_app.workers()
     hostile = tmp_path / f"image-annotation-static-{10**30}-x"
     hostile.mkdir()
 
     worker.kill()
 
     def has_new_copies_only():
-        processes = {str(child.pid) for child in guarded_web_app.process.children()}
+        processes = {str(child.pid) for child in guarded_web_app.workers()}
         copies = tmp_path.glob("image-annotation-static-*")
         return {copy.name.split("-")[3] for copy in copies} == processes - {str(worker.pid)}
 
@@ -1026,7 +1037,7 @@ def test_without_a_secret_key_gunicorn_refuses_to_start_and_names_the_variables(
         env={**aws.environment, "DATABASE_URL": "mysql://app:hunter2@db/images"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 
@@ -1044,7 +1055,7 @@ def read_secret_key(aws, arn):
         env={**aws.environment, "DATABASE_URL": "sqlite://", "FLASK_SECRET_ARN": arn},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=scaled(60),
         check=False,
     )
 

@@ -16,6 +16,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from xml.etree import ElementTree
 
+from tests.support.time_limits import scaled
+
 ACCOUNT = "123456789012"  # Moto's.
 
 Statement = Mapping[str, Any]
@@ -148,7 +150,7 @@ class _Recorder(BaseHTTPRequestHandler):
 
     def _forward(self) -> None:
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        connection = HTTPConnection("127.0.0.1", self.server.target_port, timeout=60)
+        connection = HTTPConnection("127.0.0.1", self.server.target_port, timeout=scaled(60))
         try:
             headers = {n: v for n, v in self.headers.items() if n.lower() != "expect"}
             connection.request(self.command, self.path, body, headers)

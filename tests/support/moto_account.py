@@ -19,7 +19,8 @@ from typing import Any
 from deployment.stacks import FOLDER, ORDER
 from deployment.template_files import load_template
 from tests.support.local_system import wait_until
-from tests.support.programs import free_port
+from tests.support.programs import free_port, start_program
+from tests.support.time_limits import scaled
 
 ACCOUNT_ID = "123456789012"
 REGION = "us-east-1"
@@ -45,7 +46,7 @@ def moto_account(folder: Path) -> Iterator[MotoAccount]:
     port, log = free_port(), folder / "moto.log"
     environment = {n: v for n, v in os.environ.items() if not n.startswith("AWS_")}
     with log.open("wb") as output:
-        process = subprocess.Popen(
+        process = start_program(
             [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -63,7 +64,7 @@ def moto_account(folder: Path) -> Iterator[MotoAccount]:
 
 def _answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=2):
+        with urllib.request.urlopen(f"{url}/moto-api/data.json", timeout=scaled(30)):
             return True
     except OSError:
         return False
@@ -73,7 +74,7 @@ def _invoke_without_docker(url: str) -> None:
     """Let functions that are invoked succeed without running them."""
     config = json.dumps({"lambda": {"use_docker": False}}).encode()
     request = urllib.request.Request(f"{url}/moto-api/config", data=config, method="POST")
-    with urllib.request.urlopen(request, timeout=10):
+    with urllib.request.urlopen(request, timeout=scaled(30)):
         pass
 
 

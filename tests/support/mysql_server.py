@@ -29,6 +29,8 @@ from typing import Any
 
 from sqlalchemy import URL, NullPool, create_engine, make_url
 
+from tests.support.time_limits import scaled
+
 MIN_VERSION = (8, 4)
 SERVER_TIME_ZONE = "+05:30"
 START_TIMEOUT_SECONDS = 60.0
@@ -273,7 +275,7 @@ class RunningMySQL:
         # A process that is stopped by SIGSTOP handles SIGTERM only after SIGCONT.
         self._process.send_signal(signal.SIGCONT)
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(STOP_TIMEOUT_SECONDS)
+            self._process.wait(scaled(STOP_TIMEOUT_SECONDS))
         self.kill()
 
     def kill(self) -> None:
@@ -313,7 +315,7 @@ class RunningMySQL:
         )
 
     def _wait_until_it_answers(self) -> None:
-        deadline = time.monotonic() + START_TIMEOUT_SECONDS
+        deadline = time.monotonic() + scaled(START_TIMEOUT_SECONDS)
         while self._process is not None and self._process.poll() is None:
             # PyMySQL leaks a Unix socket when the server does not answer, so this probe comes
             # first.
@@ -345,7 +347,7 @@ def _version_of(program: Path) -> tuple[int, int, int] | None:
             check=True,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=scaled(30),
         )
         return parse_version(result.stdout)
     return None

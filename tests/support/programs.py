@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def start_program(command: Sequence[str | Path], **options: Any) -> subprocess.P
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid())]
     arguments = [*launcher, *map(str, command)]
-    return _starter.submit(subprocess.Popen, arguments, start_new_session=True, **options).result()
+    start = partial(subprocess.Popen, arguments, start_new_session=True, **options)
+    return _starter.submit(start).result()
 
 
 def free_port() -> int:

@@ -14,7 +14,7 @@ from database import object_keys, search, words
 from lambda_functions.annotation import captioner, cleaning, languages, quality
 from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
-from tests.support.measuring import cpu_seconds
+from tests.support.measuring import relative_cost
 from web_app import settings
 from web_app.errors import BadRequestError, InvalidEditError
 from web_app.routes import assets
@@ -24,9 +24,9 @@ from web_app.services.uploads import MAX_FILENAME_CHARACTERS, clean_filename
 
 pytestmark = pytest.mark.slow
 
-LENGTH = 30_000
-# A rule of linear time needs at most a few hundredths of a second, a quadratic one several seconds.
-MAX_SECONDS = 0.5
+LENGTH = 15_000
+# A rule of linear time costs at most 1, a quadratic one at least 20.
+MAX_COST = 8
 
 PROMPT = "Describe this image for a photo gallery in one or two plain sentences. " * 5
 
@@ -136,7 +136,7 @@ def slow_texts(rule) -> list[str]:
     return [
         repr(text[:20])
         for text in texts()
-        if cpu_seconds(lambda text=text: rule(text), enough=MAX_SECONDS) > MAX_SECONDS
+        if relative_cost(lambda text=text: rule(text), enough=MAX_COST) > MAX_COST
     ]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.cloudformation import IMAGES, PROFILES, REGION, WEB, deploy
+from tests.support.time_limits import scaled
 
 IMAGE = IMAGES[WEB]["WebImageUri"]
 REGISTRY = IMAGE.partition("/")[0]
@@ -163,7 +164,7 @@ def test_user_data_passes_bash_and_shellcheck_in_every_profile(profile, tmp_path
     shellcheck = Path(sys.executable).with_name("shellcheck")
 
     for command in (["bash", "-n", script], [shellcheck, script]):
-        checked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        checked = subprocess.run(command, capture_output=True, text=True, timeout=scaled(60))
         assert checked.returncode == 0, checked.stdout + checked.stderr
 
 

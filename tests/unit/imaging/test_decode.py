@@ -1,6 +1,5 @@
 import io
 import struct
-import time
 import zlib
 
 import pytest
@@ -32,6 +31,7 @@ from tests.support.factories import (
     stored_for,
     truncated,
 )
+from tests.support.measuring import relative_cost
 
 MAX_PIXELS = 100_000_000
 SWAPPED_PROFILE = make_icc_profile_with_swapped_colors()
@@ -408,12 +408,8 @@ def test_the_first_frame_of_an_animation_is_decoded(name):
 
 def test_only_the_first_of_ten_thousand_frames_is_decoded():
     data = make_long_gif(10_000)
-    started = time.monotonic()
 
-    image = decoded(data)
-
-    assert_upright(image)
-    assert time.monotonic() - started < 1
+    assert relative_cost(lambda: assert_upright(decoded(data)), enough=25) <= 25
 
 
 @pytest.mark.parametrize("name", FORMAT_NAMES)
@@ -424,12 +420,12 @@ def test_a_bomb_of_any_format_is_refused(name):
 
 def test_a_compressed_bomb_is_refused_at_once():
     bomb = make_png_bomb()
-    started = time.monotonic()
 
-    with pytest.raises(TooManyPixelsError):
-        decoded(bomb, at_least=(400, 400))
+    def decode_bomb():
+        with pytest.raises(TooManyPixelsError):
+            decoded(bomb, at_least=(400, 400))
 
-    assert time.monotonic() - started < 1
+    assert relative_cost(decode_bomb, enough=25) <= 25
 
 
 def test_an_image_that_does_not_fit_in_memory_is_rejected(monkeypatch):

@@ -244,12 +244,8 @@ def test_a_decoder_that_never_returns_is_killed(monkeypatch):
 @pytest.mark.parametrize("hang", [loop, hang_in_a_library])
 @pytest.mark.parametrize("seconds", [0.2, 0, -5])
 def test_a_caller_without_remaining_time_gets_a_time_out_and_no_image_error(hang, seconds):
-    started = time.monotonic()
-
     with pytest.raises(TimeoutError):
         run_isolated(hang, seconds=seconds)
-
-    assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(
@@ -309,12 +305,9 @@ def test_a_child_that_is_killed_while_it_writes_its_result_counts_as_crashed(mon
 
 def test_a_result_over_the_size_limit_is_rejected(monkeypatch):
     monkeypatch.setattr(isolation, "_MAX_REPORT_BYTES", 1000)
-    started = time.monotonic()
 
     with pytest.raises(InvalidImageError):
         run_isolated(lambda: bytes(50 * MEGABYTE))
-
-    assert time.monotonic() - started < 5
 
 
 def test_no_descriptor_or_child_process_is_left():

@@ -23,13 +23,14 @@ from tests.support.hostile_files import (
     jpeg_segments,
     tiff_with_strips,
 )
-from tests.support.measuring import cpu_seconds, peak_bytes
+from tests.support.measuring import peak_bytes, relative_cost
 from tests.support.worst_headers import WORST_HEADERS
 from web_app.services.uploads import MAX_FILES, BoundedFile
 
 MAX_PIXELS = 100_000_000
 MEGABYTE = 1024 * 1024
-MAX_SECONDS = 0.5
+# About half a second in the year 2025.
+MAX_COST = 25
 MAX_BYTES = 16 * MEGABYTE
 REQUEST_BYTES = 101 * MEGABYTE
 
@@ -53,12 +54,12 @@ def uploaded(data):
 
 @pytest.mark.parametrize("name", WORST_HEADERS)
 @pytest.mark.parametrize("size", [UPLOAD_BYTES, 2 * MEGABYTE, 70_000])
-def test_a_header_is_read_within_the_bounds_of_time_and_memory(name, size):
+def test_a_header_is_read_within_the_bounds_of_work_and_memory(name, size):
     data = WORST_HEADERS[name](size)
     assert len(data) <= size
 
     with uploaded(data) as source:
-        assert cpu_seconds(lambda: read_or_refuse(source), enough=MAX_SECONDS) <= MAX_SECONDS
+        assert relative_cost(lambda: read_or_refuse(source), enough=MAX_COST) <= MAX_COST
         assert peak_bytes(lambda: read_or_refuse(source)) <= MAX_BYTES
 
 
@@ -73,7 +74,7 @@ def test_the_headers_of_a_request_are_read_within_the_same_bounds(name, files):
             for _ in range(files):
                 read_or_refuse(source)
 
-        assert cpu_seconds(read_all, enough=MAX_SECONDS) <= MAX_SECONDS
+        assert relative_cost(read_all, enough=MAX_COST) <= MAX_COST
 
 
 @pytest.mark.parametrize("name", WORST_HEADERS)

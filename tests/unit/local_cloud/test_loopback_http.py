@@ -8,6 +8,7 @@ import pytest
 from local_cloud.gemini_emulator import GeminiHandler
 from local_cloud.loopback_http import LoopbackServer
 from local_cloud.runtime_api import Failure, Invocation, RuntimeAPI
+from tests.support.time_limits import scaled
 
 NEXT = "/2018-06-01/runtime/invocation/next"
 INIT_ERROR = "/2018-06-01/runtime/init/error"
@@ -44,7 +45,7 @@ def gemini():
 
 
 def send(server, method, path, headers, body=b""):
-    connection = http.client.HTTPConnection(server.address, timeout=10)
+    connection = http.client.HTTPConnection(server.address, timeout=scaled(30))
     filled = {name: value.format(port=server.server_port) for name, value in headers.items()}
     try:
         connection.request(method, path, body or None, filled)

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from tests.support.time_limits import scaled
 from web_app.services.readiness import Readiness
 
 
@@ -28,8 +29,9 @@ def test_a_hanging_check_is_reported_as_unavailable_after_the_deadline(hanging):
     started = time.monotonic()
     states = readiness.states()
 
+    # The check hangs until the end of the test, so an answer shows that the deadline holds.
     assert states == {"database": "unavailable", "bucket": "ok"}
-    assert 0.2 <= time.monotonic() - started < 2
+    assert time.monotonic() - started >= 0.2
 
 
 def test_concurrent_requests_share_one_hanging_check(hanging):
@@ -45,7 +47,7 @@ def test_concurrent_requests_share_one_hanging_check(hanging):
 
 
 def test_all_checks_run_at_the_same_time():
-    together = threading.Barrier(3, timeout=5)
+    together = threading.Barrier(3, timeout=scaled(30))
     readiness = Readiness(dict.fromkeys("abc", together.wait), deadline_seconds=5)
 
     assert readiness.states() == {"a": "ok", "b": "ok", "c": "ok"}

@@ -1,6 +1,5 @@
 import json
 import threading
-import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -58,11 +57,8 @@ def test_another_program_or_no_vision_model_is_none(ollama, tags):
     assert find_vision_model(url) is None
 
 
-def test_a_port_on_which_nothing_listens_is_none_at_once(unused_tcp_port):
-    started_at = time.process_time()
-
+def test_a_port_on_which_nothing_listens_is_none(unused_tcp_port):
     assert find_vision_model(f"http://127.0.0.1:{unused_tcp_port}") is None
-    assert time.process_time() - started_at < 1
 
 
 def test_the_hint_is_a_command():
