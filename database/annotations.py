@@ -174,9 +174,9 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
 def edit_annotations(session: Session, changes: Mapping[int, Mapping[str, Any]]) -> None:
     """Edit the texts of several images, as `edit_annotation` does for one."""
     _write_texts(session, {row.id: (row, changes[row.id]) for row in lock_texts(session, changes)})
-    complete_failed_annotations(
-        session, [image_id for image_id, edit in changes.items() if edit.get("annotation")]
-    )
+    captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
+    if captioned:
+        complete_failed_annotations(session, captioned)
 
 
 def restore_annotation(

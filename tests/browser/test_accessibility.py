@@ -79,7 +79,7 @@ def test_the_selection_and_the_bin_have_no_violations(person, page, width):
     page.set_viewport_size({"width": width, "height": 800})
     image_id = person.upload("mine.jpg")
     page.goto("/gallery")
-    page.get_by_role("link", name="Select").click()
+    page.get_by_role("button", name="Select", exact=True).click()
     page.get_by_label("Select mine.jpg").check()
     page.get_by_text("Tags…").click()
     assert_no_violations(page)

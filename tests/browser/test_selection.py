@@ -16,6 +16,8 @@ def ids(person, page):
     rows = [person.expect_state(name, "completed", seconds=60) for name in names]
     ids = sorted((person.id_of(row) for row in rows), reverse=True)
     page.goto("/gallery")
+    # The script gives the link its role.
+    expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
     return ids
 
 

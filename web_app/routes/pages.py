@@ -274,12 +274,6 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
-@pages.app_template_filter("present")
-def _present(values: dict[str, Any]) -> dict[str, Any]:
-    """Return the values that are not empty."""
-    return {name: value for name, value in values.items() if value}
-
-
 def _caption_language_tag() -> str:
     if "caption_language_tag" not in g:
         with session_scope(current_dependencies().session_factory) as session:

@@ -1,6 +1,7 @@
 """One action on many images through the API."""
 
 import pytest
+from sqlalchemy.event import listen
 
 from database.models import AnnotationSource, Job, Status
 from tests.unit.web_app.test_owner_rules import token
@@ -257,3 +258,34 @@ def test_each_hundred_images_count_as_one_change(send_batch, make_client):
 
     assert send_batch("delete", list(range(1, 301)), by=client).status_code == 200
     assert send_batch("delete", list(range(1, 301)), by=client).status_code == 429
+
+
+@pytest.mark.parametrize(
+    ("action", "fields"),
+    [
+        ("delete", {}),
+        ("undelete", {}),
+        ("add_tags", TAGS),
+        ("remove_tags", {"tags": ["dog"]}),
+        ("regenerate", {}),
+    ],
+)
+def test_the_number_of_statements_does_not_depend_on_the_number_of_images(
+    send_batch, add_mine, session_factory, action, fields
+):
+    statements = []
+    listen(
+        session_factory.kw["bind"],
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, *_rest: statements.append(statement),
+    )
+
+    def count_for(images):
+        ids = [add_mine(**COMPLETED, tags=["dog"]) for _ in range(images)]
+        if action == "undelete":
+            send_batch("delete", ids)
+        statements.clear()
+        assert send_batch(action, ids, **fields).json["done"] == images
+        return len(statements)
+
+    assert count_for(30) == count_for(3)

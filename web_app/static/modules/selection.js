@@ -50,6 +50,8 @@ export class Selection {
     this.tags = getPart(form, "selection-tags", HTMLDetailsElement);
     this.selectAll = getButton(form, "select-all");
     this.selectAll.hidden = false;
+    // On a slow line, images may be selected before this script runs.
+    this.#ids = new Set(this.#ownCards.filter((card) => checkboxOf(card)?.checked).map(idOf));
     this.#listen();
     this.#update();
   }
@@ -60,13 +62,11 @@ export class Selection {
 
   #listen() {
     const { cards } = this.gallery;
-    this.opener?.addEventListener("click", (event) => {
-      event.preventDefault();
-      if (this.isActive) {
-        this.end();
-      } else {
-        this.#begin();
-        focusOn(checkboxOf(this.#ownCards[0]));
+    this.opener?.setAttribute("role", "button");
+    this.opener?.addEventListener("click", (event) => this.#turn(event));
+    this.opener?.addEventListener("keydown", (event) => {
+      if (event.key === " ") {
+        this.#turn(event);
       }
     });
     this.form.addEventListener("submit", (event) => this.#submit(event));
@@ -120,6 +120,17 @@ export class Selection {
 
   get #ownCards() {
     return this.gallery.allCards.filter((card) => checkboxOf(card));
+  }
+
+  /** @param {Event} event */
+  #turn(event) {
+    event.preventDefault();
+    if (this.isActive) {
+      this.end();
+    } else {
+      this.#begin();
+      focusOn(checkboxOf(this.#ownCards[0]));
+    }
   }
 
   #begin() {
@@ -280,12 +291,7 @@ export class Selection {
 
   /** Select all images of the viewer that match the search, also those that are not loaded. */
   async #chooseAllMatching() {
-    const search = new URLSearchParams({ limit: "1", mine: "true" });
-    for (const [name, value] of new URLSearchParams(location.search)) {
-      if (["q", "tag", "status", "since", "until"].includes(name) && value) {
-        search.append(name, value);
-      }
-    }
+    const search = new URLSearchParams([...shownFilter(), ["mine", "true"], ["limit", "1"]]);
     try {
       const { count } = await getJSON(`/api/images?${search}`);
       this.#ids = new Set(this.#ownCards.map(idOf));
@@ -347,20 +353,16 @@ export class Selection {
   }
 
   #export() {
-    const search = new URLSearchParams({ format: "csv" });
+    let search = new URLSearchParams();
     if (this.#hasAllMatching) {
-      search.set("mine", "true");
-      for (const [name, value] of new URLSearchParams(location.search)) {
-        if (["q", "tag", "status", "since", "until"].includes(name) && value) {
-          search.append(name, value);
-        }
-      }
+      search = new URLSearchParams([...shownFilter(), ["mine", "true"]]);
     } else if (this.#ids.size > MAX_EXPORTED_IDS) {
       showToast(`Select up to ${MAX_EXPORTED_IDS} images, or all that match.`, { isError: true });
       return;
     } else {
       search.set("ids", [...this.#ids].join(","));
     }
+    search.set("format", "csv");
     location.assign(`/api/export?${search}`);
   }
 
@@ -414,7 +416,7 @@ export class Selection {
       return;
     }
     this.progress.removeAttribute("value"); // How many images match is not known.
-    const filter = JSON.parse(this.form.dataset.filter ?? "{}");
+    const filter = Object.fromEntries(shownFilter());
     let cursor = {};
     while (true) {
       const body = { action, filter, ...fields, ...cursor };
@@ -543,6 +545,17 @@ function focusOn(element) {
   if (element instanceof HTMLElement) {
     element.focus();
   }
+}
+
+/**
+ * Return the filter of the gallery that is shown. The server refuses a name that it does not know,
+ * so that no action changes more images than are shown.
+ *
+ * @returns {[string, string][]}
+ */
+function shownFilter() {
+  return [...new URLSearchParams(location.search)]
+    .filter(([name, value]) => !["cursor", "select", "mine"].includes(name) && value);
 }
 
 /** @param {HTMLElement} card */
