@@ -18,6 +18,7 @@ from web_app.middleware.csrf import protect_against_csrf
 from web_app.middleware.forwarding import trust_proxies
 from web_app.middleware.owners import renew_old_cookies, require_sign_in
 from web_app.middleware.rate_limits import limit_requests
+from web_app.middleware.request_metrics import count_requests
 from web_app.middleware.security_headers import set_security_headers
 from web_app.middleware.slow_clients import limit_slow_clients
 from web_app.routes.api import api
@@ -28,6 +29,7 @@ from web_app.routes.exports import exports
 from web_app.routes.health import health
 from web_app.routes.key_api import key_api
 from web_app.routes.key_pages import key_pages
+from web_app.routes.metrics import metrics
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
 from web_app.routes.request import BoundedRequest, ImageIDConverter, expect_small_bodies
@@ -89,6 +91,8 @@ def create_app(
     )
     # after_request handlers run in reverse order, so the log and compression run last.
     log_requests(app)
+    if settings.metrics_token is not None:
+        count_requests(app)
     Compress(app)
     set_security_headers(app, object_store)
     app.after_request(_forbid_shared_caching)
@@ -108,6 +112,7 @@ def create_app(
     app.register_blueprint(bin_pages)
     app.register_blueprint(key_pages)
     app.register_blueprint(usage_pages)
+    app.register_blueprint(metrics)
     register_api(app, api, exports, key_api, usage_api, health)
     register_error_handlers(app)
     return app

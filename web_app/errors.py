@@ -8,6 +8,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── CrossSiteRequestError         a page of another site sent a changing request  403
 ├── InvalidOwnerTokenError        the bearer token is no valid token or key       401
 ├── NotSignedInError              there is no valid token of the load balancer    401
+├── InvalidMetricsTokenError      the token of the metrics is missing or wrong    401
 ├── NotOwnerError                 the image belongs to another owner              403
 ├── NotFoundError                 no image has this id                            404
 ├── ImageInBinError               the image is in the bin of its owner            409
@@ -97,6 +98,13 @@ class NotSignedInError(WebError):
 
     code, http_status = "not_signed_in", 401
     message = "You are not signed in. Open this site at its own address and sign in there."
+
+
+class InvalidMetricsTokenError(WebError):
+    """The token of the metrics is missing or wrong."""
+
+    code, http_status = "invalid_metrics_token", 401
+    message = "Send the value of METRICS_TOKEN as “Authorization: Bearer …”."
 
 
 class NotOwnerError(WebError):

@@ -2,6 +2,9 @@
 
 import multiprocessing
 import resource
+import shutil
+import tempfile
+from typing import Any
 
 # One process for each core does the work that needs Python itself: templates, hashes and
 # signatures. Inside a process, each connection has a greenlet, which costs a few kilobytes, so
@@ -24,6 +27,17 @@ if _soft != resource.RLIM_INFINITY and _soft < _FILE_DESCRIPTORS:
 # The control socket would be in a home directory, which a container may not have, and two servers
 # of one account would share it.
 control_socket_disable = True
+
+# Each process writes the numbers of its requests to files here, so that each can report the sums of
+# all (/metrics). The library reads the variable when it is imported.
+_METRICS_FOLDER = tempfile.mkdtemp(prefix="image-annotation-metrics-")
+raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_METRICS_FOLDER}"]
+
+
+def on_exit(_server: Any) -> None:
+    """Remove the folder."""
+    shutil.rmtree(_METRICS_FOLDER, ignore_errors=True)
+
 
 # The application derives the client's address and scheme from its trusted proxies
 # (TRUSTED_PROXY_COUNT). By default gunicorn trusts X-Forwarded-Proto from this machine.

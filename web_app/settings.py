@@ -43,6 +43,8 @@ class Settings(DatabaseSettings):
     # The event bus on which the retry of a job is requested.
     event_bus_name: str = "default"
     site_notice: str | None = None  # A sentence for the top of every page.
+    # Switches /metrics on, and is the bearer token that it needs.
+    metrics_token: SecretStr | None = Field(None, min_length=MIN_SECRET_CHARACTERS)
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     # The number of trusted proxies between the clients and this application.

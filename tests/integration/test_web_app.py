@@ -44,6 +44,7 @@ from web_app import VERSION
 
 PROJECT = Path(__file__).parents[2]
 SECRET_KEY = "a key that only the tests know"
+METRICS_TOKEN = "the token of the operator"
 JSON = {"Accept": "application/json"}
 START_TIMEOUT_SECONDS = 60
 MEBIBYTE = 1024 * 1024
@@ -110,6 +111,8 @@ def serve(database_url, s3_url, aws, folder, arguments, environment, application
                 "DATABASE_URL": database_url,
                 "FLASK_SECRET_KEY": SECRET_KEY,
                 "SITE_NOTICE": "These are only tests.",
+                "METRICS_TOKEN": METRICS_TOKEN,
+                "TMPDIR": str(folder),
                 "PYTHONWARNINGS": "error",
                 # All tests together upload more than a client may.
                 "UPLOADS_PER_MINUTE": "0",
@@ -1101,3 +1104,25 @@ def test_the_keys_of_a_rotation_are_read_from_secrets_manager(aws):
     assert announced == ["the first key of the store", "the second key of the store"]
     assert rotated[0] == "the second key of the store"
     assert "the first key of the store" in rotated
+
+
+def test_each_process_reports_the_requests_of_all_processes(sqlite_web_app):
+    assert len(sqlite_web_app.workers()) >= 2
+    url = sqlite_web_app.url
+    counted = re.compile(
+        r'^image_annotation_requests_total{method="GET",route="/usage",status="200"} (\S+)', re.M
+    )
+
+    def report():
+        # Each request opens a connection of its own, so that any of the processes answers.
+        headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
+        response = requests.get(f"{url}/metrics", headers=headers, timeout=30)
+        assert response.status_code == 200
+        found = counted.search(response.text)
+        return float(found[1]) if found else 0
+
+    before = report()
+    for _ in range(20):
+        assert requests.get(f"{url}/usage", timeout=30).ok
+
+    assert {report() for _ in range(20)} == {before + 20}

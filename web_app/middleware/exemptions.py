@@ -3,17 +3,18 @@
 from flask import request
 
 HEALTH_BLUEPRINT = "health"
+METRICS_BLUEPRINT = "metrics"
 UPLOAD_ENDPOINT = "pages.upload"
 # Requests with other methods change nothing.
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 
 def is_health_check() -> bool:
-    """Return whether a load balancer asks for this process's health.
+    """Return whether a load balancer asks for this process's health, or a program for its metrics.
 
-    It sends an IP address as the host, no sign-in header, and more requests than a client may.
+    Both send an IP address as the host, no sign-in header, and more requests than a client may.
     """
-    return request.blueprint == HEALTH_BLUEPRINT
+    return request.blueprint in (HEALTH_BLUEPRINT, METRICS_BLUEPRINT)
 
 
 def is_upload() -> bool:
