@@ -712,7 +712,7 @@ def web_variables(stacks):
 
 def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
     # A deployed server reads its passwords from Secrets Manager, and the keys of the load balancer
-    # from the default URL of AWS. Its image sets the file of certificates.
+    # from the default URL of AWS. Its image sets the file of certificates. CloudWatch has the metrics.
     not_deployed = {
         "DATABASE_URL",
         "DB_CA_FILE",
@@ -720,6 +720,7 @@ def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
         "DB_PASSWORD",
         "FLASK_SECRET_KEY",
         "FLASK_SECRET_KEY_FALLBACKS",
+        "METRICS_TOKEN",
         "SIGN_IN_PUBLIC_KEYS_URL",
     }
     read_by_the_sdk = {"AWS_DEFAULT_REGION"}
