@@ -22,7 +22,8 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +34,7 @@ from sqlalchemy.orm import Session, sessionmaker
 
 import database.migrations
 from benchmarks.measure import Goal, MissingAnchorError, Row, at_most, in_turns, worst
-from database.listing import ALL, ImageFilter
+from database.listing import ALL, ImageFilter, Position, Sort
 from database.migrations import migrate
 from database.models import Status
 from database.session import create_database_engine, create_session_factory
@@ -71,6 +72,14 @@ RARE_COUNT = 30  # The number of captions with the rare word in each gallery.
 FAILED_EVERY = 20
 
 
+OWNER = "the owner of few images"
+
+
+def _time(number: int) -> datetime:
+    """Return the time of the upload with this number. There is one every 30 seconds."""
+    return datetime(2025, 1, 1, tzinfo=UTC) + timedelta(seconds=30 * number)
+
+
 @dataclass(frozen=True)
 class GalleryQuery:
     """A page of the gallery or of a search."""
@@ -81,10 +90,17 @@ class GalleryQuery:
     page: int = 1  # If the smaller gallery has fewer pages, its last full page is measured.
     one_in: int = 1  # One in this many rows is listed.
 
-    def before_id(self, rows: int) -> int | None:
-        """Return the cursor of the page in a gallery with the ids 1 to `rows`."""
+    def after(self, rows: int) -> Position | None:
+        """Return the place at which the page begins in a gallery with the ids 1 to `rows`."""
         pages_before = min(self.page, rows // self.one_in // PAGE_SIZE) - 1
-        return rows - pages_before * PAGE_SIZE * self.one_in + 1 if pages_before else None
+        if not pages_before:
+            return None
+        rows_before = pages_before * PAGE_SIZE * self.one_in
+        if self.where.sort is Sort.OLDEST:
+            return Position(rows_before)
+        if self.where.sort is Sort.CHANGED:
+            return Position(1, _time(rows - rows_before))
+        return Position(rows - rows_before + 1)
 
 
 PAGE_GOAL, SEARCH_GOAL = at_most(1.15), at_most(2.0)
@@ -98,6 +114,25 @@ FILTERED = (
     GalleryQuery("first page of the failed", PAGE_GOAL, FAILED, one_in=FAILED_EVERY),
     GalleryQuery("page 1,000 of the failed", PAGE_GOAL, FAILED, page=1_000, one_in=FAILED_EVERY),
 )
+# These images are the same in both galleries, and the oldest ones in each.
+SMALL_OWNER = ImageFilter(owner_id=OWNER)
+FAILED_OF_OWNER = ImageFilter(status=Status.FAILED, owner_id=OWNER)
+HOUR = ImageFilter(since=_time(400), until=_time(520))
+ORDERS = (
+    *(
+        GalleryQuery(f"{sort}{name}", PAGE_GOAL, replace(where, sort=sort))
+        for sort in Sort
+        for name, where in (
+            ("", ALL),
+            (", of an owner", SMALL_OWNER),
+            (", failed of an owner", FAILED_OF_OWNER),
+            (", of an hour", HOUR),
+            (", of an hour and an owner", replace(HOUR, owner_id=OWNER)),
+        )
+    ),
+    GalleryQuery("oldest, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.OLDEST), page=1_000),
+    GalleryQuery("changed, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.CHANGED), page=1_000),
+)
 SEARCHES = (
     GalleryQuery("a rare word", SEARCH_GOAL, ImageFilter(text=RARE_WORD)),
     GalleryQuery("a rare and a common word", SEARCH_GOAL, ImageFilter(text=f"{RARE_WORD} jpg")),
@@ -108,7 +143,12 @@ SEARCHES = (
 # and too rare for a scan from the newest row to fill a page soon. In the smaller gallery so few
 # images match that counting them costs nothing.
 BETWEEN = (
-    GalleryQuery("a tag", SEARCH_GOAL, ImageFilter(tag="beach")),
+    GalleryQuery("a tag", SEARCH_GOAL, ImageFilter(tags=["beach"])),
+    GalleryQuery("a phrase", SEARCH_GOAL, ImageFilter(text='"man woman"')),
+    GalleryQuery(
+        "the oldest of two words", SEARCH_GOAL, ImageFilter("man woman", sort=Sort.OLDEST)
+    ),
+    GalleryQuery("a word without another", SEARCH_GOAL, ImageFilter(text="coffee -man")),
     GalleryQuery("two words of one image in fifty", SEARCH_GOAL, ImageFilter(text="man woman")),
     GalleryQuery("a word of one image in forty", SEARCH_GOAL, ImageFilter(text="coffee")),
     GalleryQuery("a word of one image in three hundred", SEARCH_GOAL, ImageFilter(text="zobu")),
@@ -124,6 +164,7 @@ def measure() -> list[Row]:
             for name, queries in (
                 ("page", PAGES),
                 ("filter", FILTERED),
+                ("order", ORDERS),
                 ("search", SEARCHES),
                 ("between", BETWEEN),
             )
@@ -147,9 +188,9 @@ def _measure(queries: Sequence[GalleryQuery], few: Sessions, many: Sessions) -> 
 
 
 def _milliseconds(sessions: Sessions, query: GalleryQuery, rows: int) -> float:
-    before_id = query.before_id(rows)
+    after = query.after(rows)
     started = time.perf_counter()
-    page = read_page(sessions, limit=PAGE_SIZE, before_id=before_id, where=query.where)
+    page = read_page(sessions, limit=PAGE_SIZE, after=after, where=query.where)
     milliseconds = 1000 * (time.perf_counter() - started)
     if not page.images:
         raise AssertionError(f"{query.name}: nothing was found among {rows} images")
@@ -280,12 +321,18 @@ def _rows(size: int) -> Iterator[tuple[str | int, ...]]:
         (extension,) = draw.choices(("jpg", "png", "heic"), (85, 10, 5))
         name = f"{draw.getrandbits(128):032x}"
         uuid = f"{name[:8]}-{name[8:12]}-4{name[13:16]}-8{name[17:20]}-{name[20:]}"
-        at = f"2026-01-{1 + number * 27 // size:02} 12:00:00.000000"
+        # The order of changes is another one than that of uploads.
+        uploaded_at, changed_at = (
+            f"{_time(each):%Y-%m-%d %H:%M:%S.%f}" for each in (number, number * 7_919 % size)
+        )
+        is_of_owner = number <= FEW and number // FAILED_EVERY % 2
+        owner = OWNER if is_of_owner else f"owner {number % 1_000}"
         yield (
             *(number, f"IMG_{number % 10_000:04}.{extension}"),
             *(f"originals/{uuid}.{extension}", f"thumbnails/{uuid}.webp", name * 2),
-            *(f"owner {number % 1_000}", *(annotation, alt_text, tags) * 2),
-            *("completed" if number % FAILED_EVERY else "failed", *(at,) * 4),
+            *(owner, *(annotation, alt_text, tags) * 2),
+            *("completed" if number % FAILED_EVERY else "failed", uploaded_at, changed_at),
+            *(uploaded_at,) * 2,
         )
 
 
@@ -376,7 +423,7 @@ def main() -> None:
     """Print the figures of every query."""
     with _galleries() as galleries:
         for kind, (few, many) in galleries.items():
-            for row in _measure((*PAGES, *FILTERED, *SEARCHES, *BETWEEN), few, many):
+            for row in _measure((*PAGES, *FILTERED, *ORDERS, *SEARCHES, *BETWEEN), few, many):
                 print(f"{kind:8}{row.name:40}{row.anchor:8.2f}{row.ours:8.2f} ms{row.ratio:7.2f}")
 
 

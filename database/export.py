@@ -13,7 +13,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.images import list_images_by_id
-from database.listing import ImageFilter, list_ids
+from database.listing import ImageFilter, Position, Sort, list_ids
 from database.models import (
     AnnotationSource,
     Image,
@@ -71,37 +71,39 @@ _COLUMNS = (
 
 
 def read_exported(
-    session_factory: sessionmaker[Session], where: ImageFilter, *, before_id: int | None = None
+    session_factory: sessionmaker[Session], where: ImageFilter
 ) -> Iterator[ExportedImage]:
-    """Yield the images that match, newest first. Each batch is a transaction of its own.
+    """Yield the images that match, in the order of their uploads.
 
-    Args:
-        before_id: begin with the newest image that is older than this one.
+    Each batch is a transaction of its own.
     """
-    return _read_batches(session_factory, where, before_id, _BATCH_ROWS, _read)
+    return _read_batches(session_factory, where, _BATCH_ROWS, _read)
 
 
 def read_images(session_factory: sessionmaker[Session], where: ImageFilter) -> Iterator[Image]:
-    """Yield the whole images that match, newest first. Each batch is a transaction of its own."""
-    return _read_batches(session_factory, where, None, _BATCH_IMAGES, list_images_by_id)
+    """Yield the whole images that match, in the order of their uploads.
+
+    Each batch is a transaction of its own.
+    """
+    return _read_batches(session_factory, where, _BATCH_IMAGES, list_images_by_id)
 
 
 def _read_batches(
     session_factory: sessionmaker[Session],
     where: ImageFilter,
-    before_id: int | None,
     batch_rows: int,
     read: Callable[[Session, Sequence[int]], Sequence[_Row]],
 ) -> Iterator[_Row]:
+    after: Position | None = None
     while True:
         with session_scope(session_factory) as session:
-            ids = list_ids(session, limit=batch_rows, before_id=before_id, where=where)
-            batch = read(session, ids)
-        yield from batch
+            ids = list_ids(session, limit=batch_rows, after=after, where=where)
+            batch = read(session, ids)  # Newest first.
+        yield from reversed(batch) if where.sort is Sort.OLDEST else batch
         # Images can be deleted before they are read, so the length of the batch tells nothing.
         if len(ids) < batch_rows:
             return
-        before_id = ids[-1]
+        after = Position(ids[-1])
 
 
 def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:

@@ -1,20 +1,21 @@
-"""Find the newest images that contain all given words, and count them.
+"""Find the newest or the oldest images that contain all given words, and count them.
 
 A page of results takes about the same time at any size of the table.
 
 SQLite's full-text table returns ids in order and stops at the end of the page. MySQL's full-text
 index collects all matches before it returns the first one. That is fast for rare words; common
-words are found faster by reading the newest rows. So the search on MySQL begins to read rows,
+words are found faster by reading the first rows. So the search on MySQL begins to read rows,
 estimates from them how common each word is, and uses the index as soon as that is cheaper. Both
 ways find the same images.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
+    Integer,
     Select,
     and_,
     case,
@@ -34,7 +35,7 @@ from database.models import Image, ImageWords
 
 # MySQL aborts a query after this time. A SQLite database has one user only.
 MAX_SEARCH_SECONDS = 5
-# The rows to read first; each further step reads as many rows as all steps before it.
+# The number of rows to read first; each further step reads as many rows as all steps before it.
 FIRST_ROWS = 200
 # Reading continues until it has taken this share of the estimated time of the index.
 READING_SHARE = 0.08
@@ -44,7 +45,8 @@ COMMON_SHARE = 0.05
 # Counting looks at no more rows than this.
 MAX_COUNTED = 2_500
 
-_SQLITE_INDEX = table("image_words_index", column("rowid"))
+_SQLITE_INDEX = table("image_words_index", column("rowid", Integer))
+_IMAGE_ID = Image.__table__.c.id
 
 
 @dataclass(frozen=True)
@@ -53,23 +55,39 @@ class Query:
 
     terms: Sequence[search.Term]  # Not empty.
     conditions: Sequence[ColumnElement[bool]]
+    # Of the table of words. No index helps to find the images that meet them.
+    checks: Sequence[ColumnElement[bool]] = ()
 
 
-def find_ids(session: Session, query: Query, *, limit: int, before_id: int | None) -> Sequence[int]:
-    """Return the ids of up to `limit` images, newest first, older than `before_id`."""
+def checks_of(searched: search.Search) -> list[ColumnElement[bool]]:
+    """Return the conditions for phrases and for words to leave out."""
+    patterns = [search.like_pattern(match) for match in searched.phrases]
+    excluded = [search.like_pattern(match) for match in searched.excluded]
+    has, lacks = ImageWords.words.like, ImageWords.words.not_like
+    return [*map(has, patterns), *map(lacks, excluded)]
+
+
+def find_ids(
+    session: Session,
+    query: Query,
+    *,
+    limit: int,
+    after_id: int | None = None,
+    is_ascending: bool = False,
+) -> Sequence[int]:
+    """Return the ids of up to `limit` images in the order of ids, after `after_id`."""
+    in_order = _Order(after_id, is_ascending)
     if not is_mysql(session):
-        found = _sqlite_ids(query)
-        if before_id is not None:
-            found = found.where(_SQLITE_INDEX.c.rowid < before_id)
+        found = in_order.apply(_sqlite_ids(query), _SQLITE_INDEX.c.rowid)
         return session.scalars(found.limit(limit)).all()
-    sample = _Sample(session, query, before_id)
+    sample = _Sample(session, query, in_order)
     while not sample.is_complete and len(sample.matching_ids) < limit:
         rows_to_read = (limit - len(sample.matching_ids)) * sample.rows_per_match
         rows_read = len(sample.rows)
         if sample.indexed_rows <= min(rows_to_read, rows_read / READING_SHARE):
             by_index, by_row = sample.split_terms()
             found = _mysql_ids(query, by_index, *by_row)
-            return session.scalars(_newest_first(found, before_id).limit(limit)).all()
+            return session.scalars(limit_time(in_order.apply(found)).limit(limit)).all()
         sample.read_rows(rows_read)
     return sample.matching_ids[:limit]
 
@@ -77,9 +95,9 @@ def find_ids(session: Session, query: Query, *, limit: int, before_id: int | Non
 def count(session: Session, query: Query, *, at_most: int) -> int | None:
     """Count the matching images, up to `at_most`; return None if that would take long."""
     if not is_mysql(session):
-        some = _sqlite_ids(query).order_by(None).limit(at_most).subquery()
+        some = _sqlite_ids(query).limit(at_most).subquery()
         return session.scalar(select(func.count()).select_from(some))
-    sample = _Sample(session, query)
+    sample = _Sample(session, query, _Order())
     while not sample.is_complete and sample.indexed_rows > MAX_COUNTED:
         if sample.is_reliable:
             return None
@@ -97,6 +115,23 @@ def count(session: Session, query: Query, *, at_most: int) -> int | None:
     return int(matching) if rows < max_rows else None
 
 
+@dataclass(frozen=True)
+class _Order:
+    """The order of a list, and the image after which it begins."""
+
+    after_id: int | None = None
+    is_ascending: bool = False
+
+    def apply(
+        self, statement: Select[Any], image_id: ColumnElement[int] = _IMAGE_ID
+    ) -> Select[Any]:
+        """Add the order and the beginning to a query."""
+        if self.after_id is not None:
+            is_after = image_id > self.after_id if self.is_ascending else image_id < self.after_id
+            statement = statement.where(is_after)
+        return statement.order_by(image_id.asc() if self.is_ascending else image_id.desc())
+
+
 def limit_time(statement: Select[Any]) -> Select[Any]:
     """Make MySQL abort the query after MAX_SEARCH_SECONDS."""
     hint = f"/*+ MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)}) */"
@@ -112,42 +147,46 @@ def is_mysql(session: Session) -> bool:
 
 
 def _sqlite_ids(query: Query) -> Select[Any]:
-    """Build the query of the full-text table, newest first."""
+    """Build the query of the full-text table."""
     found_id = _SQLITE_INDEX.c.rowid
     is_match = literal_column("image_words_index").op("MATCH")(search.sqlite_query(query.terms))
-    return (
+    found = (
         select(Image.id)
         .join_from(_SQLITE_INDEX, Image, Image.id == found_id)
         .where(is_match, *query.conditions)
-        .order_by(found_id.desc())
     )
+    if query.checks:
+        found = found.join(ImageWords, ImageWords.image_id == found_id).where(*query.checks)
+    return found
 
 
 # MySQL
 
 
 class _Sample:
-    """The newest rows, and the estimates made from them."""
+    """The first rows, and the estimates made from them."""
 
-    def __init__(self, session: Session, query: Query, before_id: int | None = None) -> None:
-        self._session, self._query, self._before_id = session, query, before_id
-        self.rows: list[Any] = []  # The row's id, the highest id, and one column per term.
+    def __init__(self, session: Session, query: Query, in_order: _Order) -> None:
+        self._session, self._query, self._order = session, query, in_order
+        # The row's id, the highest id, and one column for each term and each check.
+        self.rows: list[Any] = []
         self.is_complete = False  # True when there are no more rows.
         self.read_rows(FIRST_ROWS)
 
     def read_rows(self, number: int) -> None:
         """Read the next rows."""
         highest_id = select(func.max(Image.id)).scalar_subquery()
-        columns = [Image.id, highest_id, *_in_row(self._query.terms)]
-        before_id = self.rows[-1][0] if self.rows else self._before_id
-        statement = _newest_first(_mysql_ids(self._query).with_only_columns(*columns), before_id)
-        rows = self._session.execute(statement.limit(number)).all()
+        columns = [Image.id, highest_id, *_in_row(self._query.terms), *self._query.checks]
+        after_id = self.rows[-1][0] if self.rows else self._order.after_id
+        in_order = replace(self._order, after_id=after_id)
+        statement = in_order.apply(_mysql_ids(self._query).with_only_columns(*columns))
+        rows = self._session.execute(limit_time(statement).limit(number)).all()
         self.rows += rows
         self.is_complete = len(rows) < number
 
     @property
     def matching_ids(self) -> list[int]:
-        """The ids of the images that match, newest first."""
+        """The ids of the images that match, in their order."""
         return [row[0] for row in self.rows if all(row[2:])]
 
     @property
@@ -172,7 +211,8 @@ class _Sample:
         # If all words are common, the index checks them all: together they may still be rare.
         max_share = COMMON_SHARE if min(share for _, share in shares) <= COMMON_SHARE else 1
         rare = [term for term, share in shares if share <= max_share]
-        return _in_index(rare), _in_row([term for term, share in shares if share > max_share])
+        common = [term for term, share in shares if share > max_share]
+        return _in_index(rare), [*_in_row(common), *self._query.checks]
 
     def _shares(self) -> list[tuple[search.Term, float]]:
         """Return each term and the share of the rows that meet it."""
@@ -187,12 +227,6 @@ def _mysql_ids(query: Query, *conditions: ColumnElement[bool]) -> Select[Any]:
     return select(Image.id).join(ImageWords, has_words).where(*query.conditions, *conditions)
 
 
-def _newest_first(statement: Select[Any], before_id: int | None) -> Select[Any]:
-    if before_id is not None:
-        statement = statement.where(Image.id < before_id)
-    return limit_time(statement.order_by(Image.id.desc()))
-
-
 def _in_index(terms: Sequence[search.Term]) -> ColumnElement[bool]:
     """Match terms by the full-text index."""
     words = ImageWords.__table__.c.words
@@ -201,4 +235,7 @@ def _in_index(terms: Sequence[search.Term]) -> ColumnElement[bool]:
 
 def _in_row(terms: Sequence[search.Term]) -> list[ColumnElement[bool]]:
     """Match each term by reading the row."""
-    return [or_(*map(ImageWords.words.like, search.like_patterns(term))) for term in terms]
+    return [
+        or_(*(ImageWords.words.like(search.like_pattern(match)) for match in term))
+        for term in terms
+    ]

@@ -6,51 +6,95 @@ costs about the same whatever the size of the table.
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Select, false, func, select
+from sqlalchemy import ColumnElement, Select, and_, false, func, or_, select
 from sqlalchemy.orm import Session
 
 from database import full_text, search
 from database.image_words import caption_language
 from database.images import list_images_by_id
-from database.models import Image, Status
+from database.models import Image, ImageWords, Status
 from database.rows import is_visible
+
+# The order of ids and the order of times can differ for uploads that are no further apart.
+_UPLOADS_OVERLAP = timedelta(minutes=1)
+
+
+class Sort(StrEnum):
+    """The order of a list."""
+
+    NEWEST = "newest"  # The last upload first.
+    OLDEST = "oldest"  # The first upload first.
+    CHANGED = "changed"  # The last change first.
 
 
 @dataclass(frozen=True)
 class ImageFilter:
-    """The images to list. A value that is empty or None does not narrow the list."""
+    """The images to list, and their order. An empty value or None does not narrow the list."""
 
     # Searched in the caption, the alt text, the tags, the text in the image and the file name.
     text: str | None = None
-    tag: str | None = None  # One whole tag. Case and accents are ignored.
+    tags: Sequence[str] = ()  # Whole tags, all of them. Case and accents are ignored.
     status: Status | None = None  # Of the whole image.
     owner_id: str | None = None
     ids: Collection[int] | None = None
+    max_id: int | None = None
+    # Uploaded or, in the order of changes, changed at or after `since` and before `until`.
+    since: datetime | None = None
+    until: datetime | None = None
+    sort: Sort = Sort.NEWEST  # Words and tags can be searched in the order of uploads only.
+
+
+@dataclass(frozen=True)
+class Position:
+    """The place of an image in a list."""
+
+    image_id: int
+    changed_at: datetime | None = None  # In the order of changes.
 
 
 ALL = ImageFilter()
 
 
+def position_of(image: Image, where: ImageFilter) -> Position:
+    """Return the place of an image in a list."""
+    return Position(image.id, image.updated_at if where.sort is Sort.CHANGED else None)
+
+
 def list_images(
-    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+    session: Session,
+    *,
+    limit: int,
+    after: Position | None = None,
+    where: ImageFilter = ALL,
+    is_reversed: bool = False,
 ) -> Sequence[Image]:
-    """Return up to `limit` images that match, newest first, older than the image `before_id`.
+    """Return up to `limit` images that match, in their order, from the place `after` on.
+
+    Args:
+        is_reversed: whether to read the list backwards.
 
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
     query = _query(session, where)
     if query.terms:
-        ids = full_text.find_ids(session, query, limit=limit, before_id=before_id)
-        return list_images_by_id(session, ids)
-    newest = _newest(select(Image).where(*query.conditions), limit, before_id)
-    return session.scalars(newest).all()
+        ids = _search(session, query, limit, after, where, is_reversed)
+        images = {image.id: image for image in list_images_by_id(session, ids)}
+        return [images[image_id] for image_id in ids if image_id in images]
+    return session.scalars(_page(select(Image), query, limit, after, where, is_reversed)).all()
 
 
 def list_ids(
-    session: Session, *, limit: int, before_id: int | None = None, where: ImageFilter = ALL
+    session: Session,
+    *,
+    limit: int,
+    after: Position | None = None,
+    where: ImageFilter = ALL,
+    is_reversed: bool = False,
 ) -> Sequence[int]:
     """Return the ids of the images that `list_images` returns.
 
@@ -59,9 +103,8 @@ def list_ids(
     """
     query = _query(session, where)
     if query.terms:
-        return full_text.find_ids(session, query, limit=limit, before_id=before_id)
-    newest = _newest(select(Image.id).where(*query.conditions), limit, before_id)
-    return session.scalars(newest).all()
+        return _search(session, query, limit, after, where, is_reversed)
+    return session.scalars(_page(select(Image.id), query, limit, after, where, is_reversed)).all()
 
 
 def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
@@ -75,31 +118,108 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     query = _query(session, where)
     if query.terms:
         return full_text.count(session, query, at_most=at_most)
-    matching = select(Image.id).where(*query.conditions)
+    matching = _matching(select(Image.id), query)
     counted = select(func.count()).select_from(matching.limit(at_most).subquery())
     return session.scalar(full_text.limit_time(counted)) or 0
 
 
-def _newest(matching: Select[Any], limit: int, before_id: int | None) -> Select[Any]:
-    if before_id is not None:
-        matching = matching.where(Image.id < before_id)
-    return full_text.limit_time(matching.order_by(Image.id.desc()).limit(limit))
+def _search(
+    session: Session,
+    query: full_text.Query,
+    limit: int,
+    after: Position | None,
+    where: ImageFilter,
+    is_reversed: bool,
+) -> Sequence[int]:
+    return full_text.find_ids(
+        session,
+        query,
+        limit=limit,
+        after_id=after.image_id if after else None,
+        is_ascending=(where.sort is Sort.OLDEST) != is_reversed,
+    )
+
+
+def _page(
+    images: Select[Any],
+    query: full_text.Query,
+    limit: int,
+    after: Position | None,
+    where: ImageFilter,
+    is_reversed: bool,
+) -> Select[Any]:
+    order: list[ColumnElement[Any]] = [Image.__table__.c.id]
+    if where.sort is Sort.CHANGED:
+        order.insert(0, Image.__table__.c.updated_at)
+    is_ascending = (where.sort is Sort.OLDEST) != is_reversed
+    matching = _matching(images, query)
+    if after is not None:
+        matching = matching.where(_is_after(order, after, is_ascending))
+    directed = [column.asc() if is_ascending else column.desc() for column in order]
+    return full_text.limit_time(matching.order_by(*directed).limit(limit))
+
+
+def _is_after(
+    order: Sequence[ColumnElement[Any]], after: Position, is_ascending: bool
+) -> ColumnElement[bool]:
+    if after.changed_at is None:
+        (image_id,) = order
+        return image_id > after.image_id if is_ascending else image_id < after.image_id
+    changed_at, image_id = order
+    # MySQL reads an index from a place on for the first condition, and not for a comparison of
+    # pairs.
+    if is_ascending:
+        is_later = or_(changed_at > after.changed_at, image_id > after.image_id)
+        return and_(changed_at >= after.changed_at, is_later)
+    is_earlier = or_(changed_at < after.changed_at, image_id < after.image_id)
+    return and_(changed_at <= after.changed_at, is_earlier)
+
+
+def _matching(images: Select[Any], query: full_text.Query) -> Select[Any]:
+    if query.checks:
+        images = images.join(ImageWords, ImageWords.image_id == Image.id).where(*query.checks)
+    return images.where(*query.conditions)
 
 
 def _query(session: Session, where: ImageFilter) -> full_text.Query:
     """Translate a filter to words and conditions. Images that are being deleted never match."""
-    conditions = [is_visible()]
+    conditions = [is_visible(), *_within_time(session, where)]
     if where.status is not None:
         conditions.append(Image.overall_status == where.status.value)
     if where.owner_id is not None:
         conditions.append(Image.owner_id == where.owner_id)
     if where.ids is not None:
         conditions.append(Image.id.in_(where.ids))
-    terms = []
+    if where.max_id is not None:
+        conditions.append(Image.id <= where.max_id)
+    searched = search.Search()
     if text := (where.text or "").strip():
-        terms = search.parse_terms(text, language=caption_language(session))
-        if not terms:
+        searched = search.parse_search(text, language=caption_language(session))
+        if searched == search.Search():
             conditions.append(false())  # The text holds no word, so no image can match it.
-    if where.tag:
-        terms.append(search.parse_tag(where.tag))
-    return full_text.Query(terms, conditions)
+    terms = [*searched.terms, *map(search.parse_tag, filter(None, where.tags))]
+    return full_text.Query(terms, conditions, full_text.checks_of(searched))
+
+
+def _within_time(session: Session, where: ImageFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of `since` and `until`.
+
+    Lists in the order of ids must also be bounded by ids: otherwise a query for one day would read
+    all images that were uploaded after it.
+    """
+    is_changed = where.sort is Sort.CHANGED
+    at = Image.updated_at if is_changed else Image.uploaded_at
+    conditions: list[ColumnElement[bool]] = []
+    if where.since is not None:
+        conditions.append(at >= where.since)
+        if not is_changed:
+            earlier = select(Image.id).where(Image.uploaded_at < where.since - _UPLOADS_OVERLAP)
+            last = session.scalar(earlier.order_by(Image.uploaded_at.desc()).limit(1))
+            conditions += [] if last is None else [Image.id > last]
+    if where.until is not None:
+        conditions.append(at < where.until)
+        if not is_changed:
+            later = select(Image.id).where(Image.uploaded_at >= where.until + _UPLOADS_OVERLAP)
+            first = session.scalar(later.order_by(Image.uploaded_at).limit(1))
+            conditions += [] if first is None else [Image.id < first]
+    return conditions

@@ -269,6 +269,17 @@ class Image(Base):
         Index("images_owner", "owner_id"),
         # Lists the bin of one owner.
         Index("images_owner_deleting", "owner_id", "deleting_at"),
+        Index("images_owner_status", "owner_id", "overall_status", "deleting_at"),
+        # Finds the first image since a time.
+        Index("images_uploaded", "uploaded_at"),
+        # List images in the order of changes: all, of a status, of an owner, and of both.
+        Index("images_changed", "deleting_at", "updated_at"),
+        Index("images_status_changed", "overall_status", "deleting_at", "updated_at"),
+        Index("images_owner_changed", "owner_id", "deleting_at", "updated_at"),
+        Index(
+            "images_owner_status_changed",
+            *("owner_id", "overall_status", "deleting_at", "updated_at"),
+        ),
         {
             **_TABLE_OPTIONS,
             # The id of a deleted image must never be reused, because old links contain it.

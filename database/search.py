@@ -1,10 +1,12 @@
 """Parse the text of a search to terms, and write them as full-text queries.
 
 An image must meet all terms. The last word may be a prefix. Scripts without spaces have no word
-boundaries, so their characters are found anywhere in the text.
+boundaries, so their characters are found anywhere in the text. Words in quotation marks must follow
+each other as they are written. A minus before a word or a quotation mark leaves images out.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from database.words import Word, split_words, stored_tag
@@ -12,6 +14,13 @@ from database.words import Word, split_words, stored_tag
 # Longer text is cut.
 MAX_TEXT_CHARACTERS = 500
 MAX_WORDS = 12
+
+# A minus within a word, as in "semi-detached", excludes nothing, and a quotation mark without a
+# second one quotes nothing.
+_PART = re.compile(
+    r'(?:(?<=\s)|^)(?P<minus>-(?=\S))|["“”„](?P<quoted>[^"“”„]*)["“”]'
+    r'|(?P<plain>[^\s"“”„]+)'
+)
 
 
 @dataclass(frozen=True)
@@ -26,18 +35,69 @@ class Match:
 Term = tuple[Match, ...]
 
 
-def parse_terms(text: str, *, language: str) -> list[Term]:
-    """Return a term for each distinct word of a text. The list may be empty.
+@dataclass(frozen=True)
+class Search:
+    """What a text searches for. An image must meet all terms and contain each phrase."""
+
+    terms: Sequence[Term] = ()
+    # The words of a phrase are terms, too, by which an index finds candidates.
+    phrases: Sequence[Match] = ()
+    excluded: Sequence[Match] = ()
+
+
+def parse_search(text: str, *, language: str) -> Search:
+    """Parse the text of a search, in which there may be no word.
 
     Args:
         text: the text that a person typed.
         language: the language in which plurals are found.
     """
-    words = [word.shortened() for word in split_words(text[:MAX_TEXT_CHARACTERS])]
+    plain: list[Word] = []
+    terms: list[Term] = []
+    phrases: list[Match] = []
+    excluded: list[Match] = []
+    ends_with_plain = False
+    for part in _parts(text[:MAX_TEXT_CHARACTERS]):
+        phrase = Match(" ".join(word.stored for word in part.words))
+        ends_with_plain = not (part.is_excluded or part.is_quoted)
+        if ends_with_plain:
+            plain += part.words
+        elif part.is_excluded:
+            is_word = len(part.words) == 1 and not part.is_quoted
+            excluded.append(Match(part.words[0].stored_stem(language)) if is_word else phrase)
+        else:
+            terms += [(Match(word.stored),) for word in part.words]
+            phrases += [phrase] if len(part.words) > 1 else []
     # If a word is repeated, keep the last one, because it may be a prefix.
-    distinct = list(reversed(dict.fromkeys(reversed(words))))[-MAX_WORDS:]
-    terms: list[Term] = [(Match(word.stored_stem(language)),) for word in distinct]
-    return [*terms[:-1], *(_prefix_term(word, language) for word in distinct[-1:])]
+    distinct = list(reversed(dict.fromkeys(reversed(plain))))
+    terms += [(Match(word.stored_stem(language)),) for word in distinct]
+    if ends_with_plain:
+        terms[-1] = _prefix_term(distinct[-1], language)
+    return Search(
+        tuple(terms[-MAX_WORDS:]), tuple(phrases[:MAX_WORDS]), tuple(excluded[:MAX_WORDS])
+    )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """Words of a search between spaces or quotation marks."""
+
+    words: Sequence[Word]
+    is_quoted: bool
+    is_excluded: bool
+
+
+def _parts(text: str) -> Iterator[_Part]:
+    is_excluded = False
+    for found in _PART.finditer(text):
+        if found["minus"]:
+            is_excluded = True
+            continue
+        is_quoted = found["quoted"] is not None
+        words = [word.shortened() for word in split_words(found["quoted"] or found["plain"] or "")]
+        if words:
+            yield _Part(words, is_quoted, is_excluded)
+        is_excluded = False
 
 
 def parse_tag(tag: str) -> Term:
@@ -81,6 +141,6 @@ def sqlite_query(terms: Sequence[Term]) -> str:
     return " AND ".join(f"({' OR '.join(map(write, term))})" for term in terms)
 
 
-def like_patterns(term: Term) -> list[str]:
-    """Return LIKE patterns for the stored words. One of them must match."""
-    return [f"% {match.words}{'' if match.is_prefix else ' '}%" for match in term]
+def like_pattern(match: Match) -> str:
+    """Return the LIKE pattern for stored words that contain the match."""
+    return f"% {match.words}{'' if match.is_prefix else ' '}%"

@@ -19,6 +19,10 @@ MAX_WORD_CHARACTERS = 64
 # or two letters, and a list of common words.
 PREFIX = "zz"
 
+# Stored after each text, so that no phrase begins in one text and ends in the next. It has no
+# prefix, so it equals no word.
+END_OF_TEXT = "end"
+
 # Thai and Lao; Burmese; Hangul; Khmer; Japanese marks; kana; Chinese characters. They are written
 # without spaces, or with endings that are not apart from the word.
 UNSPACED = (
@@ -93,26 +97,28 @@ class Word:
 def stored_words(texts: Iterable[str | None], tags: Iterable[str], language: str) -> str:
     """Return the words of an image for the full-text index, between spaces.
 
-    They contain each word, its stem and one word for each whole tag.
+    They contain the words of each text in their order, then stems, and one word for each whole tag.
     """
     tags = list(tags)
-    spaced: list[str] = []
-    unspaced: list[str] = []
-    for run in _WORD.findall(fold("\n".join(filter(None, (*texts, *tags))))):
-        store = _store_short_run if len(run) <= MAX_WORD_CHARACTERS else _store_run
-        in_run, unspaced_in_run = store(run, language)
-        spaced += in_run
-        unspaced += unspaced_in_run
-    # Scripts without spaces keep their order and repetitions, because phrases are searched.
-    return " ".join(("", *dict.fromkeys(spaced), *map(stored_tag, tags), *unspaced, ""))
+    words: list[str] = []
+    stems: list[str] = []
+    for text in filter(None, (*texts, *tags)):
+        for run in _WORD.findall(fold(text)):
+            store = _store_short_run if len(run) <= MAX_WORD_CHARACTERS else _store_run
+            in_run, stems_in_run = store(run, language)
+            words += in_run
+            stems += stems_in_run
+        words.append(END_OF_TEXT)
+    known = {*words}
+    further = [stem for stem in dict.fromkeys(stems) if stem not in known]
+    return " ".join(("", *words, *further, *map(stored_tag, tags), ""))
 
 
 def _store_run(run: str, language: str) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the words and stems of a run of letters, and the words of scripts without spaces."""
-    words = list(_split_run(run))
-    spaced = [word.shortened() for word in words if not word.is_unspaced]
-    forms = [form for word in spaced for form in (word.stored, word.stored_stem(language))]
-    return forms, [word.stored for word in words if word.is_unspaced]
+    """Return the words of a run of letters, and their stems."""
+    words = [word.shortened() if not word.is_unspaced else word for word in _split_run(run)]
+    stems = [word.stored_stem(language) for word in words if not word.is_unspaced]
+    return [word.stored for word in words], stems
 
 
 # Most words are in many captions. Longer runs would need much memory.

@@ -261,7 +261,7 @@ def test_load_more_is_a_link_without_javascript(new_person, system):
 
     expect(page).to_have_url(re.compile("cursor="))
     expect(page.locator(".card").first).to_be_visible()
-    expect(page.get_by_role("link", name="Newest images")).to_be_visible()
+    expect(page.get_by_role("link", name="First page")).to_be_visible()
 
 
 def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page, system):

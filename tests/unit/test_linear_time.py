@@ -7,10 +7,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
+from itertools import chain
 
 import pytest
 
 from database import object_keys, search, words
+from database.listing import ALL
 from lambda_functions.annotation import captioner, cleaning, languages, quality
 from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
@@ -18,7 +20,7 @@ from tests.support.measuring import relative_cost
 from web_app import settings
 from web_app.errors import BadRequestError, InvalidEditError
 from web_app.routes import assets
-from web_app.routes.request import parse_cursor
+from web_app.routes.cursors import parse_cursor
 from web_app.services.edits import clean_edit
 from web_app.services.uploads import MAX_FILENAME_CHARACTERS, clean_filename
 
@@ -81,11 +83,12 @@ def annotation_of(text: str) -> None:
 
 
 def queries_of(text: str) -> None:
-    terms = [*search.parse_terms(text, language="english"), search.parse_tag(text)]
+    searched = search.parse_search(text, language="english")
+    terms = [*searched.terms, search.parse_tag(text)]
     search.mysql_query(terms)
     search.sqlite_query(terms)
-    for term in terms:
-        search.like_patterns(term)
+    for match in chain(*terms, searched.phrases, searched.excluded):
+        search.like_pattern(match)
 
 
 def edit_of(text: str) -> None:
@@ -97,7 +100,7 @@ def edit_of(text: str) -> None:
 
 def cursor_of(text: str) -> None:
     with suppress(BadRequestError):
-        parse_cursor(text)
+        parse_cursor(text, ALL)
 
 
 def languages_of(text: str) -> None:

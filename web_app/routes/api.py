@@ -7,7 +7,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from database.images import get_image, list_images_by_id
-from database.listing import list_ids
+from database.listing import Position, list_ids
 from database.models import Image
 from database.session import session_scope
 from web_app.dependencies import batch_actions, current_dependencies, image_links, owner_actions
@@ -21,6 +21,7 @@ from web_app.routes.conditional import (
     texts_version,
     versions_of,
 )
+from web_app.routes.cursors import bin_cursor, parse_bin_cursor, parse_cursor, write_cursor
 from web_app.routes.openapi import (
     ETAG_HEADERS,
     IF_MATCH,
@@ -30,13 +31,7 @@ from web_app.routes.openapi import (
     documents_errors,
     not_modified,
 )
-from web_app.routes.request import (
-    bin_cursor,
-    image_filter,
-    parse_bin_cursor,
-    parse_cursor,
-    parse_ids,
-)
+from web_app.routes.request import image_filter, parse_ids
 from web_app.routes.schemas import (
     MAX_IDS,
     BatchResultsSchema,
@@ -111,19 +106,18 @@ def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
 @documents_errors(api, 400, 401, 422, 503)
 def list_images(query: dict[str, Any]) -> ResponseReturnValue:
-    """List one page of the images that match, newest first"""
-    cursor = query.get("cursor")
+    """List one page of the images that match"""
+    where = image_filter(query)
     page = read_page(
         current_dependencies().session_factory,
         limit=query["limit"],
-        before_id=None if cursor is None else parse_cursor(cursor),
-        where=image_filter(query),
+        after=parse_cursor(query["cursor"], where) if "cursor" in query else None,
+        where=where,
     )
+    next_cursor = write_cursor(page.last, where)
     return render_unless_cached(
-        [versions_of(page.images, _owner_id()), page.next_cursor, page.count],
-        lambda: jsonify(
-            images=_images(page.images), next_cursor=page.next_cursor, count=page.count
-        ),
+        [versions_of(page.images, _owner_id()), next_cursor, page.count],
+        lambda: jsonify(images=_images(page.images), next_cursor=next_cursor, count=page.count),
     )
 
 
@@ -274,17 +268,17 @@ def _batch_ids(batch: dict[str, Any]) -> tuple[Sequence[int], str | None]:
     """Return the ids of a batch and, if it has a filter, the cursor of the next ones."""
     if "ids" in batch:
         return batch["ids"], None
-    cursor = batch.get("cursor")
+    where = image_filter({**batch["filter"], "mine": True})
     with session_scope(current_dependencies().session_factory) as session:
         ids = list_ids(
             session,
             limit=MAX_BATCH + 1,
-            before_id=None if cursor is None else parse_cursor(cursor),
-            where=image_filter({**batch["filter"], "mine": True}),
+            after=parse_cursor(batch["cursor"], where) if "cursor" in batch else None,
+            where=where,
         )
     has_more = len(ids) > MAX_BATCH
     ids = ids[:MAX_BATCH]
-    return ids, str(ids[-1]) if has_more else None
+    return ids, write_cursor(Position(ids[-1]), where) if has_more else None
 
 
 def _render_image(image_id: int) -> ResponseReturnValue:

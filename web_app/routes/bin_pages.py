@@ -7,12 +7,8 @@ from web_app.dependencies import batch_actions, current_dependencies, owner_acti
 from web_app.errors import BadRequestError, NotOwnerError
 from web_app.middleware.owners import current_owner
 from web_app.middleware.rate_limits import count_further_caption, count_further_changes
-from web_app.routes.request import (
-    bin_cursor,
-    list_place,
-    parse_bin_cursor,
-    parse_image_id,
-)
+from web_app.routes.cursors import bin_cursor, parse_bin_cursor
+from web_app.routes.request import list_place, parse_image_id
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import MAX_EXPORTED_IDS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS, BatchResult

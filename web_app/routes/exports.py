@@ -1,6 +1,7 @@
 """Export what is written about images, as one long response that is written while it is sent."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain
 from threading import BoundedSemaphore
 from typing import Any
@@ -47,7 +48,7 @@ exports = StrictBlueprint(
 @exports.arguments(ExportQuerySchema(), location="query")
 @documents_errors(exports, 400, 401, 422, 502, 503)
 def export_images(query: dict[str, Any]) -> Response:
-    """Export the captions of the images that match, newest first, as a file"""
+    """Export the captions of the images that match, as a file"""
     ids = parse_ids(query["ids"], MAX_EXPORTED_IDS) if "ids" in query else None
     where = image_filter(query, ids)
     factory = current_dependencies().session_factory
@@ -65,10 +66,10 @@ def _text(
 ) -> Iterator[str]:
     with session_scope(factory) as session:
         # A format that reads the images twice must find the same ones.
-        before_id = newest_id(session) + 1
+        where = replace(where, max_id=newest_id(session))
     page_url = url_for("pages.show_image", image_id=0, _external=True).removesuffix("0")
     return chosen.write(
-        lambda: read_exported(factory, where, before_id=before_id),
+        lambda: read_exported(factory, where),
         lambda image_id: f"{page_url}{image_id}",
     )
 

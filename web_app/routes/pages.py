@@ -26,8 +26,7 @@ from werkzeug.wrappers import Response as BaseResponse
 from database.annotations import TEXT_FIELDS
 from database.image_words import caption_language
 from database.images import get_image
-from database.listing import ImageFilter
-from database.models import Image, Status
+from database.models import Image
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app.dependencies import current_dependencies, image_links, owner_actions
@@ -43,8 +42,10 @@ from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
 from web_app.routes.bin_pages import show_undo
 from web_app.routes.conditional import render_unless_cached, versions_of
-from web_app.routes.request import list_place, parse_cursor, prefers_json
+from web_app.routes.cursors import parse_cursor, write_cursor
+from web_app.routes.request import JSONParser, image_filter, list_place, list_url, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
+from web_app.routes.schemas import GalleryQuerySchema, is_search
 from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.caption_writers import model_in_words
 from web_app.services.image_links import ImageLinks
@@ -59,6 +60,7 @@ from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadServ
 MAX_MESSAGES_BYTES = 2200
 
 pages = Blueprint("pages", __name__)
+_gallery_parser = JSONParser()
 
 
 @pages.get("/")
@@ -101,25 +103,26 @@ def upload_samples() -> BaseResponse:
 
 @pages.get("/gallery")
 def show_gallery() -> ResponseReturnValue:
-    """Show one page of the images that match the filter, newest first."""
-    cursor = request.args.get("cursor")
-    before_id = parse_cursor(cursor) if cursor else None
-    where = _filter()
+    """Show one page of the images that match the filter."""
+    query = _gallery_parser.parse(GalleryQuerySchema(), location="fields")
+    where = image_filter(query)
+    after = parse_cursor(query["cursor"], where) if "cursor" in query else None
     page = read_page(
-        current_dependencies().session_factory, limit=PAGE_SIZE, before_id=before_id, where=where
+        current_dependencies().session_factory, limit=PAGE_SIZE, after=after, where=where
     )
+    next_cursor = write_cursor(page.last, where)
     owner_id = current_owner().known_id
 
     def render() -> str:
         return render_template(
             "gallery.html",
             images=page.images,
-            next_cursor=page.next_cursor,
+            next_cursor=next_cursor,
             count=page.count,
-            q=where.text,
-            tag=where.tag,
-            status=where.status,
-            is_first_page=before_id is None,
+            where=where,
+            is_search=is_search(query),
+            is_mine=query["mine"],
+            is_first_page=after is None,
             owner_id=owner_id,
             is_selecting="select" in request.args,
             sample_names=SAMPLE_NAMES,
@@ -130,7 +133,7 @@ def show_gallery() -> ResponseReturnValue:
     generate_csrf()  # The session's token is part of the page.
     versions = versions_of(page.images, owner_id)
     return render_unless_cached(
-        [versions, page.next_cursor, page.count, session_cookie["csrf_token"]], render
+        [versions, next_cursor, page.count, session_cookie["csrf_token"]], render
     )
 
 
@@ -245,22 +248,6 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
     return redirect(url_for("pages.show_image", image_id=image_id, **list_place()), 303)
 
 
-def _filter() -> ImageFilter:
-    """Return the gallery's `q`, `tag` and `status`. An empty field of the form counts as absent.
-
-    Raises:
-        BadRequestError: the status does not exist.
-    """
-    text, tag, status = (request.args.get(name) or None for name in ("q", "tag", "status"))
-    try:
-        return ImageFilter(text, tag, Status(status) if status else None)
-    except ValueError as error:
-        raise BadRequestError(
-            "This status does not exist. Choose pending, completed or failed.",
-            code="invalid_status",
-        ) from error
-
-
 pages.add_app_template_test(serializers.can_retry, "can_be_retried")
 
 
@@ -297,6 +284,7 @@ def _helpers() -> dict[str, Any]:
         "viewer_links": _viewer_links,
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
         "place": list_place,
+        "list_url": list_url,
         "caption_language_tag": _caption_language_tag,
         "text_language": _text_language,
         "can_retry": serializers.can_retry,

@@ -1,20 +1,19 @@
-"""Parse requests: bounded bodies and files, JSON, ids, filters, cursors, the preferred format."""
+"""Parse requests: bounded bodies and files, JSON, ids, filters, the preferred format."""
 
 import json
 import logging
-import re
-from datetime import UTC, datetime, timedelta
 from typing import IO, Any
 
-from flask import Flask, Request, request
+from flask import Flask, Request, request, url_for
 from marshmallow import Schema, missing
 from webargs.flaskparser import FlaskParser
+from webargs.multidictproxy import MultiDictProxy
+from werkzeug.datastructures import MultiDict
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
-from database.bin import BinPosition
-from database.listing import ImageFilter
+from database.listing import ImageFilter, Sort
 from database.models import Status
 from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
@@ -140,7 +139,20 @@ class JSONParser(FlaskParser):
     """Reads the JSON body of a request, and refuses parameters and fields that a schema lacks."""
 
     # None: each schema decides (`Meta.unknown`). webargs would ignore unknown parameters.
-    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {"query": None, "json": None}  # noqa: RUF012
+    DEFAULT_UNKNOWN_BY_LOCATION: dict[str, str | None] = {  # noqa: RUF012
+        "query": None,
+        "json": None,
+        "fields": None,
+    }
+    __location_map__: dict[str, Any] = {  # noqa: RUF012
+        **FlaskParser.__location_map__,
+        "fields": "load_fields",
+    }
+
+    def load_fields(self, req: Request, schema: Schema) -> Any:
+        """Return the parameters of an address that a form made. Empty fields count as absent."""
+        given = [(name, value) for name, value in req.args.items(multi=True) if value.strip()]
+        return MultiDictProxy(MultiDict(given), schema)
 
     def load_json(self, req: Request, schema: Schema) -> Any:
         """Return the value of a body, or `missing` if there is none.
@@ -208,63 +220,37 @@ def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFil
     """Return the filter of a query that `schemas.FilterSchema` has parsed, and of some ids."""
     return ImageFilter(
         text=query.get("q"),
-        tag=query.get("tag"),
+        tags=query["tag"],
         status=Status(query["status"]) if "status" in query else None,
         # A new owner has no images, and their id matches none.
         owner_id=current_owner().id if query["mine"] else None,
         ids=ids,
+        since=query.get("since"),
+        until=query.get("until"),
+        sort=Sort(query.get("sort", Sort.NEWEST)),
     )
+
+
+_FILTERS = ("q", "tag", "status", "mine", "since", "until", "sort")
 
 
 def list_place() -> dict[str, Any]:
     """Return the search and the page of the gallery, which the links to an image and back keep."""
-    names = ("q", "tag", "status", "cursor")
-    return {name: value for name in names if (value := request.args.get(name))}
+    names = (*_FILTERS, "cursor")
+    return {name: values for name in names if (values := _arguments(name))}
 
 
-# A cursor is the id of the last image of a page. Clients must treat it as opaque.
-CURSOR_PATTERN = r"^[1-9][0-9]{0,17}$"
+def list_url(endpoint: str = "pages.show_gallery", **changes: Any) -> str:
+    """Return the address of the first page of the gallery with a change of the filter.
 
-
-def parse_cursor(text: str) -> int:
-    """Return the image id in a cursor.
-
-    Raises:
-        BadRequestError: the text is not a cursor.
+    A parameter that becomes None is left out.
     """
-    if re.fullmatch(CURSOR_PATTERN, text) is None:
-        raise BadRequestError(
-            "This cursor is not valid. Start again from the first page.", code="invalid_cursor"
-        )
-    return int(text)
+    kept: dict[str, Any] = {name: _arguments(name) for name in _FILTERS}
+    return url_for(endpoint, **{**kept, **changes})
 
 
-# The time of deletion in microseconds and the id of the last image of a page of the bin.
-BIN_CURSOR_PATTERN = r"^[1-9][0-9]{0,16}-[1-9][0-9]{0,17}$"
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_LAST_TIME = datetime.max.replace(tzinfo=UTC)
-
-
-def parse_bin_cursor(text: str) -> BinPosition:
-    """Return the position in a cursor of the bin.
-
-    Raises:
-        BadRequestError: the text is not a cursor.
-    """
-    microseconds, _, image_id = text.partition("-")
-    is_cursor = re.fullmatch(BIN_CURSOR_PATTERN, text) is not None
-    after = timedelta(microseconds=int(microseconds)) if is_cursor else timedelta.max
-    if after > _LAST_TIME - _EPOCH:
-        raise BadRequestError(
-            "This cursor is not valid. Start again from the first page.", code="invalid_cursor"
-        )
-    return BinPosition(_EPOCH + after, int(image_id))
-
-
-def bin_cursor(position: BinPosition) -> str:
-    """Return the cursor that `parse_bin_cursor` parses."""
-    microseconds = (position.deleting_at - _EPOCH) // timedelta(microseconds=1)
-    return f"{microseconds}-{position.image_id}"
+def _arguments(name: str) -> list[str]:
+    return [value for value in request.args.getlist(name) if value.strip()]
 
 
 def prefers_json() -> bool:

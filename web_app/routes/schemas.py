@@ -1,14 +1,17 @@
 """The schemas of the API, from which the OpenAPI document is built."""
 
-from collections.abc import Sequence, Sized
+import re
+from collections.abc import Mapping, Sequence, Sized
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
-from marshmallow import RAISE, Schema, ValidationError, fields, validates_schema
+from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
 from database.annotations import TEXT_FIELDS
+from database.listing import Sort
 from database.models import AnnotationSource, Status
-from web_app.routes.request import BIN_CURSOR_PATTERN, CURSOR_PATTERN
+from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS
 from web_app.services.edits import (
@@ -22,6 +25,7 @@ from web_app.services.export import FORMATS, ZIP
 MAX_IDS = 100
 # They are part of the address: `limit_request_line` in gunicorn.conf.py.
 MAX_EXPORTED_IDS = 500
+MAX_SEARCHED_TAGS = 10
 MAX_PAGE_SIZE = 100
 DEFAULT_PAGE_SIZE = 24
 
@@ -67,6 +71,49 @@ class MaxLength(Length):
         if len(value) > self._limit:
             raise ValidationError(self._message.format(len(value)))
         return value
+
+
+class Moment(fields.Field):  # type: ignore[type-arg] # generic in the type stubs only
+    """A date of RFC 3339, which means its first or its last moment in UTC, or a date and time."""
+
+    _PATTERN = re.compile(
+        r"\d{4}-\d\d-\d\d(?P<time>[Tt ]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d))?",
+        re.ASCII,
+    )
+
+    def __init__(self, *, is_end: bool, description: str) -> None:
+        """Describe a moment.
+
+        Args:
+            is_end: whether a date means the end of its day.
+            description: which images the moment bounds.
+        """
+        kinds = [{"type": "string", "format": name} for name in ("date", "date-time")]
+        super().__init__(metadata={"anyOf": kinds, "description": description})
+        self._days = timedelta(days=1 if is_end else 0)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> datetime:
+        # A plus sign in an address means a space.
+        found = self._PATTERN.fullmatch(re.sub(r"(?<=\d) (?=\d\d:\d\d$)", "+", str(value)))
+        try:
+            if found is None or not 1000 <= int(found[0][:4]) < 9999:  # The years of MySQL.
+                raise ValueError(value)
+            moment = datetime.fromisoformat(found[0].upper())
+            if found["time"] is None:
+                return moment.replace(tzinfo=UTC) + self._days
+            return moment.astimezone(UTC)
+        except (ValueError, OverflowError) as error:
+            raise ValidationError(
+                "Write a date, such as 2026-11-30, or a time with its zone, such as "
+                "2026-11-30T18:00:00Z."
+            ) from error
+
+
+class Tags(fields.List):  # type: ignore[type-arg]
+    """One tag or several."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        return super()._deserialize([value] if isinstance(value, str) else value, *args, **kwargs)
 
 
 class RestoredFields(fields.Field):  # type: ignore[type-arg] # generic in the type stubs only
@@ -349,18 +396,60 @@ class FilterSchema(Schema):
         metadata={
             "description": "All words must be in the caption, the alt text, the tags, the text in "
             "the image or the file name. Case, accents and plurals are ignored. The last word can "
-            "be a prefix."
+            "be a prefix. Words in quotation marks must follow each other as they are written; "
+            "a minus before a word or a quotation mark leaves out the images that have it.",
+            "example": '"red boat" harbour -night',
         }
     )
-    tag = fields.String(metadata={"description": "A whole tag. Case and accents are ignored."})
+    tag = Tags(
+        fields.String(),
+        load_default=(),
+        validate=MaxLength("tags", max=MAX_SEARCHED_TAGS),
+        metadata={
+            "description": "A whole tag. Case and accents are ignored. Repeat the parameter for "
+            "images that have all of several tags.",
+        },
+    )
     status = fields.String(validate=_STATUSES)
     mine = fields.Boolean(
         load_default=False, metadata={"description": "Only images of the owner of this request."}
     )
 
+    since = Moment(
+        is_end=False,
+        description="Only images uploaded since this time or, with `sort=changed`, changed since.",
+    )
+    until = Moment(
+        is_end=True,
+        description="Only images uploaded before this time, or until the end of this day; with "
+        "`sort=changed`, changed.",
+    )
+
+    @validates_schema
+    def _require_a_span(self, query: Mapping[str, Any], **_kwargs: Any) -> None:
+        if query.get("since") and query.get("until") and query["since"] >= query["until"]:
+            raise ValidationError("“since” must be before “until”.", "since")
+
 
 class ListQuerySchema(FilterSchema):
     """The images to list."""
+
+    sort = fields.String(
+        load_default=Sort.NEWEST.value,
+        validate=OneOf([sort.value for sort in Sort]),
+        metadata={
+            "description": "By upload, the newest or the oldest first, or the last change first. "
+            "`changed` cannot be combined with `q` and `tag`."
+        },
+    )
+
+    @validates_schema
+    def _require_a_fast_order(self, query: Mapping[str, Any], **_kwargs: Any) -> None:
+        if query["sort"] == Sort.CHANGED and is_search(query):
+            raise ValidationError(
+                "Images with words or tags cannot be sorted by change. Use newest or oldest.",
+                "sort",
+            )
 
     cursor = fields.String(
         metadata={"pattern": CURSOR_PATTERN, "description": "The `next_cursor` of a page."}
@@ -368,8 +457,29 @@ class ListQuerySchema(FilterSchema):
     limit = fields.Integer(load_default=DEFAULT_PAGE_SIZE, validate=Range(1, MAX_PAGE_SIZE))
 
 
+def is_search(query: Mapping[str, Any]) -> bool:
+    """Return whether a query looks for words or tags."""
+    return bool(query.get("q", "").strip() or query["tag"])
+
+
+class GalleryQuerySchema(ListQuerySchema):
+    """The images that the gallery shows. Other parameters are ignored: links carry their own."""
+
+    error_status = 400
+
+    class Meta:
+        unknown = EXCLUDE
+
+
 class ExportQuerySchema(FilterSchema):
     """The images to export, and the format."""
+
+    # Without the order of changes: an image that changes meanwhile would be left out.
+    sort = fields.String(
+        load_default=Sort.NEWEST.value,
+        validate=OneOf([Sort.NEWEST.value, Sort.OLDEST.value]),
+        metadata={"description": "By upload, the newest or the oldest first."},
+    )
 
     format = fields.String(load_default="csv", validate=OneOf([*FORMATS, ZIP]))
     pictures = fields.String(

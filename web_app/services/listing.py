@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.bin import BinPosition, list_bin
-from database.listing import ImageFilter, count_images, list_images
+from database.listing import ImageFilter, Position, count_images, list_images, position_of
 from database.models import Image
 from database.session import session_scope
 
@@ -16,10 +16,10 @@ MAX_COUNT = 1001
 
 @dataclass(frozen=True)
 class ImagePage:
-    """One page of images, and the cursor of the next one."""
+    """One page of images, and the place after which the next one begins."""
 
     images: Sequence[Image]
-    next_cursor: str | None  # None on the last page.
+    last: Position | None  # None on the last page.
     count: int | None  # All that match, at most MAX_COUNT; on the first page only, if it is known.
 
 
@@ -27,20 +27,19 @@ def read_page(
     session_factory: sessionmaker[Session],
     *,
     limit: int,
-    before_id: int | None,
+    after: Position | None,
     where: ImageFilter,
 ) -> ImagePage:
-    """Read the newest images that match, or those older than `before_id`."""
-    is_first = before_id is None
+    """Read the first images that match, or those after a place."""
     with session_scope(session_factory) as session:
         # One image more than is shown tells whether there is a next page.
-        found = list_images(session, limit=limit + 1, before_id=before_id, where=where)
+        found = list_images(session, limit=limit + 1, after=after, where=where)
         has_more = len(found) > limit
-        count = len(found) if is_first else None
-        if is_first and has_more:
+        count = len(found) if after is None else None
+        if after is None and has_more:
             count = count_images(session, at_most=MAX_COUNT, where=where)
     images = found[:limit]
-    return ImagePage(images, str(images[-1].id) if has_more else None, count)
+    return ImagePage(images, position_of(images[-1], where) if has_more else None, count)
 
 
 def read_bin(

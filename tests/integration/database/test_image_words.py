@@ -35,7 +35,9 @@ FINGERPRINT = "f" * 64
 def search(session_factory, text=None, *, tag=None, limit=9):
     """Return the ids of the images with the words of a text, or with a tag."""
     with session_scope(session_factory) as session:
-        images = list_images(session, limit=limit, where=ImageFilter(text=text, tag=tag))
+        images = list_images(
+            session, limit=limit, where=ImageFilter(text=text, tags=[tag] if tag else [])
+        )
         return [image.id for image in images]
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import insert, text
 
 from database import full_text
 from database.annotations import edit_annotation
-from database.listing import ImageFilter, count_images, list_images
+from database.listing import ImageFilter, Position, Sort, count_images, list_images
 from database.migrations import migrate
 from database.models import Image, Job, Status
 from database.search import Match
@@ -74,17 +74,20 @@ def add(session_factory, **columns):
         return image.id
 
 
-def find(session_factory, text=None, *, limit=100, before_id=None, **where):
+def find(session_factory, text=None, *, limit=100, before_id=None, tag=None, tags=(), **where):
+    after = Position(before_id) if before_id else None
+    tags = [tag] if tag else tags
     with session_scope(session_factory) as session:
         images = list_images(
-            session, limit=limit, before_id=before_id, where=ImageFilter(text=text, **where)
+            session, limit=limit, after=after, where=ImageFilter(text=text, tags=tags, **where)
         )
         return [image.id for image in images]
 
 
-def count(session_factory, at_most=1001, **where):
+def count(session_factory, at_most=1001, tag=None, **where):
+    filtered = ImageFilter(tags=[tag] if tag else [], **where)
     with session_scope(session_factory) as session:
-        return count_images(session, at_most=at_most, where=ImageFilter(**where))
+        return count_images(session, at_most=at_most, where=filtered)
 
 
 @pytest.fixture
@@ -144,6 +147,44 @@ EXPECTED = {
     "  ": ["accent", "hotdog", "thai", "hindi", "japanese", "dog", "harbour"],
     "🏖": [],
 }
+
+
+EXCLUDED_AND_QUOTED = {
+    "dog -beach": ["hotdog"],
+    "dog -beaches": ["hotdog"],
+    "-dog": ["accent", "thai", "hindi", "japanese", "harbour"],
+    "-dog -1234": ["accent", "thai", "hindi", "japanese"],
+    "dog -dog": [],
+    '"the dog is"': ["dog"],
+    '"The DOG is at the CAFE"': ["dog"],
+    '"dog the"': [],
+    '"dogs"': [],
+    '"doggy"': ["hotdog"],
+    '"beach dog"': [],  # One text ends with "beach", and the next begins with "dog".
+    '"sea gull"': ["dog"],
+    '-"sea gull" dog': ["hotdog"],
+    '"走る犬"': ["japanese"],
+    "犬 -浜辺": [],
+    '"犬がいる 浜辺"': [],
+    'dog "': ["hotdog", "dog"],
+    '15" dog': [],
+    "hot-dog": [],
+    "dog - beach": ["dog"],
+    '"" dog': ["hotdog", "dog"],
+    '-"" dog': ["hotdog", "dog"],
+}
+
+
+def test_words_can_be_excluded_and_quoted(gallery):
+    assert {query: gallery(query) for query in EXCLUDED_AND_QUOTED} == EXCLUDED_AND_QUOTED
+
+
+def test_an_image_must_have_all_of_several_tags(session_factory):
+    both = add(session_factory, tags=["dog", "Sea gull"])
+    add(session_factory, tags=["dog"])
+    add(session_factory, tags=["sea gull"])
+
+    assert find(session_factory, tags=["Dog", "sea gull"]) == [both]
 
 
 def test_both_databases_find_the_same_images(gallery):
@@ -259,6 +300,12 @@ MANY_QUERIES = [
     ({"tag": "O10 of them"}, lambda n: n % 20 == 0),
     ({"text": "d2", "status": Status.FAILED}, lambda n: n % 10 == 0),
     ({"tag": "o10", "text": "r83"}, lambda n: n % 83 == 0 and n % 20),
+    ({"text": "r83 -d2"}, lambda n: n % 166 == 83),
+    ({"text": "-d2"}, lambda n: n % 2),
+    ({"text": "-d2", "status": Status.FAILED}, lambda n: n % 10 == 5),
+    ({"text": '"e1 d2 r83"'}, lambda n: n % 166 == 0 and n % 10),
+    ({"text": '"d2 o10" -"o10 r83"'}, lambda n: n % 10 == 0 and n % 83),
+    ({"text": '"d2 e1"'}, lambda n: False),
 ]
 
 
@@ -273,6 +320,8 @@ def test_rare_and_common_words_find_the_right_images(many, mocker, first_rows):
             found += page
         assert found == expected, where
         assert count(many, **where) in (min(len(expected), 1001), None), where
+        oldest = find(many, limit=3000, sort=Sort.OLDEST, **where)
+        assert oldest == expected[::-1], where
 
 
 @pytest.mark.parametrize("database_url", ["mysql"], indirect=True)

@@ -12,16 +12,16 @@ from hypothesis import strategies as st
 
 from database.search import (
     MAX_WORDS,
-    like_patterns,
+    like_pattern,
     mysql_query,
+    parse_search,
     parse_tag,
-    parse_terms,
     sqlite_query,
 )
 
 
 def parse(text):
-    return parse_terms(text, language="english")
+    return parse_search(text, language="english").terms
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ def test_a_whole_tag_becomes_one_word():
     ],
 )
 def test_each_term_has_like_patterns(search_text, patterns):
-    assert [like_patterns(term) for term in parse(search_text)] == patterns
+    assert [[like_pattern(match) for match in term] for term in parse(search_text)] == patterns
 
 
 @given(st.text(max_size=800))

@@ -66,13 +66,14 @@ def test_words_are_stored_with_their_stems_and_whole_tags():
     stored = stored_words(["Two dogs, two cats.", None], ["Sea gulls"], "english")
 
     assert stored == (
-        f" zztwo zzdogs zzdog zzcats zzcat zzsea zzgulls zzgull {stored_tag('sea  GULLS')} "
+        " zztwo zzdogs zztwo zzcats end zzsea zzgulls end"
+        f" zzdog zzcat zzgull {stored_tag('sea  GULLS')} "
     )
 
 
 def test_a_phrase_of_a_script_without_spaces_stays_in_order():
     assert stored_words(["犬が走る", "dog", "犬が"], [], "english") == (
-        " zzdog zz犬 zzが zz走 zzる zz犬 zzが "
+        " zz犬 zzが zz走 zzる end zzdog end zz犬 zzが end "
     )
 
 
@@ -128,4 +129,4 @@ def test_a_language_without_a_stemmer_keeps_its_words():
 
 
 def test_a_very_long_word_is_shortened():
-    assert stored_words(["x" * 70], [], "english") == f" zz{'x' * 64} "
+    assert stored_words(["x" * 70], [], "english") == f" zz{'x' * 64} end "

@@ -1,11 +1,14 @@
 """The list of images: in the JSON API and on the gallery page."""
 
 import re
+from datetime import UTC, datetime
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import update
 
 from database.annotations import edit_annotation
-from database.models import Status
+from database.models import Image, Status
 from tests.unit.web_app.test_pages import Page
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
@@ -62,6 +65,19 @@ def test_a_list_can_be_filtered_by_words_tag_and_status(client, add_row):
         ("status=", 422, "invalid_request"),
         ("cursor=x", 400, "invalid_cursor"),
         ("cursor=", 400, "invalid_cursor"),
+        ("cursor=24", 400, "invalid_cursor"),
+        ("sort=size", 422, "invalid_request"),
+        ("sort=changed&q=dog", 422, "invalid_request"),
+        ("sort=changed&tag=dog", 422, "invalid_request"),
+        ("since=yesterday", 422, "invalid_request"),
+        ("since=2026-02-30", 422, "invalid_request"),
+        ("since=2026-W01", 422, "invalid_request"),
+        ("since=2026-01-01T10:00:00", 422, "invalid_request"),
+        ("since=2026-01-01T25:00:00Z", 422, "invalid_request"),
+        ("until=9999-12-31", 422, "invalid_request"),
+        ("since=0001-01-01T00:00:00%2B10:00", 422, "invalid_request"),
+        ("since=2026-01-02&until=2026-01-01", 422, "invalid_request"),
+        ("&".join(["tag=a"] * 11), 422, "invalid_request"),
     ],
 )
 def test_an_invalid_parameter_is_refused_with_the_reason(client, query, status, code):
@@ -69,6 +85,117 @@ def test_an_invalid_parameter_is_refused_with_the_reason(client, query, status, 
 
     assert (response.status_code, response.json["code"]) == (status, code)
     assert response.json["error"].endswith(".")
+
+
+def set_times(session_factory, image_id, **times):
+    with session_factory.begin() as session:
+        session.execute(update(Image).where(Image.id == image_id).values(times))
+
+
+def day(number, hour=12):
+    return datetime(2026, 3, number, hour, tzinfo=UTC)
+
+
+def test_a_list_has_an_order_and_bounds_of_time(client, add_row, session_factory):
+    a, b, c = [add_row() for _ in range(3)]
+    for number, image_id in enumerate((a, b, c), start=1):
+        set_times(session_factory, image_id, uploaded_at=day(number), updated_at=day(20 - number))
+
+    def listed(query):
+        return ids(client.get(f"/api/images?{query}"))
+
+    assert listed("sort=newest") == listed("") == [c, b, a]
+    assert listed("sort=oldest") == listed("sort=changed") == [a, b, c]
+    assert listed("since=2026-03-02") == [c, b]
+    assert listed("until=2026-03-02") == [b, a]
+    assert listed("since=2026-03-02&until=2026-03-02") == [b]
+    assert listed("since=2026-03-02T12:00:00.000001Z") == [c]
+    assert listed("until=2026-03-02T12:00:00Z") == [a]
+    assert listed("since=2026-03-02T14:00:00%2B02:00") == [c, b]
+    assert listed("since=2026-03-02T14:00:00+02:00") == [c, b]  # The plus sign means a space.
+    assert listed("sort=changed&since=2026-03-18") == [a, b]
+
+
+def test_pages_of_each_order_continue_with_the_cursor(client, add_row):
+    added = [add_row() for _ in range(5)]
+
+    for sort, expected in (("oldest", added), ("newest", added[::-1])):
+        address, found = f"/api/images?limit=2&sort={sort}", []
+        cursor = ""
+        while cursor is not None:
+            page = client.get(address + (cursor and f"&cursor={cursor}")).json
+            found += [image["id"] for image in page["images"]]
+            cursor = page["next_cursor"]
+        assert found == expected
+
+
+def test_a_cursor_of_another_search_is_refused(client, add_row):
+    for _ in range(2):
+        add_row(annotation="A dog")
+    cursor = client.get("/api/images?limit=1").json["next_cursor"]
+
+    response = client.get(f"/api/images?limit=1&q=dog&cursor={cursor}")
+
+    assert (response.status_code, response.json["code"]) == (400, "invalid_cursor")
+    assert "Start again from the first page" in response.json["error"]
+
+
+def test_several_tags_must_all_match(client, add_row):
+    both = add_row(tags=["dog", "beach"])
+    add_row(tags=["dog"])
+
+    assert ids(client.get("/api/images?tag=dog&tag=Beach")) == [both]
+
+
+def test_the_gallery_shows_each_filter_as_a_link_that_removes_it(client, add_row):
+    add_row(annotation="A dog", tags=["dog", "beach"])
+    query = "q=dog&tag=dog&tag=beach&status=pending&since=2020-01-01&until=2099-01-01&sort=oldest"
+
+    page = Page(client.get(f"/gallery?{query}"))
+
+    removing = [
+        parse_qs(urlsplit(link["href"]).query)
+        for link in page.all("a", **{"class": "filters__item filters__item--tag"})
+    ]
+    whole = parse_qs(query)
+    removed = [
+        {name: values for name, values in whole.items() if left.get(name) != values}
+        for left in removing
+    ]
+    assert removed == [
+        {"q": ["dog"]},
+        {"tag": ["dog", "beach"]},
+        {"tag": ["dog", "beach"]},
+        {"since": ["2020-01-01"]},
+        {"until": ["2099-01-01"]},
+    ]
+    assert [left["tag"] for left in removing[1:3]] == [["beach"], ["dog"]]
+    assert "Remove tag" in page.texts
+
+
+def test_the_gallery_shows_only_mine_on_request(client, add_row):
+    client.get("/")  # It gives a new visitor an owner.
+    add_row()
+
+    page = Page(client.get("/gallery?mine=true"))
+
+    assert page.image_ids == []
+    (link,) = page.all("a", **{"href": "/gallery", "aria-current": "true"})
+    assert link["class"] == "filters__item"
+
+
+def test_a_search_is_not_sorted_by_change(client, add_row):
+    add_row(annotation="A dog")
+
+    searched = Page(client.get("/gallery?q=dog"))
+    response = client.get("/gallery?q=dog&sort=changed")
+
+    (option,) = searched.all("option", value="changed")
+    assert "disabled" in option
+    assert response.status_code == 400
+    assert "Use newest or oldest." in response.text
+    # The form of a search leaves this order out.
+    assert not Page(client.get("/gallery?sort=changed")).all("input", name="sort")
 
 
 @pytest.mark.parametrize("hostile", ['"', "\0", "*", "%F0%9F%8F%96", "%ED%A0%80", "x" * 10_000])

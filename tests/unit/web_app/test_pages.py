@@ -15,6 +15,7 @@ from sqlalchemy import make_url
 
 import database.session
 import web_app
+from database.deletion import mark_deleting
 from database.models import AnnotationSource, Image, Job, Status
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from tests.support import factories
@@ -701,10 +702,17 @@ def test_an_invalid_cursor_is_rejected(client, cursor):
     assert "Start again from the first page." in response.get_data(as_text=True)
 
 
-def test_the_page_after_the_last_image_links_to_the_gallery(client):
-    page = Page(client.get("/gallery?cursor=1"))
+def test_the_page_after_the_last_image_links_to_the_gallery(client, add_row, session_factory):
+    oldest = add_row()
+    for _ in range(24):
+        add_row()
+    next_link = Page(client.get("/gallery")).next_link
+    with session_factory.begin() as session:
+        mark_deleting(session, oldest)
 
-    assert "There are no older images." in page.texts
+    page = Page(client.get(next_link))
+
+    assert "There are no more images." in page.texts
     assert [link for link in page.all("a") if link["href"] == "/gallery"]
 
 

@@ -416,7 +416,9 @@ export class Selection {
       return;
     }
     this.progress.removeAttribute("value"); // How many images match is not known.
-    const filter = Object.fromEntries(shownFilter());
+    const shown = shownFilter();
+    const tags = shown.filter(([name]) => name === "tag").map(([, value]) => value);
+    const filter = { ...Object.fromEntries(shown), tag: tags };
     let cursor = {};
     while (true) {
       const body = { action, filter, ...fields, ...cursor };
