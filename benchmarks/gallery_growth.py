@@ -127,9 +127,9 @@ ORDERS = (
             (", of an owner", SMALL_OWNER),
             (", failed of an owner", FAILED_OF_OWNER),
             (", of an hour", HOUR),
-            (", of an hour and an owner", replace(HOUR, owner_id=OWNER)),
         )
     ),
+    GalleryQuery("newest, of an hour and an owner", PAGE_GOAL, replace(HOUR, owner_id=OWNER)),
     GalleryQuery("oldest, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.OLDEST), page=1_000),
     GalleryQuery("changed, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.CHANGED), page=1_000),
 )

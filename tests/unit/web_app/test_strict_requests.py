@@ -13,7 +13,7 @@ def headers(app):
 @pytest.mark.parametrize(
     ("path", "name"),
     [
-        ("/api/images?sort=oldest", "sort"),
+        ("/api/images?order=oldest", "order"),
         ("/api/images?q=dog&statsu=failed", "statsu"),
         ("/api/image_status?ids=1&limit=3", "limit"),
     ],

@@ -557,7 +557,7 @@ function focusOn(element) {
  */
 function shownFilter() {
   return [...new URLSearchParams(location.search)]
-    .filter(([name, value]) => !["cursor", "select", "mine"].includes(name) && value);
+    .filter(([name, value]) => !["cursor", "select", "mine", "sort"].includes(name) && value);
 }
 
 /** @param {HTMLElement} card */
