@@ -712,7 +712,8 @@ def web_variables(stacks):
 
 def test_the_web_application_receives_exactly_the_variables_it_reads(stacks):
     # A deployed server reads its passwords from Secrets Manager, and the keys of the load balancer
-    # from the default URL of AWS. Its image sets the file of certificates. CloudWatch has the metrics.
+    # from the default URL of AWS. Its image sets the file of certificates. The metrics are those of
+    # CloudWatch.
     not_deployed = {
         "DATABASE_URL",
         "DB_CA_FILE",
