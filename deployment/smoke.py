@@ -190,12 +190,14 @@ class _Visitor:
         self._print(f"thumbnail of {len(response.content):,} bytes")
 
     def delete(self, image_id: int) -> None:
-        """Delete the image, and require that it is gone."""
+        """Delete the image, also from the bin, and require that it is gone."""
         response = self._send("DELETE", f"/api/images/{image_id}")
         next_step = f"Image {image_id} remains. {_SERVER_LOG}"
         self._expect(response, 204, "delete the image", next_step)
         gone = self._send("GET", f"/api/image_status/{image_id}")
         self._expect(gone, 404, "hide a deleted image", next_step)
+        response = self._send("DELETE", f"/api/bin/{image_id}")
+        self._expect(response, 204, "delete the image from the bin", next_step)
         self._print("deleted")
 
     def _send(

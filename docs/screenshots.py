@@ -316,6 +316,21 @@ def open_editor(page: Page) -> None:
     page.locator(".editor__summary").click()
 
 
+def select_images(page: Page) -> None:
+    """Select the first three images of the gallery."""
+    page.locator("[data-part=select]").click()
+    for box in page.locator(".card__checkbox").all()[:3]:
+        box.check()
+
+
+def delete_images(page: Page) -> None:
+    """Move the first three images of the gallery to the bin."""
+    page.goto("/gallery", wait_until="networkidle")
+    select_images(page)
+    page.locator(".selection").get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Undo").wait_for()
+
+
 def main() -> None:
     """Take all screenshots."""
     parser = argparse.ArgumentParser()
@@ -377,6 +392,10 @@ def take_all(system: LocalSystem, gemini: ScriptedGemini, browser: Browser, fold
     owner.take("lightbox", "/gallery?status=completed", open_lightbox)
     owner.take("image", f"/images/{newest}")
     owner.take("image-edit", f"/images/{newest}", open_editor, whole=True)
+    owner.take("selection", "/gallery", select_images)
+    with owner.page(THEMES[0], 1280) as own_page:
+        delete_images(own_page)
+    owner.take("bin", "/bin")
     owner.take("docs", "/api/docs")
     owner.take("error", "/images/999999")
     context.close()

@@ -34,9 +34,13 @@ def paths(person):
     """Return the paths of all kinds of pages, with texts as long as they can be."""
     image_id = person.upload(f"{'a-very-long-file-name-' * 8}.jpg")
     assert person.api("PATCH", f"/api/images/{image_id}", LONG_TEXTS)[0] == 200
+    binned_id = person.upload(f"{'a-long-deleted-file-name-' * 8}.jpg")
+    assert person.api("DELETE", f"/api/images/{binned_id}")[0] == 204
     pages = [
         "/",
         "/gallery",
+        "/gallery?select=1",
+        "/bin",
         "/gallery?q=nothingiscalledthis",
         "/api/docs",
         "/keys",

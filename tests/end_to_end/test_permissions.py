@@ -272,7 +272,9 @@ def use_everything(system, gemini, engine):
         assert requests.get(status[link], timeout=scaled(30)).ok
 
     key = "originals/" + status["original_url"].split("?")[0].rpartition("/")[2]
-    assert requests.delete(path, headers=owner, timeout=scaled(30)).ok
+    for place in ("images", "bin"):
+        path = f"{system.url}/api/{place}/{image['id']}"
+        assert requests.delete(path, headers=owner, timeout=scaled(30)).ok
     redrive(system, key)  # After the deletion, its events find neither a row nor an original.
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM images"))

@@ -30,6 +30,7 @@ class ScriptedSite:
         pending: the number of times that the status is pending.
         has_sign_in: whether a load balancer with sign-in is in front of the site.
         images: the ids of the existing images.
+        has_binned: whether an image is in the bin.
         requests: the methods and paths of all requests.
     """
 
@@ -39,6 +40,7 @@ class ScriptedSite:
         self.pending = 0
         self.has_sign_in = False
         self.images: set[int] = set()
+        self.has_binned = False
         self.requests: list[tuple[str, str]] = []
 
     def answer(self, method: str, path: str, headers: Any) -> tuple[int, Any]:
@@ -74,6 +76,10 @@ class ScriptedSite:
                 }
             case "DELETE", "/api/images/7" if 7 in self.images:
                 self.images.clear()
+                self.has_binned = True
+                return 204, b""
+            case "DELETE", "/api/bin/7" if self.has_binned:
+                self.has_binned = False
                 return 204, b""
         return 404, {"error": "Image not found", "code": "image_not_found"}
 
