@@ -158,6 +158,25 @@ def test_all_images_that_match_are_changed_and_those_of_others_stay(person, page
     expect(page.locator(f"#card-{others}")).to_be_visible()
 
 
+@pytest.mark.parametrize(
+    ("search", "is_offered"),
+    [
+        ("?sort=changed", True),
+        ("?since=2020-01-01", True),
+        ("?sort=changed&since=2020-01-01", False),
+    ],
+)
+def test_all_that_match_is_offered_only_if_an_action_finds_what_is_shown(
+    page, ids, search, is_offered
+):
+    page.goto(f"/gallery{search}")
+    expect(page.get_by_role("button", name="Select", exact=True)).to_be_visible()
+    start(page)
+
+    button = page.get_by_role("button", name="Select all that match")
+    expect(button).to_be_visible(visible=is_offered)
+
+
 def test_selected_images_are_exported(page, ids):
     start(page)
     for image_id in ids[:2]:

@@ -49,7 +49,7 @@ export class Selection {
     this.progress = getPart(form, "selection-progress", HTMLProgressElement);
     this.tags = getPart(form, "selection-tags", HTMLDetailsElement);
     this.selectAll = getButton(form, "select-all");
-    this.selectAll.hidden = false;
+    this.selectAll.hidden = hasTimesOfChanges();
     // On a slow line, images may be selected before this script runs.
     this.#ids = new Set(this.#ownCards.filter((card) => checkboxOf(card)?.checked).map(idOf));
     this.#listen();
@@ -558,6 +558,15 @@ function focusOn(element) {
 function shownFilter() {
   return [...new URLSearchParams(location.search)]
     .filter(([name, value]) => !["cursor", "select", "mine", "sort"].includes(name) && value);
+}
+
+/**
+ * Return whether the dates of the list are those of changes. In the filter of an action they would be
+ * those of uploads, so it would find other images than are shown.
+ */
+function hasTimesOfChanges() {
+  const search = new URLSearchParams(location.search);
+  return search.get("sort") === "changed" && Boolean(search.get("since") || search.get("until"));
 }
 
 /** @param {HTMLElement} card */
