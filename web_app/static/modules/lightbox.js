@@ -40,7 +40,6 @@ export class Lightbox {
     this.next = createButton("next", "Next image", "lightbox__step lightbox__step--next");
     this.closeButton = createButton("close", "Close", "lightbox__close");
     this.dialog = this.#createDialog();
-    document.body.append(this.dialog);
     this.#listen();
     this.#followAddress();
   }
@@ -56,6 +55,10 @@ export class Lightbox {
   /** @param {HTMLElement} card */
   #open(card) {
     this.#show(card);
+    // Its link has no address before an image is shown.
+    if (!this.dialog.isConnected) {
+      document.body.append(this.dialog);
+    }
     if (!this.dialog.open) {
       this.dialog.showModal();
       this.stage.focus({ preventScroll: true });
