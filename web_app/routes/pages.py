@@ -21,11 +21,13 @@ from flask import (
 from flask import session as session_cookie
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import generate_csrf
+from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from database.annotations import TEXT_FIELDS
 from database.image_words import caption_language
 from database.images import get_image
+from database.listing import ImageFilter
 from database.models import Image
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
@@ -49,7 +51,7 @@ from web_app.routes.schemas import GalleryQuerySchema, is_search
 from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.caption_writers import model_in_words
 from web_app.services.image_links import ImageLinks
-from web_app.services.listing import read_page
+from web_app.services.listing import Neighbours, find_neighbours, read_page
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.pricing import captions_within
 from web_app.services.samples import SAMPLE_NAMES, open_samples
@@ -139,14 +141,21 @@ def show_gallery() -> ResponseReturnValue:
 
 @pages.get("/images/<image_id:image_id>")
 def show_image(image_id: int) -> str:
-    """Show one image with all its data."""
-    return _render_image("image.html", image_id)
+    """Show one image with all its data, and links to those beside it in the list it was in."""
+    image = _get_image(image_id)
+    where = _shown_list()
+    neighbours = (
+        find_neighbours(current_dependencies().session_factory, image, where)
+        if where
+        else Neighbours()
+    )
+    return _render_image("image.html", image, neighbours=neighbours)
 
 
 @pages.get("/images/<image_id:image_id>/card")
 def show_card(image_id: int) -> str:
     """Show one card of the gallery, which scripts insert into the page."""
-    return _render_image("card.html", image_id)
+    return _render_image("card.html", _get_image(image_id))
 
 
 @pages.get("/images/<image_id:image_id>/download")
@@ -224,8 +233,15 @@ def _viewer_links() -> ImageLinks:
     return image_links(current_owner().known_id)
 
 
-def _render_image(template: str, image_id: int) -> str:
-    image = _get_image(image_id)
+def _shown_list() -> ImageFilter | None:
+    """Return the list that the address names, or None if it names none that there is."""
+    try:
+        return image_filter(_gallery_parser.parse(GalleryQuerySchema(), location="fields"))
+    except HTTPException:
+        return None  # The address is of an image, which is shown in any case.
+
+
+def _render_image(template: str, image: Image, **values: object) -> str:
     owner_id = current_owner().known_id
     return render_template(
         template,
@@ -234,6 +250,7 @@ def _render_image(template: str, image_id: int) -> str:
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
         model_writer=model_in_words(image.annotation_model) if image.annotation_model else None,
+        **values,
     )
 
 

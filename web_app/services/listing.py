@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.bin import BinPosition, list_bin
-from database.listing import ImageFilter, Position, count_images, list_images, position_of
+from database.errors import QueryTooSlowError
+from database.listing import (
+    ImageFilter,
+    Position,
+    count_images,
+    list_ids,
+    list_images,
+    position_of,
+)
 from database.models import Image
 from database.session import session_scope
 
@@ -61,3 +69,30 @@ def read_bin(
     if last is None or last.deleting_at is None:
         return images, None
     return images, BinPosition(last.deleting_at, last.id)
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """The ids of the images before and after an image in a list."""
+
+    previous: int | None = None
+    next: int | None = None
+
+
+def find_neighbours(
+    session_factory: sessionmaker[Session], image: Image, where: ImageFilter
+) -> Neighbours:
+    """Find the images beside an image in a list, to which it need not belong any more.
+
+    There are none if the search takes too long, because the page of the image must still be shown.
+    """
+    position = position_of(image, where)
+    try:
+        with session_scope(session_factory) as session:
+            before, after = (
+                list_ids(session, limit=1, after=position, where=where, is_reversed=is_reversed)
+                for is_reversed in (True, False)
+            )
+    except QueryTooSlowError:
+        return Neighbours()
+    return Neighbours(next(iter(before), None), next(iter(after), None))

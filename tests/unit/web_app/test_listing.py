@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import update
 
 from database.annotations import edit_annotation
+from database.errors import QueryTooSlowError
 from database.models import Image, Status
 from tests.unit.web_app.test_pages import Page
 
@@ -311,3 +312,58 @@ def test_results_that_are_too_many_to_count_are_shown_without_a_count(client, ad
     assert (len(page["images"]), page["count"]) == (2, None)
     mocker.patch("web_app.routes.pages.PAGE_SIZE", 2)
     assert "Images for “dog”" in client.get("/gallery?q=dog").text
+
+
+def steps(client, address):
+    links = Page(client.get(address)).all("a")
+    return [
+        next((link["href"] for link in links if link.get("rel") == relation), None)
+        for relation in ("prev", "next")
+    ]
+
+
+def test_the_page_of_an_image_links_to_those_beside_it(client, add_row):
+    a, b, c = [add_row() for _ in range(3)]
+
+    assert steps(client, f"/images/{b}") == [f"/images/{c}", f"/images/{a}"]
+    assert steps(client, f"/images/{c}") == [None, f"/images/{b}"]
+    assert steps(client, f"/images/{a}") == [f"/images/{b}", None]
+
+
+@pytest.mark.parametrize(
+    "query", ["q=dog", "tag=beach", "status=completed", "q=dog&tag=beach&status=completed"]
+)
+def test_the_images_beside_an_image_are_those_of_the_list(client, add_row, query):
+    dogs = []
+    for _ in range(3):
+        dogs.append(add_row(annotation="A dog", tags=["beach"], **DONE))
+        add_row(annotation="A cat")
+    first, second, third = (f"/images/{dog}?{query}" for dog in dogs)
+
+    assert steps(client, second) == [third, first]
+    assert steps(client, f"{second}&sort=oldest") == [
+        f"{first}&sort=oldest",
+        f"{third}&sort=oldest",
+    ]
+
+
+def test_an_image_that_left_the_list_still_leads_to_its_neighbours(client, add_row):
+    a = add_row(annotation="A dog")
+    b = add_row(annotation="A cat")
+    c = add_row(annotation="A dog")
+
+    assert steps(client, f"/images/{b}?q=dog") == [f"/images/{c}?q=dog", f"/images/{a}?q=dog"]
+
+
+@pytest.mark.parametrize("query", ["status=nonsense", "since=x", "sort=changed&q=dog"])
+def test_an_image_is_shown_although_its_address_names_no_list(client, add_row, query):
+    image_id = add_row()
+
+    assert client.get(f"/images/{image_id}?{query}").status_code == 200
+
+
+def test_an_image_is_shown_although_its_list_takes_too_long(client, add_row, mocker):
+    image_id = add_row(annotation="A dog")
+    mocker.patch("web_app.services.listing.list_ids", side_effect=QueryTooSlowError)
+
+    assert steps(client, f"/images/{image_id}?q=dog") == [None, None]

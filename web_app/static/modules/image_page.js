@@ -13,9 +13,26 @@ const RESTORED = {
   tags: "The tags are the AI version again.",
 };
 
+// The keys that open the image before and the image after this one.
+/** @type {Record<string, "prev" | "next">} */
+const STEPS = { k: "prev", ArrowLeft: "prev", j: "next", ArrowRight: "next" };
+
 /** @param {HTMLElement} root */
 export function mount(root) {
   new ImagePage(root);
+}
+
+/** @param {KeyboardEvent} event */
+function followKey(event) {
+  const step = STEPS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  const hasModifier = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
+  const isElsewhere = closestTarget(event, "input, textarea, select, [contenteditable], dialog");
+  if (step && !hasModifier && !isElsewhere && !event.defaultPrevented) {
+    const link = document.querySelector(`.breadcrumb a[rel="${step}"]`);
+    if (link instanceof HTMLAnchorElement) {
+      link.click();
+    }
+  }
 }
 
 class ImagePage {
@@ -40,6 +57,7 @@ class ImagePage {
     };
     root.addEventListener("submit", (event) => this.#handleSubmit(event));
     root.addEventListener("click", (event) => this.#handleClick(event));
+    document.addEventListener("keydown", (event) => followKey(event));
     this.#prepareView();
   }
 
