@@ -156,7 +156,10 @@ def _page(
     if after is not None:
         matching = matching.where(_is_after(order, after, is_ascending))
     directed = [column.asc() if is_ascending else column.desc() for column in order]
-    return full_text.limit_time(matching.order_by(*directed).limit(limit))
+    return full_text.limit_time(
+        matching.order_by(*directed).limit(limit),
+        is_in_order_of_ids=where.sort is not Sort.CHANGED,
+    )
 
 
 def _is_after(

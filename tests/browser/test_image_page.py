@@ -382,3 +382,56 @@ def test_the_owner_can_edit_restore_and_delete_without_javascript(
     expect(plain.locator(f"#card-{image_id}")).to_have_count(0)
     plain.get_by_role("button", name="Undo").click()
     expect(plain.locator(f"#card-{image_id}")).to_have_count(1)
+
+
+def test_the_keys_j_and_k_open_the_images_beside_this_one(person, page):
+    older, newer = person.upload("older.jpg"), person.upload("newer.jpg")
+    page.goto(f"/images/{newer}?sort=newest")
+
+    page.keyboard.press("j")
+    expect(page).to_have_url(re.compile(rf"/images/{older}\?sort=newest$"))
+    page.keyboard.press("k")
+    expect(page).to_have_url(re.compile(rf"/images/{newer}\?sort=newest$"))
+    page.get_by_text("Edit caption, alt text and tags").click()
+    field(page, "caption").press_sequentially("jk")
+
+    expect(field(page, "caption")).to_have_value(re.compile("jk"))
+    expect(page).to_have_url(re.compile(rf"/images/{newer}\?sort=newest$"))
+
+
+def test_a_draft_survives_a_link_back_and_a_reload_until_it_is_discarded(page, image_id):
+    page.get_by_text("Edit caption, alt text and tags").click()
+    field(page, "caption").fill("Not saved yet.")
+    page.get_by_role("link", name="Gallery", exact=True).first.click()
+    expect(page.locator(".card").first).to_be_visible()
+
+    page.goto(f"/images/{image_id}")
+
+    expect(page.get_by_text("Unsaved draft restored.")).to_be_visible()
+    expect(field(page, "caption")).to_have_value("Not saved yet.")
+    page.reload()
+    expect(field(page, "caption")).to_have_value("Not saved yet.")
+    page.get_by_role("button", name="Discard").click()
+    page.reload()
+    expect(page.get_by_text("Unsaved draft restored.")).to_be_hidden()
+    expect(saved(page, "caption")).to_have_value(MODEL_CAPTION)
+
+
+def test_two_edits_at_once_show_both_texts(person, page, image_id):
+    page.get_by_text("Edit caption, alt text and tags").click()
+    other = page.context.new_page()
+    other.goto(f"/images/{image_id}")
+    edit(other, caption="From the other tab.")
+    expect(other.get_by_text("Saved.")).to_be_visible()
+
+    field(page, "caption").fill("From this tab.")
+    page.get_by_role("button", name="Save").click()
+
+    expect(page.get_by_text("These texts were changed while you edited them.")).to_be_visible()
+    expect(page.get_by_text("Saved meanwhile:").first).to_contain_text("From the other tab.")
+    expect(field(page, "caption")).to_have_value("From this tab.")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".caption").first).to_have_text("From this tab.")
+    # Chromium reports the two responses with status 412.
+    assert [error for error in person.script_errors if "412" not in error] == []
+    person.script_errors.clear()

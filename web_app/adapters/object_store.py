@@ -215,6 +215,10 @@ class ObjectStore:
                 "Key": key,
                 "ResponseContentType": content_type,
                 "ResponseContentDisposition": disposition,
+                # An object never changes under its key while a link to it is valid.
+                "ResponseCacheControl": (
+                    f"private, max-age={self._presigned_url_seconds}, immutable"
+                ),
             },
             ExpiresIn=self._presigned_url_seconds,
         )

@@ -32,7 +32,13 @@ from database.models import Image
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app.dependencies import current_dependencies, image_links, owner_actions
-from web_app.errors import BadRequestError, ConflictError, InvalidEditError, UploadRejectedError
+from web_app.errors import (
+    BadRequestError,
+    ChangedMeanwhileError,
+    ConflictError,
+    InvalidEditError,
+    UploadRejectedError,
+)
 from web_app.middleware.owners import (
     Owner,
     current_owner,
@@ -43,7 +49,7 @@ from web_app.middleware.owners import (
 from web_app.middleware.rate_limits import count_further_caption
 from web_app.routes import serializers
 from web_app.routes.bin_pages import show_undo
-from web_app.routes.conditional import render_unless_cached, versions_of
+from web_app.routes.conditional import render_unless_cached, texts_version, versions_of
 from web_app.routes.cursors import parse_cursor, write_cursor
 from web_app.routes.request import JSONParser, image_filter, list_place, list_url, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
@@ -171,15 +177,29 @@ def show_preview(image_id: int) -> BaseResponse:
 
 
 @pages.post("/images/<image_id:image_id>/edit")
-def edit_image(image_id: int) -> BaseResponse:
-    """Save the text of a form."""
+def edit_image(image_id: int) -> ResponseReturnValue:
+    """Save the text of a form; show both texts if another edit was saved meanwhile."""
     form = request.form
     changes: dict[str, Any] = {
         name: form[name] for name in ("annotation", "alt_text") if name in form
     }
     if "tags" in form:
         changes["tags"] = form["tags"].split(",")
-    return _change(image_id, "Saved.", lambda actions: actions.edit(image_id, changes))
+    version = form.get("version")
+
+    def is_expected(image: Image) -> bool:
+        return version is None or version == texts_version(image)
+
+    try:
+        return _change(
+            image_id,
+            "Saved.",
+            lambda actions: actions.edit(image_id, changes, expects=is_expected),
+        )
+    except ChangedMeanwhileError:
+        image = _get_image(image_id)
+        page = _render_image("image.html", image, neighbours=Neighbours(), unsaved=form)
+        return page, ChangedMeanwhileError.http_status
 
 
 @pages.post("/images/<image_id:image_id>/restore")
@@ -250,6 +270,7 @@ def _render_image(template: str, image: Image, **values: object) -> str:
         is_mine=image.owner_id == owner_id,
         cost_usd=serializers.image_cost_usd(image),
         model_writer=model_in_words(image.annotation_model) if image.annotation_model else None,
+        texts_version=texts_version(image),
         **values,
     )
 

@@ -5,7 +5,7 @@ import uuid
 from datetime import UTC, datetime
 
 import pytest
-from sqlalchemy import insert, text
+from sqlalchemy import event, insert, text
 
 from database import full_text
 from database.annotations import edit_annotation
@@ -401,3 +401,23 @@ def _upgrade_to(revision):
 
     original = command.upgrade
     return lambda config, _head: original(config, revision)
+
+
+@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+def test_mysql_reads_a_list_in_the_order_of_ids_without_sorting(many, mocker):
+    statements = []
+    with session_scope(many) as session:
+        connection = session.connection()
+        event.listen(
+            connection, "before_cursor_execute", lambda *given: statements.append(given[2:4])
+        )
+        for where in (ImageFilter(), ImageFilter("e1"), ImageFilter(status=Status.FAILED)):
+            list_images(session, limit=400, after=Position(2900), where=where)
+        in_order = [given for given in statements if "NO_INDEX(" in given[0]]
+        plans = [
+            connection.exec_driver_sql(f"EXPLAIN FORMAT=TRADITIONAL {statement}", parameters).all()
+            for statement, parameters in in_order
+        ]
+
+    assert len(plans) >= 3
+    assert "filesort" not in str(plans)

@@ -185,6 +185,13 @@ def test_a_link_sets_the_content_type_and_disposition_of_the_response(make_store
     assert query_of(thumbnail)["response-content-disposition"].startswith("inline; ")
 
 
+def test_browsers_keep_an_object_for_as_long_as_its_link_is_valid(make_store):
+    url = make_store().presigned_thumbnail_url("thumbnails/t.webp")
+
+    assert query_of(url)["X-Amz-Expires"] == "123"
+    assert query_of(url)["response-cache-control"] == "private, max-age=123, immutable"
+
+
 @pytest.mark.parametrize("content_type", ["text/html", "image/svg+xml", "application/pdf", ""])
 def test_a_link_with_a_type_that_is_no_image_is_a_download(make_store, content_type):
     store = make_store()
@@ -232,6 +239,7 @@ def test_a_key_cannot_lead_out_of_its_bucket_or_add_query_parameters(make_store,
     assert parts.netloc == "the-images.s3.eu-west-1.amazonaws.com"
     assert unquote(parts.path) == f"/{key}"
     assert set(query_of(url)) == {
+        "response-cache-control",
         "response-content-type",
         "response-content-disposition",
         *(f"X-Amz-{name}" for name in SIGNING_PARAMETERS),

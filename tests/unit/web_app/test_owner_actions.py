@@ -644,3 +644,23 @@ def test_is_mine_is_true_only_for_the_owner(app, program, add_mine, add_row):
     assert {image["id"]: image["is_mine"] for image in listed}[theirs] is False
     assert anonymous["is_mine"] is False
     assert "owner_id" not in anonymous
+
+
+def test_a_form_with_texts_that_are_no_longer_current_shows_both(
+    client, browser, my_image, read_rows, session_factory
+):
+    page = f"/images/{my_image}"
+    version = re.search(r'name="version" value="(\w+)"', client.get(page).text)[1]
+    with session_scope(session_factory) as session:
+        get_image(session, my_image).annotation = "Of another tab"
+
+    refused = browser(f"{page}/edit", annotation="Of this tab", version=version)
+
+    assert refused.status_code == 412
+    assert "Of this tab" in refused.text
+    assert "Saved meanwhile" in refused.text
+    assert read_rows()[0].annotation == "Of another tab"
+    # The page has the present version, with which the person can decide.
+    version = re.search(r'name="version" value="(\w+)"', refused.text)[1]
+    assert browser(f"{page}/edit", annotation="Of this tab", version=version).status_code == 303
+    assert read_rows()[0].annotation == "Of this tab"

@@ -75,12 +75,17 @@ export async function getJSON(url, { fresh = false } = {}) {
  * @param {"POST" | "PATCH" | "DELETE"} method
  * @param {string} url
  * @param {object} [body]
+ * @param {Record<string, string>} [headers] further headers
  */
-export async function sendJSON(method, url, body) {
+export async function sendJSON(method, url, body, headers = {}) {
   const request = () =>
     fetchWithRetry(url, {
       method,
-      headers: { "Content-Type": "application/json", "X-CSRFToken": csrfToken() },
+      headers: {
+        "Content-Type": "application/json",
+        "X-CSRFToken": csrfToken(),
+        ...headers,
+      },
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   try {

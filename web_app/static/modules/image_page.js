@@ -1,7 +1,8 @@
 // The page of one image: shows a new caption when it arrives, and edits the texts in place.
 
-import { describeFailure, getJSON, getPage, sendJSON } from "./api.js";
+import { APIError, describeFailure, getJSON, getPage, sendJSON } from "./api.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
+import { discardDraft, readDraft, writeDraft } from "./drafts.js";
 import { closestTarget, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
 import { showToast } from "./toast.js";
@@ -57,6 +58,7 @@ class ImagePage {
     };
     root.addEventListener("submit", (event) => this.#handleSubmit(event));
     root.addEventListener("click", (event) => this.#handleClick(event));
+    root.addEventListener("input", (event) => this.#keepDraft(event));
     document.addEventListener("keydown", (event) => followKey(event));
     this.#prepareView();
   }
@@ -85,6 +87,38 @@ class ImagePage {
     if (view.dataset.status === "pending") {
       this.#watch(view.dataset.version ?? "");
     }
+    this.#restoreDraft();
+  }
+
+  /** @param {Event} event */
+  #keepDraft(event) {
+    const form = closestTarget(event, '[data-action="edit"]');
+    if (form instanceof HTMLFormElement) {
+      const { annotation, altText, tags, version } = editorFields(form);
+      const fields = [annotation, altText, tags, version];
+      writeDraft(this.id, Object.fromEntries(fields.map(({ name, value }) => [name, value])));
+    }
+  }
+
+  #restoreDraft() {
+    const [draft, editor] = [readDraft(this.id), this.#editor];
+    const form = editor?.querySelector("form");
+    // An open editor has newer texts than the draft.
+    if (!draft || !editor || !form || editor.open) {
+      return;
+    }
+    const { annotation, altText, tags, version } = editorFields(form);
+    const texts = [annotation, altText, tags];
+    if (texts.every(({ name, value }) => value === draft[name])) {
+      discardDraft(this.id);
+      return;
+    }
+    // With its version, so that a draft of older texts does not replace newer ones unnoticed.
+    for (const field of [...texts, version]) {
+      field.value = draft[field.name] ?? field.value;
+    }
+    editor.open = true;
+    getPart(form, "draft").hidden = false;
   }
 
   /** @param {string} version the `updated_at` that the page shows */
@@ -112,7 +146,8 @@ class ImagePage {
    *   in place
    */
   async #refresh({ keepsEditor = true } = {}) {
-    const page = await getPage(location.pathname + location.search);
+    // After a conflict, the address is the one of the form.
+    const page = await getPage(`/images/${this.id}${location.search}`);
     await waitUntilClosed(this.root.querySelector("dialog[open]"));
     const [old, fresh] = [getPart(this.root, "view"), getPart(page, "view")];
     const focused = document.activeElement;
@@ -203,8 +238,10 @@ class ImagePage {
   #closeEditor() {
     const editor = this.#editor;
     if (editor) {
+      discardDraft(this.id);
       editor.querySelector("form")?.reset();
       getPart(editor, "edit-error").hidden = true;
+      getPart(editor, "draft").hidden = true;
       editor.open = false;
       editor.querySelector("summary")?.focus();
     }
@@ -218,13 +255,21 @@ class ImagePage {
       return;
     }
     try {
-      await sendJSON("PATCH", this.url, changes);
+      // Only the last part of an ETag, the version of the texts, is compared.
+      const headers = { "If-Match": `"page.${editorFields(form).version.value}"` };
+      await sendJSON("PATCH", this.url, changes, headers);
     } catch (error) {
+      if (error instanceof APIError && error.code === "changed_meanwhile") {
+        discardDraft(this.id); // The page that follows has its texts.
+        form.submit(); // The server shows both texts.
+        return;
+      }
       const line = getPart(form, "edit-error");
       line.textContent = messageOf(error);
       line.hidden = false;
       return;
     }
+    discardDraft(this.id);
     await this.#refresh({ keepsEditor: false });
     showToast("Saved.");
   }
@@ -309,14 +354,22 @@ function focusOn(element) {
 
 /**
  * @param {HTMLFormElement} form
- * @returns {Record<"annotation" | "altText" | "tags", HTMLInputElement | HTMLTextAreaElement>}
+ * @returns {Record<
+ *   "annotation" | "altText" | "tags" | "version",
+ *   HTMLInputElement | HTMLTextAreaElement
+ * >}
  */
 function editorFields(form) {
   /** @param {string} name */
   const field = (
     name,
   ) => /** @type {HTMLInputElement | HTMLTextAreaElement} */ (form.elements.namedItem(name));
-  return { annotation: field("annotation"), altText: field("alt_text"), tags: field("tags") };
+  return {
+    annotation: field("annotation"),
+    altText: field("alt_text"),
+    tags: field("tags"),
+    version: field("version"),
+  };
 }
 
 /** @param {string} text */
@@ -333,12 +386,14 @@ function changedFields(form) {
   const { annotation, altText, tags } = editorFields(form);
   /** @type {Record<string, string | string[] | null>} */
   const changes = {};
+  // After a conflict, the fields begin with texts that are not saved.
+  const isConflict = form.dataset.isConflict !== undefined;
   for (const field of [annotation, altText]) {
-    if (field.value !== field.defaultValue) {
+    if (isConflict || field.value !== field.defaultValue) {
       changes[field.name] = field.value.trim() || null;
     }
   }
-  if (tags.value !== tags.defaultValue) {
+  if (isConflict || tags.value !== tags.defaultValue) {
     changes.tags = splitTags(tags.value);
   }
   return changes;
