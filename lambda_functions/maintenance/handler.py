@@ -2,8 +2,9 @@
 
 `migrate` updates the schema and the users of the database at each deployment. `sweep` runs every
 minute: it fails overdue jobs, publishes lost events again, requests the jobs that wait for the
-captioning service in their order, finishes interrupted deletions, and checks the words by which
-images are found. After a repair, the operator lets it request failed jobs again.
+captioning service in their order, deletes images whose time in the bin is over, finishes
+interrupted deletions, and checks the words by which images are found. After a repair, the operator
+lets it request failed jobs again.
 """
 
 import json

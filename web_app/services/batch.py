@@ -44,7 +44,7 @@ class BatchResult:
 
 @dataclass
 class _Batch:
-    """The images of a batch that the owner may change, and what became of each."""
+    """The images of a batch that the owner may change, and the results."""
 
     ids: Sequence[int]
     changed: set[int] = field(default_factory=set)

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import inspect, text
 
 from database import caption_service, object_keys
+from database.bin import move_to_bin
 from database.deletion import mark_deleting
 from database.jobs import claim_job, record_failure, record_postponement
 from database.listing import ImageFilter, list_images
@@ -273,6 +274,22 @@ def test_a_row_stays_until_all_objects_can_be_deleted(sweep, interrupt_deletion,
 
     sweep.thumbnails.is_unavailable = False
     assert sweep.sweep()["deleted"] == 2
+
+
+def test_an_image_in_the_bin_is_deleted_with_its_objects_when_its_time_is_over(
+    sweep, add_image, session_factory
+):
+    image_id, key = add_image()
+    with session_scope(session_factory) as session:
+        move_to_bin(session, [image_id], days=1)
+    assert sweep.sweep() == {"timed_out": 0, "requested_again": 0, "deleted": 0}
+    assert sweep.originals.deleted == []
+
+    set_age(session_factory, key, "deleting_at", 181)
+
+    assert sweep.sweep()["deleted"] == 1
+    assert sweep.originals.deleted == [key]
+    assert count_rows(session_factory) == 0
 
 
 def test_a_recent_deletion_is_left_to_the_process_that_began_it(sweep, add_image, session_factory):
