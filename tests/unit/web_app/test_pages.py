@@ -92,6 +92,7 @@ def test_an_upload_returns_a_result_with_working_links(client, send):
     assert result == {
         "filename": "beach.jpg",
         "outcome": "accepted",
+        "restored": False,
         "id": result["id"],
         "status_url": f"/api/image_status/{result['id']}",
         "url": f"/images/{result['id']}",
