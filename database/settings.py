@@ -19,6 +19,8 @@ class DatabaseSettings(BaseSettings):
     # Validation errors must not repeat the value, because it may contain a password.
     model_config = SettingsConfigDict(
         frozen=True,
+        # A function uses one of several classes of settings. The others are not built.
+        defer_build=True,
         hide_input_in_errors=True,
         env_ignore_empty=True,
         # Errors name the variable as it is written in the environment.

@@ -9,8 +9,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
-from pi_heif import HeifImageFile
-from pi_heif import options as heif_options
 from PIL import AvifImagePlugin, Image
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -58,6 +56,14 @@ class _WebPDecoder(WebPImageFile):
         return image
 
 
+def _open_heif(source: BinaryIO) -> Image.Image:
+    from pi_heif import HeifImageFile, options  # It loads libheif: see load_decoder().
+
+    options.DECODE_THREADS = _DECODER_THREADS
+    image: Image.Image = HeifImageFile(source)
+    return image
+
+
 # Call the decoder classes instead of Image.open(). Image.open() uses a registry that other code in
 # the process may extend, imports every plugin, and applies a global pixel limit.
 _DECODERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
@@ -65,7 +71,7 @@ _DECODERS: dict[str, Callable[[BinaryIO], Image.Image]] = {
     "GIF": GifImageFile,
     "WEBP": _WebPDecoder,
     "AVIF": AvifImageFile,
-    "HEIF": HeifImageFile,
+    "HEIF": _open_heif,
     "TIFF": TiffImageFile,
     "BMP": open_bmp,
 }
@@ -100,7 +106,6 @@ _DECODER_ERRORS = (
 )
 
 AvifImagePlugin.DEFAULT_MAX_THREADS = _DECODER_THREADS
-heif_options.DECODE_THREADS = _DECODER_THREADS
 
 # What libheif and libavif say instead of raising MemoryError.
 _OUT_OF_MEMORY = re.compile("memory allocation error|out of memory", re.IGNORECASE)
@@ -111,16 +116,20 @@ _LIBRARY_MODULES = re.compile(r"(PIL|pi_heif)\.")
 def load_decoder(source: BinaryIO) -> None:
     """Load the library that decode() needs for this file, if it is not loaded yet.
 
-    libvips takes 12 MB, so a process that decodes only other formats does not load it. Call this
-    before a fork: the child must not import, and its caller keeps the library for the next file.
+    libvips takes 12 MB, and libheif delays the first event, so a process that decodes only other
+    formats loads neither. Call this before a fork: the child must not import, and its caller keeps
+    the library for the next file.
 
     Args:
         source: seekable. Its position is at the beginning afterwards.
     Raises:
         UnsupportedFormatError
     """
-    if identify(source) in (PNG, TIFF):
+    image_format = identify(source)
+    if image_format in (PNG, TIFF):
         import imaging.streaming  # noqa: F401
+    elif image_format in (HEIC, HEIF):
+        import pi_heif  # noqa: F401
 
 
 def decode(

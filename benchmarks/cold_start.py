@@ -2,7 +2,7 @@
 
 A function is ready when its module is imported and its handler is found. Clients and the database
 connection are created at the first event, so neither side includes them. The anchor is importing
-only the libraries.
+only the libraries that the function needs, which are those of its image without the formats.
 
 The time is that of a whole process, from start to end, with a warm page cache and compiled bytecode
 as in the images. Both sides include the 20 ms of the interpreter itself.
@@ -16,15 +16,14 @@ from functools import partial
 
 from benchmarks.measure import ROOT, Row, at_most, in_turns, worst
 
-GOAL = at_most(1.25)
+GOALS = {"thumbnail": at_most(1.3), "annotation": at_most(1.15)}
 PAIRS = 9
 WARM_UP = 2
 
-# The libraries that each function needs.
-LIBRARIES = {
-    "thumbnail": "import boto3, PIL.Image, sqlalchemy",
-    "annotation": "import boto3, PIL.Image, sqlalchemy; from google import genai",
-}
+_SHARED = (
+    "import boto3, PIL.Image, sqlalchemy.orm, pymysql, pydantic_settings, aws_lambda_powertools"
+)
+LIBRARIES = {"thumbnail": _SHARED, "annotation": f"{_SHARED}; from google import genai"}
 
 
 def measure() -> Sequence[Row]:
@@ -37,8 +36,9 @@ def measure() -> Sequence[Row]:
             pairs=PAIRS,
             warm_up=WARM_UP,
         )
-        rows.append(Row(f"cold_import_{function}", anchor * 1000, ours * 1000, "ms", GOAL))
-    return [*rows, worst(rows, "cold_import")]
+        goal = GOALS[function]
+        rows.append(Row(f"cold_start_{function}", anchor * 1000, ours * 1000, "ms", goal))
+    return [*rows, worst(rows, "cold_start")]
 
 
 def _seconds(statement: str) -> float:
