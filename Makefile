@@ -22,7 +22,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz mutants images-check mysql chromium clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -75,6 +75,14 @@ lint-scripts: $(LINT)
 images-check: $(TEST)  ## build the three container images without a daemon and use them (as root on Debian)
 	$(BIN)/python -m pytest tests/images/check_images.py $(ARGS)
 
+# mutmut copies the sources and the tests into mutants/. A run that was ended continues the next time.
+MUTANTS_SECONDS ?= 1800
+mutants: $(TEST)  ## change critical code in small ways, and list the changes that no test notices (MUTANTS_SECONDS=1800)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/mutants \
+		--require-hashes --requirement requirements/mutants.txt
+	@PYTHONPATH=$(VENV)/mutants timeout $(MUTANTS_SECONDS) $(BIN)/python -m mutmut run; \
+		PYTHONPATH=$(VENV)/mutants $(BIN)/python -m mutmut results
+
 FUZZ_SECONDS ?= 300
 fuzz: $(TEST)  ## run the fuzzers, FUZZ_SECONDS each (TARGETS=… chooses some)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade --target $(VENV)/fuzz \
@@ -114,7 +122,7 @@ chromium:  ## install a browser for the tests (as root on Debian and Ubuntu)
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null
 
 clean:  ## remove the virtual environment and caches (.local/ with your images stays)
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 requirements: $(MADE)  ## write the requirement files again, after a change of a .in file (ARGS=… is passed to uv)
 	@bash requirements/compile.sh $(BIN)/uv $(ARGS)

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 uv=$1
 shift
-for file in requirements/{installer,run,test,lint,checkov,anchors,fuzz,recogniser,converter} \
+for file in requirements/{installer,run,test,lint,checkov,anchors,fuzz,mutants,recogniser,converter} \
     web_app/requirements lambda_functions/{annotation,thumbnail}/requirements; do
     # Without the address of an index: uv reads it from its own variables.
     "$uv" pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate \

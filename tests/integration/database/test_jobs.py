@@ -5,7 +5,7 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from database import jobs, stalled_jobs
 from database.annotations import record_annotation
@@ -21,7 +21,7 @@ from database.jobs import (
     reset_for_redrive,
     reset_for_retry,
 )
-from database.models import Job, Status
+from database.models import Image, Job, Status
 from database.session import session_scope
 from database.stalled_jobs import fail_overdue_jobs, requeue_stalled_jobs
 from tests.support.image_rows import (
@@ -311,6 +311,22 @@ def test_failed_jobs_are_reset_in_order_up_to_a_limit_and_permanent_failures_sta
         image = read(session_factory, image_id)
         assert (image.annotation_status, image.annotation_attempts) == (Status.PENDING, 0)
         assert image.annotation_error_code is None
+
+
+def test_of_the_failed_jobs_those_that_were_requested_first_are_reset_first(session_factory):
+    (_, later_key), (earlier_id, earlier_key) = (
+        add_failed(session_factory, Job.ANNOTATION) for _ in range(2)
+    )
+    with session_scope(session_factory) as session:
+        session.execute(
+            update(Image)
+            .where(Image.id == earlier_id)
+            .values(annotation_requested_at=datetime(2020, 1, 1, tzinfo=UTC))
+        )
+
+    resets = [record(session_factory, reset_failed_jobs, limit=1) for _ in range(2)]
+
+    assert resets == [[(Job.ANNOTATION, earlier_key)], [(Job.ANNOTATION, later_key)]]
 
 
 def test_a_redrive_resets_a_job_whose_attempts_all_expired_and_no_other_pending_job(

@@ -65,6 +65,16 @@ def test_a_new_day_starts_with_the_whole_budget(session_factory):
     assert spent(session_factory) == [BUDGET, BUDGET]
 
 
+def test_a_reservation_leaves_other_days_as_they_are(session_factory):
+    reserve(session_factory, 10)
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE daily_tokens SET day = '2020-01-01'"))
+
+    reserve(session_factory, 100)
+
+    assert sorted(spent(session_factory)) == [10, 100]
+
+
 def test_concurrent_first_reservations_of_a_day_never_exceed_the_budget(session_factory):
     granted = []
 

@@ -298,6 +298,7 @@ def test_an_upload_is_signed_with_its_digest_and_an_unsigned_payload(make_store)
     store._client.meta.events.register("before-send.s3.PutObject", answer)
     digest = hashlib.sha256(b"an image").digest()
     stream = io.BytesIO(b"an image")
+    stream.seek(0, io.SEEK_END)  # As after the form parser has written it.
 
     store.put_original(KEY, stream, content_type="image/jpeg", sha256=digest)
 
@@ -305,4 +306,6 @@ def test_an_upload_is_signed_with_its_digest_and_an_unsigned_payload(make_store)
     signed = re.search("SignedHeaders=([^,]+)", headers["authorization"].decode())[1].split(";")
     assert headers["x-amz-checksum-sha256"].decode() == base64.b64encode(digest).decode()
     assert "x-amz-checksum-sha256" in signed
+    assert headers["content-type"].decode() == "image/jpeg"
+    assert int(headers["content-length"]) == len(b"an image")
     assert headers["x-amz-content-sha256"].decode() == "UNSIGNED-PAYLOAD"
