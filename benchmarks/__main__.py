@@ -1,6 +1,8 @@
 """Run the benchmarks and write the ratios to results.json and docs/benchmarks.md: `make bench`.
 
-ARGS selects benchmarks: `make bench ARGS="derivatives_jpeg cold_import"`. The rows of the others
+history.json keeps the ratios of the last runs, and docs/benchmarks.svg shows them.
+
+ARGS selects benchmarks: `make bench ARGS="derivatives_jpeg cold_start"`. The rows of the others
 stay unchanged. The exit status is 1 if a goal is missed or an anchor is missing. An anchor is a
 program or library with which a benchmark compares the system.
 """
@@ -17,10 +19,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import plot
 from benchmarks.measure import ROOT, MissingAnchorError, Row
 
 RESULTS = Path(__file__).with_name("results.json")
+HISTORY = Path(__file__).with_name("history.json")
 PAGE = ROOT / "docs" / "benchmarks.md"
+PLOT = ROOT / "docs" / "benchmarks.svg"
 _TABLE_WIDTH = 110
 
 
@@ -52,7 +57,10 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("pipeline_overhead", "pipeline_overhead", "measure"),
     Benchmark("batch_100", "batch", "measure"),
     Benchmark("simulation_batch_100", "simulation", "measure"),
-    Benchmark("cold_import", "cold_import", "measure"),
+    Benchmark("upload_to_caption", "local_system", "measure_upload_to_caption"),
+    Benchmark("second_start", "local_system", "measure_second_start"),
+    Benchmark("memory_at_rest", "local_system", "measure_memory_at_rest"),
+    Benchmark("cold_start", "cold_start", "measure"),
     Benchmark("load_tester_rate", "load_tester", "measure_rate"),
     Benchmark("load_tester_truth", "load_tester", "measure_truth"),
 )
@@ -85,6 +93,7 @@ def main(names: Sequence[str]) -> int:
         console.print("docs/benchmarks.md, “Where a goal is missed”, explains the missed goals.")
     _write_results(rows)
     _update_page(rows)
+    _update_plot(rows)
     return 0 if not missing and all(row.met for row in rows) else 1
 
 
@@ -137,6 +146,21 @@ def _update_page(rows: Sequence[Row]) -> None:
         # Only the first row: the second table explains missed goals under the same names.
         text = re.sub(f"(?m)^{beginning}.*$", f"| {' | '.join(cells)} |", text, count=1)
     PAGE.write_text(text)
+
+
+def _update_plot(rows: Sequence[Row]) -> None:
+    """Add this run to history.json, and draw the last runs. Parts of a row are left out."""
+    runs = json.loads(HISTORY.read_text()) if HISTORY.exists() else []
+    shares = {
+        row.name: {"share": round(row.share_of_goal, 3), "met": row.met}
+        for row in rows
+        if " " not in row.name
+    }
+    runs = [*runs, shares][-plot.KEPT_RUNS :]
+    HISTORY.write_text(json.dumps(runs, indent=1) + "\n")
+    PLOT.write_text(
+        plot.draw([{name: plot.Point(**point) for name, point in run.items()} for run in runs])
+    )
 
 
 def _benchmark_of(row_name: str) -> str | None:

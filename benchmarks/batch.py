@@ -64,12 +64,13 @@ def run(photos: int = PHOTOS) -> Batch:
         system = LocalSystem(
             Path(folder) / "state",
             LOCAL_RECOGNISER="off",
+            LOCAL_PROCESSES_PER_FUNCTION="2",
             UPLOADS_PER_MINUTE="0",
             READS_PER_MINUTE="0",
         )
         system.start()
         try:
-            make = _different_photos()
+            make = different_photos()
             # The function processes start with the first event.
             _wait_for(system, _upload(system, [make(0)]))
             before, client_before = _processor_seconds(system), time.process_time()
@@ -84,7 +85,7 @@ def run(photos: int = PHOTOS) -> Batch:
     return Batch(photos, seconds, len(os.sched_getaffinity(0)), used)
 
 
-def _different_photos() -> Callable[[int], bytes]:
+def different_photos() -> Callable[[int], bytes]:
     """Return a function that makes a photo with other bytes for each number."""
     encoded = photo(MEGAPIXELS, "baseline").read_bytes()
 

@@ -67,6 +67,13 @@ class Row:
         return self.ours / self.anchor
 
     @property
+    def share_of_goal(self) -> float:
+        """The ratio divided by its limit, inverted for a lower limit: at most 1 is good."""
+        if self.goal.highest < math.inf:
+            return self.ratio / self.goal.highest
+        return self.goal.lowest / self.ratio
+
+    @property
     def met(self) -> bool:
         return self.goal.is_met_by(self.ratio)
 

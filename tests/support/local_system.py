@@ -184,10 +184,12 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
     }
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+def wait_until(
+    condition: Callable[[], bool], *, seconds: float, every_seconds: float = 0.1
+) -> None:
     """Wait until the condition holds, and fail after a time limit, longer on a slow machine."""
     limit = scaled(seconds)
     deadline = time.monotonic() + limit
     while not condition():
         assert time.monotonic() < deadline, f"the condition did not hold within {limit:g} s"
-        time.sleep(0.1)
+        time.sleep(every_seconds)

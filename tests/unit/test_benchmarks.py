@@ -4,10 +4,12 @@ import importlib
 import json
 import sys
 from dataclasses import dataclass, field
+from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks import __main__ as bench
+from benchmarks import plot
 from benchmarks.image_process import ImageProcess
 from benchmarks.measure import MissingAnchorError, Row, at_least, at_most, in_turns, within, worst
 from tests.support.factories import make_jpeg
@@ -39,6 +41,8 @@ def run(tmp_path, monkeypatch):
     page.write_text("| `speed` | before |\n\nText.\n")
     monkeypatch.setattr(bench, "RESULTS", results)
     monkeypatch.setattr(bench, "PAGE", page)
+    monkeypatch.setattr(bench, "HISTORY", tmp_path / "history.json")
+    monkeypatch.setattr(bench, "PLOT", tmp_path / "benchmarks.svg")
 
     def run(*benchmarks, names=()):
         monkeypatch.setattr(bench, "BENCHMARKS", benchmarks)
@@ -229,3 +233,26 @@ def test_the_worst_row_is_the_nearest_to_missing_its_goal_on_either_side():
     assert worst(rows(within(0.1), 1.03, 0.95, 1.01), "all") == Row(
         "all", 1, 0.95, "s", within(0.1)
     )
+
+
+class TestPlot:
+    def test_a_share_is_at_most_one_if_the_goal_is_met(self):
+        assert make_row(ours=5.0, goal=at_most(2.0)).share_of_goal == 0.25
+        assert make_row(ours=5.0, goal=at_least(0.25)).share_of_goal == 0.5
+
+    def test_each_run_adds_a_mark_to_each_of_its_rows(self, run, tmp_path):
+        rows = [make_row("speed"), make_row("speed of a part")]
+
+        for _ in range(plot.KEPT_RUNS + 3):
+            run(FakeBenchmark("speed", rows))
+
+        drawn = ElementTree.fromstring((tmp_path / "benchmarks.svg").read_text())
+        marks = drawn.findall("{http://www.w3.org/2000/svg}circle")
+        assert len(marks) == plot.KEPT_RUNS
+        assert [mark.get("fill") for mark in marks].count("none") == plot.KEPT_RUNS - 1
+
+    def test_a_ratio_far_beyond_its_goal_stays_inside_the_plot(self):
+        drawn = ElementTree.fromstring(plot.draw([{"speed": plot.Point(share=90.0, met=False)}]))
+
+        [mark] = drawn.findall("{http://www.w3.org/2000/svg}circle")
+        assert float(mark.get("cx")) < float(drawn.get("width"))

@@ -1,0 +1,148 @@
+"""Measure what a person notices of `make run`: its second start, its memory, and one photo.
+
+- `second_start`: from the command until the address is printed, with a folder of an earlier run.
+  The anchor imports the libraries of all its programs, one after the other in one process.
+- `memory_at_rest`: the memory of all processes after the first image. Memory that processes share
+  counts once. The anchor is as many processes that only import the same libraries.
+- `upload_to_caption`: from the first byte of a photo of 12 megapixels until its caption and
+  thumbnail are complete, on a system that has done the same before. The captioner answers at once.
+  The anchor does the bare steps one after the other: read the header, store the bytes, make the
+  copy for the model, make thumbnail and preview.
+"""
+
+import io
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from benchmarks.batch import different_photos
+from benchmarks.measure import ROOT, Row, at_most, in_turns
+from imaging.header import read_header
+from lambda_functions.annotation.model_input import make_model_input
+from lambda_functions.thumbnail.derivatives import make_derivatives
+from tests.support.local_system import LocalSystem, wait_until
+
+_WEB = "import flask, flask_smorest, gunicorn, boto3, sqlalchemy.orm, pymysql, PIL.Image"
+_THUMBNAIL = "import awslambdaric, boto3, PIL.Image, sqlalchemy.orm, pymysql, pydantic_settings"
+_ANNOTATION = f"{_THUMBNAIL}; from google import genai"
+_AWS = "import moto.server, boto3"
+# By program of `make run`: the supervisor, S3, the web server, each function twice, the sweep.
+_PROGRAMS = (
+    *("import boto3", _AWS, "import gunicorn", _WEB, _WEB),
+    *(_ANNOTATION, _ANNOTATION, _THUMBNAIL, _THUMBNAIL, _THUMBNAIL),
+)
+_MEGABYTE = 1024 * 1024
+_MAX_PIXELS = 100_000_000
+
+
+def measure_second_start() -> Sequence[Row]:
+    with _system() as system:
+        system.stop()
+
+        def start() -> float:
+            started = time.perf_counter()
+            system.start()
+            seconds = time.perf_counter() - started
+            system.stop()
+            return seconds
+
+        anchor, ours = in_turns(lambda: _import_seconds("; ".join(_PROGRAMS)), start, pairs=3)
+        system.start()
+    return [Row("second_start", anchor, ours, "s", at_most(1.5))]
+
+
+def measure_memory_at_rest() -> Sequence[Row]:
+    with _system() as system:
+        ours = sum(map(_proportional_bytes, system.processes()))
+    command = "; import sys; print(flush=True); sys.stdin.read()"
+    programs = [
+        subprocess.Popen(
+            [sys.executable, "-c", imports + command],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        for imports in _PROGRAMS
+    ]
+    for program in programs:
+        assert program.stdout is not None
+        program.stdout.readline()
+    anchor = sum(_proportional_bytes(psutil.Process(program.pid)) for program in programs)
+    for program in programs:
+        program.communicate()
+    return [Row("memory_at_rest", anchor / _MEGABYTE, ours / _MEGABYTE, "MB", at_most(1.5))]
+
+
+def measure_upload_to_caption() -> Sequence[Row]:
+    make = different_photos()
+    numbers = iter(range(1, 1000))
+    with _system() as system, tempfile.TemporaryDirectory(prefix="bench-photo-") as folder:
+
+        def ours() -> float:
+            return _upload_seconds(system, make(next(numbers)))
+
+        def anchor() -> float:
+            return _bare_seconds(make(next(numbers)), Path(folder) / "original")
+
+        bare, whole = in_turns(anchor, ours, pairs=9, warm_up=2)
+    return [Row("upload_to_caption", bare * 1000, whole * 1000, "ms", at_most(1.3))]
+
+
+@contextmanager
+def _system() -> Iterator[LocalSystem]:
+    """Run the local system as `make run` does, but with captions without a recogniser."""
+    with tempfile.TemporaryDirectory(prefix="bench-local-") as folder:
+        system = LocalSystem(
+            Path(folder) / "state",
+            LOCAL_RECOGNISER="off",
+            LOCAL_PROCESSES_PER_FUNCTION="2",
+            UPLOADS_PER_MINUTE="0",
+            READS_PER_MINUTE="0",
+        )
+        system.start()
+        try:
+            _upload_seconds(system, different_photos()(0))
+            yield system
+        finally:
+            system.stop()
+
+
+def _upload_seconds(system: LocalSystem, content: bytes) -> float:
+    started = time.perf_counter()
+    [result] = system.upload(("photo.jpg", content))
+    wait_until(
+        lambda: system.status(result["id"])["status"] == "completed",
+        seconds=60,
+        every_seconds=0.01,
+    )
+    return time.perf_counter() - started
+
+
+def _bare_seconds(content: bytes, path: Path) -> float:
+    started = time.perf_counter()
+    read_header(io.BytesIO(content), max_pixels=_MAX_PIXELS)
+    path.write_bytes(content)
+    make_model_input(io.BytesIO(path.read_bytes()), max_pixels=_MAX_PIXELS)
+    source = io.BytesIO(path.read_bytes())
+    made = make_derivatives(source, thumbnail_size=(400, 400), max_pixels=_MAX_PIXELS)
+    path.with_suffix(".made").write_bytes(made.to_bytes())
+    return time.perf_counter() - started
+
+
+def _import_seconds(statement: str) -> float:
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", statement], cwd=ROOT, check=True)
+    return time.perf_counter() - started
+
+
+def _proportional_bytes(process: psutil.Process) -> int:
+    """Return the memory of a process. Memory of n processes counts by 1/n."""
+    try:
+        return int(process.memory_full_info().pss)
+    except psutil.NoSuchProcess:
+        return 0
