@@ -10,6 +10,7 @@ from sqlalchemy import update
 from database.annotations import edit_annotation
 from database.errors import QueryTooSlowError
 from database.models import Image, Status
+from tests.support.factories import make_jpeg
 from tests.unit.web_app.test_pages import Page
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
@@ -367,3 +368,16 @@ def test_an_image_is_shown_although_its_list_takes_too_long(client, add_row, moc
     mocker.patch("web_app.services.listing.list_ids", side_effect=QueryTooSlowError)
 
     assert steps(client, f"/images/{image_id}?q=dog") == [None, None]
+
+
+def test_a_card_has_the_date_of_the_upload_and_says_whose_it_is(
+    client, add_row, send, session_factory
+):
+    mine = send(("mine.jpg", make_jpeg())).json["results"][0]["id"]
+    other = add_row()
+    for image_id in (mine, other):
+        set_times(session_factory, image_id, uploaded_at=day(9))
+
+    assert "9 March 2026" in client.get(f"/images/{other}/card").text
+    assert "· yours" in client.get(f"/images/{mine}/card").text
+    assert "· yours" not in client.get(f"/images/{other}/card").text
