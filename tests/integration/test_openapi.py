@@ -11,12 +11,34 @@ from database.models import Image, Status
 from database.session import session_scope
 from web_app.middleware.owners import Owner, Owners
 
-# A JSON schema cannot describe an image, so a generated file may be refused. Changes need the ids
-# of images that exist.
+# A JSON schema cannot describe an image, so a generated file may be refused. Nor can it describe
+# which parameters fit together: a cursor belongs to one filter, and a period begins before it ends;
+# or that a name can be shown.
+# Changes need the ids of images that exist.
 CONFIG = """
 [[operations]]
 include-name = "POST /upload"
 checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "413", "415", "422"]
+
+[[operations]]
+include-name = "GET /api/images"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "304", "400", "422"]
+
+[[operations]]
+include-name = "GET /api/export"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "422"]
+
+[[operations]]
+include-name = "POST /api/images/batch"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "400", "422", "503"]
+
+[[operations]]
+include-name = "GET /api/usage"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "422"]
+
+[[operations]]
+include-name = "POST /api/keys"
+checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 
 [[operations]]
 include-name = "PATCH /api/images/{image_id}"

@@ -88,7 +88,7 @@ def show_status(image_id: int) -> ResponseReturnValue:
 @api.arguments(StatusQuerySchema(), location="query", as_kwargs=False)
 @not_modified(api)
 @api.response(200, ImagesSchema, headers=ETAG_HEADERS)
-@documents_errors(api, 400, 401, 503)
+@documents_errors(api, 400, 401, 503, codes={400: ("invalid_ids", "too_many_ids")})
 def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
     """Get the status of several images, newest first; unknown ids are left out"""
     image_ids = parse_ids(query["ids"], MAX_IDS)
@@ -104,7 +104,7 @@ def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
 @api.arguments(ListQuerySchema(), location="query")
 @not_modified(api)
 @api.response(200, ImagePageSchema, headers=ETAG_HEADERS)
-@documents_errors(api, 400, 401, 422, 503)
+@documents_errors(api, 400, 401, 422, 503, codes={400: ("invalid_cursor",)})
 def list_images(query: dict[str, Any]) -> ResponseReturnValue:
     """List one page of the images that match"""
     where = image_filter(query)
@@ -139,7 +139,19 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @api.alt_response(
     412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
 )
-@documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
+@documents_errors(
+    api,
+    400,
+    401,
+    403,
+    404,
+    409,
+    413,
+    415,
+    422,
+    503,
+    codes={409: ("nothing_to_restore",), 422: ("invalid_edit",)},
+)
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
     restored = edit.pop("restore", ())
@@ -173,7 +185,20 @@ def undelete_image(_options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.doc(operationId="changeImages", security=WRITE_AUTH)
 @api.arguments(BatchSchema())
 @api.response(200, BatchResultsSchema)
-@documents_errors(api, 400, 401, 403, 413, 415, 422, 503)
+@documents_errors(
+    api,
+    400,
+    401,
+    403,
+    413,
+    415,
+    422,
+    503,
+    codes={
+        422: ("invalid_batch", "invalid_edit"),
+        400: ("bad_request", "csrf_failed", "invalid_cursor"),
+    },
+)
 def change_images(batch: dict[str, Any]) -> ResponseReturnValue:
     """Run one action on up to 1,000 of your images"""
     owner_id = _owner_id()
@@ -203,7 +228,7 @@ def change_images(batch: dict[str, Any]) -> ResponseReturnValue:
 @api.arguments(BinQuerySchema(), location="query")
 @not_modified(api)
 @api.response(200, BinPageSchema, headers=ETAG_HEADERS)
-@documents_errors(api, 400, 401, 422, 503)
+@documents_errors(api, 400, 401, 422, 503, codes={400: ("invalid_cursor",)})
 def show_bin(query: dict[str, Any]) -> ResponseReturnValue:
     """List one page of your bin, the last deleted images first"""
     images, next_position = read_bin(
@@ -245,7 +270,9 @@ def delete_image_for_good(image_id: int) -> None:
 @api.doc(operationId="retryImage", security=WRITE_AUTH)
 @api.arguments(RetrySchema(), required=False)
 @api.response(202, ImageSchema)
-@documents_errors(api, 400, 401, 403, 404, 409, 413, 415, 422, 503)
+@documents_errors(
+    api, 400, 401, 403, 404, 409, 413, 415, 422, 503, codes={409: ("nothing_to_retry",)}
+)
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Retry the failed jobs, or write a new caption"""
     image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))

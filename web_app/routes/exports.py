@@ -46,7 +46,19 @@ exports = StrictBlueprint(
     responses={200: {"description": "The file", "content": _CONTENT}},
 )
 @exports.arguments(ExportQuerySchema(), location="query")
-@documents_errors(exports, 400, 401, 422, 502, 503)
+@documents_errors(
+    exports,
+    400,
+    401,
+    422,
+    502,
+    503,
+    codes={
+        400: ("invalid_ids", "too_many_ids"),
+        422: ("invalid_request", "too_many_images"),
+        503: ("database_unavailable", "too_many_exports"),
+    },
+)
 def export_images(query: dict[str, Any]) -> Response:
     """Export the captions of the images that match, as a file"""
     ids = parse_ids(query["ids"], MAX_EXPORTED_IDS) if "ids" in query else None

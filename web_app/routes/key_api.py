@@ -6,9 +6,10 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from web_app.dependencies import keys_of
+from web_app.errors import NotOwnerError
 from web_app.middleware.owners import current_owner, remember_owner, require_own_owners
 from web_app.routes import serializers
-from web_app.routes.openapi import WRITE_AUTH, StrictBlueprint, documents_errors
+from web_app.routes.openapi import READ_AUTH, WRITE_AUTH, StrictBlueprint, documents_errors
 from web_app.routes.schemas import CreatedKeySchema, KeysSchema, NewKeySchema
 
 key_api = StrictBlueprint(
@@ -18,9 +19,9 @@ key_api.before_request(require_own_owners)
 
 
 @key_api.route("/keys")
-@key_api.doc(operationId="listKeys", security=WRITE_AUTH)
+@key_api.doc(operationId="listKeys", security=READ_AUTH)
 @key_api.response(200, KeysSchema)
-@documents_errors(key_api, 401, 409, 503)
+@documents_errors(key_api, 401, 409, 503, codes={409: ("keys_not_used",)})
 def list_keys() -> dict[str, Any]:
     """List your API keys, newest first"""
     keys = keys_of(current_owner().id).list()
@@ -28,10 +29,21 @@ def list_keys() -> dict[str, Any]:
 
 
 @key_api.route("/keys", methods=["POST"])
-@key_api.doc(operationId="createKey", security=WRITE_AUTH)
+@key_api.doc(operationId="createKey", security=READ_AUTH)
 @key_api.arguments(NewKeySchema())
 @key_api.response(201, CreatedKeySchema)
-@documents_errors(key_api, 400, 401, 403, 409, 413, 415, 422, 503)
+@documents_errors(
+    key_api,
+    400,
+    401,
+    403,
+    409,
+    413,
+    415,
+    422,
+    503,
+    codes={409: ("too_many_keys", "keys_not_used"), 422: ("invalid_key_name",)},
+)
 def create_key(body: dict[str, Any]) -> ResponseReturnValue:
     """Create an API key. The response shows it once"""
     row, key = keys_of(current_owner().id).create(body["name"])
@@ -45,7 +57,21 @@ def create_key(body: dict[str, Any]) -> ResponseReturnValue:
 @key_api.route("/keys/<image_id:key_id>", methods=["DELETE"])
 @key_api.doc(operationId="revokeKey", security=WRITE_AUTH)
 @key_api.response(204)
-@documents_errors(key_api, 400, 401, 403, 404, 409, 413, 415, 503)
+@documents_errors(
+    key_api,
+    400,
+    401,
+    403,
+    404,
+    409,
+    413,
+    415,
+    503,
+    codes={404: ("key_not_found",), 409: ("keys_not_used",)},
+)
 def revoke_key(key_id: int) -> None:
     """Revoke an API key. It stops working immediately"""
-    keys_of(current_owner().id).revoke(key_id)
+    owner_id = current_owner().known_id
+    if owner_id is None:
+        raise NotOwnerError("Send the owner token or an API key. Without one you have no keys.")
+    keys_of(owner_id).revoke(key_id)

@@ -1,6 +1,6 @@
 """Build the OpenAPI document from the routes and schemas, and serve a page that shows it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -58,17 +58,26 @@ _RETRY_AFTER = {
         "schema": {"type": "integer"},
     }
 }
-_REFUSALS = {
-    400: "Bad request, or missing CSRF token",
-    401: "Invalid owner token, or sign-in required",
-    403: "The image belongs to another owner, or another site sent the request",
-    404: "The image does not exist",
-    409: "The state of the image does not allow this",
-    413: "The body is too large",
-    415: "The body is not JSON",
-    422: "A value does not match its description",
-    429: "Too many requests; see `Retry-After`",
-    503: "The database did not answer; see `Retry-After`",
+# What a status means, and the codes of its errors unless a route names others.
+_REFUSALS: dict[int, tuple[str, Sequence[str]]] = {
+    400: ("Bad request, or missing CSRF token", ("bad_request", "csrf_failed")),
+    401: (
+        "Invalid owner token, or sign-in required",
+        ("invalid_owner_token", "not_signed_in"),
+    ),
+    403: (
+        "The image belongs to another owner, or another site sent the request",
+        ("not_owner", "cross_site_request"),
+    ),
+    404: ("The image does not exist", ("image_not_found",)),
+    409: ("The present state does not allow this", ()),
+    413: ("The body is too large", ("request_too_large",)),
+    415: ("The body is not JSON", ("unsupported_media_type",)),
+    422: ("A value does not match its description", ("invalid_request",)),
+    429: ("Too many requests; see `Retry-After`", ("rate_limited",)),
+    500: ("Server error (logged)", ("internal_error",)),
+    502: ("The image storage did not answer", ("storage_unavailable",)),
+    503: ("The database did not answer; see `Retry-After`", ("database_unavailable",)),
 }
 
 docs = PlainBlueprint("docs", __name__, url_prefix="/api")
@@ -89,20 +98,34 @@ class StrictBlueprint(Blueprint):  # type: ignore[misc] # publishes no types
     ARGUMENTS_PARSER = JSONParser()
 
 
-def documents_errors(blueprint: Blueprint, *statuses: int) -> Decorator:
-    """Document the error statuses of a route."""
+def documents_errors(
+    blueprint: Blueprint, *statuses: int, codes: Mapping[int, Sequence[str]] | None = None
+) -> Decorator:
+    """Document the error statuses of a route.
+
+    Args:
+        blueprint: the blueprint of the route.
+        statuses: the statuses beside 429 and 500.
+        codes: the codes of a status, if they are others than usual.
+    """
 
     def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
         for status in (*statuses, 429, 500):
             view = blueprint.alt_response(
                 status,
                 schema=ErrorSchema,
-                description=_REFUSALS.get(status, "Server error (logged)"),
+                description=_describe(status, (codes or {}).get(status)),
                 headers=_RETRY_AFTER if status in (429, 503) else None,
             )(view)
         return view
 
     return decorate
+
+
+def _describe(status: int, codes: Sequence[str] | None = None) -> str:
+    """Return what a status means, and the codes with which it comes."""
+    meaning, usual_codes = _REFUSALS[status]
+    return f"{meaning}. Code: {', '.join(f'`{code}`' for code in codes or usual_codes)}"
 
 
 def not_modified(blueprint: Blueprint) -> Decorator:
@@ -145,8 +168,13 @@ def _finished(document: dict[str, Any]) -> dict[str, Any]:
     components = document["components"]
     components["schemas"].pop("PaginationMetadata", None)
     components.pop("headers", None)
+    # flask-smorest adds 422 to each route that reads parameters, also to those that answer 400.
+    components.pop("responses", None)
     for operations in document["paths"].values():
         for operation in operations.values():
+            if isinstance(operation, dict):
+                responses = operation["responses"].items()
+                operation["responses"] = {k: v for k, v in responses if "$ref" not in v}
             # A generator makes a module of each tag. The module `api` would be in a package `api`.
             if isinstance(operation, dict) and operation.get("tags") == ["api"]:
                 operation["tags"] = ["images"]
@@ -227,7 +255,7 @@ _UPLOAD: dict[str, Any] = {
             str(status): {"description": description, "content": _REJECTED}
             for status, description in (
                 (400, "No file, an empty file, a damaged form, or a missing CSRF token"),
-                (401, _REFUSALS[401]),
+                (401, _describe(401)),
                 (403, "Another site sent the request"),
                 (413, "Too large, or too many files"),
                 (415, "Not an accepted image format"),
@@ -238,7 +266,7 @@ _UPLOAD: dict[str, Any] = {
         },
         **{
             str(status): {
-                "description": _REFUSALS[status],
+                "description": _describe(status),
                 "content": _REJECTED,
                 "headers": _RETRY_AFTER,
             }

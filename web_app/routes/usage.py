@@ -9,7 +9,7 @@ from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError
 from web_app.middleware.owners import current_owner
 from web_app.routes import serializers
-from web_app.routes.openapi import WRITE_AUTH, StrictBlueprint, documents_errors
+from web_app.routes.openapi import READ_AUTH, StrictBlueprint, documents_errors
 from web_app.routes.schemas import PeriodSchema, UsageSchema
 from web_app.services.usage import Usage, read_usage
 
@@ -20,10 +20,10 @@ usage_pages = Blueprint("usage_page", __name__)
 
 
 @usage_api.route("/usage")
-@usage_api.doc(operationId="getUsage", security=WRITE_AUTH)
+@usage_api.doc(operationId="getUsage", security=READ_AUTH)
 @usage_api.arguments(PeriodSchema(), location="query")
 @usage_api.response(200, UsageSchema)
-@documents_errors(usage_api, 401, 422, 503)
+@documents_errors(usage_api, 401, 422, 503, codes={422: ("invalid_period",)})
 def show_usage(query: dict[str, Any]) -> dict[str, Any]:
     """Sum up the tokens of your captions and their cost in a period"""
     return serializers.usage(_read(query.get("since"), query.get("until")))

@@ -145,6 +145,16 @@ def test_a_key_needs_a_name_that_can_be_shown(program, token, body):
     assert program("GET", "/api/keys", by=token).json["keys"] == []
 
 
+def test_a_request_without_an_owner_revokes_nothing(make_client, create_key):
+    created = create_key()
+
+    response = make_client().delete(
+        f"/api/keys/{created['id']}", headers={"Accept": "application/json"}
+    )
+
+    assert (response.status_code, response.json["code"]) == (403, "not_owner")
+
+
 def test_an_owner_has_a_limited_number_of_keys(program, create_key, token):
     for number in range(MAX_KEYS):
         create_key(f"Key {number}")

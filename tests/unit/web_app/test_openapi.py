@@ -4,6 +4,7 @@ tests/integration/test_openapi.py tests that responses agree with it.
 """
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -75,3 +76,29 @@ def test_the_api_page_names_every_operation(client, document):
 
     for _method, path in operations(document):
         assert path in page
+
+
+def codes_of(document):
+    """Return the codes that the descriptions of errors name."""
+    return {
+        code
+        for operation in operations(document).values()
+        for status, response in operation["responses"].items()
+        if status[0] in "45"
+        for code in re.findall("`([a-z_]+)`", response["description"].partition("Code: ")[2])
+    }
+
+
+def test_each_error_of_an_operation_of_the_api_names_its_codes(document):
+    for (_method, path), operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            if status[0] in "45" and path.startswith("/api/") and status != "412":
+                assert "Code: `" in response["description"], (path, status)
+
+
+def test_the_codes_of_errors_are_those_of_the_documentation(document):
+    text = (Path(__file__).parents[3] / "API_DOCUMENTATION.md").read_text()
+    documented = set(re.findall(r"^\| ((?:`[a-z_]+`(?:, )?)+) \| \d{3} \|", text, re.MULTILINE))
+    documented = {code for cell in documented for code in re.findall("[a-z_]+", cell)}
+
+    assert codes_of(document) - documented == set()
