@@ -19,8 +19,8 @@ PACKAGES = ("database", "imaging", "web_app", "lambda_functions", "deployment", 
 # These begin with an underscore and are documented:
 # https://docs.python.org/3/library/os.html#os._exit
 # https://docs.python.org/3/library/collections.html#collections.somenamedtuple._replace
-DOCUMENTED = {"os._exit", "_replace"}
 # https://marshmallow.readthedocs.io/en/stable/custom_fields.html
+DOCUMENTED = {"os._exit", "_replace", "super()._deserialize"}
 DOCUMENTED_HOOKS = {"_deserialize"}
 
 
