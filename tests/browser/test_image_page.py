@@ -384,14 +384,22 @@ def test_the_owner_can_edit_restore_and_delete_without_javascript(
     expect(plain.locator(f"#card-{image_id}")).to_have_count(1)
 
 
+def expect_scripts(page):
+    """Wait until the script of the page has started: it shows this button of the editor."""
+    expect(page.locator('[data-action="clear"]:not([hidden])')).to_have_count(1)
+
+
 def test_the_keys_j_and_k_open_the_images_beside_this_one(person, page):
     older, newer = person.upload("older.jpg"), person.upload("newer.jpg")
     page.goto(f"/images/{newer}?sort=newest")
+    expect_scripts(page)
 
     page.keyboard.press("j")
     expect(page).to_have_url(re.compile(rf"/images/{older}\?sort=newest$"))
+    expect_scripts(page)
     page.keyboard.press("k")
     expect(page).to_have_url(re.compile(rf"/images/{newer}\?sort=newest$"))
+    expect_scripts(page)
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").press_sequentially("jk")
 
@@ -400,6 +408,7 @@ def test_the_keys_j_and_k_open_the_images_beside_this_one(person, page):
 
 
 def test_a_draft_survives_a_link_back_and_a_reload_until_it_is_discarded(page, image_id):
+    expect_scripts(page)
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Not saved yet.")
     page.get_by_role("link", name="Gallery", exact=True).first.click()
@@ -418,6 +427,7 @@ def test_a_draft_survives_a_link_back_and_a_reload_until_it_is_discarded(page, i
 
 
 def test_two_edits_at_once_show_both_texts(person, page, image_id):
+    expect_scripts(page)
     page.get_by_text("Edit caption, alt text and tags").click()
     other = page.context.new_page()
     other.goto(f"/images/{image_id}")
