@@ -429,3 +429,26 @@ def test_one_click_adds_the_sample_photos_to_an_empty_gallery(page, live_url):
     expect(page).to_have_url(f"{live_url}/gallery")
     expect(page.locator(".card")).to_have_count(3)
     expect(page.locator(".empty")).to_have_count(0)
+
+
+def test_images_that_were_uploaded_meanwhile_are_offered_and_added_without_a_reload(
+    person, new_person, page
+):
+    shown = person.upload("shown.jpg")
+    page.clock.install()
+    page.goto("/gallery")
+    page.evaluate("window.isSamePage = true")
+    expect(person.card(shown)).to_be_visible()
+    added = new_person().upload("meanwhile.jpg")
+    button = page.get_by_role("button", name="1 new image")
+    expect(button).to_have_count(0)
+
+    page.clock.fast_forward("05:00")
+    expect(button).to_be_visible()
+    button.focus()
+    page.keyboard.press("Enter")
+
+    expect(person.card(added).locator(".card__link")).to_be_focused()
+    expect(page.locator(".card").first).to_have_attribute("data-image-id", str(added))
+    expect(button).to_be_hidden()
+    assert page.evaluate("window.isSamePage")

@@ -134,6 +134,7 @@ def show_gallery() -> ResponseReturnValue:
             owner_id=owner_id,
             is_selecting="select" in request.args,
             sample_names=SAMPLE_NAMES,
+            page_size=PAGE_SIZE,
         )
 
     if "_flashes" in session_cookie:

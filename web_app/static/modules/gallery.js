@@ -4,6 +4,7 @@ import { describeFailure, getPage, sendJSON } from "./api.js";
 import { describeDelay } from "./delay.js";
 import { Lightbox } from "./lightbox.js";
 import { closestTarget, createAnnouncer, getPart, messageOf } from "./markup.js";
+import { NewImages } from "./new_images.js";
 import { Selection } from "./selection.js";
 import { StatusPoller } from "./status_poller.js";
 import { showToast } from "./toast.js";
@@ -49,6 +50,34 @@ export class Gallery {
     this.#setTabStops(null);
     this.cards.addEventListener("submit", (event) => this.#retry(event));
     this.#enhancePager();
+    const button = root.querySelector('[data-part="new-images"]');
+    if (button instanceof HTMLButtonElement) {
+      new NewImages(button, { newestId: () => this.#newestId, add: () => this.#addNew() });
+    }
+  }
+
+  get #newestId() {
+    return Math.max(0, ...this.allCards.map(idOf));
+  }
+
+  /** Add the cards of the images that were uploaded since the list was shown. */
+  async #addNew() {
+    const page = await getPage(location.pathname + location.search);
+    const newestId = this.#newestId;
+    const fresh = cardsIn(page);
+    const cards = fresh.filter((card) => idOf(card) > newestId);
+    if (cards.length === fresh.length) {
+      location.reload(); // There may be more between these and the ones that are shown.
+      return;
+    }
+    this.cards.prepend(...cards);
+    const count = page.querySelector("[data-gallery-count]");
+    document.querySelector("[data-gallery-count]")?.replaceChildren(count?.textContent ?? "");
+    this.#setTabStops(null);
+    this.selection?.showOn();
+    this.#watchPending(cards);
+    this.announce(`Added ${cards.length} new ${cards.length === 1 ? "image" : "images"}.`);
+    this.#focusTarget(cards[0])?.focus();
   }
 
   /** The cards in their order on the page. */
