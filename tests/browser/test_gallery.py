@@ -313,7 +313,9 @@ def test_the_way_back_from_an_image_keeps_the_search(person, new_person, gemini,
     page.goto(path)
     assert f"/images/{image_id}?" in page.url
 
-    page.locator(".breadcrumb a").click()
+    page.get_by_role("navigation", name="Place in the gallery").get_by_role(
+        "link", name="Gallery"
+    ).click()
 
     expect(page).to_have_url(re.compile(rf"q=narwhal&status=completed#card-{image_id}$"))
     expect(page.locator(f"#card-{image_id}")).to_be_in_viewport()

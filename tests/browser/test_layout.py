@@ -70,6 +70,14 @@ def test_no_page_is_wider_than_its_window_with_more_space_between_letters(page, 
         assert_not_wider_than_its_window(page, width)
 
 
+def test_no_page_is_wider_than_its_window_without_scripts(new_person, paths):
+    page = new_person(java_script_enabled=False, viewport={"width": 320, "height": 800}).page
+    for path in paths:
+        page.goto(path)
+        metrics = page.context.new_cdp_session(page).send("Page.getLayoutMetrics")
+        assert metrics["cssContentSize"]["width"] <= 320, path
+
+
 def test_a_long_caption_in_the_lightbox_scrolls_by_keyboard(person, page):
     image_id = person.upload("long.jpg")
     person.api("PATCH", f"/api/images/{image_id}", LONG_TEXTS)
