@@ -22,7 +22,7 @@ ANCHORS_INSTALLED = $(ANCHORS)/.installed
 # Its own cache folder, so that nothing is written outside of the environment.
 DENO = DENO_DIR=$(VENV)/deno DENO_NO_UPDATE_CHECK=1 $(BIN)/deno
 LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-scripts
-.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz mutants images-check mysql chromium clean help
+.PHONY: run test parts test-fast bench simulate chaos lint $(LINTS) requirements deploy verify-gemini verify-aws caption-quality fuzz mutants images-check mysql chromium exiftool clean help
 
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -110,6 +110,7 @@ caption-quality: $(TEST) $(RECOGNISER)  ## caption the photos of DIR=… and com
 parts:
 	@$(MAKE) --no-print-directory mysql || echo "Tests that need MySQL will be skipped."
 	@$(MAKE) --no-print-directory chromium || echo "Tests that need a browser will be skipped."
+	@$(MAKE) --no-print-directory exiftool || echo "Tests that need ExifTool will be skipped."
 
 mysql:  ## unpack a MySQL server for the tests; nothing is installed
 	@bash tests/support/install_mysql.sh
@@ -120,6 +121,14 @@ chromium:  ## install a browser for the tests (as root on Debian and Ubuntu)
 		echo "Chromium is missing. Install it with the packages of your system."; exit 1; fi; \
 	echo "Installing Chromium, once …"; apt-get -qq update && \
 		DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends chromium fonts-dejavu-core >/dev/null
+
+exiftool:  ## install a reader of metadata for the tests (as root on Debian and Ubuntu)
+	@if command -v exiftool >/dev/null; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+		echo "ExifTool is missing. Install it with the packages of your system."; exit 1; fi; \
+	echo "Installing ExifTool, once …"; apt-get -qq update && \
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install --yes --no-install-recommends \
+			libimage-exiftool-perl >/dev/null
 
 clean:  ## remove the virtual environment and caches (.local/ with your images stays)
 	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis

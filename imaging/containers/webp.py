@@ -34,10 +34,10 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     end = 8 + int.from_bytes(reader.read(0, _RIFF_HEADER_BYTES)[4:8], "little")
     size = exif = None
     has_exif = has_image = is_lossless = False
-    for kind, position, length in _chunks(reader, _RIFF_HEADER_BYTES, min(end, reader.size)):
-        if kind in _SIZE_READERS and size is None:
+    for kind, position, length in read_chunks(reader, _RIFF_HEADER_BYTES, min(end, reader.size)):
+        if kind in SIZE_READERS and size is None:
             start = reader.read(position, 10)
-            size = _SIZE_READERS[kind](start)
+            size = SIZE_READERS[kind](start)
             has_exif = kind == b"VP8X" and bool(start[0] & _HAS_EXIF)
         if kind in _IMAGES and not has_image:
             has_image = True
@@ -57,7 +57,7 @@ def read_info(reader: HeaderReader) -> ImageInfo:
     )
 
 
-def _chunks(reader: HeaderReader, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
+def read_chunks(reader: HeaderReader, position: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Yield the kind, start and length of each chunk's payload, in order."""
     while position + _CHUNK_HEADER_BYTES <= end:
         header = reader.read(position, _CHUNK_HEADER_BYTES)
@@ -86,4 +86,4 @@ def _lossless_size(payload: bytes) -> tuple[int, int]:
     return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
 
 
-_SIZE_READERS = {b"VP8X": _extended_size, b"VP8 ": _lossy_size, b"VP8L": _lossless_size}
+SIZE_READERS = {b"VP8X": _extended_size, b"VP8 ": _lossy_size, b"VP8L": _lossless_size}
