@@ -12,6 +12,7 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
+from database.image_words import caption_language
 from database.images import list_images_by_id
 from database.listing import ImageFilter, Position, Sort, list_ids
 from database.models import (
@@ -41,6 +42,7 @@ class ExportedImage:
     alt_text: str | None
     tags: Sequence[str]
     text_in_image: str | None
+    language: str | None  # The English name in lower case, if a model wrote the caption.
     sources: Mapping[str, AnnotationSource | None]  # The author of each text.
     model: str | None
     content_type: str
@@ -116,6 +118,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
     )
     rows = session.execute(wanted.order_by(Image.id.desc())).all()
     texts = _texts_in_images(session, ids)
+    language = caption_language(session)
     return [
         ExportedImage(
             row.id,
@@ -124,6 +127,9 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
             row.alt_text,
             row.tags or (),
             texts.get(row.id),
+            language
+            if row.annotation and row.annotation_source is AnnotationSource.MODEL
+            else None,
             effective_sources(row, row.annotation_source, row.alt_text_source, row.tags_source),
             row.annotation_model,
             row.content_type,

@@ -13,6 +13,7 @@ from database.listing import Sort
 from database.models import AnnotationSource, Status
 from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
+from web_app.services.archive import Metadata
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS
 from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
@@ -487,6 +488,14 @@ class ExportQuerySchema(FilterSchema):
         validate=OneOf(["previews", "originals"]),
         metadata={
             "description": "Of a `zip`. An original that this client may not open is a preview."
+        },
+    )
+    metadata = fields.String(
+        load_default=Metadata.NONE.value,
+        validate=OneOf([each.value for each in Metadata]),
+        metadata={
+            "description": "Of a `zip`. `embed` writes the texts into each JPEG, PNG, WebP and "
+            "TIFF, and into a file `.xmp` beside other pictures; `sidecar` beside every picture."
         },
     )
     ids = fields.String(

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from database.export import ExportedImage
+from database.models import Image
+from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.file_names import file_name
 from web_app.services.timestamps import timestamp
 
@@ -47,6 +49,7 @@ COLUMNS = (
     "caption",
     "tags",
     "text_in_image",
+    "language",
     "caption_source",
     "alt_text_source",
     "tags_source",
@@ -70,6 +73,7 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "caption": image.annotation,
         "tags": list(image.tags),
         "text_in_image": image.text_in_image,
+        "language": language_tag(image.language) if image.language else UNKNOWN,
         "caption_source": image.sources["annotation"],
         "alt_text_source": image.sources["alt_text"],
         "tags_source": image.sources["tags"],
@@ -107,7 +111,7 @@ def _safe_cell(value: Any) -> Any:
 
 def _json_lines(images: Images, page_url: PageURL) -> Iterator[str]:
     """Write one JSON object for each image."""
-    return _lines(_fields(image, page_url) for image in images())
+    return json_lines(_fields(image, page_url) for image in images())
 
 
 def _hugging_face(images: Images, page_url: PageURL) -> Iterator[str]:
@@ -115,15 +119,25 @@ def _hugging_face(images: Images, page_url: PageURL) -> Iterator[str]:
 
     https://huggingface.co/docs/datasets/image_dataset#imagefolder
     """
-    return _lines(
-        {
-            "file_name": file_name(image.id, image.filename, image.content_type),
-            "text": image.annotation,
-            "alt_text": image.alt_text,
-            "tags": list(image.tags),
-        }
+    return json_lines(
+        image_folder_entry(file_name(image.id, image.filename, image.content_type), image)
         for image in images()
     )
+
+
+def image_folder_entry(name: str, image: ExportedImage | Image) -> dict[str, Any]:
+    """Return the entry of an image in the metadata of an image folder.
+
+    Args:
+        name: the name of its file in the folder.
+        image: its texts are read.
+    """
+    return {
+        "file_name": name,
+        "text": image.annotation,
+        "alt_text": image.alt_text,
+        "tags": list(image.tags or ()),
+    }
 
 
 def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
@@ -151,7 +165,8 @@ def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
     yield "]}\n"
 
 
-def _lines(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
+def json_lines(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield one line for each object, in pieces of many lines."""
     lines: list[str] = []
     for each in objects:
         lines.append(json.dumps(each, ensure_ascii=False) + "\n")

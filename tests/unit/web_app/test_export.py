@@ -3,14 +3,18 @@
 import csv
 import io
 import json
+import re
 import uuid
 import zipfile
 
 import pytest
+from PIL import Image as PILImage
 
 from database.models import Image, Preview
 from database.object_keys import preview_key
 from database.session import session_scope
+from tests.support.exiftool import exiftool
+from tests.support.factories import make_encoded
 from tests.support.fakes import StoredObject
 from tests.unit.web_app.test_owner_rules import token
 
@@ -64,6 +68,7 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
         "caption": "A dog, “running”.\nFast",
         "tags": "dog, low tide",
         "text_in_image": "STOP",
+        "language": "en",
         "caption_source": "model",
         "alt_text_source": "model",
         "tags_source": "model",
@@ -77,6 +82,14 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
     }
     assert dog["uploaded_at"].endswith("Z")
     assert cat["alt_text"] == ""
+
+
+def test_the_language_of_a_persons_caption_is_not_known(export, add_row):
+    add_row(annotation="Ein Hund.", annotation_source="human")
+    add_row(annotation="A dog.", annotation_source="model")
+    add_row(annotation=None)
+
+    assert [row["language"] for row in rows_of(export())] == ["", "en", ""]
 
 
 @pytest.mark.parametrize(
@@ -185,6 +198,7 @@ def test_batches_neither_lose_nor_repeat_images(export, session_factory, count):
         ("?ids=a", "ids"),
         ("?ids=" + ",".join(["1"] * 501), "500"),
         ("?mine=perhaps", "mine"),
+        ("?format=zip&metadata=exif", "metadata"),
         ("?limit=5", "limit"),
     ],
 )
@@ -279,6 +293,125 @@ def test_an_archive_of_previews_has_no_original(app, export, store_images):
     archive = archive_of(export("?format=zip", headers=headers))
 
     assert b"original" not in b"".join(archive.read(name) for name in archive.namelist())
+
+
+@pytest.fixture
+def store_picture(add_row, object_store):
+    """Return a function that stores an original of `me` with texts, and returns its id."""
+
+    def store(data, content_type, **texts):
+        key = f"originals/{uuid.uuid4()}.jpg"
+        object_store.objects[key] = StoredObject(data, content_type)
+        texts = {"annotation": "A dog.", "alt_text": "Dog", "tags": ["dog", "sea"], **texts}
+        return add_row(
+            owner_id="me",
+            original_key=key,
+            content_type=content_type,
+            filename="dog",
+            annotation_source="model",
+            **texts,
+        )
+
+    return store
+
+
+@pytest.fixture
+def originals(app, export):
+    """Return a function that exports the originals of `me` and returns the archive."""
+
+    def originals(metadata):
+        return archive_of(
+            export(
+                f"?format=zip&pictures=originals&metadata={metadata}",
+                headers={"Authorization": f"Bearer {token(app, 'me')}"},
+            )
+        )
+
+    return originals
+
+
+TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp", "TIFF": "image/tiff"}
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_texts_are_inside_the_pictures_of_an_archive(originals, store_picture, tmp_path, name):
+    data = make_encoded(name)
+    image_id = store_picture(data, TYPES[name])
+
+    archive = originals("embed")
+    picture, *others = archive.namelist()
+    [tags] = exiftool(archive.extract(picture, tmp_path))
+
+    assert archive.testzip() is None
+    assert others == [f"{image_id}-dog.txt", "captions.csv", "metadata.jsonl"]
+    assert tags["XMP-dc:Description"] == tags["XMP-dc:Description-en"] == "A dog."
+    assert tags["XMP-dc:Subject"] == ["dog", "sea"]
+    assert tags["XMP-iptcCore:AltTextAccessibility-en"] == "Dog"
+    with PILImage.open(archive.open(picture)) as after, PILImage.open(io.BytesIO(data)) as before:
+        assert after.tobytes() == before.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("data", "content_type"),
+    [
+        (make_encoded("GIF"), "image/gif"),
+        (make_encoded("HEIC"), "image/heic"),
+        (make_encoded("JPEG")[:100], "image/jpeg"),
+        (make_encoded("JPEG", xmp=b"damaged"), "image/jpeg"),
+    ],
+)
+def test_a_picture_that_cannot_hold_its_texts_stays_and_gets_a_file(
+    originals, store_picture, tmp_path, data, content_type
+):
+    image_id = store_picture(data, content_type)
+
+    archive = originals("embed")
+    [tags] = exiftool(archive.extract(f"{image_id}-dog.xmp", tmp_path))
+
+    assert archive.read(archive.namelist()[0]) == data
+    assert tags["XMP-dc:Description-en"] == "A dog."
+
+
+@pytest.mark.parametrize("metadata", ["sidecar", "none"])
+def test_pictures_stay_as_they_are_unless_texts_are_wanted_inside(
+    originals, store_picture, metadata
+):
+    data = make_encoded("JPEG")
+    image_id = store_picture(data, "image/jpeg")
+
+    archive = originals(metadata)
+
+    assert archive.read(f"{image_id}-dog.jpg") == data
+    assert (f"{image_id}-dog.xmp" in archive.namelist()) is (metadata == "sidecar")
+
+
+def test_the_archive_of_the_gallery_has_texts_inside(client, store_picture):
+    store_picture(make_encoded("JPEG"), "image/jpeg")
+
+    page = client.get("/gallery", headers={"Accept": "text/html"}).get_data(as_text=True)
+
+    [link] = re.findall(r'href="(/api/export\?[^"]*format=zip[^"]*)"', page)
+    assert "metadata=embed" in link
+
+
+def test_an_image_without_texts_stays_as_it_is_without_a_sidecar(originals, store_picture):
+    data = make_encoded("JPEG")
+    store_picture(data, "image/jpeg", annotation=None, alt_text=None, tags=None)
+
+    archive = originals("embed")
+
+    assert archive.read(archive.namelist()[0]) == data
+    assert not any(name.endswith(".xmp") for name in archive.namelist())
+
+
+def test_previews_get_texts_too(export, store_images, object_store):
+    store_images("me")
+    for key, stored in object_store.objects.items():
+        object_store.objects[key] = StoredObject(make_encoded("JPEG"), stored.content_type)
+
+    archive = archive_of(export("?format=zip&metadata=embed"))
+
+    assert b">A dog.<" in archive.read(archive.namelist()[0])
 
 
 def test_an_image_without_a_picture_is_named(export, store_images, object_store):
