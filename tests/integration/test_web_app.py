@@ -763,8 +763,10 @@ def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipp
         assert s3.head_object(Bucket=bucket, Key=each)
     with session_scope(web_app.session_factory) as session:
         get_image(session, result["id"]).annotation_status = Status.COMPLETED
-    deleted = browser.delete(image_url, headers=csrf_headers(web_app, browser), timeout=scaled(30))
-    assert deleted.status_code == 204
+    binned_url = image_url.replace("/api/images/", "/api/bin/")
+    for url in (image_url, binned_url):
+        deleted = browser.delete(url, headers=csrf_headers(web_app, browser), timeout=scaled(30))
+        assert deleted.status_code == 204
     for bucket, each in objects:
         assert ObjectStore(bucket, s3).is_gone(each)
     assert make_thumbnail(web_app, aws, event)["outcome"] == "skipped"

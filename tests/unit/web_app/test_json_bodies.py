@@ -10,6 +10,8 @@ from web_app.routes.request import MAX_BODY_BYTES
 READS_JSON = [
     ("PATCH", "/api/images/{image_id}"),
     ("POST", "/api/images/{image_id}/retry"),
+    ("POST", "/api/images/{image_id}/undelete"),
+    ("POST", "/api/images/batch"),
     ("POST", "/api/images/retry"),
     ("POST", "/api/keys"),
 ]
