@@ -137,7 +137,9 @@ def _with_texts(
         texts: the texts to write.
         file: an empty file. It holds the picture, so it must stay open until the last piece.
     """
-    file.writelines(pieces)
+    # In Python 3.11, writelines() moves the picture to disk only when all of it is in memory.
+    for piece in pieces:
+        file.write(piece)
     try:
         return embed(file, texts), False
     except UnsafeToChangeError:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import tracemalloc
 import uuid
 import zipfile
 
@@ -402,6 +403,25 @@ def test_an_image_without_texts_stays_as_it_is_without_a_sidecar(originals, stor
 
     assert archive.read(archive.namelist()[0]) == data
     assert not any(name.endswith(".xmp") for name in archive.namelist())
+
+
+@pytest.mark.parametrize("metadata", ["embed", "sidecar"])
+def test_a_large_picture_is_never_in_memory(app, store_picture, object_store, metadata):
+    store_picture(make_encoded("TIFF"), "image/tiff")
+    pieces = [make_encoded("TIFF"), *[bytes(100_000)] * 500]
+    object_store.read_original = lambda key: iter(pieces)
+    headers = {"Authorization": f"Bearer {token(app, 'me')}"}
+    query = f"?format=zip&pictures=originals&metadata={metadata}"
+
+    tracemalloc.start()
+    response = app.test_client().get(f"/api/export{query}", headers=headers, buffered=False)
+    size = sum(map(len, response.iter_encoded()))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    response.close()
+
+    assert size > 50_000_000
+    assert peak < 10_000_000
 
 
 def test_previews_get_texts_too(export, store_images, object_store):
