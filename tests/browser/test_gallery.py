@@ -378,6 +378,26 @@ def test_the_lightbox_works_with_the_keyboard(person, page, gemini):
     expect(links.nth(1)).to_be_focused()
 
 
+def test_texts_are_copied_in_the_lightbox_by_keyboard(person, page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    image_id = person.upload("copied.jpg")
+    page.goto("/gallery")
+    person.card(image_id).locator(".card__link").click()
+    address = page.evaluate(f"location.origin + '/images/{image_id}/preview'")
+    copied = {
+        "Copy caption": "A dog runs on a beach.",
+        "Copy alt text": "Dog on beach",
+        "Copy HTML": f'<img src="{address}" alt="Dog on beach" width=',
+        "Copy Markdown": f"![Dog on beach]({address})",
+    }
+
+    for name, text in copied.items():
+        page.get_by_role("button", name=name).focus()
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text("copied.")
+        assert page.evaluate("navigator.clipboard.readText()").startswith(text)
+
+
 def test_the_lightbox_shows_the_preview(person, page):
     image_id = person.upload("large.jpg")
     page.goto("/gallery")

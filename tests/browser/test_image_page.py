@@ -212,6 +212,25 @@ def test_caption_and_alt_text_can_be_copied(page, image_id):
         assert page.evaluate("navigator.clipboard.readText()") == text
 
 
+def test_the_image_can_be_copied_for_another_page_by_keyboard(page, image_id):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    edit(page, **{"alt text": 'A "sign" & [Rex]'})
+    expect(page.locator(".alt-text__text")).to_have_text('A "sign" & [Rex]')
+    address = page.url.rsplit("/images/", 1)[0] + f"/images/{image_id}/preview"
+    copied = {
+        "HTML": f'<img src="{address}" alt="A &quot;sign&quot; &amp; [Rex]" ',
+        "Markdown": f'![A "sign" \\& \\[Rex\\]]({address})',
+    }
+
+    for name, text in copied.items():
+        page.get_by_role("button", name=f"Copy {name}").focus()
+        page.keyboard.press("Enter")
+        expect(page.locator(".toast")).to_have_text(f"{name} copied.")
+        assert page.evaluate("navigator.clipboard.readText()").startswith(text)
+    preview = requests.get(address, timeout=scaled(30))
+    assert preview.headers["Content-Type"] == "image/jpeg"
+
+
 def test_texts_have_their_direction_and_the_models_their_language(person, page, image_id):
     caption = page.locator(".caption")
     expect(caption).to_have_attribute("lang", "en")
@@ -336,7 +355,9 @@ def test_another_person_cannot_change_an_image(image_id, new_person):
     stranger.page.goto(f"/images/{image_id}")
 
     expect(stranger.page.locator(".caption")).to_have_text(MODEL_CAPTION)
-    expect(stranger.page.get_by_role("button")).to_have_text(["Copy caption", "Copy alt text"])
+    expect(stranger.page.get_by_role("button")).to_have_text(
+        ["Copy caption", "Copy alt text", "Copy HTML", "Copy Markdown"]
+    )
     expect(stranger.page.get_by_text("Edit caption, alt text and tags")).to_have_count(0)
     for method, path, body in [
         ("PATCH", f"/api/images/{image_id}", {"annotation": "Mine now"}),

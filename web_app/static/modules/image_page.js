@@ -2,6 +2,7 @@
 
 import { APIError, describeFailure, getJSON, getPage, sendJSON } from "./api.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
+import { asHTML, asMarkdown, canCopy, copy, linkedImage } from "./copying.js";
 import { discardDraft, readDraft, writeDraft } from "./drafts.js";
 import { closestTarget, getNumber, getPart, messageOf } from "./markup.js";
 import { StatusPoller } from "./status_poller.js";
@@ -71,8 +72,7 @@ class ImagePage {
   /** Prepare the part of the page that is replaced after each change. */
   #prepareView() {
     const view = getPart(this.root, "view");
-    // The clipboard exists only over HTTPS and on this computer.
-    const names = ["clear", "cancel", ...(navigator.clipboard ? ["copy"] : [])];
+    const names = ["clear", "cancel", ...(canCopy() ? ["copy"] : [])];
     for (const button of view.querySelectorAll("button[data-action]")) {
       if (button instanceof HTMLElement && names.includes(button.dataset.action ?? "")) {
         button.hidden = false;
@@ -225,13 +225,19 @@ class ImagePage {
   async #copy(button) {
     const part = button.closest("[data-copied]");
     const text = part?.querySelector(".caption, [data-copy-source]")?.textContent ?? "";
+    const { alt = "", ...size } = button.dataset;
+    const image = linkedImage(String(this.id), alt, size);
+    /** @type {Record<string, string>} */
+    const formats = { HTML: asHTML(image), Markdown: asMarkdown(image) };
+    const format = button.dataset.format;
     try {
-      await navigator.clipboard.writeText(text);
-      showToast(`${part?.getAttribute("data-copied")} copied.`);
-    } catch {
-      showToast("The browser did not allow copying. Select the text and copy it.", {
-        isError: true,
-      });
+      showToast(
+        await (format
+          ? copy(format, formats[format])
+          : copy(part?.getAttribute("data-copied") ?? "", text)),
+      );
+    } catch (error) {
+      showToast(messageOf(error), { isError: true });
     }
   }
 

@@ -3,12 +3,14 @@
 // browser's Back closes the lightbox.
 
 import { getJSON } from "./api.js";
-import { createElement, createIcon, createShape } from "./markup.js";
+import { asHTML, asMarkdown, canCopy, copy, linkedImage } from "./copying.js";
+import { createElement, createIcon, createShape, messageOf } from "./markup.js";
 
 const MIN_SWIPE_PIXELS = 50;
 const PREFETCH_CARDS = 3; // Load more cards when so few are left.
 const SHAPE_SCALE = 3; // The size of a thumbnail in the lightbox, compared with the gallery.
 
+const IN_SENTENCES = { Caption: "caption", "Alt text": "alt text" };
 const ADDRESS = /^#image-(\d+)$/;
 
 /** @typedef {import("./api.js").ImageStatus} ImageStatus */
@@ -30,6 +32,10 @@ export class Lightbox {
     });
     this.altText = createElement("p", { className: "lightbox__alt", dir: "auto" });
     this.note = createElement("p", { className: "lightbox__note" });
+    this.copyButtons = ["Caption", "Alt text", "HTML", "Markdown"].map((name) =>
+      this.#createCopyButton(name)
+    );
+    this.copyResult = createElement("p", { className: "lightbox__result" });
     this.position = createElement("p", { className: "lightbox__position" });
     this.detailsLink = createElement("a", { className: "lightbox__link" }, "Details");
     this.previous = createButton(
@@ -92,6 +98,12 @@ export class Lightbox {
     text.tabIndex = 0;
     text.setAttribute("role", "group");
     text.setAttribute("aria-label", "Caption");
+    const copies = createElement("div", { className: "lightbox__copies" }, ...this.copyButtons);
+    copies.setAttribute("role", "group");
+    copies.setAttribute("aria-label", "Copy");
+    // The messages of the page are behind this dialog.
+    this.copyResult.setAttribute("role", "status");
+    copies.append(this.copyResult);
     const bar = createElement(
       "div",
       { className: "lightbox__bar" },
@@ -107,6 +119,7 @@ export class Lightbox {
       this.stage,
       this.next,
       text,
+      ...(canCopy() ? [copies] : []),
     );
     dialog.setAttribute("aria-label", "Image viewer");
     return dialog;
@@ -213,6 +226,11 @@ export class Lightbox {
     this.caption.lang = card.querySelector(".caption")?.getAttribute("lang") ?? "";
     this.altText.textContent = card.dataset.altText ? `Alt text: ${card.dataset.altText}` : "";
     this.altText.hidden = !card.dataset.altText;
+    this.copyResult.textContent = "";
+    const texts = textsToCopy(card);
+    for (const button of this.copyButtons) {
+      this.#setHidden(button, !texts[button.name]);
+    }
     this.note.textContent = textIn(card, ".error-message");
     this.note.hidden = !this.note.textContent;
     this.stage.replaceChildren(
@@ -227,6 +245,37 @@ export class Lightbox {
     this.position.textContent = `${index + 1} of ${count}${this.gallery.hasMore ? "+" : ""}`;
     this.#setDisabled(this.previous, index === 0);
     this.#setDisabled(this.next, index === count - 1 && !this.gallery.hasMore);
+  }
+
+  /** @param {string} name */
+  #createCopyButton(name) {
+    const label = `Copy ${/** @type {Record<string, string>} */ (IN_SENTENCES)[name] ?? name}`;
+    const properties = { type: /** @type {const} */ ("button"), className: "lightbox__copy", name };
+    const button = createElement("button", properties, createIcon("copy"), ` ${label}`);
+    button.addEventListener("click", () => this.#copy(name));
+    return button;
+  }
+
+  /** @param {string} name */
+  async #copy(name) {
+    const card = this.#card;
+    try {
+      const result = await copy(name, card ? textsToCopy(card)[name] : "");
+      this.copyResult.textContent = card === this.#card ? result : "";
+    } catch (error) {
+      this.copyResult.textContent = messageOf(error);
+    }
+  }
+
+  /**
+   * @param {HTMLButtonElement} button
+   * @param {boolean} isHidden
+   */
+  #setHidden(button, isHidden) {
+    if (isHidden && button === document.activeElement) {
+      this.stage.focus(); // A hidden button loses the focus.
+    }
+    button.hidden = isHidden;
   }
 
   /**
@@ -287,6 +336,27 @@ export class Lightbox {
       history.replaceState(null, "", location.pathname + location.search);
     }
   }
+}
+
+/**
+ * Return the texts that can be copied, by their names. A text that is missing is empty.
+ *
+ * @param {HTMLElement} card
+ * @returns {Record<string, string>}
+ */
+function textsToCopy(card) {
+  const caption = textIn(card, ".caption[lang]"); // Not the note that a caption is being written.
+  const altText = card.dataset.altText ?? "";
+  const alt = altText || caption;
+  const image = linkedImage(card.dataset.imageId ?? "", alt, card.dataset);
+  // Until there is a preview, its address shows a cropped copy.
+  const hasPreview = alt && card.dataset.previewWidth;
+  return {
+    Caption: caption,
+    "Alt text": altText,
+    HTML: hasPreview ? asHTML(image) : "",
+    Markdown: hasPreview ? asMarkdown(image) : "",
+  };
 }
 
 /** @param {HTMLElement} card */
