@@ -424,6 +424,54 @@ class ApiKey(Base):
     )
 
 
+class ImportState(StrEnum):
+    """The state of an import of corrections."""
+
+    PROPOSED = "proposed"  # Its owner compares what it would change.
+    APPLIED = "applied"
+    UNDONE = "undone"
+
+
+class Import(Base):
+    """Corrections from a file of an owner."""
+
+    __tablename__ = "imports"
+
+    id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
+    owner_id: Mapped[str] = mapped_column(_exact_text(255))
+    state: Mapped[ImportState] = mapped_column(_text_enum(ImportState, "imports_state"))
+    changed: Mapped[int]  # The images that it changes.
+    unchanged: Mapped[int]  # The images of the file that have these texts already.
+    created_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
+
+    __table_args__ = (
+        Index("imports_owner", "owner_id", "state"),
+        # The id of an earlier import is not used again, so that a repeated request finds nothing.
+        {**_TABLE_OPTIONS, "sqlite_autoincrement": True},
+    )
+
+
+class ImportChange(Base):
+    """The texts of one image before and after an import."""
+
+    __tablename__ = "import_changes"
+
+    import_id: Mapped[int] = mapped_column(
+        _BigID,
+        ForeignKey("imports.id", ondelete="CASCADE"),
+        primary_key=True,
+        autoincrement=False,
+    )
+    image_id: Mapped[int] = _image_id()
+    texts_before: Mapped[dict[str, Any]] = mapped_column(JSON)
+    texts_after: Mapped[dict[str, Any]] = mapped_column(JSON)
+
+    __table_args__ = (
+        Index("import_changes_image", "image_id"),  # Deletes the texts with their image.
+        _TABLE_OPTIONS,
+    )
+
+
 class DailyTokens(Base):
     """The tokens that were used on one day, plus those reserved by running requests."""
 

@@ -108,6 +108,18 @@ CREATE TABLE `images` (
   CONSTRAINT `images_thumbnail_status` CHECK ((`thumbnail_status` in (_utf8mb4'pending',_utf8mb4'completed',_utf8mb4'failed')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `imports` (
+  `id` bigint NOT NULL AUTO_INCREMENT,
+  `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `state` varchar(16) NOT NULL,
+  `changed` int NOT NULL,
+  `unchanged` int NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`id`),
+  KEY `imports_owner` (`owner_id`,`state`),
+  CONSTRAINT `imports_state` CHECK ((`state` in (_utf8mb4'proposed',_utf8mb4'applied',_utf8mb4'undone')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `job_activity` (
   `job` varchar(16) NOT NULL,
   `worked_at` datetime(6) DEFAULT NULL,
@@ -134,6 +146,17 @@ CREATE TABLE `image_words` (
   PRIMARY KEY (`image_id`),
   FULLTEXT KEY `image_words_index` (`words`),
   CONSTRAINT `image_words_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `import_changes` (
+  `import_id` bigint NOT NULL,
+  `image_id` bigint NOT NULL,
+  `texts_before` json NOT NULL,
+  `texts_after` json NOT NULL,
+  PRIMARY KEY (`import_id`,`image_id`),
+  KEY `import_changes_image` (`image_id`),
+  CONSTRAINT `import_changes_ibfk_1` FOREIGN KEY (`import_id`) REFERENCES `imports` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `import_changes_ibfk_2` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
 CREATE TABLE `previews` (

@@ -27,6 +27,8 @@ from web_app.routes.bin_pages import bin_pages
 from web_app.routes.error_handlers import register_error_handlers
 from web_app.routes.exports import exports
 from web_app.routes.health import health
+from web_app.routes.import_api import import_api
+from web_app.routes.import_pages import import_pages
 from web_app.routes.key_api import key_api
 from web_app.routes.key_pages import key_pages
 from web_app.routes.metrics import metrics
@@ -110,10 +112,11 @@ def create_app(
     trust_proxies(app, settings.trusted_proxy_count)
     app.register_blueprint(pages)
     app.register_blueprint(bin_pages)
+    app.register_blueprint(import_pages)
     app.register_blueprint(key_pages)
     app.register_blueprint(usage_pages)
     app.register_blueprint(metrics)
-    register_api(app, api, exports, key_api, usage_api, health)
+    register_api(app, api, exports, import_api, key_api, usage_api, health)
     register_error_handlers(app)
     return app
 

@@ -11,6 +11,7 @@ from web_app.adapters.sign_in import SignIn
 from web_app.services.api_keys import ApiKeys
 from web_app.services.batch import BatchActions
 from web_app.services.image_links import ImageLinks
+from web_app.services.imports import Imports
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.readiness import Readiness
 from web_app.settings import Settings
@@ -72,3 +73,8 @@ def owner_actions(owner_id: str | None) -> OwnerActions:
 def keys_of(owner_id: str) -> ApiKeys:
     """Return the API keys of this owner."""
     return ApiKeys(current_dependencies().session_factory, owner_id)
+
+
+def imports_of(owner_id: str) -> Imports:
+    """Return the imports of this owner."""
+    return Imports(current_dependencies().session_factory, owner_id)

@@ -18,16 +18,23 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── ConflictError                 the state of the image does not allow this      409
 ├── ChangedMeanwhileError         the texts are no longer those of `If-Match`       412
 ├── InvalidEditError              a text is too long, or there are too many tags  422
+├── InvalidImportError            lines of a file of corrections cannot be imported 422
+├── ImportNotFoundError           the owner has no import with this id            404
 ├── InvalidKeyNameError           the name of an API key is empty or too long     422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
 ├── TooManyImagesError            a ZIP cannot hold so many images               422
 ├── TooManyExportsError           too many exports in progress; wait and retry    503
+├── TooManyImportsError           too many files are being compared; wait and retry 503
 ├── StorageUnavailableError       S3 rejected the request or did not answer       502
 └── SignInUnavailableError        the public key could not be fetched             503
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+# An error of an import lists so many lines.
+MAX_LISTED_LINES = 100
 
 
 class WebError(Exception):
@@ -182,6 +189,42 @@ class InvalidEditError(WebError):
     code, http_status = "invalid_edit", 422
 
 
+@dataclass(frozen=True)
+class LineError:
+    """What is wrong with one line of a file."""
+
+    line: int
+    message: str
+
+
+class InvalidImportError(WebError):
+    """A file of corrections cannot be imported, or some of its lines cannot.
+
+    Attributes:
+        lines: the errors of the first lines.
+    """
+
+    code, http_status = "invalid_import", 422
+    lines: Sequence[LineError] = ()
+
+    @classmethod
+    def of_lines(cls, errors: Sequence[LineError]) -> "InvalidImportError":
+        """Make the error of a file with these errors."""
+        count, shown = len(errors), min(len(errors), MAX_LISTED_LINES)
+        lines = "1 line has an error" if count == 1 else f"{count:,} lines have errors"
+        listed = f" The first {shown} are listed." if shown < count else ""
+        error = cls(f"{lines}, so nothing was imported.{listed} Correct the file and try again.")
+        error.lines = errors[:shown]
+        return error
+
+
+class ImportNotFoundError(WebError):
+    """The owner has no import with this id, or a later one took its place."""
+
+    code, http_status = "import_not_found", 404
+    message = "This import is no longer stored. A later one took its place. Choose the file again."
+
+
 class InvalidKeyNameError(WebError):
     """The name of an API key is empty, too long, or has characters that cannot be shown."""
 
@@ -218,6 +261,14 @@ class TooManyExportsError(WebError):
 
     code, http_status = "too_many_exports", 503
     message = "The server is busy with other exports. Try again in a minute."
+    retry_after_seconds = 60
+
+
+class TooManyImportsError(WebError):
+    """Too many files of corrections are being compared."""
+
+    code, http_status = "too_many_imports", 503
+    message = "The server is busy with other imports. Try again in a minute."
     retry_after_seconds = 60
 
 

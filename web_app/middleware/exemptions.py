@@ -4,7 +4,8 @@ from flask import request
 
 HEALTH_BLUEPRINT = "health"
 METRICS_BLUEPRINT = "metrics"
-UPLOAD_ENDPOINT = "pages.upload"
+# The endpoints that receive files.
+_FILE_ENDPOINTS = frozenset({"pages.upload", "import_pages.compare_file", "imports.propose_import"})
 # Requests with other methods change nothing.
 CHANGING_METHODS = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
@@ -19,4 +20,4 @@ def is_health_check() -> bool:
 
 def is_upload() -> bool:
     """Return whether this request sends files."""
-    return request.endpoint == UPLOAD_ENDPOINT
+    return request.endpoint in _FILE_ENDPOINTS

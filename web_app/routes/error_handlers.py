@@ -12,7 +12,7 @@ from database.errors import (
     ImageNotFoundError,
     QueryTooSlowError,
 )
-from web_app.errors import ChangedMeanwhileError, WebError
+from web_app.errors import ChangedMeanwhileError, InvalidImportError, WebError
 from web_app.middleware.exemptions import is_upload
 from web_app.routes.request import MAX_BODY_BYTES, prefers_json
 
@@ -46,6 +46,11 @@ def register_error_handlers(app: Flask) -> None:
     def changed_meanwhile(error: ChangedMeanwhileError) -> ResponseReturnValue:
         body = jsonify(error=str(error), code=error.code, current=error.current)
         return body, error.http_status
+
+    @app.errorhandler(InvalidImportError)
+    def invalid_import(error: InvalidImportError) -> ResponseReturnValue:
+        lines = [{"line": each.line, "message": each.message} for each in error.lines]
+        return jsonify(error=str(error), code=error.code, lines=lines), error.http_status
 
     @app.errorhandler(ImageNotFoundError)
     def image_not_found(error: ImageNotFoundError) -> ResponseReturnValue:

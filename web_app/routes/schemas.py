@@ -5,12 +5,13 @@ from collections.abc import Mapping, Sequence, Sized
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
+from flask_smorest.fields import Upload
 from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validates_schema
 from marshmallow.validate import Length, OneOf, Range
 
 from database.annotations import TEXT_FIELDS
 from database.listing import Sort
-from database.models import AnnotationSource, Status
+from database.models import AnnotationSource, ImportState, Status
 from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
 from web_app.services.archive import Metadata
@@ -612,6 +613,99 @@ class BatchResultsSchema(Schema):
         allow_none=True,
         metadata={"description": "Send it to continue with older images that match."},
     )
+
+
+class ImportFileSchema(Schema):
+    """A file of corrections."""
+
+    class Meta:
+        unknown = RAISE
+
+    file = Upload(
+        required=True,
+        metadata={
+            "description": "The CSV or JSON Lines of an export, or some of its columns: `id` or "
+            "`file_name`, and any of `caption`, `alt_text` and `tags`."
+        },
+    )
+
+
+class ImportQuerySchema(Schema):
+    """The page of the changes of an import."""
+
+    class Meta:
+        unknown = RAISE
+
+    after = fields.Integer(
+        load_default=0,
+        validate=Range(0, 10**18 - 1),
+        metadata={"description": "The `next_after` of the previous page."},
+    )
+
+
+class ImportedTextsSchema(Schema):
+    """Texts of an image: only those that an import changes."""
+
+    annotation = fields.String(allow_none=True)
+    alt_text = fields.String(allow_none=True)
+    tags = fields.List(fields.String(), allow_none=True)
+
+
+class ImportChangeSchema(Schema):
+    """What an import changes on one image."""
+
+    id = fields.Integer(required=True)
+    filename = fields.String(required=True)
+    before = fields.Nested(ImportedTextsSchema, required=True)
+    after = fields.Nested(ImportedTextsSchema, required=True)
+
+
+class ImportSchema(Schema):
+    """An import and its state."""
+
+    id = fields.Integer(required=True)
+    state = fields.String(required=True, validate=OneOf([each.value for each in ImportState]))
+    changed = fields.Integer(required=True, metadata={"description": "How many images it changes."})
+    unchanged = fields.Integer(
+        required=True,
+        metadata={"description": "How many images of the file have these texts already."},
+    )
+    created_at = fields.String(required=True, metadata=_TIME)
+
+
+class ImportPageSchema(ImportSchema):
+    """An import with a page of its changes, in the order of the ids."""
+
+    changes = fields.List(fields.Nested(ImportChangeSchema), required=True)
+    next_after = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Send it as `after` for the next page."},
+    )
+
+
+class UndoneImportSchema(ImportSchema):
+    """An import that was undone."""
+
+    kept = fields.Integer(
+        required=True,
+        metadata={
+            "description": "How many images were changed after the import. Those texts are kept."
+        },
+    )
+
+
+class LineErrorSchema(Schema):
+    """What is wrong with one line of a file."""
+
+    line = fields.Integer(required=True)
+    message = fields.String(required=True)
+
+
+class InvalidImportSchema(ErrorSchema):
+    """A file that cannot be imported, with the first lines that have an error."""
+
+    lines = fields.List(fields.Nested(LineErrorSchema))
 
 
 class BinQuerySchema(Schema):

@@ -5,10 +5,11 @@ from typing import Any
 
 from flask import url_for
 
-from database.models import ApiKey, Image, Job, Status
+from database.models import ApiKey, Image, Import, Job, Status
 from web_app.services.batch import BatchResult
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
+from web_app.services.imports import ChangePage
 from web_app.services.owner_actions import HOPELESS_CODES
 from web_app.services.pricing import cost_usd
 from web_app.services.timestamps import timestamp
@@ -171,3 +172,31 @@ def shared_error(image: Image) -> dict[str, Any] | None:
 def _has_failed(image: Image, job: Job) -> bool:
     status: Status = getattr(image, f"{job}_status")
     return status is Status.FAILED
+
+
+def import_(row: Import) -> dict[str, Any]:
+    """Return an import."""
+    return {
+        "id": row.id,
+        "state": row.state,
+        "changed": row.changed,
+        "unchanged": row.unchanged,
+        "created_at": timestamp(row.created_at),
+    }
+
+
+def import_page(page: ChangePage) -> dict[str, Any]:
+    """Return an import with some of its changes."""
+    return {
+        **import_(page.row),
+        "changes": [
+            {
+                "id": change.image_id,
+                "filename": name,
+                "before": dict(change.before),
+                "after": dict(change.after),
+            }
+            for name, change in page.changes
+        ],
+        "next_after": page.next_after,
+    }

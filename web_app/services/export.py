@@ -105,8 +105,19 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
 
 def _safe_cell(value: Any) -> Any:
     """Return a value that no spreadsheet program takes for a formula. A quote makes it text."""
-    is_formula = isinstance(value, str) and value.startswith(_FORMULA_BEGINNINGS)
+    is_formula = isinstance(value, str) and _begins_as_formula(value)
     return f"'{value}" if is_formula else value
+
+
+def is_marked_as_text(cell: str) -> bool:
+    """Return whether a cell of an export begins with a quote that is not part of the text."""
+    return cell.startswith("'") and _begins_as_formula(cell)
+
+
+def _begins_as_formula(text: str) -> bool:
+    # A text that itself begins like a marked formula gets a second quote, so that an import can
+    # restore it.
+    return text.lstrip("'").startswith(_FORMULA_BEGINNINGS)
 
 
 def _json_lines(images: Images, page_url: PageURL) -> Iterator[str]:

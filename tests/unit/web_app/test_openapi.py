@@ -66,7 +66,7 @@ def test_all_errors_have_one_shape(document):
 
     found = {name for operation in operations(document).values() for name in schemas(operation)}
 
-    assert found == {"ChangedMeanwhile", "Error", "RejectedUpload", "Readiness"}
+    assert found == {"ChangedMeanwhile", "Error", "InvalidImport", "RejectedUpload", "Readiness"}
     for name in found - {"Readiness"}:
         assert {"error", "code"} <= set(document["components"]["schemas"][name]["required"])
 

@@ -44,6 +44,12 @@ CHANGES_OWN_IMAGES = {
     ("DELETE", "/api/bin"),
     ("POST", "/bin/empty"),
     ("POST", "/bin/restore"),
+    ("POST", "/import"),
+    ("POST", "/api/import"),
+    ("POST", "/import/{image_id}/apply"),
+    ("POST", "/api/import/{image_id}/apply"),
+    ("POST", "/import/{image_id}/undo"),
+    ("POST", "/api/import/{image_id}/undo"),
 }
 CHANGES_NO_IMAGE = {
     ("POST", "/api/owners"),
@@ -263,7 +269,8 @@ def test_no_route_accepts_an_object_key(app):
     """Clients name images by id only. The keys come from the rows."""
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
 
-    assert arguments == {"image_id", "key_id", "filename"}  # `filename` belongs to static files.
+    # `filename` belongs to static files.
+    assert arguments == {"image_id", "key_id", "import_id", "filename"}
 
 
 @pytest.mark.parametrize(

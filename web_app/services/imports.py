@@ -1,0 +1,337 @@
+"""Import corrections: compare a file with the images, apply the differences, and undo them.
+
+file → lines → differences (stored) → applied in one transaction → undone in one transaction
+"""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Row
+from sqlalchemy.orm import Session, sessionmaker
+
+from database.annotations import edit_annotations, lock_texts
+from database.imports import (
+    Change,
+    add_import,
+    change_state,
+    find_by_names,
+    find_import,
+    find_last_applied,
+    list_changes,
+    read_for_import,
+)
+from database.models import Import, ImportState
+from database.session import session_scope
+from web_app.errors import (
+    ConflictError,
+    ImageInBinError,
+    ImportNotFoundError,
+    InvalidImportError,
+    LineError,
+    NotFoundError,
+    NotOwnerError,
+    WebError,
+)
+from web_app.services.audit import log_change
+from web_app.services.edits import clean_edit
+from web_app.services.import_files import MAX_LINES, Correction, read_corrections
+from web_app.services.timestamps import timestamp
+from web_app.services.uploads import clean_filename
+
+_BATCH_IMAGES = 1000
+
+_Item = TypeVar("_Item")
+
+
+@dataclass(frozen=True)
+class ChangePage:
+    """Some changes of an import, with the names of the images.
+
+    Attributes:
+        next_after: the id with which the next page begins, or None at the end.
+    """
+
+    row: Import
+    changes: Sequence[tuple[str, Change]]
+    next_after: int | None
+
+
+@dataclass(frozen=True)
+class UndoneImport:
+    """An import that was undone.
+
+    Attributes:
+        kept: how many images have a text that was changed after the import. It was kept.
+    """
+
+    row: Import
+    kept: int
+
+
+@dataclass(frozen=True)
+class Imports:
+    """The imports of one owner."""
+
+    session_factory: sessionmaker[Session]
+    owner_id: str
+
+    def propose(self, data: bytes, *, count: Callable[[int], None] = lambda lines: None) -> Import:
+        """Compare a file with the images, and store the differences.
+
+        Args:
+            data: the bytes of the file.
+            count: called with the number of lines before the images are read.
+
+        Raises:
+            InvalidImportError: some lines, or the whole file, cannot be imported. Then nothing is.
+        """
+        corrections, errors = read_corrections(data)
+        count(len(corrections))
+        with session_scope(self.session_factory) as session:
+            targets = _find_targets(session, self.owner_id, corrections, errors)
+            changes = list(_compare(session, self.owner_id, targets, errors))
+            if errors:
+                raise InvalidImportError.of_lines(sorted(errors, key=lambda each: each.line))
+            unchanged = len(targets) - len(changes)
+            return add_import(session, self.owner_id, changes, unchanged=unchanged)
+
+    def get(self, import_id: int) -> Import:
+        """Return an import.
+
+        Raises:
+            ImportNotFoundError: the owner has no such import, or a later one took its place.
+        """
+        with session_scope(self.session_factory) as session:
+            return self._get(session, import_id)
+
+    def find_last_applied(self) -> Import | None:
+        """Return the import that can be undone."""
+        with session_scope(self.session_factory) as session:
+            return find_last_applied(session, self.owner_id)
+
+    def read_page(self, import_id: int, *, after: int, limit: int) -> ChangePage:
+        """Return some changes of an import, from the image after the id `after`."""
+        with session_scope(self.session_factory) as session:
+            row = self._get(session, import_id)
+            found = list_changes(session, import_id, after_id=after, limit=limit + 1)
+            changes = found[:limit]
+            ids = [each.image_id for each in changes]
+            images = read_for_import(session, self.owner_id, ids)
+            names = {image.id: image.filename for image in images}
+        return ChangePage(
+            row,
+            [(names.get(each.image_id, ""), each) for each in changes],
+            changes[-1].image_id if len(found) > limit else None,
+        )
+
+    def apply(self, import_id: int) -> Import:
+        """Apply an import as a whole. Repeating it changes nothing more.
+
+        Raises:
+            ConflictError: an image was changed or deleted after the comparison; nothing is changed.
+        """
+        with session_scope(self.session_factory) as session:
+            row = self._get(session, import_id)
+            changes: Sequence[Change] = []
+            if change_state(session, row, ImportState.PROPOSED, ImportState.APPLIED):
+                changes = list_changes(session, import_id, limit=MAX_LINES)
+                _apply(session, changes, expected=row.changed)
+            elif row.state is ImportState.UNDONE:
+                raise ConflictError(
+                    "This import was undone. Choose the file again.", code="import_undone"
+                )
+        self._log("import", changes)
+        return self.get(import_id)
+
+    def undo(self, import_id: int) -> UndoneImport:
+        """Restore the texts from before an import, except those that were changed since.
+
+        Repeating it changes nothing more.
+
+        Raises:
+            ConflictError: the import was not applied.
+        """
+        kept = 0
+        changes: Sequence[Change] = []
+        with session_scope(self.session_factory) as session:
+            row = self._get(session, import_id)
+            if change_state(session, row, ImportState.APPLIED, ImportState.UNDONE):
+                changes = list_changes(session, import_id, limit=MAX_LINES)
+                kept = row.changed - _undo(session, changes)
+            elif row.state is ImportState.PROPOSED:
+                raise ConflictError(
+                    "This import was not applied, so there is nothing to undo.",
+                    code="nothing_to_undo",
+                )
+        self._log("undo import", changes)
+        return UndoneImport(self.get(import_id), kept)
+
+    def _get(self, session: Session, import_id: int) -> Import:
+        row = find_import(session, self.owner_id, import_id)
+        if row is None:
+            raise ImportNotFoundError
+        return row
+
+    def _log(self, action: str, changes: Sequence[Change]) -> None:
+        for each in changes:
+            log_change(action, each.image_id, self.owner_id)
+
+
+def _find_targets(
+    session: Session,
+    owner_id: str,
+    corrections: Sequence[Correction],
+    errors: list[LineError],
+) -> dict[int, Correction]:
+    """Return the line of each image. Add an error for each line without an image of its own."""
+    names = {clean_filename(each.file_name) for each in _without_id(corrections)}
+    ids_of_names: dict[str, list[int]] = defaultdict(list)
+    for image_id, name in find_by_names(session, owner_id, list(names)) if names else ():
+        ids_of_names[name].append(image_id)
+    targets: dict[int, Correction] = {}
+    for line in corrections:
+        try:
+            image_id = line.image_id or _only_id(line.file_name or "", ids_of_names)
+            if image_id in targets:
+                raise ValueError(
+                    f"Line {targets[image_id].number} is about the same image. Remove one of them."
+                )
+            targets[image_id] = line
+        except ValueError as error:
+            errors.append(LineError(line.number, str(error)))
+    return targets
+
+
+def _without_id(corrections: Sequence[Correction]) -> Iterator[Any]:
+    return (each for each in corrections if each.image_id is None)
+
+
+def _only_id(file_name: str, ids_of_names: Mapping[str, Sequence[int]]) -> int:
+    found = ids_of_names.get(clean_filename(file_name), ())
+    if not found:
+        raise ValueError(f"You have no image with the file name “{file_name[:100]}”.")
+    if len(found) > 1:
+        raise ValueError(
+            f"{len(found)} of your images have the file name “{file_name[:100]}”. Use their ids."
+        )
+    return found[0]
+
+
+def _compare(
+    session: Session, owner_id: str, targets: Mapping[int, Correction], errors: list[LineError]
+) -> Iterator[Change]:
+    """Yield the differences. Add an error for each line that must not change its image."""
+    for ids in _batches(targets):
+        images = {row.id: row for row in read_for_import(session, owner_id, ids)}
+        for image_id in ids:
+            line = targets[image_id]
+            try:
+                change = _difference(_expect_own(images.get(image_id), owner_id), line)
+            except WebError as error:
+                errors.append(LineError(line.number, str(error)))
+            else:
+                if change is not None:
+                    yield change
+
+
+def _expect_own(image: Row[*tuple[Any, ...]] | None, owner_id: str) -> Row[*tuple[Any, ...]]:
+    if image is None:
+        raise NotFoundError("There is no image with this id. It may have been deleted.")
+    if image.owner_id != owner_id:
+        raise NotOwnerError
+    if image.is_in_bin:
+        raise ImageInBinError
+    return image
+
+
+def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None:
+    """Return what a line changes.
+
+    Raises:
+        InvalidEditError: a text is too long.
+        ConflictError: the image was changed after the export.
+    """
+    new = clean_edit(
+        {
+            field: text.split(",") if field == "tags" and isinstance(text, str) else text
+            for field, text in line.texts.items()
+            if not _is_same(text, getattr(image, field))
+        }
+    )
+    after = {k: v for k, v in new.items() if not _is_same(v or "", getattr(image, k))}
+    if not after:
+        return None
+    if line.updated_at and not _is_time(line.updated_at, image.updated_at):
+        raise ConflictError(
+            f"This image was changed on {timestamp(image.updated_at)}, after the export. Export it "
+            "again. Or empty the cell “updated_at” to replace the newer texts.",
+            code="changed_meanwhile",
+        )
+    return Change(image.id, {field: getattr(image, field) for field in after}, after)
+
+
+def _is_same(new: str | Sequence[str], current: str | Sequence[str] | None) -> bool:
+    """Return whether a value is the present one, in the way in which an export writes it."""
+    if isinstance(current, str) and isinstance(new, str):
+        return new.split() == current.split()
+    if isinstance(current, list) and isinstance(new, str):
+        return new.strip() == ", ".join(current).strip()
+    return new == current or (not new and not current)
+
+
+def _is_time(text: str, time_of_change: datetime) -> bool:
+    try:
+        return datetime.fromisoformat(text.strip()) == time_of_change
+    except ValueError:
+        return False
+
+
+def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> None:
+    changed_since = expected - len(changes)  # Those of images that were deleted for good.
+    for batch in _batches(changes):
+        rows = {row.id: row for row in lock_texts(session, [each.image_id for each in batch])}
+        changed_since += sum(not _has(rows.get(each.image_id), each.before) for each in batch)
+        if not changed_since:
+            edit_annotations(session, {each.image_id: each.after for each in batch})
+    if changed_since:
+        images = "1 image was" if changed_since == 1 else f"{changed_since:,} images were"
+        raise ConflictError(
+            f"{images} changed or deleted after the comparison, so nothing was imported. Choose "
+            "the file again.",
+            code="import_outdated",
+        )
+
+
+def _has(row: Row[*tuple[Any, ...]] | None, texts: Mapping[str, Any]) -> bool:
+    return row is not None and all(getattr(row, field) == text for field, text in texts.items())
+
+
+def _undo(session: Session, changes: Sequence[Change]) -> int:
+    """Restore texts, and return the number of images that have all of their earlier texts again."""
+    restored = 0
+    for batch in _batches(changes):
+        rows = {row.id: row for row in lock_texts(session, [each.image_id for each in batch])}
+        restored += sum(_has(rows.get(each.image_id), each.after) for each in batch)
+        edits = {
+            each.image_id: {
+                field: text
+                for field, text in each.before.items()
+                if getattr(rows[each.image_id], field) == each.after[field]
+            }
+            for each in batch
+            if each.image_id in rows
+        }
+        edit_annotations(session, {image_id: edit for image_id, edit in edits.items() if edit})
+    return restored
+
+
+def _batches(items: Iterable[_Item]) -> Iterator[Sequence[_Item]]:
+    iterator = iter(items)
+    while batch := tuple(islice(iterator, _BATCH_IMAGES)):
+        time.sleep(0)  # Let other requests run.
+        yield batch
