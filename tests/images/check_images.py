@@ -54,7 +54,7 @@ MAX_BYTES = {
 # The code folders of the project in each image.
 FOLDERS = {
     "web_app": {
-        *("database", "imaging", "imaging/containers"),
+        *("database", "imaging", "imaging/containers", "imaging/embedding"),
         *("web_app", "web_app/adapters", "web_app/middleware"),
         *("web_app/routes", "web_app/services"),
     },
