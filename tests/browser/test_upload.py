@@ -349,7 +349,12 @@ def test_a_cookie_that_is_not_kept_is_noticed_at_the_first_upload(person, page):
     person.open_upload_page()
     page.context.clear_cookies()
     page.evaluate("delete document.querySelector('form').dataset.ownerKnown")
-    page.on("request", lambda request: page.context.clear_cookies(name="owner"))
+
+    def forget(route):
+        page.context.clear_cookies(name="owner")
+        route.continue_()
+
+    page.route("**/upload", forget)
 
     person.upload("lost.jpg")
 

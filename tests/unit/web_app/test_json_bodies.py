@@ -1,6 +1,7 @@
 """Bodies that are not JSON, too long, or of no type are refused with an answer, never with 500."""
 
 import io
+import re
 
 import pytest
 
@@ -14,7 +15,11 @@ READS_JSON = [
     ("POST", "/api/images/batch"),
     ("POST", "/api/images/retry"),
     ("POST", "/api/keys"),
+    ("POST", "/api/import/{image_id}/apply"),
+    ("POST", "/api/import/{image_id}/undo"),
 ]
+# They read files, with limits of their own.
+READS_FILES = {("POST", "/upload"), ("POST", "/import"), ("POST", "/api/import")}
 HOSTILE = {
     "nested lists": b"[" * 60_000,
     "nested objects": b'{"a":' * 12_000,
@@ -56,7 +61,7 @@ def change(app, add_row):
 
 def test_every_route_that_reads_json_is_listed_here(client):
     reading = {
-        (method.upper(), path)
+        (method.upper(), re.sub("{import_id}", "{image_id}", path))
         for path, methods in client.get("/api/openapi.json").json["paths"].items()
         for method, operation in methods.items()
         if method != "parameters"
@@ -114,7 +119,7 @@ def test_a_long_number_in_an_address_is_no_error_of_the_server(client, caplog, a
 
 
 def test_a_body_over_the_limit_is_refused_by_every_route_but_the_upload(app, change):
-    for route in changing_routes(app) - {("POST", "/upload")}:
+    for route in changing_routes(app) - READS_FILES:
         content_type = "application/json" if is_api(route) else "application/x-www-form-urlencoded"
         body = b" " * (MAX_BODY_BYTES + 1)
 
@@ -139,7 +144,7 @@ def test_a_body_without_a_length_is_bounded(change, route):
 
 @pytest.mark.parametrize("is_chunked", [False, True])
 def test_a_body_without_a_type_is_refused_by_every_route_but_the_upload(app, change, is_chunked):
-    for route in changing_routes(app) - {("POST", "/upload")}:
+    for route in changing_routes(app) - READS_FILES:
         options = (
             {
                 "input_stream": io.BytesIO(b'{"regenerate":true}'),
