@@ -68,6 +68,11 @@ FOLDERS = {
         *("lambda_functions", "lambda_functions/maintenance", "lambda_functions/thumbnail"),
     },
 }
+PROJECT_SUFFIXES = {
+    *(".py", ".pyc", ".html", ".css", ".js"),
+    *(".jpg", ".svg", ".png", ".ico", ".webmanifest"),  # The sample photos, and the icons.
+    ".pem",  # The authorities of the database.
+}
 PROJECT_FOLDERS = (
     *("database", "imaging", "lambda_functions", "web_app"),
     *("deployment", "local_cloud", "tests"),
@@ -148,8 +153,7 @@ def test_an_image_contains_no_installers_scripts_or_other_project_files(image):
         path
         for path in files_of(image.folder)
         if path.relative_to(image.folder).parts[0] in PROJECT_FOLDERS
-        # The sample photos, and the authorities of the database.
-        and path.suffix not in (".py", ".pyc", ".html", ".css", ".js", ".svg", ".jpg", ".pem")
+        and path.suffix not in PROJECT_SUFFIXES
     ]
 
     assert top & {"bin", "pip", "setuptools", "wheel", "pytest", "moto"} == set()
