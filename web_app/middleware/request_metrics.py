@@ -30,16 +30,12 @@ _METHODS = frozenset({"GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"
 
 
 def count_requests(app: Flask) -> None:
-    """Count each request, and measure its time."""
-
-    @app.before_request
-    def begin() -> None:
-        g.metrics_started_at = time.perf_counter()
+    """Count each request, and measure its time since `log_requests` noted its beginning."""
 
     @app.after_request
     def count(response: Response) -> Response:
         route = request.url_rule.rule if request.url_rule else "none"
         method = request.method if request.method in _METHODS else "other"
         _REQUESTS.labels(method, route, str(response.status_code)).inc()
-        _SECONDS.labels(route).observe(time.perf_counter() - g.metrics_started_at)
+        _SECONDS.labels(route).observe(time.perf_counter() - g.started_at)
         return response
