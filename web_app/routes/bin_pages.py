@@ -14,6 +14,7 @@ from web_app.routes.schemas import MAX_EXPORTED_IDS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS, BatchResult
 from web_app.services.edits import clean_edit
 from web_app.services.listing import read_bin
+from web_app.services.wording import images_in_words
 
 bin_pages = Blueprint("bin_pages", __name__)
 
@@ -50,10 +51,11 @@ def restore_images() -> BaseResponse:
     results = _run("undelete", _sent_ids())
     count = sum(result.error is None for result in results)
     if count:
-        flash(f"Restored {_images(count)}.", "accepted")
+        flash(f"Restored {images_in_words(count)}.", "accepted")
     if count < len(results):
         flash(
-            f"{_images(len(results) - count)} could not be restored. Deleted for good.", "rejected"
+            f"{images_in_words(len(results) - count)} could not be restored. Deleted for good.",
+            "rejected",
         )
     is_from_bin = request.form.get("from") == "bin"
     return redirect(url_for("bin_pages.show_bin" if is_from_bin else "pages.show_gallery"), 303)
@@ -71,7 +73,7 @@ def delete_for_good(image_id: int) -> BaseResponse:
 def empty_bin() -> BaseResponse:
     """Delete all images in the bin for good, and redirect to the bin."""
     count = owner_actions(current_owner().known_id).empty_bin()
-    flash(f"Deleted {_images(count)} for good.", "accepted")
+    flash(f"Deleted {images_in_words(count)} for good.", "accepted")
     return redirect(url_for("bin_pages.show_bin"), 303)
 
 
@@ -114,13 +116,13 @@ def _run(action: str, ids: list[int], tags: list[str] | None = None) -> list[Bat
 def _show_results(action: str, results: list[BatchResult]) -> None:
     done = [result.image_id for result in results if result.outcome == "done"]
     errors = [str(result.error) for result in results if result.error is not None]
-    text = _DONE[action].format(_images(len(done)))
+    text = _DONE[action].format(images_in_words(len(done)))
     if done and action == "delete" and len(done) <= PAGE_SIZE:
         show_undo(text, done)
     elif done or not errors:
         flash(text if done else "Nothing to change for the selected images.", "accepted")
     if errors:
-        flash(f"{_images(len(errors))} not changed: {errors[0]}", "rejected")
+        flash(f"{images_in_words(len(errors))} not changed: {errors[0]}", "rejected")
 
 
 def _sent_ids() -> list[int]:
@@ -133,7 +135,3 @@ def _sent_ids() -> list[int]:
     if None in ids or len(ids) > MAX_BATCH:
         raise BadRequestError(f"Send the ids of up to {MAX_BATCH:,} images.", code="invalid_ids")
     return [each for each in ids if each is not None]
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"

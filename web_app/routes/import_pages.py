@@ -13,6 +13,7 @@ from web_app.errors import (
 from web_app.routes.imported_files import CHANGES_ON_PAGE, counted, own_imports, propose
 from web_app.routes.request import parse_image_id
 from web_app.services.import_files import MAX_IMPORT_BYTES, MAX_LINES
+from web_app.services.wording import images_in_words
 
 import_pages = Blueprint("import_pages", __name__, url_prefix="/import")
 
@@ -52,7 +53,7 @@ def apply_import(import_id: int) -> BaseResponse:
     except (ConflictError, ImportNotFoundError) as error:
         flash(str(error), "rejected")
         return redirect(url_for("import_pages.choose_file"), 303)
-    flash(f"Imported the texts of {_images(row.changed)}.", "accepted")
+    flash(f"Imported the texts of {images_in_words(row.changed)}.", "accepted")
     return redirect(url_for("import_pages.show_import", import_id=import_id), 303)
 
 
@@ -64,11 +65,11 @@ def undo_import(import_id: int) -> BaseResponse:
     except (ConflictError, ImportNotFoundError) as error:
         flash(str(error), "rejected")
         return redirect(url_for("import_pages.choose_file"), 303)
-    flash(f"Restored the texts of {_images(undone.row.changed - undone.kept)}.", "accepted")
+    flash(f"Restored the texts of {images_in_words(undone.row.changed - undone.kept)}.", "accepted")
     if undone.kept:
         flash(
-            f"{_images(undone.kept)} changed or deleted after the import. Texts that were changed "
-            "since are kept.",
+            f"{images_in_words(undone.kept)} changed or deleted after the import. Texts that were "
+            "changed since are kept.",
             "rejected",
         )
     return redirect(url_for("import_pages.choose_file"), 303)
@@ -83,7 +84,3 @@ def _form(error: InvalidImportError | TooManyImportsError | None = None) -> str:
         max_lines=MAX_LINES,
         max_bytes=MAX_IMPORT_BYTES,
     )
-
-
-def _images(count: int) -> str:
-    return f"{count:,} image{'' if count == 1 else 's'}"

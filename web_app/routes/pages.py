@@ -62,6 +62,7 @@ from web_app.services.owner_actions import OwnerActions
 from web_app.services.pricing import captions_within
 from web_app.services.samples import SAMPLE_NAMES, open_samples
 from web_app.services.uploads import MAX_FILES, Upload, UploadResult, UploadService
+from web_app.services.wording import images_in_words
 
 # Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
 # not fit are only counted.
@@ -231,7 +232,7 @@ def retry_failed_images() -> BaseResponse:
     actions = owner_actions(current_owner().known_id)
     count = len(actions.retry_all(may_continue=lambda: count_further_caption() is None))
     if count:
-        flash(f"Trying {count} image{'' if count == 1 else 's'} again…", "accepted")
+        flash(f"Trying {images_in_words(count)} again…", "accepted")
     else:
         flash("None of your images can be retried.", "rejected")
     return redirect(url_for("pages.show_gallery"), 303)

@@ -7,7 +7,7 @@ from sqlalchemy import insert
 
 from database.models import TokenUsage
 from database.session import session_scope
-from web_app.middleware.owners import Owner, Owners
+from tests.unit.web_app.test_owner_rules import token
 
 TODAY = datetime.now(UTC).date()
 
@@ -35,10 +35,9 @@ def add_usage(session_factory):
 @pytest.fixture
 def show(client, app):
     """Return a function that requests an address as the owner `me`."""
-    token = Owners(str(app.secret_key)).token(Owner("me", is_new=False))
 
     def get(address):
-        return client.get(address, headers={"Authorization": f"Bearer {token}"})
+        return client.get(address, headers={"Authorization": f"Bearer {token(app, 'me')}"})
 
     return get
 

@@ -1,0 +1,6 @@
+"""Write numbers of images for people."""
+
+
+def images_in_words(count: int) -> str:
+    """Return `1 image`, or `1,234 images`."""
+    return f"{count:,} image{'' if count == 1 else 's'}"
