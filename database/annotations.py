@@ -15,7 +15,6 @@ from sqlalchemy import (
     literal,
     or_,
     select,
-    update,
 )
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
@@ -29,7 +28,7 @@ from database.models import (
     TextInImage,
     TextSources,
 )
-from database.rows import execute_update, is_visible, lock_images, update_images
+from database.rows import execute_update, is_visible, lock_images, update_each, update_images
 
 # The texts about an image that the model writes and a person can edit.
 TEXT_FIELDS = ("annotation", "alt_text", "tags")
@@ -222,25 +221,32 @@ def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[s
     """
     if not edits:
         return
-    texts: list[dict[str, Any]] = []
+    texts: dict[int, dict[str, Any]] = {}
     sources: list[dict[str, Any]] = []
     for image_id, (row, changes) in edits.items():
         new = {field: changes.get(field, getattr(row, field)) for field in TEXT_FIELDS}
         author = {field: _new_source(row, field, text) for field, text in new.items()}
         has_caption = new["annotation"] is not None or row.generated_annotation is not None
-        texts.append(
-            {
-                "id": image_id,
-                **new,
-                "generated_alt_text": _generated(row, "alt_text"),
-                "generated_tags": _generated(row, "tags"),
-                "annotation_source": author["annotation"] if has_caption else None,
-            }
-        )
+        texts[image_id] = {
+            **new,
+            "generated_alt_text": _generated(row, "alt_text"),
+            "generated_tags": _generated(row, "tags"),
+            "annotation_source": author["annotation"] if has_caption else None,
+        }
         sources.append(
             {"image_id": image_id, "alt_text": author["alt_text"], "tags": author["tags"]}
         )
-    session.execute(update(Image), texts)
+    changed = sorted(
+        {
+            name
+            for image_id, (row, _) in edits.items()
+            for name, value in texts[image_id].items()
+            if value != getattr(row, name)
+        }
+    )
+    if changed:
+        values = {each: {name: new[name] for name in changed} for each, new in texts.items()}
+        update_each(session, Image, Image.id, values)
     has_row = TextSources.image_id.in_(list(edits))
     execute_update(session, delete(TextSources).where(has_row))
     session.execute(insert(TextSources), sources)

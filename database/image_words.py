@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, event, func, insert, select, update
 from sqlalchemy.orm import Mapper, Session
 
 from database.models import CaptionLanguage, Image, ImageWords, TextInImage
-from database.rows import execute_update, insert_if_absent
+from database.rows import execute_update, insert_if_absent, update_each
 from database.words import stored_words
 
 # Until the first caption is recorded.
@@ -52,15 +52,15 @@ def write_words(session: Session, image_ids: Sequence[int]) -> int:
     # No text of these images can change until their words are written.
     locked = _select_texts(image_ids).with_for_update(skip_locked=True)
     new: list[dict[str, Any]] = []
-    outdated: list[dict[str, Any]] = []
+    outdated: dict[int, dict[str, Any]] = {}
     for image_id, old_words, words in _read_words(session, locked):
-        if words != old_words:
-            changed = new if old_words is None else outdated
-            changed.append({"image_id": image_id, "words": words})
+        if old_words is None:
+            new.append({"image_id": image_id, "words": words})
+        elif words != old_words:
+            outdated[image_id] = {"words": words}
     if new:
         session.execute(insert(ImageWords), new)
-    if outdated:
-        session.execute(update(ImageWords), outdated)
+    update_each(session, ImageWords, ImageWords.image_id, outdated)
     return len(new) + len(outdated)
 
 

@@ -4,11 +4,25 @@ from collections.abc import Collection, Mapping
 from typing import Any
 from typing import cast as typed
 
-from sqlalchemy import ColumnElement, CursorResult, Delete, Update, inspect, or_, update
+from sqlalchemy import (
+    ColumnElement,
+    CursorResult,
+    Delete,
+    Update,
+    case,
+    inspect,
+    literal,
+    or_,
+    update,
+)
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.models import Base, Image, Job, utc_now
+
+# MySQL spends as long on one statement about `images`, which has many indexes, as on a hundred rows
+# of it. The time for one row grows with the number of values in the statement.
+_ROWS_PER_STATEMENT = 100
 
 
 def is_visible() -> ColumnElement[bool]:
@@ -54,6 +68,31 @@ def count_updated(
 ) -> int:
     """Update the images that meet all conditions; return how many there were."""
     return _execute(session, update(Image).where(*conditions).values(values))
+
+
+def update_each(
+    session: Session,
+    model: type[Base],
+    key: InstrumentedAttribute[int],
+    rows: Mapping[int, Mapping[str, Any]],
+) -> None:
+    """Update many rows, each with its own values, in few statements.
+
+    Args:
+        session: the open transaction.
+        model: the table of the rows.
+        key: the column that identifies a row.
+        rows: the values of each row. All rows have the same columns.
+    """
+    keys = list(rows)
+    for start in range(0, len(keys), _ROWS_PER_STATEMENT):
+        some = keys[start : start + _ROWS_PER_STATEMENT]
+        values = {}
+        for name in rows[some[0]]:
+            kind = getattr(model, name).type
+            new = {each: literal(rows[each][name], kind) for each in some}
+            values[name] = case(new, value=key)
+        execute_update(session, update(model).where(key.in_(some)).values(values))
 
 
 def execute_update(session: Session, statement: Update | Delete) -> bool:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.event import listen
 
 from database.annotations import (
     TEXT_FIELDS,
@@ -15,7 +16,7 @@ from database.annotations import (
     restore_annotation,
     texts_of,
 )
-from database.images import get_image
+from database.images import add_image, get_image
 from database.jobs import (
     record_failure,
     record_thumbnail,
@@ -34,6 +35,7 @@ from tests.support.image_rows import (
     claim,
     edit,
     find,
+    new_image,
     read,
     record,
 )
@@ -341,3 +343,32 @@ def test_tokens_of_several_requests_are_added(session_factory):
 
     image = read(session_factory, image_id)
     assert (image.input_tokens, image.output_tokens) == (600, 45)
+
+
+def test_many_images_are_edited_in_few_statements_each_with_its_own_texts(session_factory):
+    with session_scope(session_factory) as session:
+        ids = [add_image(session, new_image()) for _ in range(130)]
+    edits = {
+        image_id: {
+            "annotation": f"Caption “{image_id}”, 100 % of \\ {{:name}} 🏖",
+            "alt_text": None if image_id % 2 else f"Alt {image_id}",
+            "tags": [f"tag {image_id}", "狗"],
+        }
+        for image_id in ids
+    }
+    counts = []
+    listen(
+        session_factory.kw["bind"],
+        "before_cursor_execute",
+        lambda _connection, _cursor, statement, parameters, _context, is_many: (
+            counts.append(len(parameters) if is_many else 1)
+            if statement.startswith("UPDATE")
+            else None
+        ),
+    )
+
+    record(session_factory, edit_annotations, edits)
+
+    assert sum(counts) < 20
+    for image_id, texts in edits.items():
+        assert texts_of(read(session_factory, image_id)) == texts
