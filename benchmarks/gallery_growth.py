@@ -157,10 +157,10 @@ BETWEEN = (
 
 def measure() -> list[Row]:
     """Measure the worst query of each group on each database."""
-    with _galleries() as galleries:
+    with _sessions_of_galleries() as sessions:
         return [
-            worst(_measure(queries, *galleries[kind]), f"gallery_growth_{name}_{kind}")
-            for kind in galleries
+            worst(_measure(queries, *sessions[kind]), f"gallery_growth_{name}_{kind}")
+            for kind in sessions
             for name, queries in (
                 ("page", PAGES),
                 ("filter", FILTERED),
@@ -201,8 +201,8 @@ def _milliseconds(sessions: Sessions, query: GalleryQuery, rows: int) -> float:
 
 
 @contextmanager
-def _galleries() -> Iterator[dict[str, tuple[Sessions, Sessions]]]:
-    """Open the smaller and the larger gallery on each database, after building them if needed."""
+def galleries() -> Iterator[dict[str, tuple[str, str]]]:
+    """Yield the URLs of the smaller and the larger gallery by kind. Build them if needed."""
     program = find_mysqld()
     if program is None:
         raise MissingAnchorError(MYSQL_MISSING)
@@ -215,19 +215,27 @@ def _galleries() -> Iterator[dict[str, tuple[Sessions, Sessions]]]:
         stack.callback(server.stop)  # A regular shutdown keeps the data usable for the next run.
         server.start(*SERVER_OPTIONS)
 
-        def sessions(url: URL) -> Sessions:
-            text = url.render_as_string(hide_password=False)
-            engine = create_database_engine(DatabaseSettings(database_url=text))
+        yield {
+            "mysql": (_text(_mysql_url(server, FEW)), _text(_mysql_url(server, MANY))),
+            "sqlite": (_text(_sqlite_url(folder, FEW)), _text(_sqlite_url(folder, MANY))),
+        }
+
+
+@contextmanager
+def _sessions_of_galleries() -> Iterator[dict[str, tuple[Sessions, Sessions]]]:
+    with ExitStack() as stack:
+
+        def sessions(url: str) -> Sessions:
+            engine = create_database_engine(DatabaseSettings(database_url=url))
             stack.callback(engine.dispose)
             return create_session_factory(engine)
 
-        def both(urls: dict[int, URL]) -> tuple[Sessions, Sessions]:
-            return sessions(urls[FEW]), sessions(urls[MANY])
+        urls = stack.enter_context(galleries())
+        yield {kind: (sessions(few), sessions(many)) for kind, (few, many) in urls.items()}
 
-        yield {
-            "mysql": both({size: _mysql_url(server, size) for size in (FEW, MANY)}),
-            "sqlite": both({size: _sqlite_url(folder, size) for size in (FEW, MANY)}),
-        }
+
+def _text(url: URL) -> str:
+    return url.render_as_string(hide_password=False)
 
 
 def _fingerprint() -> str:
@@ -413,16 +421,15 @@ def _fill_mysql(url: URL, size: int, file: Path) -> None:
 
 
 def _migrate(url: URL) -> None:
-    text = url.render_as_string(hide_password=False)
-    engine = create_database_engine(DatabaseSettings(database_url=text))
+    engine = create_database_engine(DatabaseSettings(database_url=_text(url)))
     migrate(engine)
     engine.dispose()
 
 
 def main() -> None:
     """Print the figures of every query."""
-    with _galleries() as galleries:
-        for kind, (few, many) in galleries.items():
+    with _sessions_of_galleries() as sessions:
+        for kind, (few, many) in sessions.items():
             for row in _measure((*PAGES, *FILTERED, *ORDERS, *SEARCHES, *BETWEEN), few, many):
                 print(f"{kind:8}{row.name:40}{row.anchor:8.2f}{row.ours:8.2f} ms{row.ratio:7.2f}")
 

@@ -1,5 +1,7 @@
-"""Measure what a person notices of `make run`: its second start, its memory, and one photo.
+"""Measure what a person notices of `make run`: its starts, its memory, and one photo.
 
+- `first_start`: `make run` in a new clone of the last commit, until the address is printed, without
+  any cache of packages. The anchor only installs the same requirement files with uv.
 - `second_start`: from the command until the address is printed, with a folder of an earlier run.
   The anchor imports the libraries of all its programs, one after the other in one process.
 - `memory_at_rest`: the memory of all processes after the first image. Memory that processes share
@@ -11,12 +13,15 @@
 """
 
 import io
+import os
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import psutil
@@ -27,6 +32,7 @@ from imaging.header import read_header
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.thumbnail.derivatives import make_derivatives
 from tests.support.local_system import LocalSystem, wait_until
+from tests.support.programs import free_port, start_program
 
 _WEB = "import flask, flask_smorest, gunicorn, boto3, sqlalchemy.orm, pymysql, PIL.Image"
 _THUMBNAIL = "import awslambdaric, boto3, PIL.Image, sqlalchemy.orm, pymysql, pydantic_settings"
@@ -39,6 +45,17 @@ _PROGRAMS = (
 )
 _MEGABYTE = 1024 * 1024
 _MAX_PIXELS = 100_000_000
+
+
+def measure_first_start() -> Sequence[Row]:
+    with tempfile.TemporaryDirectory(prefix="bench-first-") as folder:
+        anchor, ours = in_turns(
+            lambda: _install_seconds(Path(tempfile.mkdtemp(dir=folder))),
+            lambda: _first_start_seconds(Path(tempfile.mkdtemp(dir=folder))),
+            pairs=2,
+            warm_up=0,
+        )
+    return [Row("first_start", anchor, ours, "s", at_most(2.0))]
 
 
 def measure_second_start() -> Sequence[Row]:
@@ -91,6 +108,43 @@ def measure_upload_to_caption() -> Sequence[Row]:
 
         bare, whole = in_turns(anchor, ours, pairs=9, warm_up=2)
     return [Row("upload_to_caption", bare * 1000, whole * 1000, "ms", at_most(1.3))]
+
+
+def _install_seconds(folder: Path) -> float:
+    """Return the seconds that uv, which is installed before, needs for the packages."""
+    environment = {**os.environ, "HOME": str(folder)}
+    run = partial(subprocess.run, cwd=ROOT, env=environment, check=True, capture_output=True)
+    python = folder / "environment" / "bin" / "python"
+    run([sys.executable, "-m", "venv", folder / "environment"])
+    pip = (python, "-m", "pip", "install", "--quiet", "--require-hashes")
+    run([*pip, "--requirement", "requirements/installer.txt"])
+    started = time.perf_counter()
+    for file in ("run", "recogniser"):
+        run([python, "requirements/install.py", f"requirements/{file}.txt"])
+    return time.perf_counter() - started
+
+
+def _first_start_seconds(folder: Path) -> float:
+    """Return the seconds from `make run` until the address is printed."""
+    project, output = folder / "project", folder / "output"
+    subprocess.run(["git", "clone", "--quiet", ROOT, project], check=True)
+    environment = {**os.environ, "HOME": str(folder), "PORT": str(free_port())}
+    started = time.perf_counter()
+    with output.open("wb") as log:
+        program = start_program(
+            ["make", "run"], cwd=project, env=environment, stdout=log, stderr=subprocess.STDOUT
+        )
+    try:
+        wait_until(
+            lambda: "runs at" in output.read_text() or program.poll() is not None, seconds=600
+        )
+        seconds = time.perf_counter() - started
+        if program.poll() is not None:
+            raise RuntimeError(output.read_text())
+    finally:
+        os.killpg(program.pid, signal.SIGINT)
+        program.wait(60)
+    return seconds
 
 
 @contextmanager

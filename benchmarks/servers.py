@@ -21,7 +21,6 @@ from tests.support import mysql_server
 from tests.support.programs import free_port, inherited_environment
 
 PRODUCT = "web_app.wsgi:app"
-HELLO = "benchmarks.anchors.hello:app"
 SECRET_KEY = "a key that only the benchmarks know"
 # boto3 needs credentials, but no server here checks them.
 AWS_ENVIRONMENT = {

@@ -6,7 +6,7 @@ two shared cores of a server from 2023. Of the other times, nothing was measured
 
 # Processor seconds of each part of the local system for one photo.
 WEB = 0.042  # Receive the upload, read its header, store it, and respond to polls.
-WEB_WITHOUT_FILE = 0.006  # The same without the file: the time of `gallery_page`.
+WEB_WITHOUT_FILE = 0.006  # The same without the file.
 STORAGE = 0.070  # The S3 and EventBridge of the local system.
 ANNOTATION = 0.086  # Read, decode, reduce; record the caption and the words for the search.
 THUMBNAIL = 0.120  # Read, decode, make and store a thumbnail and a preview.

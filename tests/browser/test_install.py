@@ -10,6 +10,7 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from tests.support.factories import make_jpeg
+from tests.support.time_limits import scaled
 
 SHARE = """([name, base64]) => {
     const bytes = Uint8Array.from(atob(base64), (character) => character.charCodeAt(0));
@@ -34,12 +35,12 @@ def test_the_manifest_and_its_icons_can_be_loaded(person, page):
     page.goto("/")
     address = urljoin(page.url, page.locator("link[rel=manifest]").get_attribute("href"))
 
-    response = requests.get(address, timeout=10)
+    response = requests.get(address, timeout=scaled(10))
     manifest = response.json()
 
     assert response.headers["Content-Type"].startswith("application/manifest+json")
     for icon in manifest["icons"]:
-        image = requests.get(urljoin(address, icon["src"]), timeout=10)
+        image = requests.get(urljoin(address, icon["src"]), timeout=scaled(10))
         assert image.headers["Content-Type"].startswith(icon["type"])
         if icon["type"] == "image/png":
             size = "x".join(map(str, Image.open(io.BytesIO(image.content)).size))
@@ -50,7 +51,7 @@ def test_the_manifest_and_its_icons_can_be_loaded(person, page):
 def test_browsers_find_the_icons_in_the_root_folder(page, person, name):
     page.goto("/")
 
-    response = requests.get(urljoin(page.url, name), timeout=10)
+    response = requests.get(urljoin(page.url, name), timeout=scaled(10))
 
     assert response.status_code == 200
     assert response.headers["Content-Type"].startswith("image/")

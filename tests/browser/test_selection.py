@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
+from tests.support.time_limits import scaled_ms
 
 
 @pytest.fixture
@@ -224,7 +225,7 @@ def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):
     press(page, "Delete")
 
     expect(page.locator(".toast")).to_contain_text(
-        "Moved 1,004 images to your bin.", timeout=60_000
+        "Moved 1,004 images to your bin.", timeout=scaled_ms(60)
     )
     assert [len(part) for part in sent] == [200] * 5 + [4]
     expect(page.locator("#card-900999")).to_have_count(0)

@@ -13,6 +13,7 @@ import requests
 
 from tests.support.factories import make_jpeg
 from tests.support.local_system import LocalSystem, wait_until
+from tests.support.time_limits import scaled
 
 # The generator would format the files with a program that these tests do not have.
 CONFIG = "post_hooks: []\n"
@@ -45,7 +46,7 @@ def package(system, tmp_path_factory):
     """Generate the client, and return its modules by the names of its operations."""
     folder = tmp_path_factory.mktemp("client")
     (folder / "config.yml").write_text(CONFIG)
-    document = requests.get(f"{system.url}/api/openapi.json", timeout=10).json()
+    document = requests.get(f"{system.url}/api/openapi.json", timeout=scaled(10)).json()
     (folder / "openapi.json").write_text(json.dumps(document))
     generated = subprocess.run(
         [
@@ -56,7 +57,7 @@ def package(system, tmp_path_factory):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=scaled(120),
     )
     assert generated.returncode == 0, generated.stdout + generated.stderr
     sys.path.insert(0, str(folder))

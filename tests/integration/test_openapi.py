@@ -9,6 +9,7 @@ import pytest
 
 from database.models import Image, Status
 from database.session import session_scope
+from tests.support.time_limits import scaled
 from web_app.middleware.owners import Owner, Owners
 
 # A JSON schema cannot describe an image, so a generated file may be refused. Nor can it describe
@@ -110,7 +111,7 @@ def test_every_response_agrees_with_the_openapi_document(live_url, settings, tmp
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=TIMEOUT_SECONDS,
+        timeout=scaled(TIMEOUT_SECONDS),
         check=False,
     )
 

@@ -1118,13 +1118,13 @@ def test_each_process_reports_the_requests_of_all_processes(sqlite_web_app):
     def report():
         # Each request opens a connection of its own, so that any of the processes answers.
         headers = {"Authorization": f"Bearer {METRICS_TOKEN}"}
-        response = requests.get(f"{url}/metrics", headers=headers, timeout=30)
+        response = requests.get(f"{url}/metrics", headers=headers, timeout=scaled(30))
         assert response.status_code == 200
         found = counted.search(response.text)
         return float(found[1]) if found else 0
 
     before = report()
     for _ in range(20):
-        assert requests.get(f"{url}/usage", timeout=30).ok
+        assert requests.get(f"{url}/usage", timeout=scaled(30)).ok
 
     assert {report() for _ in range(20)} == {before + 20}

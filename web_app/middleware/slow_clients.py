@@ -16,6 +16,7 @@ processor: the next request of another client waits for a few of them only.
 import errno
 import io
 import time
+from collections import defaultdict
 from collections.abc import Generator, Iterable
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
@@ -91,7 +92,7 @@ class _ClientSemaphores:
     """A semaphore for each client."""
 
     def __init__(self, requests_at_once: int) -> None:
-        self._semaphores = [Semaphore(requests_at_once) for _ in range(_COUNTERS)]
+        self._semaphores = defaultdict[int, Semaphore](lambda: Semaphore(requests_at_once))
 
     def of(self, client: str) -> Semaphore:
         """Return the semaphore of a client."""
