@@ -66,28 +66,27 @@ def end(running):
     assert running.orphans() == []
 
 
+@pytest.fixture(scope="module")
+def module_killed_system(module_gemini, tmp_path_factory):
+    running = LocalSystem(
+        tmp_path_factory.mktemp("killed") / "state",
+        GEMINI_API_KEY="the-key",
+        GOOGLE_GEMINI_BASE_URL=module_gemini.url,
+        # An event of a killed function is delivered again after this time.
+        LOCAL_FUNCTION_TIMEOUT_SECONDS="12",
+    )
+    yield running
+    if running.processes():
+        running.stop()
+    assert running.orphans() == []
+
+
 @pytest.fixture
-def start(tmp_path, gemini):
-    """Return a function that starts a new system with the fake Gemini server."""
-    started = []
-
-    def start(**variables):
-        running = LocalSystem(
-            tmp_path / f"state{len(started)}",
-            GEMINI_API_KEY="the-key",
-            GOOGLE_GEMINI_BASE_URL=gemini.url,
-            LOCAL_PROCESSES_PER_FUNCTION="1",
-            **variables,
-        )
-        started.append(running)
-        running.start()
-        return running
-
-    yield start
-    for running in started:
-        if running.processes():
-            running.stop()
-        assert running.orphans() == []
+def killed_system(module_killed_system, gemini):
+    """Run a system that the tests may kill and stop. They use different images."""
+    if not module_killed_system.processes():
+        module_killed_system.start()
+    return module_killed_system
 
 
 def thumbnail_of(status):
@@ -397,12 +396,12 @@ def assert_queues_become_empty(system):
     wait_until(lambda: waiting() == 0, seconds=20)
 
 
-def test_a_caption_is_completed_after_gemini_was_busy_and_failed_once(start, gemini):
+def test_a_caption_is_completed_after_gemini_was_busy_and_failed_once(killed_system, gemini):
     _, body = error(429, "RESOURCE_EXHAUSTED")
     gemini.script += [Reply(body, 429, {"Retry-After": "1"}), error(500, "INTERNAL")]
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
+    system = killed_system
 
-    (result,) = system.upload(("later.jpg", make_jpeg()))
+    (result,) = system.upload(("later.jpg", make_jpeg((71, 48))))
     wait_until(lambda: len(gemini.requests) == 1, seconds=20)
     assert system.status(result["id"])["annotation_status"] == "pending"
     # After the 429 the sweep requests the job again, at its second run or a minute later. After
@@ -425,10 +424,10 @@ def test_a_refused_key_fails_the_job_at_once_and_is_not_retried(scripted_system,
     assert len(gemini.requests) == 1
 
 
-def test_a_job_is_completed_after_its_function_was_killed(start, gemini):
+def test_a_job_is_completed_after_its_function_was_killed(killed_system, gemini):
     gemini.delay_seconds = 3
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
-    (result,) = system.upload(("killed.jpg", make_jpeg()))
+    system = killed_system
+    (result,) = system.upload(("killed.jpg", make_jpeg((72, 48))))
     wait_until(lambda: len(gemini.requests) == 1, seconds=40)
 
     victims = system.processes_of("awslambdaric", "annotation")
@@ -443,8 +442,8 @@ def test_a_job_is_completed_after_its_function_was_killed(start, gemini):
     assert len(gemini.requests) == 2
 
 
-def test_every_killed_process_is_restarted(start, gemini):
-    system = start()
+def test_every_killed_process_is_restarted(killed_system):
+    system = killed_system
     for words in (("gunicorn",), ("aws_server",), ("awslambdaric",)):
         found = system.processes_of(*words)
         assert found, words
@@ -461,8 +460,8 @@ def test_every_killed_process_is_restarted(start, gemini):
     wait_until(lambda: bool(upload_succeeds()), seconds=60)
 
 
-def test_images_survive_ctrl_c_and_a_restart(start, gemini):
-    system = start()
+def test_images_survive_ctrl_c_and_a_restart(killed_system, gemini):
+    system = killed_system
     (result,) = system.upload(("kept.jpg", make_jpeg(SIZE)))
     before = system.finished(result["id"])
 
@@ -476,10 +475,12 @@ def test_images_survive_ctrl_c_and_a_restart(start, gemini):
     assert len(gemini.requests) == 1
 
 
-def test_an_acknowledged_upload_is_completed_after_a_kill_of_the_whole_system(start, gemini):
+def test_an_acknowledged_upload_is_completed_after_a_kill_of_the_whole_system(
+    killed_system, gemini
+):
     gemini.delay_seconds = 30
-    system = start(LOCAL_FUNCTION_TIMEOUT_SECONDS="12")
-    (result,) = system.upload(("survivor.jpg", make_jpeg(SIZE)))
+    system = killed_system
+    (result,) = system.upload(("survivor.jpg", make_jpeg((73, 48))))
     wait_until(lambda: len(gemini.requests) == 1, seconds=15)
 
     assert system.signal(signal.SIGKILL) == -signal.SIGKILL
@@ -490,18 +491,6 @@ def test_an_acknowledged_upload_is_completed_after_a_kill_of_the_whole_system(st
     status = system.finished(result["id"], seconds=90)
     assert status["thumbnail_status"] == "completed"
     assert status["annotation_status"] == "completed", status["annotation_error"]
-
-
-def test_the_local_system_runs_on_a_real_mysql_server(start, gemini, mysql_url):
-    system = start(DATABASE_URL=mysql_url)
-
-    (result,) = system.upload(("mysql.jpg", make_encoded("WEBP", SIZE)))
-    status = system.finished(result["id"])
-
-    assert status["status"] == "completed"
-    assert status["annotation"] == "A dog runs on a beach."
-    page = requests.get(f"{system.url}/gallery", timeout=scaled(30)).text
-    assert "A dog runs on a beach." in page
 
 
 def test_no_secret_is_printed_or_logged(scripted_system, gemini):

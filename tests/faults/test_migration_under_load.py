@@ -19,7 +19,7 @@ from tests.faults.numbered_images import numbered_image
 from tests.support.local_system import ROOT, LocalSystem, wait_until
 from tests.support.time_limits import scaled
 
-ROWS = 20_000
+ROWS = 10_000
 CLIENTS = 3
 # This is half of the time that a connection waits for one statement. Measured on two busy cores:
 # 1.6 s for migration 0003, which adds tables, and 9.2 s for 0002, which copied this table.
