@@ -98,12 +98,6 @@ class StrictBlueprint(Blueprint):  # type: ignore[misc] # publishes no types
 
     ARGUMENTS_PARSER = JSONParser()
 
-    @staticmethod
-    def _make_doc_response_schema(schema: Any) -> Any:
-        # The method to override for another schema in the document. flask-smorest copies instances
-        # for each of a route's responses, which took most of the start; it does not copy classes.
-        return schema and type(schema)
-
 
 def documents_errors(
     blueprint: Blueprint, *statuses: int, codes: Mapping[int, Sequence[str]] | None = None
