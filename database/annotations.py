@@ -19,7 +19,13 @@ from sqlalchemy import (
 from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from database.image_words import set_caption_language, write_words
-from database.jobs import Claim, complete_failed_annotations, job_state, record_result
+from database.jobs import (
+    Claim,
+    complete_failed_annotations,
+    fail_annotations_without_caption,
+    job_state,
+    record_result,
+)
 from database.models import (
     AnnotationFingerprint,
     AnnotationSource,
@@ -162,7 +168,8 @@ def record_tokens(session: Session, image_id: int, tokens: Tokens) -> None:
 
 
 def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any]) -> None:
-    """Replace texts by those of a person. A caption ends the failure of the model's.
+    """Replace texts by those of a person. A caption ends the failure of the model's, until it is
+    removed.
 
     Args:
         changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
@@ -176,6 +183,9 @@ def edit_annotations(session: Session, changes: Mapping[int, Mapping[str, Any]])
     captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
     if captioned:
         complete_failed_annotations(session, captioned)
+    cleared = [image_id for image_id, edit in changes.items() if edit.get("annotation", "") is None]
+    if cleared:
+        fail_annotations_without_caption(session, cleared)
 
 
 def restore_annotation(

@@ -267,6 +267,20 @@ def complete_failed_annotations(session: Session, image_ids: Collection[int]) ->
     update_images(session, *conditions, values=job_state(Job.ANNOTATION, Status.COMPLETED))
 
 
+def fail_annotations_without_caption(session: Session, image_ids: Collection[int]) -> None:
+    """Fail annotation jobs that only a person's caption had completed, if it was removed."""
+    is_completed = Image.annotation_status == Status.COMPLETED
+    has_none = and_(Image.annotation.is_(None), Image.annotation_model.is_(None))
+    failed = job_state(
+        Job.ANNOTATION,
+        Status.FAILED,
+        code="caption_removed",
+        message="The caption was removed, and AI has not written one. Write a caption, or retry.",
+    )
+    conditions = (Image.id.in_(image_ids), is_visible(), is_completed, has_none)
+    update_images(session, *conditions, values=failed)
+
+
 def reset_for_redrive(session: Session, job: Job, original_key: str, *, max_attempts: int) -> bool:
     """Reset a job to pending if a repair may have helped it.
 

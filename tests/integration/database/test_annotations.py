@@ -260,6 +260,22 @@ def test_a_caption_of_a_person_ends_the_failure_of_the_annotation(session_factor
     assert (image.annotation_error_code, image.annotation_error_message) == (None, None)
 
 
+def test_a_removed_caption_of_a_person_leaves_no_completed_job_without_a_caption(session_factory):
+    failed, _ = add_failed(session_factory)
+    captioned, _ = add_captioned(session_factory)
+    for image_id in (failed, captioned):
+        edit(session_factory, image_id, annotation="Our Rex!")
+        edit(session_factory, image_id, annotation=None)
+
+    image = read(session_factory, failed)
+    assert (image.annotation, image.annotation_status) == (None, Status.FAILED)
+    assert image.annotation_error_code == "caption_removed"
+    assert read(session_factory, captioned).annotation_status is Status.COMPLETED
+
+    edit(session_factory, failed, annotation="Our Rex again!")
+    assert read(session_factory, failed).annotation_status is Status.COMPLETED
+
+
 def test_a_caption_does_not_end_the_failure_of_an_original_that_was_not_stored(session_factory):
     image_id, _ = add(session_factory)
     record(session_factory, record_upload_failed, image_id, "Not stored.")

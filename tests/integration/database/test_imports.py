@@ -6,9 +6,9 @@ import threading
 import pytest
 from sqlalchemy import delete, func, select
 
-from database.models import Image, Import, ImportChange, ImportState
+from database.models import Image, Import, ImportChange, ImportState, Status
 from database.session import session_scope
-from tests.support.image_rows import add, add_captioned, edit, read
+from tests.support.image_rows import add, add_captioned, add_failed, edit, read
 from web_app.errors import ConflictError, InvalidImportError
 from web_app.services.imports import Imports
 
@@ -42,6 +42,18 @@ def test_an_import_is_applied_and_undone(session_factory, imports):
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == (before.annotation, before.tags)
     assert image.sources == before.sources
+
+
+def test_an_undo_of_the_caption_that_ended_a_failure_leaves_a_failed_job(session_factory, imports):
+    image_id, _ = add_failed(session_factory)
+    row = imports.propose(lines({"id": image_id, "caption": "Rex."}))
+    imports.apply(row.id)
+    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
+
+    imports.undo(row.id)
+
+    image = read(session_factory, image_id)
+    assert (image.annotation, image.annotation_status) == (None, Status.FAILED)
 
 
 def test_texts_that_differ_in_case_or_accents_only_are_differences(session_factory, imports):
