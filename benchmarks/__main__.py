@@ -52,6 +52,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("gallery_p95", "web", "measure_gallery_p95"),
     Benchmark("status_poll_cost", "web", "measure_status_poll_cost"),
     Benchmark("gallery_growth", "gallery_growth", "measure"),
+    Benchmark("export_csv", "export", "measure_csv"),
+    Benchmark("export_zip", "export", "measure_zip"),
     Benchmark("upload_stream", "upload_stream", "measure_upload_stream"),
     Benchmark("pipeline_overhead", "pipeline_overhead", "measure"),
     Benchmark("batch_100", "batch", "measure"),

@@ -128,7 +128,7 @@ def _send(pieces: Iterator[bytes], content_type: str, filename: str) -> Response
     try:
         # An error of the database at the beginning is still a response with its status. A later
         # one ends the connection, so that no client takes a part for the whole.
-        first = next(pieces)
+        first = next(pieces, b"")
     except BaseException:
         _running.release()
         raise

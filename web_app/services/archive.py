@@ -21,7 +21,13 @@ from imaging.embedding.texts import ImageTexts, UnsafeToChangeError
 from imaging.formats import JPEG
 from web_app.adapters.object_store import ObjectStore
 from web_app.services.caption_languages import UNKNOWN
-from web_app.services.export import image_folder_entry, json_lines
+from web_app.services.export import (
+    coco,
+    coco_caption,
+    coco_image,
+    image_folder_entry,
+    json_lines,
+)
 from web_app.services.file_names import file_name, file_stem
 from web_app.services.image_links import ImageLinks
 
@@ -43,6 +49,7 @@ class Metadata(StrEnum):
 class _Picture:
     name: str
     content_type: str
+    size: tuple[int, int]
     pieces: Iterator[bytes] | None  # None if there is no picture.
 
 
@@ -62,14 +69,14 @@ class Archive:
     language_tag: str
 
     def write(self, images: Iterable[Image], table: Iterable[str]) -> Iterator[bytes]:
-        """Yield the archive: a picture and a text file for each image, and two lists.
+        """Yield the archive: a picture and a text file for each image, and three lists.
 
         Args:
             images: the images, newest first.
             table: the pieces of `captions.csv`.
         """
         sink = _Sink()
-        entries, missing = [], []
+        entries, coco_images, coco_captions, missing = [], [], [], []
         with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive:
             for image in images:
                 picture = self._picture(image)
@@ -90,8 +97,12 @@ class Archive:
                     archive.writestr(f"{stem}.xmp", xmp.new_packet(texts))
                 archive.writestr(f"{stem}.txt", f"{image.annotation or ''}\n")
                 entries.append(image_folder_entry(picture.name, image))
+                coco_images.append(coco_image(image.id, picture.name, picture.size))
+                if image.annotation:
+                    coco_captions.append(coco_caption(image))
             archive.writestr("captions.csv", "".join(table))
             archive.writestr("metadata.jsonl", "".join(json_lines(entries)))
+            archive.writestr("captions.coco.json", "".join(coco(coco_images, coco_captions)))
             if missing:
                 archive.writestr("without-a-picture.txt", "".join(missing))
         yield sink.taken()
@@ -100,12 +111,13 @@ class Archive:
         if self.wants_originals and self.links.may_open_original(image):
             name = file_name(image.id, image.filename, image.content_type)
             pieces = self.object_store.read_original(image.original_key)
-            return _Picture(name, image.content_type, pieces)
+            return _Picture(name, image.content_type, (image.width, image.height), pieces)
         name = file_name(image.id, image.filename, JPEG.content_type)
-        if image.preview is None:
-            return _Picture(name, JPEG.content_type, None)
-        key = object_keys.preview_key(image.original_key)
-        return _Picture(name, JPEG.content_type, self.object_store.read_copy(key))
+        preview = image.preview
+        if preview is None:
+            return _Picture(name, JPEG.content_type, (0, 0), None)
+        pieces = self.object_store.read_copy(object_keys.preview_key(image.original_key))
+        return _Picture(name, JPEG.content_type, (preview.width, preview.height), pieces)
 
     def _texts(self, image: Image) -> ImageTexts:
         """Return the texts to write into the metadata. They are empty if none are wanted."""

@@ -7,8 +7,10 @@ thousand images needs no more memory than one of a hundred.
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice, repeat
 from typing import Any
 
 from database.export import ExportedImage
@@ -19,7 +21,9 @@ from web_app.services.timestamps import timestamp
 
 # A spreadsheet program takes a cell that begins like this for a formula.
 # https://owasp.org/www-community/attacks/CSV_Injection
-_FORMULA_BEGINNINGS = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+# A text that itself begins like a marked formula gets a second quote, so that an import can restore
+# it.
+_FORMULA = re.compile("'*[=+\\-@\t\r\n\uff1d\uff0b\uff0d\uff20]")
 # Spreadsheet programs take a file with this mark for UTF-8.
 _BYTE_ORDER_MARK = "\ufeff"
 _LINES_PER_PIECE = 500
@@ -105,19 +109,12 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
 
 def _safe_cell(value: Any) -> Any:
     """Return a value that no spreadsheet program takes for a formula. A quote makes it text."""
-    is_formula = isinstance(value, str) and _begins_as_formula(value)
-    return f"'{value}" if is_formula else value
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value
 
 
 def is_marked_as_text(cell: str) -> bool:
     """Return whether a cell of an export begins with a quote that is not part of the text."""
-    return cell.startswith("'") and _begins_as_formula(cell)
-
-
-def _begins_as_formula(text: str) -> bool:
-    # A text that itself begins like a marked formula gets a second quote, so that an import can
-    # restore it.
-    return text.lstrip("'").startswith(_FORMULA_BEGINNINGS)
+    return cell.startswith("'") and _FORMULA.match(cell) is not None
 
 
 def _json_lines(images: Images, page_url: PageURL) -> Iterator[str]:
@@ -152,47 +149,63 @@ def image_folder_entry(name: str, image: ExportedImage | Image) -> dict[str, Any
 
 
 def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
-    """Write captions in the format of COCO: all images first, then all captions.
+    """Write captions in the format of COCO."""
+    return coco(
+        (
+            {
+                **coco_image(
+                    image.id,
+                    file_name(image.id, image.filename, image.content_type),
+                    (image.width, image.height),
+                ),
+                "coco_url": page_url(image.id),
+            }
+            for image in images()
+        ),
+        (coco_caption(image) for image in images() if image.annotation),
+    )
+
+
+def coco(images: Iterable[dict[str, Any]], captions: Iterable[dict[str, Any]]) -> Iterator[str]:
+    """Yield a document in the format of COCO: all images first, then all captions.
 
     https://cocodataset.org/#format-data
     """
     yield '{"info": {"description": "Image Annotation System"}, "licenses": [], "images": ['
-    yield from _elements(
-        {
-            "id": image.id,
-            "file_name": file_name(image.id, image.filename, image.content_type),
-            "width": image.width,
-            "height": image.height,
-            "coco_url": page_url(image.id),
-        }
-        for image in images()
-    )
+    yield from _elements(images)
     yield '], "annotations": ['
-    yield from _elements(
-        {"id": image.id, "image_id": image.id, "caption": image.annotation}
-        for image in images()
-        if image.annotation
-    )
+    yield from _elements(captions)
     yield "]}\n"
+
+
+def coco_image(image_id: int, name: str, size: tuple[int, int]) -> dict[str, Any]:
+    """Return the entry of an image in a document of COCO."""
+    return {"id": image_id, "file_name": name, "width": size[0], "height": size[1]}
+
+
+def coco_caption(image: ExportedImage | Image) -> dict[str, Any]:
+    """Return the entry of a caption in a document of COCO."""
+    return {"id": image.id, "image_id": image.id, "caption": image.annotation}
 
 
 def json_lines(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
     """Yield one line for each object, in pieces of many lines."""
-    lines: list[str] = []
-    for each in objects:
-        lines.append(json.dumps(each, ensure_ascii=False) + "\n")
-        if len(lines) == _LINES_PER_PIECE:
-            yield "".join(lines)
-            lines.clear()
-    yield "".join(lines)
+    return _pieces(json.dumps(each, ensure_ascii=False) + "\n" for each in objects)
 
 
 def _elements(objects: Iterable[dict[str, Any]]) -> Iterator[str]:
-    """Yield the elements of a JSON array, without its brackets."""
-    separator = ""
-    for each in objects:
-        yield separator + json.dumps(each, ensure_ascii=False)
-        separator = ",\n"
+    """Yield the elements of a JSON array, without its brackets, in pieces of many lines."""
+    separators = chain([""], repeat(",\n"))
+    return _pieces(
+        separator + json.dumps(each, ensure_ascii=False)
+        for separator, each in zip(separators, objects, strict=False)
+    )
+
+
+def _pieces(lines: Iterable[str]) -> Iterator[str]:
+    iterator = iter(lines)
+    while piece := "".join(islice(iterator, _LINES_PER_PIECE)):
+        yield piece
 
 
 ZIP = "zip"

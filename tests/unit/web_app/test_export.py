@@ -153,6 +153,9 @@ def test_captions_of_coco_refer_to_their_images(export, two_images, add_row):
 
     document = json.loads(export("?format=coco").get_data(as_text=True))
 
+    # https://cocodataset.org/#format-data
+    assert {"info", "licenses", "images", "annotations"} == document.keys()
+    assert all({"id", "image_id", "caption"} == each.keys() for each in document["annotations"])
     images = {image["id"]: image for image in document["images"]}
     assert set(images) == {*two_images, without_caption}
     assert {each["image_id"] for each in document["annotations"]} == set(two_images)
@@ -276,6 +279,7 @@ def test_an_archive_has_a_picture_and_a_text_for_each_image(app, export, store_i
             f"{theirs}-dog.jpg",
             f"{theirs}-dog.txt",
             "captions.csv",
+            "captions.coco.json",
             "metadata.jsonl",
         ]
     )
@@ -284,7 +288,25 @@ def test_an_archive_has_a_picture_and_a_text_for_each_image(app, export, store_i
     assert archive.read(f"{theirs}-dog.jpg") == b"preview of other"
     assert archive.read(f"{mine}-dog.txt").decode() == "A dog.\n"
     lines = archive.read("metadata.jsonl").decode().splitlines()
-    assert {json.loads(line)["file_name"] for line in lines} <= set(archive.namelist())
+    pictures = {f"{mine}-dog.heic", f"{theirs}-dog.jpg"}
+    assert {json.loads(line)["file_name"] for line in lines} == pictures
+
+
+def test_the_coco_file_of_an_archive_has_the_size_of_each_picture(app, export, store_images):
+    mine, theirs = store_images("me", "other")
+    headers = {"Authorization": f"Bearer {token(app, 'me')}"}
+
+    archive = archive_of(export("?format=zip&pictures=originals", headers=headers))
+    document = json.loads(archive.read("captions.coco.json"))
+
+    assert {image["id"]: image for image in document["images"]} == {
+        mine: {"id": mine, "file_name": f"{mine}-dog.heic", "width": 40, "height": 30},
+        theirs: {"id": theirs, "file_name": f"{theirs}-dog.jpg", "width": 20, "height": 10},
+    }
+    assert {each["image_id"]: each["caption"] for each in document["annotations"]} == {
+        mine: "A dog.",
+        theirs: "A dog.",
+    }
 
 
 def test_an_archive_of_previews_has_no_original(app, export, store_images):
@@ -344,7 +366,8 @@ def test_texts_are_inside_the_pictures_of_an_archive(originals, store_picture, t
     [tags] = exiftool(archive.extract(picture, tmp_path))
 
     assert archive.testzip() is None
-    assert others == [f"{image_id}-dog.txt", "captions.csv", "metadata.jsonl"]
+    lists = ["captions.csv", "metadata.jsonl", "captions.coco.json"]
+    assert others == [f"{image_id}-dog.txt", *lists]
     assert tags["XMP-dc:Description"] == tags["XMP-dc:Description-en"] == "A dog."
     assert tags["XMP-dc:Subject"] == ["dog", "sea"]
     assert tags["XMP-iptcCore:AltTextAccessibility-en"] == "Dog"
