@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import cache, partial
+from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint as PlainBlueprint
@@ -67,19 +68,22 @@ _REFUSALS: dict[int, tuple[str, Sequence[str]]] = {
         ("invalid_owner_token", "not_signed_in"),
     ),
     403: (
-        "The image belongs to another owner, or another site sent the request",
+        "It belongs to another owner, or another site sent the request",
         ("not_owner", "cross_site_request"),
     ),
-    404: ("The image does not exist", ("image_not_found",)),
+    404: ("There is none with this id", ("image_not_found",)),
     409: ("The present state does not allow this", ()),
+    412: ("The texts are no longer those of `If-Match`", ("changed_meanwhile",)),
     413: ("The body is too large", ("request_too_large",)),
-    415: ("The body is not JSON", ("unsupported_media_type",)),
-    422: ("A value does not match its description", ("invalid_request",)),
+    415: ("The type of the body is not accepted", ("unsupported_media_type",)),
+    422: ("A value or a file cannot be used", ("invalid_request",)),
     429: ("Too many requests; see `Retry-After`", ("rate_limited",)),
     500: ("Server error (logged)", ("internal_error",)),
     502: ("The image storage did not answer", ("storage_unavailable",)),
     503: ("The database did not answer; see `Retry-After`", ("database_unavailable",)),
 }
+
+_CODE = ". Code: "
 
 docs = PlainBlueprint("docs", __name__, url_prefix="/api")
 
@@ -126,7 +130,7 @@ def documents_errors(
 def _describe(status: int, codes: Sequence[str] | None = None) -> str:
     """Return what a status means, and the codes with which it comes."""
     meaning, usual_codes = _REFUSALS[status]
-    return f"{meaning}. Code: {', '.join(f'`{code}`' for code in codes or usual_codes)}"
+    return f"{meaning}{_CODE}{', '.join(f'`{code}`' for code in codes or usual_codes)}"
 
 
 def not_modified(blueprint: Blueprint) -> Decorator:
@@ -188,6 +192,8 @@ def _finished(document: dict[str, Any]) -> dict[str, Any]:
             if isinstance(operation, dict):
                 responses = operation["responses"].items()
                 operation["responses"] = {k: v for k, v in responses if "$ref" not in v}
+                for status, response in operation["responses"].items():
+                    _describe_success(components["schemas"], status, response)
             # A generator makes a module of each tag. The module `api` would be in a package `api`.
             if isinstance(operation, dict) and operation.get("tags") == ["api"]:
                 operation["tags"] = ["images"]
@@ -195,6 +201,29 @@ def _finished(document: dict[str, Any]) -> dict[str, Any]:
         if tag["name"] == "api":
             tag["name"] = "images"
     return document
+
+
+def _describe_success(schemas: Mapping[str, Any], status: str, response: dict[str, Any]) -> None:
+    """Replace the phrase of a status, such as “OK”, by what the body holds."""
+    if response["description"] != HTTPStatus(int(status)).phrase:
+        return
+    schema = response.get("content", {}).get("application/json", {}).get("schema", {})
+    named = schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
+    description = named.get("description", "Done. The response has no body.")
+    response["description"] = description.splitlines()[0].rstrip(".")
+
+
+def list_errors(document: Mapping[str, Any]) -> list[tuple[int, str, Sequence[str]]]:
+    """Return the statuses of errors, what each means, and the codes with which it comes."""
+    codes = {status: {*usual} for status, (_, usual) in _REFUSALS.items()}
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            responses = operation["responses"] if isinstance(operation, dict) else {}
+            for status, response in responses.items():
+                named = response["description"].partition(_CODE)[2]
+                if named:
+                    codes[int(status)].update(named.replace("`", "").split(", "))
+    return [(status, _REFUSALS[status][0], sorted(codes[status])) for status in sorted(codes)]
 
 
 def _describe_image_id(converter: Any) -> dict[str, Any]:
@@ -210,7 +239,8 @@ def show_document() -> ResponseReturnValue:
 @docs.get("/docs")
 def show_docs() -> str:
     """Show the document as a page."""
-    return render_template("docs.html", document=current_app.extensions["openapi_document"]())
+    document = current_app.extensions["openapi_document"]()
+    return render_template("docs.html", document=document, errors=list_errors(document))
 
 
 def _json(schema: type[Any]) -> dict[str, Any]:
@@ -265,16 +295,16 @@ _UPLOAD: dict[str, Any] = {
             "headers": {"Location": {"schema": _STRING}},
         },
         **{
-            str(status): {"description": description, "content": _REJECTED}
-            for status, description in (
-                (400, "No file, an empty file, a damaged form, or a missing CSRF token"),
-                (401, _describe(401)),
-                (403, "Another site sent the request"),
-                (413, "Too large, or too many files"),
-                (415, "Not an accepted image format"),
-                (422, "A damaged image, or too many pixels"),
-                (500, "Server error (logged)"),
-                (502, "The image storage did not accept it"),
+            str(status): {"description": _describe(status, codes), "content": _REJECTED}
+            for status, codes in (
+                (400, ("no_file", "empty_file", "malformed_form", "csrf_failed")),
+                (401, None),
+                (403, ("cross_site_request",)),
+                (413, ("too_large", "too_many_files", "request_too_large")),
+                (415, ("unsupported_format",)),
+                (422, ("invalid_image", "too_many_pixels")),
+                (500, None),
+                (502, ("storage_unavailable", "upload_failed")),
             )
         },
         **{

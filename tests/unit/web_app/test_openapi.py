@@ -4,6 +4,7 @@ tests/integration/test_openapi.py tests that responses agree with it.
 """
 
 import re
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
@@ -102,3 +103,26 @@ def test_the_codes_of_errors_are_those_of_the_documentation(document):
     documented = {code for cell in documented for code in re.findall("[a-z_]+", cell)}
 
     assert codes_of(document) - documented == set()
+
+
+def test_each_response_says_what_it_holds(document):
+    phrases = {status.phrase for status in HTTPStatus}
+    for (_method, path), operation in operations(document).items():
+        for status, response in operation["responses"].items():
+            is_redirect_or_unchanged = status[0] == "3"
+            assert is_redirect_or_unchanged or response["description"] not in phrases, path
+
+
+def test_the_api_page_explains_each_code_and_can_be_tried(client, document):
+    page = client.get("/api/docs").get_data(as_text=True)
+
+    errors = page.partition('id="errors"')[2].partition("</section>")[0]
+    assert set(re.findall("<code>([a-z_]+)</code>", errors)) >= codes_of(document)
+    assert "Authorization: Bearer" in page
+    assert "-F image=@photo.jpg" in page
+    tried = re.findall(r'<a href="([^"]+)">Open ', page)
+    assert "/api/image_status?ids=1,2,3" in tried
+    for path in tried:
+        response = client.get(path)
+        assert response.status_code == 200, path
+        response.close()
