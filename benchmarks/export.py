@@ -30,6 +30,7 @@ from benchmarks.servers import (
 )
 from database.migrations import migrate
 from database.models import AnnotationSource, Image, Preview, Status
+from database.object_keys import original_key
 from database.session import create_database_engine
 from database.settings import DatabaseSettings
 
@@ -112,7 +113,7 @@ def _row(number: int) -> dict[str, Any]:
     return {
         "id": number,
         "filename": f"IMG_{number:06d}.jpg",
-        "original_key": f"originals/{number}.jpg",
+        "original_key": original_key("a secret", number, extension="jpg"),
         "content_type": "image/jpeg",
         "size_bytes": 3_000_000,
         "width": 4032,
