@@ -114,17 +114,17 @@ def documents_errors(
         codes: the codes of a status, if they are others than usual.
     """
 
-    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
-        for status in (*statuses, 429, 500):
-            view = blueprint.alt_response(
-                status,
-                schema=ErrorSchema,
-                description=_describe(status, (codes or {}).get(status)),
-                headers=_RETRY_AFTER if status in (429, 503) else None,
-            )(view)
-        return view
-
-    return decorate
+    decorator: Decorator = blueprint.doc(
+        responses={
+            str(status): {
+                "description": _describe(status, (codes or {}).get(status)),
+                "content": _json(ErrorSchema),
+                **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
+            }
+            for status in (*statuses, 429, 500)
+        }
+    )
+    return decorator
 
 
 def _describe(status: int, codes: Sequence[str] | None = None) -> str:
