@@ -30,6 +30,7 @@ from database.models import (
     AnnotationFingerprint,
     AnnotationSource,
     Image,
+    ImageLanguage,
     Status,
     TextInImage,
     TextSources,
@@ -68,7 +69,10 @@ class GeneratedAnnotation:
     model: str
     fingerprint: str | None = None  # Of the image's bytes, the model and the prompt.
     text_in_image: str | None = None  # None if there is none that can be read.
-    language: str | None = None  # Its English name in lower case; None if it was not requested.
+    language: str | None = None  # The tag of the caption's language; None if it is not known.
+    # The English name of the language of captions without a choice, in lower case; None if the
+    # owner chose the language, or the text is reused.
+    site_language: str | None = None
 
 
 def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotation) -> bool:
@@ -92,7 +96,9 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
         session,
         claim,
         {
-            "annotation": unless_human(Image.annotation, result.annotation),
+            # Without a caption, there is only an alt text. The model's own is then empty, which
+            # tells it from one that was not written yet.
+            "annotation": unless_human(Image.annotation, result.annotation or None),
             "alt_text": unless_human(Image.alt_text, result.alt_text),
             "tags": unless_human(Image.tags, list(result.tags)),
             "annotation_source": case(
@@ -113,8 +119,9 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             AnnotationFingerprint(image_id=claim.image_id, fingerprint=result.fingerprint)
         )
     _replace_text_in_image(session, claim.image_id, result.text_in_image)
-    if result.language is not None:
-        set_caption_language(session, result.language)
+    _replace_language(session, claim.image_id, result.language)
+    if result.site_language is not None:
+        set_caption_language(session, result.site_language)
     write_words(session, [claim.image_id])
     return True
 
@@ -132,6 +139,12 @@ def _replace_text_in_image(session: Session, image_id: int, text: str | None) ->
     execute_update(session, delete(TextInImage).where(TextInImage.image_id == image_id))
     if text:
         session.execute(insert(TextInImage).values(image_id=image_id, text=text))
+
+
+def _replace_language(session: Session, image_id: int, language: str | None) -> None:
+    execute_update(session, delete(ImageLanguage).where(ImageLanguage.image_id == image_id))
+    if language:
+        session.execute(insert(ImageLanguage).values(image_id=image_id, language=language))
 
 
 def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
@@ -155,6 +168,7 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
         image.generated_tags or [],
         image.annotation_model or "",
         text_in_image=image.text_in_image,
+        language=image.language,
     )
 
 
@@ -198,7 +212,9 @@ def restore_annotation(
     """
     for row in lock_texts(session, [image_id]):
         if row.generated_annotation is not None:
-            generated = {field: _generated(row, field) for field in TEXT_FIELDS if field in fields}
+            generated = {
+                field: _generated(row, field) or None for field in TEXT_FIELDS if field in fields
+            }
             _write_texts(session, {image_id: (row, generated)})
             return True
     return False
@@ -273,7 +289,7 @@ def _new_source(row: Row[Any], field: str, text: Any) -> AnnotationSource:
     """Return the author of a text after an edit."""
     if text == getattr(row, field):
         return _source(row, field)
-    is_models = text == _generated(row, field)
+    is_models = text == (_generated(row, field) or None)
     return AnnotationSource.MODEL if is_models else AnnotationSource.HUMAN
 
 

@@ -12,12 +12,12 @@ from typing import TypeVar
 from sqlalchemy import select
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.image_words import caption_language
 from database.images import list_images_by_id
 from database.listing import ImageFilter, Position, Sort, list_ids
 from database.models import (
     AnnotationSource,
     Image,
+    ImageLanguage,
     TextInImage,
     TextSources,
     effective_sources,
@@ -42,7 +42,7 @@ class ExportedImage:
     alt_text: str | None
     tags: Sequence[str]
     text_in_image: str | None
-    language: str | None  # The English name in lower case, if a model wrote the caption.
+    language: str | None  # The tag of the caption's language, if a model wrote it.
     sources: Mapping[str, AnnotationSource | None]  # The author of each text.
     model: str | None
     content_type: str
@@ -62,6 +62,7 @@ _COLUMNS = (
     Image.annotation_source,
     TextSources.alt_text.label("alt_text_source"),
     TextSources.tags.label("tags_source"),
+    ImageLanguage.language,
     Image.annotation_model,
     Image.content_type,
     Image.width,
@@ -114,11 +115,11 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
     wanted = (
         select(*_COLUMNS)
         .outerjoin(TextSources, TextSources.image_id == Image.id)
+        .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
         .where(Image.id.in_(ids), is_visible())
     )
     rows = session.execute(wanted.order_by(Image.id.desc())).all()
     texts = _texts_in_images(session, ids)
-    language = caption_language(session)
     return [
         ExportedImage(
             row.id,
@@ -127,7 +128,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
             row.alt_text,
             row.tags or (),
             texts.get(row.id),
-            language
+            row.language
             if row.annotation and row.annotation_source is AnnotationSource.MODEL
             else None,
             effective_sources(row, row.annotation_source, row.alt_text_source, row.tags_source),

@@ -22,7 +22,7 @@ _LANGUAGE_ID = 1
 
 
 def caption_language(session: Session | Connection) -> str:
-    """Return the English name of the language in which captions are written, in lower case."""
+    """Return the English name of the language of captions without a choice, in lower case."""
     return session.scalar(select(CaptionLanguage.language)) or DEFAULT_LANGUAGE
 
 

@@ -7,8 +7,9 @@ from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
+from database.caption_options import set_caption_options
 from database.errors import ImageExistsError, ImageNotFoundError
-from database.models import Image, Job, Status
+from database.models import DEFAULT_OPTIONS, CaptionOptions, Image, Job, Status
 from database.rows import is_visible, job_column, lock_images, was_stored
 
 
@@ -36,8 +37,11 @@ class Duplicate:
     is_pending: bool  # No job has ended yet, so the functions wait for the original.
 
 
-def add_image(session: Session, new: NewImage) -> int:
+def add_image(session: Session, new: NewImage, options: CaptionOptions = DEFAULT_OPTIONS) -> int:
     """Add a row with two pending jobs, and return its id.
+
+    Args:
+        options: how its owner wants it described.
 
     Raises:
         ImageExistsError: another row has the same key.
@@ -48,6 +52,8 @@ def add_image(session: Session, new: NewImage) -> int:
         session.flush()
     except IntegrityError as error:
         raise ImageExistsError("another row has this key") from error
+    if options != DEFAULT_OPTIONS:
+        set_caption_options(session, {image.id: options})
     return image.id
 
 

@@ -252,6 +252,12 @@ def list_retryable(
     return session.scalars(select(Image.id).where(*conditions)).all()
 
 
+def list_pending(session: Session, image_ids: Collection[int], job: Job) -> Sequence[int]:
+    """Return which of these images have a pending job."""
+    is_pending = job_column(job, "status") == Status.PENDING
+    return session.scalars(select(Image.id).where(Image.id.in_(image_ids), is_pending)).all()
+
+
 def _may_retry(job: Job, even_completed: bool) -> ColumnElement[bool]:
     ended = [Status.FAILED, Status.COMPLETED] if even_completed else [Status.FAILED]
     return and_(job_column(job, "status").in_(ended), was_stored())

@@ -1,11 +1,13 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
-model read in it, the authors of its texts, fingerprints of annotations, tokens used per day, the
-activity of the functions, and the state of the captioning service.
+model read in it, the authors of its texts, how its owner wants it described, the language of its
+caption, fingerprints of annotations, tokens used per day, the activity of the functions, and the
+state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Any, Final
@@ -31,8 +33,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import FunctionElement, literal
 
+from database.languages import MAX_TAG_CHARACTERS
+
 # Longer than every name of a model.
 MAX_MODEL_CHARACTERS: Final = 128
+# The limits of what an owner may choose for a caption.
+MAX_CAPTION_LANGUAGES: Final = 5
+MAX_CONTEXT_CHARACTERS: Final = 500
 
 
 class Job(StrEnum):
@@ -57,6 +64,15 @@ class AnnotationSource(StrEnum):
     HUMAN = "human"
 
 
+class CaptionStyle(StrEnum):
+    """The kind of text that an owner can choose. Without a choice, it is a caption as usual."""
+
+    SHORT = "short"
+    DETAILED = "detailed"
+    ALT_TEXT_ONLY = "alt_text_only"  # With tags, and without a caption.
+    PRODUCT = "product"
+
+
 def effective_sources(
     texts: Any,
     caption: AnnotationSource | None,
@@ -76,6 +92,24 @@ def effective_sources(
         field: source if getattr(texts, field) or source is AnnotationSource.HUMAN else None
         for field, source in stored.items()
     }
+
+
+@dataclass(frozen=True)
+class CaptionOptions:
+    """How an owner wants an image to be described. The default leaves all to the site.
+
+    Attributes:
+        languages: the tags of the languages; the first is the caption's.
+        style: the kind of text.
+        context: facts for the model that are not visible in the image.
+    """
+
+    languages: tuple[str, ...] = ()
+    style: CaptionStyle | None = None
+    context: str | None = None
+
+
+DEFAULT_OPTIONS: Final = CaptionOptions()
 
 
 class UTCDateTime(TypeDecorator[datetime]):
@@ -252,6 +286,10 @@ class Image(Base):
     # Loaded by their own queries. With an outer join, MySQL would read and sort the whole table.
     _text_in_image: Mapped["TextInImage | None"] = relationship(lazy="selectin", viewonly=True)
     _text_sources: Mapped["TextSources | None"] = relationship(lazy="selectin", viewonly=True)
+    _caption_options: Mapped["ImageCaptionOptions | None"] = relationship(
+        lazy="selectin", viewonly=True
+    )
+    _caption_language: Mapped["ImageLanguage | None"] = relationship(lazy="selectin", viewonly=True)
     # None until the thumbnail function has stored one.
     preview: Mapped["Preview | None"] = relationship(lazy="selectin", viewonly=True)
 
@@ -291,6 +329,17 @@ class Image(Base):
     def text_in_image(self) -> str | None:
         """The text that the model read in the image."""
         return self._text_in_image.text if self._text_in_image is not None else None
+
+    @property
+    def language(self) -> str | None:
+        """The tag of the language in which the model wrote; None if it is not known."""
+        return self._caption_language.language if self._caption_language is not None else None
+
+    @property
+    def caption_options(self) -> CaptionOptions:
+        """How the owner wants the image to be described."""
+        options = self._caption_options
+        return options.value if options is not None else DEFAULT_OPTIONS
 
     @property
     def sources(self) -> dict[str, AnnotationSource | None]:
@@ -347,6 +396,39 @@ class TextSources(Base):
     __table_args__ = (_TABLE_OPTIONS,)
 
 
+class ImageCaptionOptions(Base):
+    """The `CaptionOptions` of an image. An image without a choice of its owner has no row."""
+
+    __tablename__ = "caption_options"
+
+    image_id: Mapped[int] = _image_id()
+    # Tags with commas between them.
+    languages: Mapped[str] = mapped_column(String(MAX_CAPTION_LANGUAGES * (MAX_TAG_CHARACTERS + 1)))
+    style: Mapped[CaptionStyle | None] = mapped_column(
+        _text_enum(CaptionStyle, "caption_options_style")
+    )
+    context: Mapped[str | None] = mapped_column(String(MAX_CONTEXT_CHARACTERS))
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+    @property
+    def value(self) -> CaptionOptions:
+        """The options as a value."""
+        languages = tuple(filter(None, self.languages.split(",")))
+        return CaptionOptions(languages, self.style, self.context)
+
+
+class ImageLanguage(Base):
+    """The language in which the model described an image. Without a row, it is not known."""
+
+    __tablename__ = "image_languages"
+
+    image_id: Mapped[int] = _image_id()
+    language: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS))  # The tag of the caption's.
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
 class ImageWords(Base):
     """The words by which an image is found, as `words.stored_words` writes them.
 
@@ -365,7 +447,7 @@ class ImageWords(Base):
 
 
 class CaptionLanguage(Base):
-    """The language in which captions are written: one row, or none before the first caption."""
+    """The language of captions without a choice: one row, or none before the first caption."""
 
     __tablename__ = "caption_language"
 

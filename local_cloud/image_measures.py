@@ -1,6 +1,7 @@
 """Describe the shape, brightness and colours of an image."""
 
 from collections import Counter
+from dataclasses import dataclass
 
 from PIL import Image, ImageStat
 
@@ -23,14 +24,36 @@ def flatten(image: Image.Image) -> Image.Image:
     return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
 
 
-def describe_image(image: Image.Image) -> tuple[str, list[str]]:
-    """Return a caption and tags of an RGB image."""
+@dataclass(frozen=True)
+class Measures:
+    """What can be measured in an image.
+
+    Attributes:
+        light: dark, bright or evenly lit.
+        colours: the names of its main colours, the most frequent first.
+        above: the colour of its upper half.
+        below: the colour of its lower half.
+    """
+
+    shape: str
+    light: str
+    colours: list[str]
+    above: str
+    below: str
+
+
+def measure_image(image: Image.Image) -> Measures:
+    """Return the measures of an RGB image."""
     sample = image.resize((_SIDE, _SIDE), Image.Resampling.BOX)
-    shape, light = _shape(*image.size), _light(sample)
-    first, *others = colours = _main_colours(sample)
     upper, lower = (0, 0, _SIDE, _SIDE // 2), (0, _SIDE // 2, _SIDE, _SIDE)
     above, below = (_main_colours(sample.crop(half))[0] for half in (upper, lower))
+    return Measures(_shape(*image.size), _light(sample), _main_colours(sample), above, below)
 
+
+def describe_measures(measures: Measures) -> tuple[str, list[str]]:
+    """Return a caption and tags in English."""
+    shape, light, above, below = measures.shape, measures.light, measures.above, measures.below
+    first, *others = colours = measures.colours
     mostly = f"mostly {first} with {' and '.join(others)}" if others else f"almost entirely {first}"
     halves = f": {above} above, {below} below" if above != below else ""
     article = "An" if light == "evenly lit" else "A"

@@ -17,7 +17,9 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── RequestTimeoutError           the body did not arrive in time                408
 ├── ConflictError                 the state of the image does not allow this      409
 ├── ChangedMeanwhileError         the texts are no longer those of `If-Match`       412
+├── CaptionPendingError           a caption with other options is being written 409
 ├── InvalidEditError              a text is too long, or there are too many tags  422
+├── InvalidCaptionOptionsError    the language, style or context is not valid  422
 ├── InvalidImportError            lines of a file of corrections cannot be imported 422
 ├── ImportNotFoundError           the owner has no import with this id            404
 ├── InvalidKeyNameError           the name of an API key is empty or too long     422
@@ -183,10 +185,26 @@ class ChangedMeanwhileError(WebError):
         self.current = current
 
 
+class CaptionPendingError(WebError):
+    """A caption of this image is being written with other options."""
+
+    code, http_status = "caption_pending", 409
+    message = (
+        "A caption of this image is being written in another way. Wait until it is done, then ask "
+        "again."
+    )
+
+
 class InvalidEditError(WebError):
     """A text is too long, or there are too many tags."""
 
     code, http_status = "invalid_edit", 422
+
+
+class InvalidCaptionOptionsError(WebError):
+    """The language, the style or the context for a caption is not valid."""
+
+    code, http_status = "invalid_caption_options", 422
 
 
 @dataclass(frozen=True)

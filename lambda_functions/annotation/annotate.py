@@ -9,8 +9,10 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import token_budget
 from database.annotations import GeneratedAnnotation, Tokens, find_generated, record_tokens
+from database.caption_options import find_caption_options
 from database.caption_service import record_answer
 from database.jobs import Claim
+from database.models import CaptionOptions
 from database.session import session_scope
 from database.token_budget import Reservation
 from database.usage import record_usage
@@ -21,6 +23,7 @@ from lambda_functions.annotation.captioner import (
     ROOMY_OUTPUT_TOKENS,
     Captioner,
 )
+from lambda_functions.annotation.description import Task
 from lambda_functions.annotation.languages import english_name
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
@@ -78,7 +81,8 @@ class Annotator:
         Raises:
             WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """
-        fingerprint = self.captioner.fingerprint(claim.sha256)
+        task = self.captioner.task(self._find_options(claim))
+        fingerprint = self.captioner.fingerprint(claim.sha256, task)
         annotation = self._find_reusable(claim, fingerprint)
         if annotation is None:
             take_turn(self.session_factory, claim, self.requests_per_minute)
@@ -88,8 +92,12 @@ class Annotator:
         make = partial(make_model_input, original, max_pixels=self.max_image_pixels)
         load_decoder(original)
         model_input = run_isolated(make, seconds=deadline - time.monotonic())
-        annotation = annotation or self._generate(claim, model_input, deadline)
+        annotation = annotation or self._generate(claim, task, model_input, deadline)
         return replace(annotation, fingerprint=fingerprint)
+
+    def _find_options(self, claim: Claim) -> CaptionOptions:
+        with session_scope(self.session_factory) as session:
+            return find_caption_options(session, [claim.image_id])[claim.image_id]
 
     def _find_reusable(self, claim: Claim, fingerprint: str) -> GeneratedAnnotation | None:
         """Return an earlier annotation of the same bytes, unless a new one was requested."""
@@ -103,10 +111,12 @@ class Annotator:
             logger.info("reusing an earlier annotation of the same bytes")
         return known
 
-    def _generate(self, claim: Claim, jpeg: bytes, deadline: float) -> GeneratedAnnotation:
+    def _generate(
+        self, claim: Claim, task: Task, jpeg: bytes, deadline: float
+    ) -> GeneratedAnnotation:
         """Request an annotation, and a second one if the first is rejected."""
         try:
-            return self._request_annotation(claim, jpeg, deadline, MAX_OUTPUT_TOKENS)
+            return self._request_annotation(claim, task, jpeg, deadline, MAX_OUTPUT_TOKENS)
         except CaptionRejectedError as rejection:
             if time.monotonic() > deadline - MIN_SECOND_REQUEST_SECONDS:
                 raise
@@ -116,15 +126,15 @@ class Annotator:
             needs_room = isinstance(rejection, _NoRoomError)
             max_output_tokens = ROOMY_OUTPUT_TOKENS if needs_room else MAX_OUTPUT_TOKENS
             try:
-                return self._request_annotation(claim, jpeg, deadline, max_output_tokens)
+                return self._request_annotation(claim, task, jpeg, deadline, max_output_tokens)
             except (BudgetExhaustedError, QuotaExhaustedError, TransientError):
                 # The rejection fails the job. A retry would pay for the first response again.
                 raise rejection from None
 
     def _request_annotation(
-        self, claim: Claim, jpeg: bytes, deadline: float, max_output_tokens: int
+        self, claim: Claim, task: Task, jpeg: bytes, deadline: float, max_output_tokens: int
     ) -> GeneratedAnnotation:
-        response = self._request(claim, jpeg, deadline, max_output_tokens)
+        response = self._request(claim, task, jpeg, deadline, max_output_tokens)
         if response.refusal is not None:
             raise response.refusal
         if response.block_reason is not None:
@@ -136,20 +146,19 @@ class Annotator:
         if response.cutoff_reason is not None:
             kind = _NoRoomError if response.has_thought_too_long else CaptionRejectedError
             raise kind(f"it was cut off ({response.cutoff_reason})")
-        parsed = parse_annotation(
-            response.text, prompt=self.captioner.prompt, language=self.captioner.language
-        )
+        parsed = parse_annotation(response.text, task)
         return GeneratedAnnotation(
             parsed.caption,
             parsed.alt_text,
             parsed.tags,
             response.model,
             text_in_image=parsed.text_in_image,
-            language=english_name(self.captioner.language),
+            language=task.language_tag or None,
+            site_language=None if task.is_language_chosen else english_name(task.language),
         )
 
     def _request(
-        self, claim: Claim, jpeg: bytes, deadline: float, max_output_tokens: int
+        self, claim: Claim, task: Task, jpeg: bytes, deadline: float, max_output_tokens: int
     ) -> ModelResponse:
         """Send one request within the budget, and record the tokens that it used."""
         timeout_seconds = deadline - time.monotonic()
@@ -158,12 +167,15 @@ class Annotator:
                 "There was no time left for the captioning service. Try it again.",
                 code="no_time_left",
             )
-        reservation = self._reserve(extra_tokens=max_output_tokens - MAX_OUTPUT_TOKENS)
+        reservation = self._reserve(task, extra_tokens=max_output_tokens - MAX_OUTPUT_TOKENS)
         writer = OutcomeWriter(self.session_factory, claim, deadline + TOKEN_RECORDING_SECONDS)
         settle = partial(_settle, writer, reservation)
         try:
             response = self.captioner.generate(
-                jpeg, timeout_seconds=timeout_seconds, max_output_tokens=max_output_tokens
+                jpeg,
+                task,
+                timeout_seconds=timeout_seconds,
+                max_output_tokens=max_output_tokens,
             )
         except NoResponseError:
             raise  # The request may have been billed, so the reservation stays.
@@ -177,7 +189,7 @@ class Annotator:
             settle(response.tokens, model=response.model)
         return response
 
-    def _reserve(self, *, extra_tokens: int) -> Reservation | None:
+    def _reserve(self, task: Task, *, extra_tokens: int) -> Reservation | None:
         """Reserve the most tokens that one request can use, if there is a budget.
 
         Raises:
@@ -186,7 +198,7 @@ class Annotator:
         """
         if self.daily_token_budget == 0:
             return None
-        max_tokens = self.captioner.max_request_tokens
+        max_tokens = self.captioner.max_request_tokens(task)
         if self.daily_token_budget < max_tokens:
             raise ConfigurationError(
                 f"The daily token budget for captions is {self.daily_token_budget}, but one "

@@ -9,14 +9,10 @@ import httpx2
 from google import genai
 from google.genai import errors, types
 
+from database.models import CaptionOptions
 from lambda_functions.annotation.api_key import check_api_key
 from lambda_functions.annotation.bounded_body import bound_body
-from lambda_functions.annotation.description import (
-    PROMPT,
-    REQUEST_CONSTANTS,
-    REQUEST_TEXT,
-    RESPONSE_SCHEMA,
-)
+from lambda_functions.annotation.description import PROMPT, Task, make_task
 from lambda_functions.annotation.models import media_resolution, thinking_ladder
 from lambda_functions.annotation.refusals import (
     InvalidApiKeyError,
@@ -66,7 +62,8 @@ class Captioner:
         Args:
             read_api_key: returns the current key. It is called again when a key is refused,
                 because the key may have been rotated.
-            language: the language of the captions, by its English name or its own name.
+            language: the language of captions for which the owner of an image chose none, by its
+                English name or its own name.
             prompt: replaces `PROMPT`. `{language}` in either is replaced by the language's name.
             resolution: "low", "medium" or "high"; "" leaves it to the model.
         """
@@ -78,27 +75,35 @@ class Captioner:
         self._thinking = list(thinking_ladder(model_name))
         self.resolution = resolution
         self.language = language
-        self.prompt = (prompt or PROMPT).replace("{language}", language)
+        self.prompt = prompt or PROMPT
 
-    @property
-    def max_request_tokens(self) -> int:
-        """The most tokens that one request can use. A token of text has at least one byte."""
-        text = self.prompt + REQUEST_CONSTANTS
+    def task(self, options: CaptionOptions) -> Task:
+        """Return what to request for an image whose owner chose these options."""
+        return make_task(self.prompt, self.language, options)
+
+    def max_request_tokens(self, task: Task) -> int:
+        """Return the most tokens that one request can use. A token has at least one byte."""
+        text = task.instructions + task.constants
         return MAX_IMAGE_TOKENS + len(text.encode()) + MAX_OUTPUT_TOKENS
 
-    def fingerprint(self, image_sha256: str) -> str:
+    def fingerprint(self, image_sha256: str, task: Task) -> str:
         """Return a hash of the image's bytes and of everything that the request consists of."""
         parts = (
             image_sha256,
             self._model_name,
-            self.prompt,
-            REQUEST_CONSTANTS,
+            task.instructions,
+            task.constants,
             self.resolution,
         )
         return sha256("\0".join(parts).encode()).hexdigest()
 
     def generate(
-        self, jpeg: bytes, *, timeout_seconds: float, max_output_tokens: int = MAX_OUTPUT_TOKENS
+        self,
+        jpeg: bytes,
+        task: Task,
+        *,
+        timeout_seconds: float,
+        max_output_tokens: int = MAX_OUTPUT_TOKENS,
     ) -> ModelResponse:
         """Request a caption for one image.
 
@@ -117,7 +122,7 @@ class Captioner:
             self._runner = asyncio.Runner()
         try:
             response = self._runner.run(
-                self._generate_within(jpeg, timeout_seconds, max_output_tokens)
+                self._generate_within(jpeg, task, timeout_seconds, max_output_tokens)
             )
         except TimeoutError as error:
             raise NoResponseError from error
@@ -133,23 +138,23 @@ class Captioner:
         self._client = self._runner = None
 
     async def _generate_within(
-        self, jpeg: bytes, timeout_seconds: float, max_output_tokens: int
+        self, jpeg: bytes, task: Task, timeout_seconds: float, max_output_tokens: int
     ) -> types.GenerateContentResponse:
         # The time-outs of an HTTP client restart with every byte. This one covers everything:
         # the name lookup, the TLS handshake, the headers and the body.
         async with asyncio.timeout(timeout_seconds):
             try:
-                return await self._send(jpeg, timeout_seconds, max_output_tokens)
+                return await self._send(jpeg, task, timeout_seconds, max_output_tokens)
             except InvalidApiKeyError:
                 if check_api_key(self._read_api_key()) == self._api_key:
                     raise
                 if self._client is not None:
                     await self._client.aio.aclose()
                 self._client = None
-                return await self._send(jpeg, timeout_seconds, max_output_tokens)
+                return await self._send(jpeg, task, timeout_seconds, max_output_tokens)
 
     async def _send(
-        self, jpeg: bytes, timeout_seconds: float, max_output_tokens: int
+        self, jpeg: bytes, task: Task, timeout_seconds: float, max_output_tokens: int
     ) -> types.GenerateContentResponse:
         if self._client is None:
             self._api_key = check_api_key(self._read_api_key())
@@ -169,13 +174,13 @@ class Captioner:
                     role="user",
                     parts=[
                         types.Part.from_bytes(data=jpeg, mime_type="image/jpeg"),
-                        types.Part.from_text(text=REQUEST_TEXT),
+                        types.Part.from_text(text=task.text),
                     ],
                 ),
                 config=types.GenerateContentConfig(
-                    system_instruction=self.prompt,
+                    system_instruction=task.instructions,
                     response_mime_type="application/json",
-                    response_schema=RESPONSE_SCHEMA,
+                    response_schema=task.schema,
                     max_output_tokens=max_output_tokens,
                     media_resolution=media_resolution(self._model_name, self.resolution),
                     thinking_config=self._thinking[0],
@@ -196,7 +201,7 @@ class Captioner:
             if len(self._thinking) > 1 and rejects_thinking(error):
                 # This model does not accept the setting, so later requests omit it too.
                 del self._thinking[0]
-                return await self._send(jpeg, timeout_seconds, max_output_tokens)
+                return await self._send(jpeg, task, timeout_seconds, max_output_tokens)
             # The original error repeats the whole body, which can be long and contain the key.
             cause = RuntimeError(summarize(error))
             raise work_error(error, self._model_name) from cause

@@ -22,7 +22,7 @@ from lambda_functions.annotation.cleaning import (
     shorten,
     without_invisibles,
 )
-from lambda_functions.annotation.description import FIELD_DESCRIPTIONS, REFUSED, UNREADABLE
+from lambda_functions.annotation.description import REFUSED, UNREADABLE, Task
 from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
 from lambda_functions.errors import PermanentError
 
@@ -56,7 +56,7 @@ class CaptionRejectedError(PermanentError):
 
 @dataclass(frozen=True)
 class ParsedAnnotation:
-    """A cleaned response. Each text is one line."""
+    """A cleaned response. Each text is one line. Without a requested caption, it is empty."""
 
     caption: str
     alt_text: str
@@ -64,40 +64,46 @@ class ParsedAnnotation:
     text_in_image: str | None = None
 
 
-def parse_annotation(text: str, *, prompt: str, language: str) -> ParsedAnnotation:
+def parse_annotation(text: str, task: Task) -> ParsedAnnotation:
     """Parse and clean a response.
 
     Args:
-        text: the text as the model wrote it: JSON with the fields of `RESPONSE_SCHEMA`.
-        prompt: the instructions of the request.
-        language: the requested language, by its English name or its own name.
+        text: the text as the model wrote it: JSON with the fields of the task's schema.
+        task: what was requested.
     Raises:
         CaptionRejectedError: the response contains no caption.
     """
     if not text.strip():
         raise CaptionRejectedError("it was empty")
-    fields = _parse(text)
+    main_field = "caption" if task.has_caption else "alt_text"
+    fields = _parse(text, main_field)
     outcome = str(fields.get("outcome")).strip().lower()
     if outcome in _OUTCOMES_WITHOUT_CAPTION:
         raise CaptionRejectedError(_OUTCOMES_WITHOUT_CAPTION[outcome])
-    judge = _Judge(prompt, find_language(language), _declared_language(fields))
-    caption = _read_caption(fields, judge, language)
+    judge = _Judge(
+        task.own_words,
+        find_language(task.language),
+        task.language_tag,
+        _declared_language(fields),
+    )
+    main_text = _read_main_text(fields, main_field, judge, task.language)
     return ParsedAnnotation(
-        _shorten_to_sentences(caption),
-        shorten(_read_alt_text(fields, judge) or caption, MAX_ALT_TEXT_CHARACTERS),
+        _shorten_to_sentences(main_text) if task.has_caption else "",
+        shorten(_read_alt_text(fields, judge) or main_text, MAX_ALT_TEXT_CHARACTERS),
         list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
         _read_text_in_image(fields.get("text_in_image"), judge),
     )
 
 
-def _read_caption(fields: Mapping[str, Any], judge: "_Judge", language: str) -> str:
-    caption = clean_text(fields.get("caption"), MAX_CAPTION_CHARACTERS)
-    if not caption:
+def _read_main_text(fields: Mapping[str, Any], field: str, judge: "_Judge", language: str) -> str:
+    """Return the text that the response must have: the caption or, without one, the alt text."""
+    text = clean_text(fields.get(field), MAX_CAPTION_CHARACTERS)
+    if not text:
         raise CaptionRejectedError("its caption was empty")
-    problem = judge.problem_of(caption)
+    problem = judge.problem_of(text)
     if problem is not None:
         raise CaptionRejectedError(problem.format(language=language))
-    return caption
+    return text
 
 
 def _read_alt_text(fields: Mapping[str, Any], judge: "_Judge") -> str:
@@ -136,17 +142,17 @@ _MAX_OBJECTS = 50
 _NESTED_JSON = re.compile(r"(?:```|\{\s*[\"}])")
 
 
-def _parse(text: str) -> Mapping[str, Any]:
+def _parse(text: str, main_field: str) -> Mapping[str, Any]:
     """Return the JSON object in a response, also from between other text or inside its caption."""
-    for candidate in _objects(text):
-        inner = candidate.get("caption")
+    for candidate in _objects(text, main_field):
+        inner = candidate.get(main_field)
         if isinstance(inner, str) and _NESTED_JSON.match(inner.lstrip()):
-            return next(_objects(inner), {})
+            return next(_objects(inner, main_field), {})
         return candidate
     raise CaptionRejectedError("it was not in the requested form")
 
 
-def _objects(text: str) -> Iterator[Mapping[str, Any]]:
+def _objects(text: str, main_field: str) -> Iterator[Mapping[str, Any]]:
     """Yield every JSON object with a caption in a text, the outermost first."""
     decoder = json.JSONDecoder(strict=False)  # Models write unescaped line breaks in strings.
     for start in islice(re.finditer(r"\{", text), _MAX_OBJECTS):
@@ -154,7 +160,7 @@ def _objects(text: str) -> Iterator[Mapping[str, Any]]:
             value, _end = decoder.raw_decode(text, start.start())
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, dict) and "caption" in value:
+        if isinstance(value, dict) and main_field in value:
             yield value
 
 
@@ -226,12 +232,15 @@ class _Judge:
     """Finds texts that describe nothing, or are in another language.
 
     Attributes:
-        wanted: the requested language; None if it is not known.
+        own_words: the words of the request that no caption repeats.
+        wanted: the requested language; None if texts in it cannot be recognized.
+        wanted_tag: the tag of the requested language; "" if it is not known.
         declared: the language in which the model says that it writes; None if it is not known.
     """
 
-    prompt: str
+    own_words: str
     wanted: Language | None
+    wanted_tag: str
     declared: Language | None
 
     def problem_of(self, text: str, *, min_words: int = MIN_WORDS) -> str | None:
@@ -239,7 +248,7 @@ class _Judge:
         own = _QUOTATION.sub(" ", text)
         if _REFUSAL.match(text):
             return "the model declined, or did not see the image"
-        if not _is_new(own, f"{self.prompt} {FIELD_DESCRIPTIONS}"):
+        if not _is_new(own, self.own_words):
             return "it repeated the model's instructions"
         if _PLACEHOLDER.fullmatch(text) or not any(map(str.isalpha, text)):
             return "it contained no words"
@@ -255,7 +264,7 @@ class _Judge:
             any(map(str.isalnum, text))
             and not _NO_TEXT.fullmatch(text)
             and not _is_repetitive(text)
-            and _is_new(text, f"{self.prompt} {FIELD_DESCRIPTIONS}")
+            and _is_new(text, self.own_words)
         )
 
     def accepts_tag(self, tag: str) -> bool:
@@ -268,7 +277,7 @@ class _Judge:
 
     def _is_foreign(self, text: str, min_words: int) -> bool:
         if self.wanted is None:
-            return False
+            return self._is_declared_language(text)
         if self.wanted.is_foreign(text, min_words=min_words):
             return True
         # The model can name a wrong language, so its text counts more.
@@ -276,6 +285,15 @@ class _Judge:
             self.declared is not None
             and self.declared is not self.wanted
             and not self.wanted.fits_better(text, self.declared)
+        )
+
+    def _is_declared_language(self, text: str) -> bool:
+        """Return whether a text is in the language that the model names, and another is wanted."""
+        return (
+            bool(self.wanted_tag)
+            and self.declared is not None
+            and self.wanted_tag.partition("-")[0] not in self.declared.names
+            and not self.declared.is_foreign(text)
         )
 
 

@@ -1,46 +1,58 @@
 """Captions by the built-in recogniser, or by measured colours where it says nothing."""
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
 
 from local_cloud.captions.answers import CaptionAnswer, CaptionRequest
 from local_cloud.captions.model_names import COLOURS_MODEL, RECOGNISER_MODEL
+from local_cloud.captions.phrases import ENGLISH, describe_measures_in, requested_language
 from local_cloud.captions.recogniser import Recogniser
-from local_cloud.image_measures import COLOUR_NAMES, describe_image, flatten
+from local_cloud.captions.sentence import Description
+from local_cloud.image_measures import COLOUR_NAMES, describe_measures, flatten, measure_image
 
 _IMAGE_TOKENS = 258  # Google's count for one small image.
 _CHARACTERS_PER_TOKEN = 4
-_FIXED_FIELDS: Final = {"language": "en", "text_in_image": ""}  # Neither can read text.
 
 
 class LocalDescriber:
-    """Describes images on this computer, in English."""
+    """Describes images on this computer, in a language that it has, or else in English."""
 
     def __init__(self, recogniser: Recogniser | None = None) -> None:
         self._recogniser = recogniser
 
     def answer(self, request: CaptionRequest) -> CaptionAnswer:
         """Return a value of the declared type for each property of the schema."""
-        image = flatten(request.image)
-        colours, colour_tags = describe_image(image)
-        known = self._recogniser.describe(image) if self._recogniser is not None else None
-        if known is None:
-            caption, alt_text, tags, model = colours, colours, colour_tags, COLOURS_MODEL
-        else:
-            # Beside real objects, the shape is a misleading tag: "landscape" for a photo of a cat.
-            colour_names = [tag for tag in colour_tags if tag in COLOUR_NAMES]
-            tags = list(dict.fromkeys([*known.tags, *colour_names]))
-            caption, alt_text, model = known.caption, known.alt_text, RECOGNISER_MODEL
-        text = json.dumps(_fill(request.schema, caption, alt_text, tags), ensure_ascii=False)
+        language = requested_language(request.instructions)
+        description, model = self._describe(flatten(request.image), language)
+        text = json.dumps(_fill(request.schema, description, language), ensure_ascii=False)
         prompt_tokens = _IMAGE_TOKENS + _count_tokens(request.instructions + request.text)
         return CaptionAnswer(text, model, prompt_tokens, _count_tokens(text))
 
+    def _describe(self, image: Image.Image, language: str) -> tuple[Description, str]:
+        """Return a description, and the name of what wrote it."""
+        measures = measure_image(image)
+        known = self._recogniser.describe(image, language) if self._recogniser is not None else None
+        if language != ENGLISH:
+            if known is not None:
+                return known, RECOGNISER_MODEL
+            return describe_measures_in(language, measures), COLOURS_MODEL
+        text, tags = describe_measures(measures)
+        if known is None:
+            return Description(text, text, tuple(tags)), COLOURS_MODEL
+        # Beside real objects, the shape is a misleading tag: "landscape" for a photo of a cat.
+        colours = [tag for tag in tags if tag in COLOUR_NAMES]
+        return replace(known, tags=tuple(dict.fromkeys([*known.tags, *colours]))), RECOGNISER_MODEL
 
-def _fill(
-    schema: Mapping[str, Any], caption: str, alt_text: str, tags: Sequence[str]
-) -> dict[str, Any]:
-    texts = {**_FIXED_FIELDS, "alt_text": alt_text}
+
+def _fill(schema: Mapping[str, Any], description: Description, language: str) -> dict[str, Any]:
+    # Neither networks nor measures can read text.
+    texts = {"language": language, "text_in_image": "", "alt_text": description.alt_text}
+    caption = description.caption
+    tags = list(description.tags)
     values = {"array": tags, "integer": 0, "number": 0, "boolean": False, "object": {}}
 
     def value_of(name: str, declared: Mapping[str, Any]) -> Any:

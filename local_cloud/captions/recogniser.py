@@ -10,6 +10,7 @@ from PIL import Image
 
 from local_cloud.captions.evidence import weigh
 from local_cloud.captions.object_colours import background_colour, object_colour
+from local_cloud.captions.phrases import ENGLISH, describe_objects
 from local_cloud.captions.sentence import Description, describe, has_colour
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ class Recogniser:
         self._networks: Networks | None = None
         self._is_usable = True
 
-    def describe(self, image: Image.Image) -> Description | None:
+    def describe(self, image: Image.Image, language: str = ENGLISH) -> Description | None:
         """Return the description of an RGB image; None if nothing in it is certain."""
         networks = self._load()
         if networks is None:
@@ -40,6 +41,8 @@ class Recogniser:
         image = image.copy()
         image.thumbnail((_MAX_SIDE, _MAX_SIDE))
         evidence = weigh(networks.find(image))
+        if language != ENGLISH:
+            return describe_objects(evidence, language)
         colours = {
             group.name: colour
             for group in evidence.groups

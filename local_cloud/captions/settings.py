@@ -86,12 +86,12 @@ class CaptionSettings:
             return f"Captions come from the vision model {self.vision_model} {self._place}."
         if self.has_recogniser:
             return (
-                "Captions come from a recogniser on this computer that knows only common things; "
-                "set GEMINI_API_KEY for real captions."
+                "Captions come from a recogniser on this computer that knows only common things, "
+                "in English, German, French and Spanish; set GEMINI_API_KEY for real captions."
             )
         return (
-            "Captions on this computer name measured colours only; set GEMINI_API_KEY for real "
-            "captions."
+            "Captions on this computer name measured colours only, in English, German, French and "
+            "Spanish; set GEMINI_API_KEY for real captions."
         )
 
     @property

@@ -13,7 +13,9 @@ import pytest
 
 from database import object_keys, search, words
 from database.listing import ALL
+from database.models import DEFAULT_OPTIONS
 from lambda_functions.annotation import captioner, cleaning, languages, quality
+from lambda_functions.annotation.description import make_task
 from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from tests.support.measuring import relative_cost
@@ -79,7 +81,7 @@ PATTERNS = sorted(set(patterns()), key=lambda pattern: pattern.pattern)
 
 def annotation_of(text: str) -> None:
     with suppress(CaptionRejectedError):
-        parse_annotation(text, prompt=PROMPT, language="German")
+        parse_annotation(text, make_task(PROMPT, "German", DEFAULT_OPTIONS))
 
 
 def queries_of(text: str) -> None:
@@ -121,7 +123,7 @@ RULES = {
         json.dumps({"caption": "Ein Hund", "tags": list(text[:20_000])})
     ),
     "a prompt": lambda text: parse_annotation(
-        '{"caption": "Ein Hund"}', prompt=text, language="German"
+        '{"caption": "Ein Hund"}', make_task(text, "German", DEFAULT_OPTIONS)
     ),
     "a language": languages_of,
     "an edit": edit_of,

@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import Literal
 
+from database.models import DEFAULT_OPTIONS
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import parse_annotation
@@ -112,14 +113,16 @@ def configured_caption(settings: Settings) -> Iterator[Caption]:
         prompt=None,
     )
 
+    task = client.task(DEFAULT_OPTIONS)
+
     def caption(path: Path) -> str | None:
         with path.open("rb") as original:
             jpeg = make_model_input(original, max_pixels=MAX_PIXELS)
         try:
-            response = client.generate(jpeg, timeout_seconds=seconds)
+            response = client.generate(jpeg, task, timeout_seconds=seconds)
             if response.model == COLOURS_MODEL:
                 return None
-            return parse_annotation(response.text, prompt=client.prompt, language=LANGUAGE).caption
+            return parse_annotation(response.text, task).caption
         except WorkError as error:
             print(f"{path.name}: {error}", file=sys.stderr)
             return None

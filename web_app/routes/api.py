@@ -52,6 +52,7 @@ from web_app.routes.schemas import (
     StatusQuerySchema,
 )
 from web_app.services.batch import MAX_BATCH
+from web_app.services.caption_options import parse_option_changes
 from web_app.services.edits import clean_edit
 from web_app.services.listing import read_bin, read_page
 
@@ -195,7 +196,7 @@ def undelete_image(_options: dict[str, Any], image_id: int) -> dict[str, Any]:
     422,
     503,
     codes={
-        422: ("invalid_batch", "invalid_edit"),
+        422: ("invalid_batch", "invalid_edit", "invalid_caption_options"),
         400: ("bad_request", "csrf_failed", "invalid_cursor"),
     },
 )
@@ -210,6 +211,7 @@ def change_images(batch: dict[str, Any]) -> ResponseReturnValue:
         batch["action"],
         ids,
         tags=clean_edit({"tags": batch["tags"]})["tags"] or (),
+        options=parse_option_changes(batch),
         refuse_caption=count_further_caption,
     )
     delays = [result.error.retry_after_seconds or 0 for result in results if result.error]
@@ -271,11 +273,28 @@ def delete_image_for_good(image_id: int) -> None:
 @api.arguments(RetrySchema(), required=False)
 @api.response(202, ImageSchema)
 @documents_errors(
-    api, 400, 401, 403, 404, 409, 413, 415, 422, 503, codes={409: ("nothing_to_retry",)}
+    api,
+    400,
+    401,
+    403,
+    404,
+    409,
+    413,
+    415,
+    422,
+    503,
+    codes={
+        409: ("nothing_to_retry", "caption_pending"),
+        422: ("invalid_request", "invalid_caption_options"),
+    },
 )
 def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Retry the failed jobs, or write a new caption"""
-    image = owner_actions(_owner_id()).retry(image_id, regenerate=options.get("regenerate", False))
+    image = owner_actions(_owner_id()).retry(
+        image_id,
+        regenerate=options.get("regenerate", False),
+        options=parse_option_changes(options),
+    )
     return serializers.image(image, image_links(_owner_id()))
 
 

@@ -1,5 +1,9 @@
 """The pages of the bin, and the form of the gallery that changes the selected images."""
 
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -12,6 +16,7 @@ from web_app.routes.request import list_place, parse_image_id
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import MAX_EXPORTED_IDS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS, BatchResult
+from web_app.services.caption_options import OPTION_FIELDS, parse_option_changes
 from web_app.services.edits import clean_edit
 from web_app.services.listing import read_bin
 from web_app.services.wording import images_in_words
@@ -94,7 +99,9 @@ def change_selected() -> BaseResponse:
     if action in TAG_ACTIONS and not tags:
         flash("Write at least one tag first.", "rejected")
         return gallery
-    _show_results(action, _run(action, ids, tags))
+    wanted = {name: text for name in OPTION_FIELDS if (text := request.form.get(name, "").strip())}
+    options = parse_option_changes(wanted) if action == "regenerate" else {}
+    _show_results(action, _run(action, ids, tags, options))
     return gallery
 
 
@@ -103,13 +110,18 @@ def show_undo(text: str, image_ids: list[int]) -> None:
     flash({"text": text, "undo": image_ids}, "accepted")  # type: ignore[arg-type] # base.html
 
 
-def _run(action: str, ids: list[int], tags: list[str] | None = None) -> list[BatchResult]:
+def _run(
+    action: str,
+    ids: list[int],
+    tags: Sequence[str] = (),
+    options: Mapping[str, Any] = MappingProxyType({}),
+) -> list[BatchResult]:
     owner_id = current_owner().known_id
     if owner_id is None:
         raise NotOwnerError
     count_further_changes(len(ids))
     return batch_actions(owner_id).run(
-        action, ids, tags=tags or (), refuse_caption=count_further_caption
+        action, ids, tags=tags, options=options, refuse_caption=count_further_caption
     )
 
 

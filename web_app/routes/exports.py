@@ -10,7 +10,6 @@ from flask import Response, url_for
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.export import read_exported, read_images
-from database.image_words import caption_language
 from database.images import newest_id
 from database.listing import ImageFilter, count_images
 from database.session import session_scope
@@ -21,7 +20,6 @@ from web_app.routes.openapi import READ_AUTH, StrictBlueprint, documents_errors
 from web_app.routes.request import image_filter, parse_ids
 from web_app.routes.schemas import MAX_EXPORTED_IDS, ExportQuerySchema
 from web_app.services.archive import MAX_IMAGES, Archive, Metadata
-from web_app.services.caption_languages import language_tag
 from web_app.services.export import FORMATS, ZIP, ExportFormat
 
 # In each process. An export keeps a processor busy, and pages must still be served.
@@ -105,14 +103,11 @@ def _expect_few(factory: sessionmaker[Session], where: ImageFilter) -> None:
 def _archive(
     factory: sessionmaker[Session], where: ImageFilter, query: dict[str, Any]
 ) -> Iterator[bytes]:
-    with session_scope(factory) as session:
-        language = caption_language(session)
     archive = Archive(
         current_dependencies().object_store,
         image_links(current_owner().known_id),
         wants_originals=query["pictures"] == "originals",
         metadata=Metadata(query["metadata"]),
-        language_tag=language_tag(language),
     )
     return archive.write(read_images(factory, where), _text(FORMATS["csv"], factory, where))
 

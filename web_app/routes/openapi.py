@@ -14,7 +14,14 @@ from flask_smorest import Api, Blueprint
 from web_app.middleware.csrf import HEADER as CSRF_HEADER
 from web_app.middleware.owners import COOKIE_NAME
 from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter, JSONParser
-from web_app.routes.schemas import ErrorSchema, RejectedUploadSchema, UploadSchema
+from web_app.routes.schemas import (
+    CONTEXT,
+    LANGUAGE,
+    STYLE,
+    ErrorSchema,
+    RejectedUploadSchema,
+    UploadSchema,
+)
 from web_app.services.uploads import MAX_FILES
 
 # Readers can identify themselves, which sets `is_mine`; changes require it.
@@ -276,7 +283,10 @@ _UPLOAD: dict[str, Any] = {
                                 "format": "binary",
                                 "contentMediaType": "application/octet-stream",
                             },
-                        }
+                        },
+                        "language": {**_STRING, **LANGUAGE},
+                        "style": {**_STRING, **STYLE},
+                        "context": {**_STRING, **CONTEXT},
                     },
                 }
             }
@@ -302,7 +312,7 @@ _UPLOAD: dict[str, Any] = {
                 (403, ("cross_site_request",)),
                 (413, ("too_large", "too_many_files", "request_too_large")),
                 (415, ("unsupported_format",)),
-                (422, ("invalid_image", "too_many_pixels")),
+                (422, ("invalid_image", "too_many_pixels", "invalid_caption_options")),
                 (500, None),
                 (502, ("storage_unavailable", "upload_failed")),
             )

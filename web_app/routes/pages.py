@@ -10,7 +10,6 @@ from flask import (
     Response,
     current_app,
     flash,
-    g,
     get_flashed_messages,
     make_response,
     redirect,
@@ -25,17 +24,19 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as BaseResponse
 
 from database.annotations import TEXT_FIELDS
-from database.image_words import caption_language
 from database.images import get_image
+from database.languages import UNKNOWN
 from database.listing import ImageFilter
-from database.models import Image
+from database.models import DEFAULT_OPTIONS, MAX_CONTEXT_CHARACTERS, CaptionOptions, Image
 from database.session import session_scope
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app.dependencies import current_dependencies, image_links, owner_actions
 from web_app.errors import (
     BadRequestError,
+    CaptionPendingError,
     ChangedMeanwhileError,
     ConflictError,
+    InvalidCaptionOptionsError,
     InvalidEditError,
     UploadRejectedError,
 )
@@ -54,7 +55,13 @@ from web_app.routes.cursors import parse_cursor, write_cursor
 from web_app.routes.request import JSONParser, image_filter, list_place, list_url, prefers_json
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import GalleryQuerySchema, is_search
-from web_app.services.caption_languages import UNKNOWN, language_tag
+from web_app.services.caption_options import (
+    STYLE_LABELS,
+    language_choices,
+    language_label,
+    parse_caption_options,
+    parse_option_changes,
+)
 from web_app.services.caption_writers import model_in_words
 from web_app.services.image_links import ImageLinks
 from web_app.services.listing import Neighbours, find_neighbours, read_page
@@ -67,6 +74,9 @@ from web_app.services.wording import images_in_words
 # Messages are stored in the session cookie, for which browsers accept 4096 bytes. Messages that do
 # not fit are only counted.
 MAX_MESSAGES_BYTES = 2200
+
+# Why an action on an image can be refused.
+_REFUSALS = (CaptionPendingError, ConflictError, InvalidCaptionOptionsError, InvalidEditError)
 
 pages = Blueprint("pages", __name__)
 _gallery_parser = JSONParser()
@@ -95,7 +105,7 @@ def show_upload_page() -> Response:
 def upload() -> BaseResponse:
     """Accept the files of a form; respond with JSON, or redirect a browser to the gallery."""
     owner = current_owner()
-    results = _accept_all(_sent_files(), owner)
+    results = _accept_all(_sent_files(), owner, parse_caption_options(request.form))
     response = _upload_json(results, owner) if prefers_json() else _upload_redirect(results)
     remember_owner(response)
     return response
@@ -219,10 +229,16 @@ def restore_image(image_id: int) -> BaseResponse:
 
 @pages.post("/images/<image_id:image_id>/retry")
 def retry_image(image_id: int) -> BaseResponse:
-    """Retry the failed jobs, or request a new caption."""
+    """Retry the failed jobs, or request a new caption as the form describes it."""
     regenerate = request.form.get("regenerate") == "1"
     return _change(
-        image_id, "Trying again…", lambda actions: actions.retry(image_id, regenerate=regenerate)
+        image_id,
+        "Writing a new caption…" if regenerate else "Trying again…",
+        lambda actions: actions.retry(
+            image_id,
+            regenerate=regenerate,
+            options=parse_option_changes(request.form) if regenerate else None,
+        ),
     )
 
 
@@ -281,7 +297,12 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
     """Run an action on an image, and redirect to it with a message."""
     try:
         change(owner_actions(current_owner().known_id))
-    except (ConflictError, InvalidEditError) as error:
+    except (
+        CaptionPendingError,
+        ConflictError,
+        InvalidCaptionOptionsError,
+        InvalidEditError,
+    ) as error:
         flash(str(error), "rejected")
     else:
         flash(message, "accepted")
@@ -301,19 +322,11 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
-def _caption_language_tag() -> str:
-    if "caption_language_tag" not in g:
-        with session_scope(current_dependencies().session_factory) as session:
-            g.caption_language_tag = language_tag(caption_language(session))
-    tag: str = g.caption_language_tag
-    return tag
-
-
 def _text_language(image: Image, field: str) -> str:
     """Return the language tag of a text of an image. That of a person's text is not known."""
     text = getattr(image, field)
     is_models = text and text == getattr(image, f"generated_{field}")
-    return _caption_language_tag() if is_models else UNKNOWN
+    return image.language or UNKNOWN if is_models else UNKNOWN
 
 
 @pages.app_context_processor
@@ -325,15 +338,21 @@ def _helpers() -> dict[str, Any]:
         "thumbnail_url": lambda image: _viewer_links().thumbnail(image),
         "place": list_place,
         "list_url": list_url,
-        "caption_language_tag": _caption_language_tag,
         "text_language": _text_language,
+        "language_label": language_label,
+        "language_choices": language_choices,
+        "style_labels": STYLE_LABELS,
+        "max_context_characters": MAX_CONTEXT_CHARACTERS,
+        "caption_options": serializers.caption_options,
         "can_retry": serializers.can_retry,
         "job_error": serializers.job_error,
         "shared_error": serializers.shared_error,
     }
 
 
-def _accept_all(uploads: Sequence[Upload], owner: Owner) -> list[UploadResult]:
+def _accept_all(
+    uploads: Sequence[Upload], owner: Owner, options: CaptionOptions = DEFAULT_OPTIONS
+) -> list[UploadResult]:
     dependencies = current_dependencies()
     service = UploadService(
         dependencies.session_factory,
@@ -342,7 +361,9 @@ def _accept_all(uploads: Sequence[Upload], owner: Owner) -> list[UploadResult]:
         max_image_pixels=dependencies.settings.max_image_pixels,
         key_secret=str(current_app.secret_key),
     )
-    return service.accept_all(uploads, owner_id=owner.id, refuse_next=count_further_caption)
+    return service.accept_all(
+        uploads, owner_id=owner.id, options=options, refuse_next=count_further_caption
+    )
 
 
 def _sent_files() -> list[Upload]:
@@ -411,6 +432,10 @@ def _message(result: UploadResult) -> str:
     filename = _shortened(result.filename)
     if result.error is not None:
         return f"{filename}: {result.error}"
+    if result.has_other_options:
+        return (
+            f"{filename}: already uploaded, and its caption stays. Ask for a new one on its page."
+        )
     if result.is_restored:
         return f"{filename}: restored from your bin."
     if result.outcome == "duplicate":

@@ -11,11 +11,18 @@ from marshmallow.validate import Length, OneOf, Range
 
 from database.annotations import TEXT_FIELDS
 from database.listing import Sort
-from database.models import AnnotationSource, ImportState, Status
+from database.models import (
+    MAX_CONTEXT_CHARACTERS,
+    AnnotationSource,
+    CaptionStyle,
+    ImportState,
+    Status,
+)
 from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
 from web_app.services.archive import Metadata
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS
+from web_app.services.caption_options import OPTION_FIELDS
 from web_app.services.edits import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_ANNOTATION_CHARACTERS,
@@ -278,6 +285,30 @@ class SourcesSchema(Schema):
     tags = _source()
 
 
+LANGUAGE: dict[str, Any] = {
+    "description": "The language of the caption, as a BCP 47 tag.",
+    "example": "pt-BR",
+}
+STYLE: dict[str, Any] = {
+    "description": f"One of {', '.join(f'`{style}`' for style in CaptionStyle)}. "
+    "`alt_text_only` writes an alt text and tags, and no caption.",
+    "example": "short",
+}
+CONTEXT: dict[str, Any] = {
+    "description": f"Facts that cannot be seen, in up to {MAX_CONTEXT_CHARACTERS} characters. The "
+    "model gets them as data. Names in it can become part of the caption, which everyone sees.",
+    "example": "Summer fair 2026, Cologne; Rex is the dog",
+}
+
+
+class ChosenOptionsSchema(Schema):
+    """How the owner wants an image to be described. Null is left to the site."""
+
+    language = fields.String(required=True, allow_none=True)
+    style = fields.String(required=True, allow_none=True)
+    context = fields.String(required=True, allow_none=True)
+
+
 class ImageSchema(Schema):
     """One image and its status."""
 
@@ -294,6 +325,20 @@ class ImageSchema(Schema):
         required=True,
         allow_none=True,
         metadata={"description": "The text that the model read in the image; null if none."},
+    )
+    language = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            "description": "The BCP 47 tag of the language in which the model wrote; null if it is "
+            "not known."
+        },
+    )
+    caption_options = fields.Nested(
+        ChosenOptionsSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "For the owner only: how the image was to be described."},
     )
     annotation_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
     thumbnail_error = fields.Nested(JobErrorSchema, required=True, allow_none=True)
@@ -538,8 +583,16 @@ class EditSchema(Schema):
     )
 
 
-class RetrySchema(Schema):
-    """Options of a retry."""
+class CaptionOptionsSchema(Schema):
+    """How images are to be described. Null or empty leaves it to the site."""
+
+    language = fields.String(allow_none=True, metadata=LANGUAGE)
+    style = fields.String(allow_none=True, metadata=STYLE)
+    context = fields.String(allow_none=True, metadata=CONTEXT)
+
+
+class RetrySchema(CaptionOptionsSchema):
+    """Options of a retry. Those of an earlier caption stay if they are left out."""
 
     class Meta:
         unknown = RAISE
@@ -548,8 +601,14 @@ class RetrySchema(Schema):
         metadata={"description": "Write a new caption even if there is one."}
     )
 
+    @validates_schema
+    def _describes_a_new_caption(self, data: Mapping[str, Any], **_kwargs: Any) -> None:
+        for name in OPTION_FIELDS:
+            if name in data and not data.get("regenerate"):
+                raise ValidationError("Send it with “regenerate”: true.", name)
 
-class BatchSchema(Schema):
+
+class BatchSchema(CaptionOptionsSchema):
     """An action, and the images by their ids or by a filter."""
 
     error_code = "invalid_batch"
@@ -591,6 +650,9 @@ class BatchSchema(Schema):
             raise ValidationError("A filter finds no image in the bin. Send ids.", "filter")
         if "cursor" in data and "filter" not in data:
             raise ValidationError("Send a cursor only with a filter.", "cursor")
+        for name in OPTION_FIELDS:
+            if name in data and data["action"] != "regenerate":
+                raise ValidationError("Send it with the action regenerate only.", name)
         if bool(data["tags"]) != (data["action"] in TAG_ACTIONS):
             raise ValidationError("Send tags with add_tags and remove_tags, and only then.", "tags")
 
@@ -777,6 +839,13 @@ class UploadResultSchema(Schema):
     outcome = fields.String(required=True, validate=OneOf(["accepted", "duplicate", "rejected"]))
     restored = fields.Boolean(
         required=True, metadata={"description": "True for a duplicate that was in your bin."}
+    )
+    options_ignored = fields.Boolean(
+        required=True,
+        metadata={
+            "description": "True for a duplicate that was to be described in another way. Its "
+            "caption stays; request a new one."
+        },
     )
     id = fields.Integer(required=True, allow_none=True)
     status_url = fields.String(required=True, allow_none=True)

@@ -60,6 +60,7 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
     """
     preview_url = links.preview(image)
     sources = image.sources
+    is_mine = image.owner_id == links.owner_id
     return {
         "id": image.id,
         "filename": image.filename,
@@ -71,6 +72,8 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "alt_text": image.alt_text,
         "tags": image.tags or [],
         "text_in_image": image.text_in_image,
+        "language": image.language,
+        "caption_options": caption_options(image) if is_mine else None,
         "annotation_error": job_error(image, Job.ANNOTATION),
         "thumbnail_error": job_error(image, Job.THUMBNAIL),
         "preview_url": preview_url,
@@ -94,10 +97,20 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "input_tokens": image.input_tokens,
         "output_tokens": image.output_tokens,
         "cost_usd": image_cost_usd(image),
-        "is_mine": image.owner_id == links.owner_id,
+        "is_mine": is_mine,
         "url": url_for("pages.show_image", image_id=image.id),
         "uploaded_at": timestamp(image.uploaded_at),
         "updated_at": timestamp(image.updated_at),
+    }
+
+
+def caption_options(image: Image) -> dict[str, Any]:
+    """Return the JSON of how the owner wants an image described. Only the owner may see it."""
+    options = image.caption_options
+    return {
+        "language": ",".join(options.languages) or None,
+        "style": options.style,
+        "context": options.context,
     }
 
 
@@ -137,6 +150,7 @@ def upload_result(result: UploadResult) -> dict[str, Any]:
         "filename": result.filename,
         "outcome": result.outcome,
         "restored": result.is_restored,
+        "options_ignored": result.has_other_options,
         "id": result.image_id,
         "status_url": url_for("api.show_status", image_id=result.image_id) if has_row else None,
         "url": url_for("pages.show_image", image_id=result.image_id) if has_row else None,

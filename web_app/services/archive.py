@@ -14,13 +14,13 @@ from enum import StrEnum
 from typing import BinaryIO, cast
 
 from database import object_keys
+from database.languages import UNKNOWN
 from database.models import AnnotationSource, Image
 from imaging.embedding import xmp
 from imaging.embedding.embed import EMBEDDABLE_TYPES, embed
 from imaging.embedding.texts import ImageTexts, UnsafeToChangeError
 from imaging.formats import JPEG
 from web_app.adapters.object_store import ObjectStore
-from web_app.services.caption_languages import UNKNOWN
 from web_app.services.export import (
     coco,
     coco_caption,
@@ -59,14 +59,12 @@ class Archive:
 
     Attributes:
         wants_originals: use the original where the viewer may open it, and not the preview.
-        language_tag: the language of the captions that a model writes.
     """
 
     object_store: ObjectStore
     links: ImageLinks
     wants_originals: bool
     metadata: Metadata
-    language_tag: str
 
     def write(self, images: Iterable[Image], table: Iterable[str]) -> Iterator[bytes]:
         """Yield the archive: a picture and a text file for each image, and three lists.
@@ -124,7 +122,7 @@ class Archive:
         if self.metadata is Metadata.NONE:
             return ImageTexts()
         languages = {
-            field: self.language_tag if source is AnnotationSource.MODEL else UNKNOWN
+            field: image.language or UNKNOWN if source is AnnotationSource.MODEL else UNKNOWN
             for field, source in image.sources.items()
         }
         return ImageTexts(

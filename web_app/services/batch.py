@@ -1,18 +1,21 @@
 """Run one action on many images of an owner, in one transaction, with a result for each image."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.annotations import edit_annotations, lock_texts
 from database.bin import Place, find_places, move_to_bin, restore_from_bin
-from database.jobs import list_retryable, reset_several_for_retry
+from database.caption_options import find_caption_options, set_caption_options
+from database.jobs import list_pending, list_retryable, reset_several_for_retry
 from database.models import Job
 from database.session import session_scope
 from web_app.adapters.event_bus import EventBus
 from web_app.errors import (
+    CaptionPendingError,
     ImageInBinError,
     InvalidEditError,
     NotFoundError,
@@ -67,6 +70,7 @@ class BatchActions:
         image_ids: Sequence[int],
         *,
         tags: Sequence[str] = (),
+        options: Mapping[str, Any] = MappingProxyType({}),
         refuse_caption: RefuseCaption = lambda: None,
     ) -> list[BatchResult]:
         """Run an action of ACTIONS. Repeating it changes nothing more, except for `regenerate`.
@@ -75,6 +79,7 @@ class BatchActions:
             action: its name.
             image_ids: the images, at most MAX_BATCH.
             tags: those to add or to remove.
+            options: for `regenerate`, changes of the options, from `parse_option_changes`.
             refuse_caption: called once for each image that would get a new caption.
         """
         ids = list(dict.fromkeys(image_ids))
@@ -86,7 +91,7 @@ class BatchActions:
             batch.errors = {
                 each: _error(places.get(each)) for each in ids if places.get(each) not in usable
             }
-            self._act(session, action, batch, places, tags, refuse_caption)
+            self._act(session, action, batch, places, tags, options, refuse_caption)
         self.event_bus.request(batch.requested)
         for image_id in sorted(batch.changed):
             log_change(action, image_id, self.owner_id)
@@ -99,6 +104,7 @@ class BatchActions:
         batch: _Batch,
         places: Mapping[int, Place],
         tags: Sequence[str],
+        options: Mapping[str, Any],
         refuse_caption: RefuseCaption,
     ) -> None:
         if action == "delete":
@@ -111,6 +117,8 @@ class BatchActions:
             _change_tags(session, batch, tags, adds=action == "add_tags")
         else:
             _retry(session, batch, refuse_caption, regenerates=action == "regenerate")
+            if options:
+                _choose_options(session, batch, options)
 
 
 def _usable_places(action: str) -> Collection[Place]:
@@ -170,3 +178,13 @@ def _retry(
         reset = reset_several_for_retry(session, allowed, job, even_completed=regenerates)
         batch.changed |= {image_id for image_id, _ in reset}
         batch.requested += [(job, key) for _, key in reset]
+
+
+def _choose_options(session: Session, batch: _Batch, changes: Mapping[str, Any]) -> None:
+    """Store the options of the captions that were requested. A pending one keeps its options."""
+    before = find_caption_options(session, batch.ids)
+    after = {each: replace(options, **changes) for each, options in before.items()}
+    set_caption_options(session, {each: after[each] for each in batch.changed})
+    for image_id in list_pending(session, batch.ids, Job.ANNOTATION):
+        if image_id not in batch.changed and after[image_id] != before[image_id]:
+            batch.errors[image_id] = CaptionPendingError()

@@ -30,7 +30,7 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
     clean: dict[str, Any] = {}
     for field, (name, limit) in _TEXTS.items():
         if field in changes:
-            text = _clean_text(changes[field] or "", limit)
+            text = clean_line(changes[field] or "", limit)
             if len(text) > limit:
                 raise InvalidEditError(
                     f"{name} has {len(text)} characters. The limit is {limit}. Shorten it and save"
@@ -46,7 +46,7 @@ def _clean_tags(tags: Sequence[str]) -> list[str]:
     if len(tags) > _MAX_LISTED_TAGS:
         raise InvalidEditError(f"Use up to {MAX_TAGS} tags. You have {len(tags)}.")
     distinct: dict[str, str] = {}
-    for tag in filter(None, (_clean_text(tag, MAX_TAG_CHARACTERS) for tag in tags)):
+    for tag in filter(None, (clean_line(tag, MAX_TAG_CHARACTERS) for tag in tags)):
         distinct.setdefault(tag.casefold(), tag)
     kept = list(distinct.values())
     if len(kept) > MAX_TAGS:
@@ -56,7 +56,7 @@ def _clean_tags(tags: Sequence[str]) -> list[str]:
     return kept
 
 
-def _clean_text(text: str, limit: int) -> str:
+def clean_line(text: str, limit: int) -> str:
     """Put text on one line, without control characters, direction characters and surrogates.
 
     The result can be longer than the limit.

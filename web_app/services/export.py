@@ -14,8 +14,8 @@ from itertools import chain, islice, repeat
 from typing import Any
 
 from database.export import ExportedImage
+from database.languages import UNKNOWN
 from database.models import Image
-from web_app.services.caption_languages import UNKNOWN, language_tag
 from web_app.services.file_names import file_name
 from web_app.services.timestamps import timestamp
 
@@ -77,7 +77,7 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "caption": image.annotation,
         "tags": list(image.tags),
         "text_in_image": image.text_in_image,
-        "language": language_tag(image.language) if image.language else UNKNOWN,
+        "language": image.language or UNKNOWN,
         "caption_source": image.sources["annotation"],
         "alt_text_source": image.sources["alt_text"],
         "tags_source": image.sources["tags"],

@@ -5,13 +5,14 @@ Each action checks the owner first.
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.annotations import edit_annotation, restore_annotation, texts_of
 from database.bin import delete_from_bin, empty_bin, move_to_bin, restore_from_bin
+from database.caption_options import set_caption_options
 from database.deletion import remove_deleted
 from database.errors import DatabaseUnavailableError
 from database.images import get_image, list_failed
@@ -22,6 +23,7 @@ from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFor
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import (
+    CaptionPendingError,
     ChangedMeanwhileError,
     ConflictError,
     NotOwnerError,
@@ -90,14 +92,30 @@ class OwnerActions:
         log_change(action, image_id, self.owner_id, before, lengths_of(changed))
         return changed
 
-    def retry(self, image_id: int, *, regenerate: bool = False) -> Image:
-        """Request the failed jobs again; with `regenerate`, the annotation job in any case."""
+    def retry(
+        self, image_id: int, *, regenerate: bool = False, options: Mapping[str, Any] | None = None
+    ) -> Image:
+        """Request the failed jobs again; with `regenerate`, the annotation job in any case.
+
+        Args:
+            image_id: the image.
+            regenerate: whether to request a new caption.
+            options: changes of the options for a new caption, from `parse_option_changes`.
+
+        Raises:
+            ConflictError: there is nothing to retry, or a caption with other options is pending.
+        """
         with session_scope(self.session_factory) as session:
             image = self._get_own(session, image_id)
+            wanted = replace(image.caption_options, **(options or {}))
             requested = _reset(session, image, regenerate=regenerate)
             is_pending = regenerate and image.annotation_status is Status.PENDING
             if not requested and not is_pending:
                 raise ConflictError(_why_not(image), code="nothing_to_retry")
+            if wanted != image.caption_options:
+                if not requested:
+                    raise CaptionPendingError
+                set_caption_options(session, {image_id: wanted})
         self.event_bus.request(requested)
         log_change("regenerate" if regenerate else "retry", image_id, self.owner_id)
         return self._read(image_id)

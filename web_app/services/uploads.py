@@ -16,9 +16,11 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database import object_keys
 from database.bin import find_in_bin, restore_from_bin
+from database.caption_options import find_caption_options
 from database.errors import DatabaseUnavailableError, ImageExistsError
 from database.images import Duplicate, NewImage, add_image, find_duplicate, find_last_id
 from database.jobs import record_upload_failed
+from database.models import DEFAULT_OPTIONS, CaptionOptions
 from database.session import session_scope
 from imaging.errors import ImageError, UnsupportedFormatError
 from imaging.header import ImageHeader, read_header
@@ -86,6 +88,7 @@ class UploadResult:
     image_id: int | None = None  # For a duplicate, the id of the first image.
     error: WebError | None = None
     is_restored: bool = False  # True for a duplicate that was in the bin.
+    has_other_options: bool = False  # True for a duplicate: its caption stays as it is.
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,15 @@ class UploadService:
         uploads: Iterable[Upload],
         *,
         owner_id: str,
+        options: CaptionOptions = DEFAULT_OPTIONS,
         refuse_next: Callable[[], WebError | None] = lambda: None,
     ) -> list[UploadResult]:
         """Return a result for each file, in their order. An error of one file affects no other.
 
         Args:
+            uploads: the files.
+            owner_id: their owner.
+            options: how the owner wants them described.
             refuse_next: returns why the client may not send one more file. It is called once for
                 each file that would be accepted after the first.
         """
@@ -118,16 +125,18 @@ class UploadService:
             if refusal is None and results:
                 refusal = refuse_next()
             if refusal is None:
-                results.append(self._accept_or_reject(upload, owner_id))
+                results.append(self._accept_or_reject(upload, owner_id, options))
             else:
                 filename = clean_filename(upload.filename)
                 results.append(UploadResult(filename, "rejected", error=refusal))
         return results
 
-    def _accept_or_reject(self, upload: Upload, owner_id: str) -> UploadResult:
+    def _accept_or_reject(
+        self, upload: Upload, owner_id: str, options: CaptionOptions
+    ) -> UploadResult:
         filename = clean_filename(upload.filename)
         try:
-            return self._accept(filename, upload.file, owner_id)
+            return self._accept(filename, upload.file, owner_id, options)
         except Exception as error:
             # Even an unforeseen error of one file must not affect the other files.
             if not isinstance(error, WebError):
@@ -142,7 +151,9 @@ class UploadService:
             )
             return UploadResult(filename, "rejected", error=error)
 
-    def _accept(self, filename: str, file: BoundedFile, owner_id: str) -> UploadResult:
+    def _accept(
+        self, filename: str, file: BoundedFile, owner_id: str, options: CaptionOptions
+    ) -> UploadResult:
         header = self._check(file)
         try:
             same, last_id = self._find_same(owner_id, file)
@@ -153,7 +164,7 @@ class UploadService:
                 new = self._describe(filename, file, header, owner_id, last_id)
                 try:
                     with session_scope(self.session_factory) as session:
-                        image_id = add_image(session, new)
+                        image_id = add_image(session, new, options)
                 except ImageExistsError:
                     # Another request was faster with the same bytes of the same owner.
                     same, _ = self._find_same(owner_id, file)
@@ -170,7 +181,13 @@ class UploadService:
             # A restored image needs a new event, because no job could be claimed in the bin.
             if same.is_pending and (is_restored or not self._is_stored(same)):
                 self._store_again(same, file, header, owner_id)
-            return UploadResult(filename, "duplicate", same.image_id, is_restored=is_restored)
+            return UploadResult(
+                filename,
+                "duplicate",
+                same.image_id,
+                is_restored=is_restored,
+                has_other_options=self._has_other_options(same, options),
+            )
         self._store(image_id, new, file)
         log_change("upload", image_id, new.owner_id)
         return UploadResult(filename, "accepted", image_id)
@@ -206,6 +223,13 @@ class UploadService:
             return False
         log_change("undelete", image_id, owner_id)
         return True
+
+    def _has_other_options(self, same: Duplicate, options: CaptionOptions) -> bool:
+        """Return whether the client wants a caption that the earlier upload did not request."""
+        if options == DEFAULT_OPTIONS:
+            return False
+        with session_scope(self.session_factory) as session:
+            return find_caption_options(session, [same.image_id])[same.image_id] != options
 
     def _is_stored(self, image: Duplicate) -> bool:
         return image.is_stored or self.object_store.has_original(image.original_key)

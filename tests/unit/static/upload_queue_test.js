@@ -22,6 +22,7 @@ function createUpload(name = "a.jpg") {
   const events = [];
   return {
     file: new File(["..."], name),
+    options: { language: "de" },
     events,
     onStart: () => void events.push("start"),
     /** @param {number} share */
@@ -53,6 +54,7 @@ browserTest("a file is sent as a form with the CSRF token", async () => {
   assert.deepEqual(request.headers, { Accept: "application/json", "X-CSRFToken": "the-token" });
   const file = request.body?.get("image");
   assert.ok(file instanceof File && file.name === "0.jpg");
+  assert.equal(request.body?.get("language"), "de");
   await settle();
 });
 

@@ -36,6 +36,7 @@ function createUpload() {
     results,
     onStart() {},
     onProgress() {},
+    options: {},
     onWait() {},
     /** @param {unknown} result */
     onResult: (result) => void results.push(result),

@@ -6,7 +6,7 @@ import uuid
 
 import pytest
 
-from database.models import Image, TextInImage
+from database.models import Image, ImageLanguage, TextInImage
 from database.session import create_session_factory, session_scope
 from tests.support.clients import asking_for_html
 from web_app.app import create_app
@@ -18,7 +18,7 @@ BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;
 def add_row(session_factory):
     """Return a function that adds a row with the given columns and returns its id."""
 
-    def add(**columns):
+    def add(language=None, **columns):
         row = {
             "filename": "beach.jpg",
             "original_key": f"originals/{uuid.uuid4()}.jpg",
@@ -33,6 +33,8 @@ def add_row(session_factory):
             image = Image(**{**row, **columns})
             session.add(image)
             session.flush()
+            if language is not None:
+                session.add(ImageLanguage(image_id=image.id, language=language))
             return image.id
 
     return add

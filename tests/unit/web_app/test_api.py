@@ -30,6 +30,8 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "alt_text": None,
         "tags": [],
         "text_in_image": None,
+        "language": None,
+        "caption_options": None,
         "annotation_error": None,
         "thumbnail_error": None,
         "preview_url": None,

@@ -47,6 +47,7 @@ def two_images(add_row, add_text_in_image):
         alt_text="Dog",
         tags=["dog", "low tide"],
         annotation_source="model",
+        language="en",
         annotation_model="gemini",
         owner_id="me",
     )
@@ -87,7 +88,7 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
 
 def test_the_language_of_a_persons_caption_is_not_known(export, add_row):
     add_row(annotation="Ein Hund.", annotation_source="human")
-    add_row(annotation="A dog.", annotation_source="model")
+    add_row(annotation="A dog.", annotation_source="model", language="en")
     add_row(annotation=None)
 
     assert [row["language"] for row in rows_of(export())] == ["", "en", ""]
@@ -332,6 +333,7 @@ def store_picture(add_row, object_store):
             content_type=content_type,
             filename="dog",
             annotation_source="model",
+            language="en",
             **texts,
         )
 

@@ -93,6 +93,7 @@ def test_an_upload_returns_a_result_with_working_links(client, send):
         "filename": "beach.jpg",
         "outcome": "accepted",
         "restored": False,
+        "options_ignored": False,
         "id": result["id"],
         "status_url": f"/api/image_status/{result['id']}",
         "url": f"/images/{result['id']}",

@@ -519,10 +519,10 @@ def test_two_requests_that_find_no_duplicate_add_one_row(
     """Let a second upload run between the first one's search and its insert."""
     results = []
 
-    def send_again_and_add(session, new):
+    def send_again_and_add(session, new, options):
         mocker.stop(patched)
         results.extend(upload_service.accept_all([upload()], owner_id="me"))
-        return add_image(session, new)
+        return add_image(session, new, options)
 
     patched = mocker.patch("web_app.services.uploads.add_image", side_effect=send_again_and_add)
 

@@ -1,6 +1,7 @@
 // The page of one image: shows a new caption when it arrives, and edits the texts in place.
 
 import { APIError, describeFailure, getJSON, getPage, sendJSON } from "./api.js";
+import { readOptions } from "./caption_options.js";
 import { mount as mountConfirmation } from "./confirm_dialog.js";
 import { asHTML, asMarkdown, canCopy, copy, linkedImage } from "./copying.js";
 import { discardDraft, readDraft, writeDraft } from "./drafts.js";
@@ -47,11 +48,11 @@ class ImagePage {
     /** @type {Record<string, (form: HTMLFormElement) => Promise<void>>} */
     this.actions = {
       retry: () => this.#change("POST", `${this.url}/retry`, undefined, "Trying again…"),
-      regenerate: () =>
+      regenerate: (form) =>
         this.#change(
           "POST",
           `${this.url}/retry`,
-          { regenerate: true },
+          { regenerate: true, ...readOptions(form) },
           "Writing a new caption…",
         ),
       restore: (form) => this.#restore(form),

@@ -2,6 +2,7 @@
 // run one action on all of them. Without this script, the same form is sent to the server.
 
 import { getJSON, sendJSON } from "./api.js";
+import { readOptions } from "./caption_options.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
 import { showToast } from "./toast.js";
 
@@ -47,7 +48,6 @@ export class Selection {
     this.opener = opener;
     this.count = getPart(form, "selection-count");
     this.progress = getPart(form, "selection-progress", HTMLProgressElement);
-    this.tags = getPart(form, "selection-tags", HTMLDetailsElement);
     this.selectAll = getButton(form, "select-all");
     this.selectAll.hidden = hasTimesOfChanges();
     // On a slow line, images may be selected before this script runs.
@@ -148,7 +148,9 @@ export class Selection {
     this.#hasAllMatching = false;
     this.form.hidden = true;
     this.form.reset();
-    this.tags.open = false;
+    for (const details of this.form.querySelectorAll("details")) {
+      details.open = false;
+    }
     this.gallery.cards.classList.remove("gallery--selecting");
     this.#showChecks();
     this.gallery.updateTabStops();
@@ -347,9 +349,15 @@ export class Selection {
       return;
     }
     this.#isRunning = true;
-    await this.#run(action, action.endsWith("_tags") ? { tags } : {});
+    const fields = action === "regenerate" ? this.#chosenOptions() : {};
+    await this.#run(action, action.endsWith("_tags") ? { tags } : fields);
     this.#isRunning = false;
     this.progress.hidden = true;
+  }
+
+  /** Return the options for new captions. Those that are empty stay as they are. */
+  #chosenOptions() {
+    return Object.fromEntries(Object.entries(readOptions(this.form)).filter(([, value]) => value));
   }
 
   #export() {

@@ -10,6 +10,7 @@ const DEFAULT_PAUSE_SECONDS = 5;
 const PROBE_URL = "/health";
 const MIN_PROBE_SECONDS = 1;
 const MAX_PROBE_SECONDS = 30;
+const KEPT = "Its caption stays as it is. Ask for a new one on its page.";
 const LOST = "The connection was lost each time this file was sent. Check that the file still " +
   "opens on your device, and retry.";
 
@@ -29,6 +30,7 @@ const LOST = "The connection was lost each time this file was sent. Check that t
  *
  * @typedef {object} Upload
  * @property {File} file
+ * @property {Record<string, string>} options how to describe it: further fields of the form
  * @property {() => void} onStart
  * @property {(share: number) => void} onProgress called with the share that was sent, 0 to 1
  * @property {() => void} onWait called when the file must be sent again after a pause
@@ -161,6 +163,9 @@ export class UploadQueue {
   #send(upload) {
     const request = new XMLHttpRequest(); // fetch() does not report upload progress.
     const body = new FormData();
+    for (const [name, value] of Object.entries(upload.options)) {
+      body.append(name, value);
+    }
     body.append("image", upload.file, upload.file.name);
     request.open("POST", this.url);
     request.setRequestHeader("Accept", "application/json");
@@ -289,7 +294,8 @@ export class UploadQueue {
 function readResult(status, body) {
   const result = body?.results?.[0];
   if (result && result.outcome !== "rejected") {
-    return { outcome: result.outcome, id: result.id, url: result.url };
+    const message = result.options_ignored ? KEPT : undefined;
+    return { outcome: result.outcome, id: result.id, url: result.url, message };
   }
   const message = result?.error?.message ?? body?.error ??
     `The server answered with status ${status}. Try again.`;

@@ -2,6 +2,7 @@
 
 import { sendJSON } from "./api.js";
 import { isChosen, readDroppedFiles } from "./dropped_files.js";
+import { keepOptions, readOptions } from "./caption_options.js";
 import { describeDelay } from "./delay.js";
 import { checkFile } from "./file_check.js";
 import { closestTarget, createAnnouncer, getNumber, getPart, messageOf } from "./markup.js";
@@ -66,6 +67,7 @@ class Uploader {
       isOwnerKnown: "ownerKnown" in form.dataset,
       onState: () => this.#update(),
     });
+    keepOptions(getPart(form, "describe"), getPart(form, "chosen"));
     this.#listen();
     this.#replacePlainForm();
     this.#updateBanner();
@@ -198,6 +200,7 @@ class Uploader {
     /** @type {Upload} */
     const upload = {
       file: row.file,
+      options: readOptions(this.form),
       onStart: () => this.#show(row, "sending"),
       onProgress: (share) => {
         row.showProgress(share);

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from lambda_functions.annotation.description import PROMPT
+from database.models import DEFAULT_OPTIONS
+from lambda_functions.annotation.description import PROMPT, make_task
 from lambda_functions.annotation.quality import (
     CaptionRejectedError,
     ParsedAnnotation,
@@ -31,9 +32,9 @@ KEPT = {
 
 
 def judge(answer: dict[str, Any]) -> ParsedAnnotation:
-    language = answer["requested"]
-    prompt = PROMPT.replace("{language}", language)
-    return parse_annotation(json.dumps(answer["fields"]), prompt=prompt, language=language)
+    return parse_annotation(
+        json.dumps(answer["fields"]), make_task(PROMPT, answer["requested"], DEFAULT_OPTIONS)
+    )
 
 
 def name_of(answer: dict[str, Any]) -> str:

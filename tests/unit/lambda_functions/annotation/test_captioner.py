@@ -5,13 +5,14 @@ import gzip
 import json
 import resource
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
 
 from database.annotations import Tokens
-from lambda_functions.annotation import captioner
+from database.models import DEFAULT_OPTIONS
 from lambda_functions.annotation.captioner import Captioner
 from lambda_functions.annotation.refusals import NoResponseError
 from lambda_functions.errors import (
@@ -65,12 +66,17 @@ def make_captioner():
         yield make
 
 
+def request(captioner, timeout_seconds, options=DEFAULT_OPTIONS):
+    task = captioner.task(options)
+    return captioner.generate(JPEG, task, timeout_seconds=timeout_seconds)
+
+
 @pytest.fixture
 def generate(make_captioner):
     """Send one request with a new captioner."""
 
-    def generate(timeout_seconds=5, **overrides):
-        return make_captioner(**overrides).generate(JPEG, timeout_seconds=timeout_seconds)
+    def generate(timeout_seconds=5, options=DEFAULT_OPTIONS, **overrides):
+        return request(make_captioner(**overrides), timeout_seconds, options)
 
     return generate
 
@@ -156,9 +162,13 @@ def test_a_custom_prompt_replaces_the_default_prompt(gemini, generate):
     assert text == "Name the birds, in English. {Braces} stay."
 
 
+def fingerprint(captioner, sha256, options=DEFAULT_OPTIONS):
+    return captioner.fingerprint(sha256, captioner.task(options))
+
+
 def test_a_fingerprint_depends_on_everything_that_is_sent(make_captioner):
     fingerprints = [
-        make_captioner(**overrides).fingerprint(sha256)
+        fingerprint(make_captioner(**overrides), sha256)
         for sha256, overrides in (
             ("a", {}),
             ("b", {}),
@@ -170,14 +180,15 @@ def test_a_fingerprint_depends_on_everything_that_is_sent(make_captioner):
     ]
 
     assert len(set(fingerprints)) == 6
-    assert make_captioner().fingerprint("a") == fingerprints[0]
+    assert fingerprint(make_captioner(), "a") == fingerprints[0]
 
 
-def test_a_fingerprint_depends_on_the_schema_of_the_response(make_captioner, monkeypatch):
-    before = make_captioner().fingerprint("a")
-    monkeypatch.setattr(captioner, "REQUEST_CONSTANTS", "another schema")
+def test_a_fingerprint_depends_on_the_schema_of_the_response(make_captioner):
+    captioner = make_captioner()
+    task = captioner.task(DEFAULT_OPTIONS)
+    other = replace(task, schema=task.schema.model_copy(update={"description": "Another one."}))
 
-    assert make_captioner().fingerprint("a") != before
+    assert captioner.fingerprint("a", task) != captioner.fingerprint("a", other)
 
 
 @pytest.mark.parametrize(
@@ -659,7 +670,7 @@ def test_later_requests_use_the_next_setting_for_thinking_after_a_refusal(
     captioner = make_captioner(model_name=model_name)
     gemini.script += [bad_request(message) for message in refusals]
 
-    responses = [captioner.generate(JPEG, timeout_seconds=5) for _ in range(2)]
+    responses = [request(captioner, 5) for _ in range(2)]
 
     assert [json.loads(response.text) for response in responses] == [CAPTION, CAPTION]
     assert [thinking_of(request) for request in gemini.requests] == tried
@@ -731,17 +742,19 @@ def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
 
 def test_a_body_that_never_ends_is_not_read_beyond_its_limit(gemini, make_captioner):
     captioner = make_captioner()
-    captioner.generate(JPEG, timeout_seconds=30)  # The first request loads modules.
+    captioner.generate(
+        JPEG, captioner.task(DEFAULT_OPTIONS), timeout_seconds=30
+    )  # The first request loads modules.
     memory_before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     gemini.script.append("endless")
 
     with pytest.raises(NoResponseError) as caught:
-        captioner.generate(JPEG, timeout_seconds=60)
+        request(captioner, 60)
 
     grown_by_kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory_before
     assert "more than 1048576 bytes" in str(caught.value.__cause__)
     assert grown_by_kilobytes < 100_000
-    assert json.loads(captioner.generate(JPEG, timeout_seconds=30).text) == CAPTION
+    assert json.loads(request(captioner, 30).text) == CAPTION
 
 
 def test_a_compressed_body_is_not_requested_and_not_read(gemini, generate):
@@ -771,9 +784,9 @@ def test_the_response_after_a_timed_out_one_belongs_to_its_own_request(gemini, m
     captioner = make_captioner()
     gemini.script.append(Reply(answer("late"), slow_part="body"))
     with pytest.raises(NoResponseError):
-        captioner.generate(JPEG, timeout_seconds=1)
+        request(captioner, 1)
 
-    assert json.loads(captioner.generate(JPEG, timeout_seconds=30).text) == CAPTION
+    assert json.loads(request(captioner, 30).text) == CAPTION
 
 
 def test_a_rotated_key_is_read_again(gemini, generate):

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lambda_functions.annotation.description import PROMPT
+from database.models import DEFAULT_OPTIONS
+from lambda_functions.annotation.description import PROMPT, make_task
 from lambda_functions.annotation.languages import find_language
 from lambda_functions.annotation.quality import (
     MAX_ALT_TEXT_CHARACTERS,
@@ -28,7 +29,7 @@ def as_json(caption=CAPTION, alt_text="A dog on a beach", tags=("dog", "beach"),
 
 
 def read(text, language="English"):
-    return parse_annotation(text, prompt=PROMPT.replace("{language}", language), language=language)
+    return parse_annotation(text, make_task(PROMPT, language, DEFAULT_OPTIONS))
 
 
 def caption_of(caption, language="English"):

@@ -8,7 +8,9 @@ import socket
 import pytest
 from PIL import Image
 
+from database.models import DEFAULT_OPTIONS
 from lambda_functions.annotation.captioner import Captioner
+from lambda_functions.annotation.description import make_task
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.annotation.refusals import InvalidApiKeyError
 from lambda_functions.errors import BusyError, ConfigurationError, TransientError
@@ -63,7 +65,9 @@ def caption(server, monkeypatch):
 
     def request(*script, timeout_seconds=30.0):
         server.script.extend(script)
-        return captioner.generate(jpeg.getvalue(), timeout_seconds=timeout_seconds)
+        return captioner.generate(
+            jpeg.getvalue(), captioner.task(DEFAULT_OPTIONS), timeout_seconds=timeout_seconds
+        )
 
     yield request
     captioner.close()
@@ -71,7 +75,7 @@ def caption(server, monkeypatch):
 
 
 def parsed(response, language="English"):
-    return parse_annotation(response.text, prompt="", language=language)
+    return parse_annotation(response.text, make_task("", language, DEFAULT_OPTIONS))
 
 
 # ---- The request ----------------------------------------------------------------------------
@@ -255,7 +259,7 @@ def test_a_server_that_is_not_running_is_retried_later(monkeypatch):
     captioner = Captioner(lambda: "local", model_name="x", language="English", prompt=None)
 
     with pytest.raises(BusyError):
-        captioner.generate(jpeg.getvalue(), timeout_seconds=30)
+        captioner.generate(jpeg.getvalue(), captioner.task(DEFAULT_OPTIONS), timeout_seconds=30)
 
     captioner.close()
     emulator.close()

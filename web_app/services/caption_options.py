@@ -1,0 +1,107 @@
+"""Validate how an owner wants images to be described."""
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Final
+
+from database.languages import LANGUAGES, language_name, parse_tag, primary_language
+from database.models import (
+    MAX_CONTEXT_CHARACTERS,
+    CaptionOptions,
+    CaptionStyle,
+)
+from web_app.errors import InvalidCaptionOptionsError
+from web_app.services.edits import clean_line
+
+# What a form offers for the style.
+STYLE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        CaptionStyle.SHORT: "Short: one sentence",
+        CaptionStyle.DETAILED: "Detailed: a paragraph",
+        CaptionStyle.PRODUCT: "Product: for a shop",
+        CaptionStyle.ALT_TEXT_ONLY: "Alt text only",
+    }
+)
+_REGIONAL_TAGS = ("en-GB", "en-US", "pt-BR", "pt-PT", "zh-Hans", "zh-Hant")
+# The names of the options in forms and in JSON.
+OPTION_FIELDS = ("language", "style", "context")
+
+
+def parse_caption_options(fields: Mapping[str, Any]) -> CaptionOptions:
+    """Return the options of new images. A field that is missing or empty is left to the site.
+
+    Raises:
+        InvalidCaptionOptionsError: a value is not valid.
+    """
+    return CaptionOptions(**parse_option_changes(fields))
+
+
+def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the attributes of `CaptionOptions` that these fields change.
+
+    Args:
+        fields: any of `language`, `style` and `context`; empty or None leaves it to the site.
+
+    Raises:
+        InvalidCaptionOptionsError: a value is not valid.
+    """
+    changes: dict[str, Any] = {}
+    if "language" in fields:
+        changes["languages"] = _parse_languages(fields["language"] or "")
+    if "style" in fields:
+        changes["style"] = _parse_style(fields["style"] or "")
+    if "context" in fields:
+        changes["context"] = _parse_context(fields["context"] or "")
+    return changes
+
+
+def language_label(tag: str) -> str:
+    """Return the names of a language, in English and in itself."""
+    name, own_name = language_name(tag), primary_language(tag).own_name
+    return name if own_name == name else f"{name} – {own_name}"
+
+
+def language_choices(chosen: str | None = None) -> Sequence[tuple[str, str]]:
+    """Return the tags and labels that a form offers, in the order of their English names.
+
+    Args:
+        chosen: a tag that the form offers in any case.
+    """
+    tags = {*LANGUAGES, *_REGIONAL_TAGS, *([chosen] if chosen else [])}
+    return sorted(((tag, language_label(tag)) for tag in tags), key=lambda choice: choice[1])
+
+
+def _parse_languages(text: str) -> tuple[str, ...]:
+    tag = parse_tag(text)
+    if not text.strip():
+        return ()
+    if tag is None:
+        raise InvalidCaptionOptionsError(
+            f"“{_shortened(text)}” is no language in which captions can be written. Use a tag such "
+            "as en, de, pt-BR or zh-Hant."
+        )
+    return (tag,)
+
+
+def _parse_style(text: str) -> CaptionStyle | None:
+    try:
+        return CaptionStyle(text) if text else None
+    except ValueError as error:
+        raise InvalidCaptionOptionsError(
+            f"“{_shortened(text)}” is no style. Use {', '.join(CaptionStyle)}, or leave it out."
+        ) from error
+
+
+def _parse_context(text: str) -> str | None:
+    context = clean_line(text, MAX_CONTEXT_CHARACTERS)
+    if len(context) > MAX_CONTEXT_CHARACTERS:
+        raise InvalidCaptionOptionsError(
+            f"The context has {len(context):,} characters. The limit is {MAX_CONTEXT_CHARACTERS}. "
+            "Shorten it and try again."
+        )
+    return context or None
+
+
+def _shortened(text: str) -> str:
+    line = clean_line(text, 40)
+    return line if len(line) <= 40 else f"{line[:39]}…"

@@ -1,0 +1,75 @@
+// How images are to be described: reads the fields of a form, and keeps the language and the style
+// of uploads in this browser. The context is not kept, because other images need another one.
+
+const KEY = "how to describe uploads";
+const KEPT = ["language", "style"];
+
+/**
+ * Return the options of a form by their names. An empty value leaves an option to the site.
+ *
+ * @param {HTMLElement} form
+ * @returns {Record<string, string>}
+ */
+export function readOptions(form) {
+  return Object.fromEntries(fieldsOf(form).map(({ name, value }) => [name, value]));
+}
+
+/**
+ * Restore the options of the last visit, and keep those that a person chooses.
+ *
+ * @param {HTMLElement} root the fields
+ * @param {HTMLElement} summary names the options while the fields are hidden
+ */
+export function keepOptions(root, summary) {
+  const kept = read();
+  for (const field of fieldsOf(root)) {
+    field.value = KEPT.includes(field.name) ? kept[field.name] ?? "" : field.value;
+    // The option of an earlier version may be missing.
+    if (field instanceof HTMLSelectElement && field.selectedIndex < 0) {
+      field.value = "";
+    }
+  }
+  const show = () => {
+    const text = fieldsOf(root).map(describe).filter(Boolean).join(", ");
+    summary.textContent = text ? `: ${text}` : "";
+  };
+  root.addEventListener("change", () => {
+    const options = Object.entries(readOptions(root)).filter(([name]) => KEPT.includes(name));
+    write(Object.fromEntries(options));
+    show();
+  });
+  show();
+}
+
+/** @param {HTMLElement} root */
+function fieldsOf(root) {
+  return /** @type {(HTMLInputElement | HTMLSelectElement)[]} */ (
+    [...root.querySelectorAll("[data-option]")]
+  );
+}
+
+/** @param {HTMLInputElement | HTMLSelectElement} field */
+function describe(field) {
+  return field instanceof HTMLSelectElement && field.value
+    ? field.selectedOptions[0]?.textContent?.trim() ?? ""
+    : field.value && "with context";
+}
+
+/** @returns {Record<string, string>} */
+function read() {
+  try {
+    const kept = JSON.parse(localStorage.getItem(KEY) ?? "{}");
+    return typeof kept === "object" && kept !== null ? kept : {};
+  } catch {
+    return {}; // The storage is switched off, or its content is damaged.
+  }
+}
+
+/** @param {Record<string, string>} options */
+function write(options) {
+  try {
+    localStorage.setItem(KEY, JSON.stringify(options));
+  } catch {
+    // The storage is full or switched off. The options are used all the same.
+  }
+}
