@@ -140,6 +140,23 @@ CREATE TABLE `token_usage` (
   KEY `token_usage_day` (`day`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `caption_options` (
+  `image_id` bigint NOT NULL,
+  `languages` varchar(85) NOT NULL,
+  `style` varchar(16) DEFAULT NULL,
+  `context` varchar(500) DEFAULT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `caption_options_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `caption_options_style` CHECK ((`style` in (_utf8mb4'short',_utf8mb4'detailed',_utf8mb4'alt_text_only',_utf8mb4'product')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `image_languages` (
+  `image_id` bigint NOT NULL,
+  `language` varchar(16) NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `image_languages_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `image_words` (
   `image_id` bigint NOT NULL,
   `words` mediumtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,

@@ -104,6 +104,24 @@ def test_the_author_of_each_text_is_derived_from_the_one_author_of_all(database_
     }
 
 
+@pytest.mark.parametrize(("language", "tag"), [(None, "en"), ("german", "de"), ("klingon", None)])
+def test_earlier_captions_get_the_language_of_the_site(database_url, make_engine, language, tag):
+    engine = make_engine(database_url)
+    migrate_to(engine, "0014")
+    with engine.begin() as connection:
+        _insert_image(connection, 1, {"generated_annotation": "Ein Hund"}, "model")
+        _insert_image(connection, 2, {"annotation": "Written by a person"}, "human")
+        if language is not None:
+            row = {"language": language}
+            connection.execute(text("INSERT INTO caption_language VALUES (1, :language)"), row)
+
+    migrate(engine)
+
+    with session_scope(create_session_factory(engine)) as session:
+        languages = {image.id: image.language for image in list_images(session, limit=9)}
+    assert languages == {1: tag, 2: None}
+
+
 def _insert_image(connection, id_, texts, source):
     columns = {
         "id": id_,

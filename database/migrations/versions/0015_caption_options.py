@@ -11,7 +11,7 @@ from alembic import op
 
 from database.languages import language_tag
 
-revision = "0017"
+revision = "0015"
 down_revision = "0014"
 branch_labels = None
 depends_on = None
