@@ -58,6 +58,17 @@ browserTest("a file is sent as a form with the CSRF token", async () => {
   await settle();
 });
 
+browserTest("a file that was sent before says that its caption stays", async () => {
+  const { uploads: [upload] } = createQueue();
+
+  const result = { outcome: "duplicate", id: 7, url: "/images/7", options_ignored: true };
+  sent()[0].respond(201, { results: [result] });
+  await settle();
+
+  const { message } = /** @type {{ message: string }} */ (upload.events.at(-1));
+  assert.match(message, /^Its caption stays/);
+});
+
 browserTest("an accepted file reports its id and its page", async () => {
   const { queue, uploads: [upload] } = createQueue();
 

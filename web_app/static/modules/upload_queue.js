@@ -294,8 +294,8 @@ export class UploadQueue {
 function readResult(status, body) {
   const result = body?.results?.[0];
   if (result && result.outcome !== "rejected") {
-    const message = result.options_ignored ? KEPT : undefined;
-    return { outcome: result.outcome, id: result.id, url: result.url, message };
+    const { outcome, id, url } = result;
+    return result.options_ignored ? { outcome, id, url, message: KEPT } : { outcome, id, url };
   }
   const message = result?.error?.message ?? body?.error ??
     `The server answered with status ${status}. Try again.`;
