@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
+from tests.support.scripted_gemini import answer
 from tests.support.time_limits import scaled_ms
 
 
@@ -189,26 +190,38 @@ def test_selected_images_are_exported(page, ids):
     assert [row.split(",")[0] for row in rows[1:]] == [str(image_id) for image_id in ids[:2]]
 
 
-def test_selected_images_get_new_captions(page, ids):
+def test_selected_images_get_new_captions_in_another_language(page, ids, gemini, person):
+    german = {"caption": "Ein Hund am Strand.", "alt_text": "Ein Hund", "tags": ["hund"]}
+    gemini.script += [answer({**german, "language": "de"})] * 2
     start(page)
-    box(page, ids[0]).check()
-    press(page, "New captions")
+    for image_id in ids[:2]:
+        box(page, image_id).check()
+    page.locator(".selection summary", has_text="New captions…").click()
+    page.get_by_label("Language").select_option("de")
+    press(page, "Write new captions")
 
-    expect(page.locator(".toast")).to_contain_text("Writing new captions for 1 image…")
-    expect(page.locator(f"#card-{ids[0]}")).to_have_attribute("data-status", "completed")
+    expect(page.locator(".toast")).to_contain_text("Writing new captions for 2 images…")
+    for image_id in ids[:2]:
+        caption = page.locator(f"#card-{image_id} .caption")
+        expect(caption).to_have_text("Ein Hund am Strand.")
+        expect(caption).to_have_attribute("lang", "de")
+    requests = [request["systemInstruction"]["parts"][0]["text"] for request in gemini.requests]
+    assert all("Write in German." in text for text in requests[-2:])
+    _, shown = person.api("GET", f"/api/images/{ids[0]}")
+    assert shown["caption_options"] == {"language": "de", "style": None, "context": None}
 
 
 def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):
     """The API is replaced, because uploading a thousand images would take minutes."""
     sent = []
 
-    def answer(route):
+    def respond(route):
         body = route.request.post_data_json
         sent.append(body["ids"])
         results = [{"id": each, "outcome": "done", "error": None} for each in body["ids"]]
         route.fulfill(json={"results": results, "done": len(results), "next_cursor": None})
 
-    page.route("**/api/images/batch", answer)
+    page.route("**/api/images/batch", respond)
     start(page)
     page.evaluate(
         """() => {

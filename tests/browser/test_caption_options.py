@@ -1,0 +1,83 @@
+"""Browser tests of how an image is described: at its upload, and for a new caption."""
+
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+from tests.browser.test_accessibility import assert_no_violations
+from tests.support.scripted_gemini import answer
+
+GERMAN = answer({"language": "de", "caption": "Ein Hund am Strand.", "alt_text": "Ein Hund"})
+FRENCH = answer({"language": "fr", "caption": "Un chien sur la plage.", "alt_text": "Un chien"})
+SUMMARY = "New caption in another language or style"
+
+
+def last_request(gemini):
+    request = gemini.requests[-1]
+    instructions = request["systemInstruction"]["parts"][0]["text"]
+    return instructions, request["contents"][0]["parts"][-1]["text"]
+
+
+def test_uploads_are_described_as_chosen_and_the_browser_keeps_language_and_style(
+    person, page, gemini
+):
+    gemini.script.append(GERMAN)
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Language").select_option("de")
+    page.get_by_label("Style").select_option("short")
+    page.get_by_label("Context").fill("Rex is the dog")
+    image_id = person.upload()
+
+    instructions, text = last_request(gemini)
+    assert "Write in German." in instructions
+    assert '<notes>"Rex is the dog"</notes>' in text
+    assert person.api("GET", f"/api/images/{image_id}")[1]["language"] == "de"
+
+    page.reload()
+    expect(page.get_by_text("How to describe")).to_have_text(
+        "How to describe: German – Deutsch, Short: one sentence"
+    )
+    page.get_by_text("How to describe").click()
+    expect(page.get_by_label("Language")).to_have_value("de")
+    expect(page.get_by_label("Context")).to_have_value("")
+    assert_no_violations(page)
+
+
+def test_a_new_caption_is_written_in_another_language(person, page, gemini):
+    image_id = person.upload()
+    gemini.script.append(FRENCH)
+    page.goto(f"/images/{image_id}")
+    page.get_by_text(SUMMARY).click()
+    assert_no_violations(page)
+    page.get_by_label("Language").select_option("fr")
+    page.get_by_label("Language").press("Tab")
+    page.get_by_role("button", name="Write a new caption").last.click()
+
+    expect(page.locator(".caption")).to_have_text("Un chien sur la plage.")
+    expect(page.locator(".caption")).to_have_attribute("lang", "fr")
+    expect(page.locator(".facts")).to_contain_text("French – Français")
+    page.get_by_text(SUMMARY).click()
+    expect(page.get_by_label("Language")).to_have_value("fr")
+
+
+def test_the_options_work_without_scripts(new_person, gemini):
+    person = new_person(java_script_enabled=False)
+    page = person.page
+    gemini.script.append(GERMAN)
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Language").select_option("de")
+    file = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": new_jpeg()}
+    page.get_by_label("Images", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+
+    expect(page.locator(".card__link").first).to_be_visible()
+    page.locator(".card__link").first.click()
+    page.get_by_text(SUMMARY).wait_for()
+    expect(page.locator(".caption")).to_have_attribute("lang", "de")
+    page.get_by_text(SUMMARY).click()
+    expect(page.get_by_label("Language")).to_have_value("de")
+    gemini.script.append(FRENCH)
+    page.get_by_label("Language").select_option("fr")
+    page.get_by_role("button", name="Write a new caption").last.click()
+    expect(page.locator(".caption")).to_have_attribute("lang", "fr")
