@@ -53,6 +53,8 @@ parameters = { image_id = 1, "header.If-Match" = "*" }
 [[operations]]
 include-name = "POST /api/images/{image_id}/retry"
 parameters = { image_id = 2 }
+# Options without a new caption, and texts that name no language.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 """
 TIMEOUT_SECONDS = 120
 
