@@ -1,9 +1,14 @@
 """Configure gunicorn. The address is set on the command line with `--bind`."""
 
+import fcntl
 import multiprocessing
+import os
 import resource
 import shutil
 import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 # One process for each core does the work that needs Python itself: templates, hashes and
@@ -30,7 +35,38 @@ control_socket_disable = True
 
 # Each process writes the numbers of its requests to files here, so that each can report the sums of
 # all (/metrics). The library reads the variable when it is imported.
-_METRICS_FOLDER = tempfile.mkdtemp(prefix="image-annotation-metrics-")
+_METRICS_PREFIX = "image-annotation-metrics-"
+_STARTING_SECONDS = 60
+
+
+def _lock(folder: Path) -> int:
+    """Lock a folder for as long as this server runs, and return the descriptor of the lock.
+
+    Raises:
+        OSError: another server holds the lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def _remove_abandoned_folders() -> None:
+    """Remove the folders of servers that were killed."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_METRICS_PREFIX}*"):
+        with suppress(OSError):
+            # A server that is starting has no lock yet.
+            if time.time() - folder.stat().st_mtime > _STARTING_SECONDS:
+                os.close(_lock(folder))
+                shutil.rmtree(folder)
+
+
+_remove_abandoned_folders()
+_METRICS_FOLDER = Path(tempfile.mkdtemp(prefix=_METRICS_PREFIX))
+_lock(_METRICS_FOLDER)
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_METRICS_FOLDER}"]
 
 
