@@ -14,7 +14,7 @@ from types import SimpleNamespace
 
 import pymysql
 import pytest
-from sqlalchemy import event, insert, select, text
+from sqlalchemy import insert, select, text
 
 import database.connections
 from database.connections import Connector
@@ -29,6 +29,7 @@ from lambda_functions.errors import PermanentError, TransientError
 from lambda_functions.maintenance import handler as maintenance
 from lambda_functions.maintenance.handler import SweepFunction
 from tests.support.cloudformation import DATA, FUNCTIONS, PROFILES, deploy
+from tests.support.database_clock import set_database_clock
 from tests.support.simulated_lambda import Account, Clock, Crash, Function
 
 # Decision 0083 has the figures of 10,000 images. With these numbers and times, jobs of lab still
@@ -236,28 +237,6 @@ class System:
         return self.pending() == 0
 
 
-def set_database_clock(engine, clock):
-    """Let the database tell simulated time."""
-    if engine.dialect.name == "mysql":
-
-        @event.listens_for(engine, "begin")
-        def set_timestamp(connection):
-            connection.exec_driver_sql(f"SET TIMESTAMP = {clock.now:.6f}")
-
-        return
-
-    def strftime(form, instant, offset):
-        assert (form, instant) == ("%Y-%m-%d %H:%M:%f000", "now")
-        moment = datetime.fromtimestamp(clock.now + float(offset.split()[0]), UTC)
-        return f"{moment:%Y-%m-%d %H:%M:%S}.{moment.microsecond // 1000:03d}000"
-
-    @event.listens_for(engine, "connect")
-    def replace_strftime(connection, _record):
-        connection.create_function("strftime", 3, strftime)
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("PRAGMA journal_mode = MEMORY")
-
-
 @pytest.fixture
 def make_system(request, make_engine, monkeypatch):
     """Return a function that makes the system of a profile with an empty database."""
@@ -273,7 +252,7 @@ def make_system(request, make_engine, monkeypatch):
 
     def make(profile, database="sqlite", **account):
         engine = make_engine(request.getfixturevalue(f"migrated_{database}_url"))
-        set_database_clock(engine, clock)
+        set_database_clock(engine, lambda: clock.now)
         with engine.connect():  # Before `connect` of PyMySQL is replaced by the model.
             pass
         system = System(profile, create_session_factory(engine), clock, **account)

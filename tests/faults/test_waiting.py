@@ -4,7 +4,6 @@ The functions' own code runs against a real database and the Gemini emulator. Th
 database and of the emulator is the test's, so that half an hour takes seconds.
 """
 
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -14,7 +13,7 @@ from io import BytesIO
 from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from database import caption_service
 from database.annotations import record_annotation
@@ -30,6 +29,7 @@ from local_cloud.gemini_emulator import GeminiHandler
 from local_cloud.gemini_quota import MinuteQuota
 from local_cloud.gemini_rules import GeminiError
 from local_cloud.loopback_http import LoopbackServer
+from tests.support.database_clock import set_database_clock
 from tests.support.factories import make_jpeg
 from tests.support.image_rows import add
 
@@ -55,30 +55,6 @@ class Clock:
 
     def time(self) -> float:
         return self.now.timestamp()
-
-
-def set_database_clock(engine, clock):
-    """Let the database tell the time of the test's clock."""
-    if engine.dialect.name == "mysql":
-
-        @event.listens_for(engine, "begin")
-        def set_timestamp(connection):
-            connection.exec_driver_sql(f"SET TIMESTAMP = {clock.time():.6f}")
-
-        return
-    plain = sqlite3.connect(":memory:", check_same_thread=False)
-    lock = threading.Lock()
-
-    def strftime(form, instant, offset):
-        if instant == "now":
-            instant = f"{clock.now:%Y-%m-%d %H:%M:%S.%f}"
-        with lock:
-            return plain.execute("SELECT strftime(?, ?, ?)", (form, instant, offset)).fetchone()[0]
-
-    @event.listens_for(engine, "connect")
-    def replace_strftime(connection, _record):
-        connection.create_function("strftime", 3, strftime)
-        connection.execute("PRAGMA synchronous = OFF")  # The test kills nothing.
 
 
 class Originals:
@@ -184,7 +160,7 @@ def make_system(request, make_engine, clock):
 
     def make(database, limit=0):
         engine = make_engine(request.getfixturevalue(f"migrated_{database}_url"))
-        set_database_clock(engine, clock)
+        set_database_clock(engine, clock.time)
         systems.append(System(create_session_factory(engine), clock, limit))
         return systems[-1]
 

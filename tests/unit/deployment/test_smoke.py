@@ -2,15 +2,8 @@
 
 import io
 import re
-from datetime import UTC, datetime, timedelta
-from ipaddress import ip_address
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
 
 from deployment import smoke
 from deployment.__main__ import main
@@ -22,6 +15,7 @@ from deployment.smoke import (
     run_after_deployment,
     smoke_test,
 )
+from tests.support.certificates import self_signed
 from tests.support.scripted_site import COOKIE, STATUS, scripted_site
 
 
@@ -127,39 +121,15 @@ def test_a_name_without_https_is_not_a_valid_certificate(site):
 
 
 def test_a_site_with_https_is_used_with_a_certificate_that_is_trusted(tmp_path, monkeypatch):
-    key, certificate = self_signed(tmp_path)
-    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
+    files = self_signed(tmp_path)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(files.certificate))
 
-    with scripted_site(certificate, key) as site:
+    with scripted_site(files.certificate, files.key) as site:
         assert site.url.startswith("https://")
         assert "deleted" in run(site)
         monkeypatch.delenv("REQUESTS_CA_BUNDLE")
         with pytest.raises(SmokeTestError, match="has no valid certificate"):
             run(site)
-
-
-def self_signed(folder):
-    """Write a key and a certificate for 127.0.0.1, and return their paths."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
-    today = datetime.now(UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(today - timedelta(days=1))
-        .not_valid_after(today + timedelta(days=1))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False
-        )
-        .sign(key, hashes.SHA256())
-    )
-    paths = folder / "key.pem", folder / "certificate.pem"
-    paths[0].write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    paths[1].write_bytes(certificate.public_bytes(Encoding.PEM))
-    return paths
 
 
 def test_a_site_with_sign_in_needs_the_cookies_of_a_browser(site):
