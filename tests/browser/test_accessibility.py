@@ -9,12 +9,19 @@ from playwright.sync_api import expect
 
 from load_tester import Plan, RunResult, Tally, Target, Threshold, summarise, write_html
 from tests.browser.person import new_jpeg
+from tests.browser.test_layout import LONG_TEXTS
 from tests.support.scripted_gemini import answer
 from tests.support.time_limits import scaled
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
 NEXT_FRAME = "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+ARABIC_TEXTS = {
+    "annotation": "كلب يركض على الشاطئ عند الجزر.",
+    "alt_text": "كلب على الشاطئ",
+    "tags": ["كلب", "شاطئ", "low tide"],
+}
 
 
 def assert_no_violations(page):
@@ -118,6 +125,30 @@ def test_the_image_page_and_its_dialogs_have_no_violations(person, page):
 
     page.get_by_role("button", name="Delete…").click()
     assert_no_violations(page)
+
+
+def test_long_texts_and_those_from_right_to_left_have_no_violations(person, page):
+    long, arabic = person.upload("long.jpg"), person.upload("كلب.jpg")
+    for image_id, texts in ((long, LONG_TEXTS), (arabic, ARABIC_TEXTS)):
+        assert person.api("PATCH", f"/api/images/{image_id}", texts)[0] == 200
+    for width in (320, 375, 768, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        page.goto("/gallery?mine=true")
+        assert_no_violations(page)
+
+        for image_id in (long, arabic):
+            page.goto("/gallery?mine=true")
+            person.card(image_id).locator(".card__link").click()
+            expect(page.locator(".lightbox__image--loaded")).to_be_visible()
+            assert_no_violations(page)
+
+            page.goto(f"/images/{image_id}")
+            page.get_by_text("Edit caption, alt text and tags").click()
+            assert_no_violations(page)
+            page.get_by_role("button", name="Delete…").click()
+            expect(page.get_by_role("dialog")).to_be_visible()
+            assert_no_violations(page)
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
 def test_the_api_reference_has_no_violations(person, page):
