@@ -67,7 +67,7 @@ POLL_SECONDS = 0.25  # The precision of the time at which an image is complete.
 BLOCK_BYTES = 64 * 1024
 BUCKETS = 12  # The number of histogram buckets on screen.
 
-EXIT_THRESHOLD_CROSSED, EXIT_CANNOT_START = 1, 2
+EXIT_FAILED, EXIT_CANNOT_START = 1, 2
 
 # Histograms count microseconds, from one to one hour, with three significant digits.
 LONGEST_MICROSECONDS = 3600 * 1_000_000
@@ -797,6 +797,14 @@ class Summary:
     timeline: list[Point]
     thresholds: list[Judgement] = field(default_factory=list)
 
+    @property
+    def is_all_failed(self) -> bool:
+        """Whether nothing succeeded. A run that was interrupted before its first response is not
+        judged.
+        """
+        scheduled = self.requests + self.unsent
+        return scheduled > 0 and self.failed + self.unsent == scheduled
+
     def metric(self, name: str) -> float | None:
         """Return a metric by its name in thresholds, or None if it was not measured."""
         if name == "errors":
@@ -932,9 +940,10 @@ def duration_text(milliseconds: float) -> str:
 def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
     """Print the summary as tables."""
     what = "images" if plan.uploads else "requests"
+    console.print(f"\n{escape(summary.url)}", style="dim", highlight=False, soft_wrap=True)
     ending = "[yellow]interrupted after[/]" if summary.is_interrupted else "in"
     console.print(
-        f"\n[bold]{summary.requests:,} {what}[/] {ending} {summary.seconds:.1f} s: "
+        f"[bold]{summary.requests:,} {what}[/] {ending} {summary.seconds:.1f} s: "
         f"[bold]{summary.rate:,.1f}[/] {what}/s succeeded, "
         f"{filesize.decimal(summary.received_bytes)} received"
     )
@@ -966,6 +975,8 @@ def print_summary(console: Console, plan: Plan, summary: Summary) -> None:
         for kind, number in summary.errors.items()
     )
     _print_table(console, ("error", "count", "share"), errors, style="red")
+    if summary.is_all_failed:
+        console.print("[red]FAILED[/] Nothing succeeded.")
     for judgement in summary.thresholds:
         style, text = ("red", "FAILED") if judgement.is_crossed else ("green", "held")
         console.print(
@@ -1167,7 +1178,8 @@ def _latency_chart(points: Sequence[Point]) -> str:
 
 
 def _bar_chart(label: str, bars: Sequence[tuple[str, float, int]]) -> str:
-    top = max((height for _, height, _ in bars), default=0) * 1.05 or 1.0
+    # The four marks of the axis are whole numbers, all different.
+    top = 4 * math.ceil(max((height for _, height, _ in bars), default=0) * 1.05 / 4) or 4
     content = [_grid(top, "{:,.0f}".format)]
     width = CHART_WIDTH / max(1, len(bars))
     every = math.ceil(len(bars) / 12)
@@ -1218,7 +1230,15 @@ DURATION: dict[str, Any] = {"type": parse_positive_duration, "metavar": "DURATIO
 OUTPUT_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+EXAMPLES = """\b
+Examples:
+  load_tester.py --url http://127.0.0.1:8000/gallery -n 500 -c 20
+  load_tester.py --url http://127.0.0.1:8000/gallery --rate 50 -d 1m --fail-if 'p95>500ms'
+  load_tester.py --url http://127.0.0.1:8000 --upload photos/ --html report.html
+"""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]}, epilog=EXAMPLES)
 @click.option("--url", required=True, help="URL to request. With --upload: URL of the web app.")
 @click.option(
     "-n",
@@ -1334,8 +1354,8 @@ def main(
 ) -> None:
     """Load test a web server and measure its latency.
 
-    Exit status: 0 for success, 1 if a --fail-if threshold was crossed, 2 if the run could not
-    start.
+    Exit status: 0 for success, 1 if a --fail-if threshold was crossed or nothing succeeded, 2 if
+    the run could not start.
     """
     console = Console(width=None if sys.stdout.isatty() else 120)
     uploads = _list_images(upload) if upload else ()
@@ -1368,8 +1388,8 @@ def main(
     if html_path:
         write_html(html_path, plan, summary)
     print_summary(console, plan, summary)
-    if any(judgement.is_crossed for judgement in summary.thresholds):
-        sys.exit(EXIT_THRESHOLD_CROSSED)
+    if summary.is_all_failed or any(each.is_crossed for each in summary.thresholds):
+        sys.exit(EXIT_FAILED)
 
 
 def _resolve_concurrency(concurrency: int | None, rate: float | None) -> int:

@@ -204,6 +204,17 @@ def test_error_responses_are_counted_by_status(target, load):
     assert "errors>1%: measured 100.00%" in process.stdout
 
 
+def test_a_run_in_which_nothing_succeeds_has_failed(target, load):
+    target.status = 404
+
+    process, summary = load("--url", target.url, "-n", 5)
+
+    assert process.returncode == 1
+    assert summary["status_codes"] == {"404": 5}
+    assert "Nothing succeeded." in process.stdout
+    assert target.url in process.stdout
+
+
 def test_a_request_that_times_out_is_an_error_and_its_latency_counts(target, load):
     target.stalled.clear()
 

@@ -284,3 +284,16 @@ def test_the_packages_in_the_script_header_agree_with_the_requirements():
 
     assert len(own) == 4
     assert set(own) <= every
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 1000])
+def test_the_marks_of_an_axis_of_counts_are_different_whole_numbers(tmp_path, count):
+    plan, result = make_plan(), make_result(make_tally(*[5] * count))
+    write_html(tmp_path / "run.html", plan, summarise(plan, result))
+
+    page = (tmp_path / "run.html").read_text()
+    charts = re.findall(r'<svg[^>]+aria-label="(?!p50).*?</svg>', page, re.DOTALL)
+    assert charts
+    for chart in charts:
+        marks = re.findall(r'<line class="grid".*?<text[^>]*>([\d,]+)</text>', chart)
+        assert len({*marks}) == len(marks) == 5
