@@ -220,7 +220,7 @@ def test_a_request_that_times_out_is_an_error_and_its_latency_counts(target, loa
 
     process, summary = load("--url", target.url, "-n", 2, "-c", 2, "--timeout", "300ms")
 
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == 1, process.stderr
     assert summary["errors"] == {"timed out": 2}
     assert summary["latency"]["min"] >= 300
 
@@ -431,7 +431,7 @@ def test_an_unexpected_response_to_an_upload_is_counted_and_the_run_continues(
 
     process, summary = load("--url", target.url, "--upload", folder)
 
-    assert process.returncode == 0, process.stderr
+    assert process.returncode == 1, process.stderr
     assert summary["errors"] == {error: 2}
     assert error in " ".join(process.stdout.split())
 
@@ -448,7 +448,7 @@ def test_a_server_without_uploads_gives_an_unexpected_response(target, load, fol
     process, summary = load("--url", target.url, "--upload", folder)
 
     assert summary["errors"] == {"unexpected response to the upload": 2}
-    assert process.returncode == 0
+    assert process.returncode == 1
 
 
 def test_the_html_report_is_written(target, load, tmp_path):
