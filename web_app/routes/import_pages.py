@@ -9,6 +9,7 @@ from web_app.errors import (
     ImportNotFoundError,
     InvalidImportError,
     TooManyImportsError,
+    WebError,
 )
 from web_app.routes.imported_files import CHANGES_ON_PAGE, counted, own_imports, propose
 from web_app.routes.request import parse_image_id
@@ -51,8 +52,7 @@ def apply_import(import_id: int) -> BaseResponse:
     try:
         row = own_imports().apply(counted(import_id))
     except (ConflictError, ImportNotFoundError) as error:
-        flash(str(error), "rejected")
-        return redirect(url_for("import_pages.choose_file"), 303)
+        return _refused(error)
     flash(f"Imported the texts of {images_in_words(row.changed)}.", "accepted")
     return redirect(url_for("import_pages.show_import", import_id=import_id), 303)
 
@@ -63,8 +63,7 @@ def undo_import(import_id: int) -> BaseResponse:
     try:
         undone = own_imports().undo(counted(import_id))
     except (ConflictError, ImportNotFoundError) as error:
-        flash(str(error), "rejected")
-        return redirect(url_for("import_pages.choose_file"), 303)
+        return _refused(error)
     flash(f"Restored the texts of {images_in_words(undone.row.changed - undone.kept)}.", "accepted")
     if undone.kept:
         flash(
@@ -72,6 +71,12 @@ def undo_import(import_id: int) -> BaseResponse:
             "changed since are kept.",
             "rejected",
         )
+    return redirect(url_for("import_pages.choose_file"), 303)
+
+
+def _refused(error: WebError) -> BaseResponse:
+    """Say why nothing was changed, above the form."""
+    flash(str(error), "rejected")
     return redirect(url_for("import_pages.choose_file"), 303)
 
 
