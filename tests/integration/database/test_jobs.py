@@ -12,6 +12,7 @@ from database.annotations import record_annotation
 from database.errors import ImageNotFoundError
 from database.jobs import (
     REDRIVABLE_CODES,
+    complete_failed_annotations,
     record_failure,
     record_postponement,
     record_thumbnail,
@@ -20,6 +21,7 @@ from database.jobs import (
     reset_failed_jobs,
     reset_for_redrive,
     reset_for_retry,
+    reset_several_for_retry,
 )
 from database.models import Image, Job, Status
 from database.session import session_scope
@@ -516,3 +518,40 @@ def test_requeueing_can_restart_the_deadline(session_factory):
     overdue = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=60)
     assert overdue == []
     assert claim(session_factory, key).image_id == image_id
+
+
+def test_of_several_jobs_only_those_named_that_failed_are_reset(session_factory):
+    failed_id, failed_key = add_failed(session_factory)
+    other_id, _ = add_failed(session_factory)
+    completed_id, completed_key = add_captioned(session_factory)
+    pending_id, _ = add(session_factory)
+    ids = [failed_id, completed_id, pending_id]
+
+    reset = record(session_factory, reset_several_for_retry, ids, Job.ANNOTATION)
+
+    assert reset == [(failed_id, failed_key)]
+    statuses = [
+        read(session_factory, image_id).annotation_status
+        for image_id in (failed_id, other_id, completed_id)
+    ]
+    assert statuses == [Status.PENDING, Status.FAILED, Status.COMPLETED]
+    again = record(
+        session_factory, reset_several_for_retry, ids, Job.ANNOTATION, even_completed=True
+    )
+    assert again == [(completed_id, completed_key)]
+
+
+def test_a_caption_of_a_person_ends_only_the_failures_of_the_images_named(session_factory):
+    failed_id, _ = add_failed(session_factory)
+    other_id, _ = add_failed(session_factory)
+    pending_id, _ = add(session_factory)
+    lost_id, _ = add(session_factory)
+    record(session_factory, record_upload_failed, lost_id, "Away.")
+
+    record(session_factory, complete_failed_annotations, [failed_id, pending_id, lost_id])
+
+    statuses = [
+        read(session_factory, image_id).annotation_status
+        for image_id in (failed_id, other_id, pending_id, lost_id)
+    ]
+    assert statuses == [Status.COMPLETED, Status.FAILED, Status.PENDING, Status.FAILED]

@@ -5,9 +5,11 @@ import time
 import pytest
 from sqlalchemy import select, text
 
+from database import stalled_jobs
+from database.bin import move_to_bin
 from database.events import MAX_EVENT_AGE_SECONDS
-from database.jobs import record_postponement, record_transient_failure
-from database.models import Image, Job, Status
+from database.jobs import FailedJob, record_postponement, record_transient_failure
+from database.models import Image, Job, JobActivity, Status
 from database.session import session_scope
 from database.stalled_jobs import (
     FEWEST_REQUEUED,
@@ -23,7 +25,7 @@ IDLE_SECONDS = 300
 LIMIT = 500
 
 
-def age(session_factory, seconds, *columns):
+def age(session_factory, seconds, *columns, where="1 = 1"):
     """Move times of rows into the past."""
     is_mysql = session_factory.kw["bind"].dialect.name == "mysql"
     for column in columns:
@@ -34,7 +36,7 @@ def age(session_factory, seconds, *columns):
         )
         table = "job_activity" if column in ("worked_at", "requeued_at") else "images"
         with session_scope(session_factory) as session:
-            session.execute(text(f"UPDATE {table} SET {column} = {moved}"))
+            session.execute(text(f"UPDATE {table} SET {column} = {moved} WHERE {where}"))
 
 
 def is_working(session_factory, job=Job.ANNOTATION):
@@ -109,6 +111,67 @@ def test_a_job_fails_when_its_event_cannot_come_any_more(session_factory):
 
     assert overdue(session_factory, is_working=True) == [image_id]
     assert read(session_factory, image_id).annotation_error_code == "timed_out"
+
+
+def test_only_jobs_past_their_deadline_fail_each_with_its_last_problem(session_factory):
+    silent_id, silent_key = add(session_factory)
+    busy_id, busy_key = add(session_factory)
+    record(
+        session_factory,
+        record_transient_failure,
+        claim(session_factory, busy_key),
+        code="model_unavailable",
+        message="It did not answer.",
+    )
+    record(session_factory, move_to_bin, [add(session_factory)[0]], days=30)
+    age(session_factory, 901, "annotation_requested_at")
+    age(session_factory, 1, "annotation_claimed_until")
+    early_id, _ = add(session_factory)
+
+    failed = record(session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=900)
+
+    silent = "The work did not finish in time. Try it again."
+    busy = "The work did not finish in time. The last problem was: It did not answer."
+    assert sorted(failed, key=lambda job: job.image_id) == [
+        FailedJob(silent_id, silent_key, Job.ANNOTATION, "timed_out", silent),
+        FailedJob(busy_id, busy_key, Job.ANNOTATION, "timed_out", busy),
+    ]
+    for image_id, message in ((silent_id, silent), (busy_id, busy), (early_id, None)):
+        assert read(session_factory, image_id).annotation_error_message == message
+    assert read(session_factory, early_id).annotation_status is Status.PENDING
+
+
+def test_one_sweep_fails_a_limited_number_of_jobs_the_oldest_first(session_factory, monkeypatch):
+    monkeypatch.setattr(stalled_jobs, "MAX_OVERDUE", 2)
+    ids = [add(session_factory)[0] for _ in range(3)]
+    for image_id, seconds in zip(ids, (1000, 3000, 2000), strict=True):
+        age(session_factory, seconds, "annotation_requested_at", where=f"id = {image_id}")
+
+    assert overdue(session_factory) == [ids[1], ids[2]]
+    assert overdue(session_factory) == [ids[0]]
+
+
+def test_a_job_that_waits_for_captions_fails_at_its_deadline_unless_it_may_wait(session_factory):
+    image_id, key = add(session_factory)
+    claimed = claim(session_factory, key)
+    record(session_factory, record_postponement, claimed, code="model_busy", message="y", seconds=0)
+    age(session_factory, 901, "annotation_requested_at")
+
+    assert overdue(session_factory, may_wait=True) == []
+    assert overdue(session_factory) == [image_id]
+
+
+def test_a_postponed_job_keeps_the_reason_of_its_wait(session_factory):
+    image_id, key = add(session_factory)
+    claimed = claim(session_factory, key)
+
+    record(
+        session_factory, record_postponement, claimed, code="model_busy", message="y", seconds=60
+    )
+
+    image = read(session_factory, image_id)
+    assert (image.annotation_error_code, image.annotation_error_message) == ("model_busy", "y")
+    assert image.annotation_attempts == 0
 
 
 @pytest.fixture
@@ -188,6 +251,25 @@ def test_jobs_on_which_work_began_are_requested_without_this_limit(session_facto
     age(session_factory, IDLE_SECONDS + 1, "updated_at")
 
     assert len(sweep(session_factory)) == 4 * FIRST_REQUEUED
+
+
+def test_jobs_that_failed_once_or_were_claimed_are_not_new(session_factory, waiting):
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET annotation_error_code = 'x' WHERE id % 2 = 0"))
+        session.execute(
+            text("UPDATE images SET annotation_claimed_until = uploaded_at WHERE id % 2 = 1")
+        )
+    age(session_factory, IDLE_SECONDS + 1, "updated_at", "annotation_claimed_until")
+
+    assert len(sweep(session_factory)) == 4 * FIRST_REQUEUED
+
+
+def test_the_first_look_at_a_kind_of_job_counts_no_request(session_factory):
+    is_working(session_factory)
+
+    with session_scope(session_factory) as session:
+        activity = session.scalars(select(JobActivity)).one()
+        assert (activity.requeued, activity.not_requeued) == (0, 0)
 
 
 def test_an_operator_can_request_all_jobs_at_once(session_factory, waiting):
