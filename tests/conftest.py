@@ -13,6 +13,7 @@ import psutil
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from jinja2 import FileSystemBytecodeCache
 from pytest_mock import MockerFixture
 from sqlalchemy import Engine
 from sqlalchemy.orm import Session, sessionmaker
@@ -249,20 +250,29 @@ def event_bus() -> FakeEventBus:
     return FakeEventBus()
 
 
+@pytest.fixture(scope="session")
+def compiled_templates(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """Return a cache of templates, so that not every test compiles them again."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
 def app(
     settings: Settings,
     object_store: FakeObjectStore,
     event_bus: FakeEventBus,
     session_factory: sessionmaker[Session],
+    compiled_templates: FileSystemBytecodeCache,
 ) -> Flask:
     """Return the web application with fakes."""
-    return create_app(
+    app = create_app(
         settings,
         object_store=object_store,
         event_bus=event_bus,
         session_factory=session_factory,
     )
+    app.jinja_env.bytecode_cache = compiled_templates
+    return app
 
 
 @pytest.fixture
