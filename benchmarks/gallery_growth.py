@@ -36,7 +36,7 @@ import database.migrations
 from benchmarks.measure import Goal, MissingAnchorError, Row, at_most, in_turns, worst
 from database.listing import ALL, ImageFilter, Position, Sort
 from database.migrations import migrate
-from database.models import Status
+from database.models import AltTextState, ReviewState, Status
 from database.session import create_database_engine, create_session_factory
 from database.settings import DatabaseSettings
 from database.words import stored_words
@@ -133,6 +133,22 @@ ORDERS = (
     GalleryQuery("oldest, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.OLDEST), page=1_000),
     GalleryQuery("changed, page 1,000", PAGE_GOAL, ImageFilter(sort=Sort.CHANGED), page=1_000),
 )
+# As many in each gallery, and as large a share of both. The index of an owner, and that of all.
+DECORATIVE = ImageFilter(alt_text=AltTextState.DECORATIVE)
+REVIEWS = (
+    GalleryQuery("unreviewed", PAGE_GOAL, ImageFilter(review=ReviewState.UNREVIEWED)),
+    GalleryQuery("changed", PAGE_GOAL, ImageFilter(review=ReviewState.CHANGED)),
+    GalleryQuery("oldest, decorative", PAGE_GOAL, replace(DECORATIVE, sort=Sort.OLDEST)),
+    *(
+        GalleryQuery(f"{name}, of an owner", PAGE_GOAL, replace(where, owner_id=OWNER))
+        for name, where in (
+            ("unreviewed", ImageFilter(review=ReviewState.UNREVIEWED)),
+            ("changed", ImageFilter(review=ReviewState.CHANGED)),
+            ("without an alt text", ImageFilter(alt_text=AltTextState.MISSING)),
+            ("failed and unreviewed", replace(FAILED, review=ReviewState.UNREVIEWED)),
+        )
+    ),
+)
 SEARCHES = (
     GalleryQuery("a rare word", SEARCH_GOAL, ImageFilter(text=RARE_WORD)),
     GalleryQuery("a rare and a common word", SEARCH_GOAL, ImageFilter(text=f"{RARE_WORD} jpg")),
@@ -165,6 +181,7 @@ def measure() -> list[Row]:
                 ("page", PAGES),
                 ("filter", FILTERED),
                 ("order", ORDERS),
+                ("review", REVIEWS),
                 ("search", SEARCHES),
                 ("between", BETWEEN),
             )
@@ -242,7 +259,7 @@ def _fingerprint() -> str:
     """Return a name for the content of the galleries: the newest migration and a hash of rows."""
     folder = Path(database.migrations.__file__).parent
     head = ScriptDirectory(str(folder)).get_current_head()
-    rows = repr([COLUMNS, CONSTANTS, *_rows(FEW)]).encode()
+    rows = repr([COLUMNS, CONSTANTS, REVIEWS_OF_IMAGES, *_rows(FEW)]).encode()
     return f"{head}-{hashlib.sha256(rows).hexdigest()[:8]}"
 
 
@@ -344,6 +361,19 @@ def _rows(size: int) -> Iterator[tuple[str | int, ...]]:
         )
 
 
+# For rows with the numbers 1 to {size}. 30 images are decorative, as those with the rare word.
+REVIEWS_OF_IMAGES = f"""
+INSERT INTO image_reviews
+    (image_id, owner_id, is_decorative, state, alt_text_state, alt_text_hash)
+SELECT id, owner_id, id % ({{size}} / {RARE_COUNT}) = 0,
+    CASE WHEN id % 7 IN (0, 1) THEN 'reviewed' WHEN id % 7 = 2 THEN 'changed' ELSE 'unreviewed' END,
+    CASE WHEN id % ({{size}} / {RARE_COUNT}) = 0 THEN 'decorative' WHEN id % 9 = 1 THEN 'missing'
+        WHEN id % 9 = 2 THEN 'long' ELSE 'good' END,
+    SUBSTR(sha256, 1, 12)
+FROM images
+"""
+
+
 def _words(size: int) -> Iterator[tuple[int, str]]:
     """Yield the id and the stored words of each row."""
     for row in _rows(size):
@@ -383,6 +413,7 @@ def _fill_sqlite(url: URL, size: int) -> None:
         )
         connection.executemany("INSERT INTO image_words VALUES (?, ?)", _words(size))
         connection.execute("INSERT INTO image_words_index (image_words_index) VALUES ('rebuild')")
+        connection.execute(REVIEWS_OF_IMAGES.format(size=size))
         for trigger in triggers.values():
             connection.execute(trigger)
         connection.execute("COMMIT")
@@ -413,7 +444,8 @@ def _fill_mysql(url: URL, size: int, file: Path) -> None:
             f" SET {constants}",
             f"LOAD DATA LOCAL INFILE '{words_file}' INTO TABLE image_words (image_id, words)",
             f"ALTER TABLE image_words ADD FULLTEXT {index} (words)",
-            "ANALYZE TABLE images, image_words",
+            REVIEWS_OF_IMAGES.format(size=size).replace("/", "DIV").replace("%", "MOD"),
+            "ANALYZE TABLE images, image_words, image_reviews",
         ):
             connection.exec_driver_sql(statement)
     for path in (file, words_file):
@@ -428,9 +460,10 @@ def _migrate(url: URL) -> None:
 
 def main() -> None:
     """Print the figures of every query."""
+    every_query = (*PAGES, *FILTERED, *ORDERS, *REVIEWS, *SEARCHES, *BETWEEN)
     with _sessions_of_galleries() as sessions:
         for kind, (few, many) in sessions.items():
-            for row in _measure((*PAGES, *FILTERED, *ORDERS, *SEARCHES, *BETWEEN), few, many):
+            for row in _measure(every_query, few, many):
                 print(f"{kind:8}{row.name:40}{row.anchor:8.2f}{row.ours:8.2f} ms{row.ratio:7.2f}")
 
 

@@ -4,19 +4,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Row,
-    and_,
-    case,
-    delete,
-    func,
-    insert,
-    literal,
-    or_,
-    select,
-)
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy import ColumnElement, Row, delete, func, insert, select
+from sqlalchemy.orm import Session
 
 from database.image_words import set_caption_language, write_words
 from database.jobs import (
@@ -34,8 +23,11 @@ from database.models import (
     Status,
     TextInImage,
     TextSources,
+    VersionSource,
 )
+from database.reviews import write_reviews
 from database.rows import execute_update, is_visible, lock_images, update_each, update_images
+from database.versions import TextChange, add_versions
 
 # The texts about an image that the model writes and a person can edit.
 TEXT_FIELDS = ("annotation", "alt_text", "tags")
@@ -82,32 +74,28 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
     before the model's first annotation, the model fills the fields that are still empty. Returns
     False when the claim was lost.
     """
-    is_human = Image.annotation_source == AnnotationSource.HUMAN
-    is_first = Image.generated_annotation.is_(None)
-
-    def unless_human(current: InstrumentedAttribute[Any], value: Any) -> ColumnElement[Any]:
-        # The previous version stores one author for all texts, also for those that are empty.
-        is_persons = and_(_is_human(current.key), or_(current.is_not(None), ~is_first))
-        return case((is_persons, current), else_=literal(value, current.type))
-
-    # MySQL assigns the columns in this order, and later expressions see the new values.
-    # https://dev.mysql.com/doc/refman/8.4/en/update.html
+    locked = _lock(session, [claim.image_id])
+    if not locked:
+        return False
+    (row,) = locked
+    generated = {
+        "annotation": result.annotation,
+        "alt_text": result.alt_text,
+        "tags": list(result.tags),
+    }
+    # Without a caption, there is only an alt text. The model's own is then empty, which tells it from
+    # one that was not written yet.
+    texts = {
+        field: getattr(row, field) if _is_persons(row, field) else text or None
+        for field, text in generated.items()
+    }
     is_recorded = record_result(
         session,
         claim,
         {
-            # Without a caption, there is only an alt text. The model's own is then empty, which
-            # tells it from one that was not written yet.
-            "annotation": unless_human(Image.annotation, result.annotation or None),
-            "alt_text": unless_human(Image.alt_text, result.alt_text),
-            "tags": unless_human(Image.tags, list(result.tags)),
-            "annotation_source": case(
-                (is_human, Image.annotation_source),
-                else_=literal(AnnotationSource.MODEL, Image.annotation_source.type),
-            ),
-            "generated_annotation": result.annotation,
-            "generated_alt_text": result.alt_text,
-            "generated_tags": list(result.tags),
+            **texts,
+            "annotation_source": _source(row, "annotation"),
+            **{f"generated_{field}": text for field, text in generated.items()},
             "annotation_model": result.model,
             **job_state(claim.job, Status.COMPLETED),
         },
@@ -122,17 +110,17 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
     _replace_language(session, claim.image_id, result.language)
     if result.site_language is not None:
         set_caption_language(session, result.site_language)
-    write_words(session, [claim.image_id])
+    by_model = dict.fromkeys(TEXT_FIELDS, VersionSource.MODEL)
+    _follow_changes(session, {claim.image_id: (row, texts, by_model)})
     return True
 
 
-def _is_human(field: str) -> ColumnElement[bool]:
-    """Match images of which a person wrote or removed this text."""
-    if field == "annotation":
-        return Image.annotation_source == AnnotationSource.HUMAN
-    own = select(getattr(TextSources, field)).where(TextSources.image_id == Image.id)
-    source = func.coalesce(own.correlate(Image).scalar_subquery(), Image.annotation_source)
-    return source == AnnotationSource.HUMAN
+def _is_persons(row: Row[Any], field: str) -> bool:
+    """Return whether a new text of the model must not replace the present one."""
+    if _source(row, field) is not AnnotationSource.HUMAN:
+        return False
+    # The previous version stores one author for all texts, also for those that are empty.
+    return getattr(row, field) is not None or row.generated_annotation is not None
 
 
 def _replace_text_in_image(session: Session, image_id: int, text: str | None) -> None:
@@ -191,9 +179,28 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
     edit_annotations(session, {image_id: changes})
 
 
-def edit_annotations(session: Session, changes: Mapping[int, Mapping[str, Any]]) -> None:
-    """Edit the texts of several images, as `edit_annotation` does for one."""
-    _write_texts(session, {row.id: (row, changes[row.id]) for row in lock_texts(session, changes)})
+def edit_annotations(
+    session: Session,
+    changes: Mapping[int, Mapping[str, Any]],
+    *,
+    source: VersionSource = VersionSource.HUMAN,
+) -> None:
+    """Edit the texts of several images, as `edit_annotation` does for one.
+
+    Args:
+        changes: the new texts of each image.
+        source: the origin of texts that are not the model's.
+    """
+    edits = {row.id: (row, changes[row.id]) for row in lock_texts(session, changes)}
+    _write_texts(session, edits, source)
+    described = [
+        image_id
+        for image_id, (row, edit) in edits.items()
+        if edit.get("alt_text") and edit["alt_text"] != row.alt_text
+    ]
+    if described:
+        # A new alt text would never be shown while the image is decorative.
+        write_reviews(session, described, decorative=False)
     captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
     if captioned:
         complete_failed_annotations(session, captioned)
@@ -224,6 +231,12 @@ def lock_texts(session: Session, image_ids: Collection[int]) -> Sequence[Row[Any
     """Return the texts of images and their authors. No other transaction changes them until this
     one ends.
     """
+    return _lock(session, image_ids, is_visible())
+
+
+def _lock(
+    session: Session, image_ids: Collection[int], *conditions: ColumnElement[bool]
+) -> Sequence[Row[Any]]:
     lock_images(session, image_ids)
     return session.execute(
         select(
@@ -237,11 +250,15 @@ def lock_texts(session: Session, image_ids: Collection[int]) -> Sequence[Row[Any
             TextSources.tags.label("tags_source"),
         )
         .outerjoin(TextSources, TextSources.image_id == Image.id)
-        .where(Image.id.in_(image_ids), is_visible())
+        .where(Image.id.in_(image_ids), *conditions)
     ).all()
 
 
-def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]]) -> None:
+def _write_texts(
+    session: Session,
+    edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]],
+    source: VersionSource = VersionSource.HUMAN,
+) -> None:
     """Write texts and their authors. A text that is the same as the model's has the model as its
     author, and an unchanged one keeps its author.
     """
@@ -249,8 +266,9 @@ def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[s
         return
     texts: dict[int, dict[str, Any]] = {}
     sources: list[dict[str, Any]] = []
-    for image_id, (row, changes) in edits.items():
-        new = {field: changes.get(field, getattr(row, field)) for field in TEXT_FIELDS}
+    changes: dict[int, _Change] = {}
+    for image_id, (row, edit) in edits.items():
+        new = {field: edit.get(field, getattr(row, field)) for field in TEXT_FIELDS}
         author = {field: _new_source(row, field, text) for field, text in new.items()}
         has_caption = new["annotation"] is not None or row.generated_annotation is not None
         texts[image_id] = {
@@ -262,6 +280,11 @@ def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[s
         sources.append(
             {"image_id": image_id, "alt_text": author["alt_text"], "tags": author["tags"]}
         )
+        origins = {
+            field: source if author[field] is AnnotationSource.HUMAN else VersionSource.MODEL
+            for field in TEXT_FIELDS
+        }
+        changes[image_id] = (row, new, origins)
     changed = sorted(
         {
             name
@@ -276,7 +299,33 @@ def _write_texts(session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[s
     has_row = TextSources.image_id.in_(list(edits))
     execute_update(session, delete(TextSources).where(has_row))
     session.execute(insert(TextSources), sources)
-    write_words(session, list(edits))
+    _follow_changes(session, changes)
+
+
+# The texts of an image before a change; those after it; and the origin of each.
+_Change = tuple[Row[Any], Mapping[str, Any], Mapping[str, VersionSource]]
+
+
+def _follow_changes(session: Session, changes: Mapping[int, _Change]) -> None:
+    """Write what depends on the texts of images. Every change of a text ends here."""
+    add_versions(
+        session,
+        [
+            TextChange(
+                image_id,
+                field,
+                before=getattr(row, field),
+                before_source=VersionSource(_source(row, field)),
+                after=new[field],
+                source=origins[field],
+            )
+            for image_id, (row, new, origins) in changes.items()
+            for field in TEXT_FIELDS
+            if new[field] != getattr(row, field)
+        ],
+    )
+    write_words(session, list(changes))
+    write_reviews(session, list(changes))
 
 
 def _source(row: Row[Any], field: str) -> AnnotationSource:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import case, select
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.images import list_images_by_id
@@ -18,6 +18,8 @@ from database.models import (
     AnnotationSource,
     Image,
     ImageLanguage,
+    ImageReview,
+    ReviewState,
     TextInImage,
     TextSources,
     effective_sources,
@@ -43,6 +45,8 @@ class ExportedImage:
     tags: Sequence[str]
     text_in_image: str | None
     language: str | None  # The tag of the caption's language, if a model wrote it.
+    is_decorative: bool
+    reviewed_at: datetime | None  # None unless the present texts are the approved ones.
     sources: Mapping[str, AnnotationSource | None]  # The author of each text.
     model: str | None
     content_type: str
@@ -51,6 +55,11 @@ class ExportedImage:
     size_bytes: int
     uploaded_at: datetime
     updated_at: datetime
+
+    @property
+    def shown_alt_text(self) -> str | None:
+        """The alt text for readers: empty for a decorative image, None if it is missing."""
+        return "" if self.is_decorative else self.alt_text
 
 
 _COLUMNS = (
@@ -63,6 +72,8 @@ _COLUMNS = (
     TextSources.alt_text.label("alt_text_source"),
     TextSources.tags.label("tags_source"),
     ImageLanguage.language,
+    ImageReview.is_decorative,
+    case((ImageReview.state == ReviewState.REVIEWED, ImageReview.reviewed_at)).label("reviewed_at"),
     Image.annotation_model,
     Image.content_type,
     Image.width,
@@ -116,6 +127,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
         select(*_COLUMNS)
         .outerjoin(TextSources, TextSources.image_id == Image.id)
         .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
+        .outerjoin(ImageReview, ImageReview.image_id == Image.id)
         .where(Image.id.in_(ids), is_visible())
     )
     rows = session.execute(wanted.order_by(Image.id.desc())).all()
@@ -131,6 +143,8 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
             row.language
             if row.annotation and row.annotation_source is AnnotationSource.MODEL
             else None,
+            bool(row.is_decorative),
+            row.reviewed_at,
             effective_sources(row, row.annotation_source, row.alt_text_source, row.tags_source),
             row.annotation_model,
             row.content_type,

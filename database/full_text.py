@@ -141,16 +141,21 @@ class _Order:
         return statement.order_by(image_id.asc() if self.is_ascending else image_id.desc())
 
 
-def limit_time(statement: Select[Any], *, is_in_order_of_ids: bool = False) -> Select[Any]:
+def limit_time(
+    statement: Select[Any], *, is_in_order_of_ids: bool = False, first_table: str | None = None
+) -> Select[Any]:
     """Make MySQL abort the query after MAX_SEARCH_SECONDS.
 
     Args:
         is_in_order_of_ids: whether MySQL must not use the indexes of other orders. For a long page
             it would read such an index whole, and sort it.
+        first_table: the table whose index decides which rows are read.
     """
     hints = f"MAX_EXECUTION_TIME({round(MAX_SEARCH_SECONDS * 1000)})"
     if is_in_order_of_ids:
         hints += f" NO_INDEX(images {', '.join(_INDEXES_OF_TIMES)})"
+    if first_table is not None:
+        hints += f" JOIN_PREFIX({first_table})"
     return statement.prefix_with(f"/*+ {hints} */", dialect="mysql")
 
 

@@ -70,7 +70,7 @@ def add_missing_words(session: Session, *, before_id: int | None, limit: int) ->
     Returns:
         The last of these images. Pass it as `before_id` to continue; it is None at the end.
     """
-    ids = _list_ids(session, before_id, limit)
+    ids = list_older_ids(session, before_id, limit)
     has_words = session.scalars(select(ImageWords.image_id).where(ImageWords.image_id.in_(ids)))
     write_words(session, sorted({*ids}.difference(has_words)))
     return ids[-1] if ids else None
@@ -86,9 +86,7 @@ def check_words(session: Session, *, limit: int) -> int:
     Returns:
         How many images got other words.
     """
-    newest_id = session.scalar(select(func.max(Image.id))) or 0
-    others_begin = newest_id - round(time.time() // 60) * limit % max(newest_id, 1)
-    ids = {*_list_ids(session, None, limit), *_list_ids(session, others_begin + 1, limit)}
+    ids = list_ids_to_check(session, limit=limit)
     outdated = [
         image_id
         for image_id, old_words, words in _read_words(session, _select_texts(ids))
@@ -97,7 +95,16 @@ def check_words(session: Session, *, limit: int) -> int:
     return write_words(session, outdated)
 
 
-def _list_ids(session: Session, before_id: int | None, limit: int) -> Sequence[int]:
+def list_ids_to_check(session: Session, *, limit: int) -> set[int]:
+    """Return the newest images, and as many others that change every minute."""
+    newest_id = session.scalar(select(func.max(Image.id))) or 0
+    others_begin = newest_id - round(time.time() // 60) * limit % max(newest_id, 1)
+    others = list_older_ids(session, others_begin + 1, limit)
+    return {*list_older_ids(session, None, limit), *others}
+
+
+def list_older_ids(session: Session, before_id: int | None, limit: int) -> Sequence[int]:
+    """Return the next images, the newest first."""
     newest = select(Image.id).order_by(Image.id.desc()).limit(limit)
     if before_id is not None:
         newest = newest.where(Image.id < before_id)

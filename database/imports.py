@@ -12,7 +12,7 @@ from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from database.bin import is_in_bin
-from database.models import Image, Import, ImportChange, ImportState
+from database.models import Image, ImageReview, Import, ImportChange, ImportState
 from database.rows import execute_update, is_visible
 
 _INSERTED_ROWS = 1000
@@ -109,7 +109,10 @@ def read_for_import(
             Image.tags,
             Image.updated_at,
             in_own_bin.label("is_in_bin"),
-        ).where(Image.id.in_(image_ids), or_(is_visible(), in_own_bin))
+            ImageReview.is_decorative,
+        )
+        .outerjoin(ImageReview, ImageReview.image_id == Image.id)
+        .where(Image.id.in_(image_ids), or_(is_visible(), in_own_bin))
     ).all()
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from database import full_text, search
 from database.image_words import caption_language
 from database.images import list_images_by_id
-from database.models import Image, ImageWords, Status
+from database.models import AltTextState, Image, ImageReview, ImageWords, ReviewState, Status
 from database.rows import is_visible
 
 # The order of ids and the order of times can differ for uploads that are no further apart.
@@ -45,7 +45,15 @@ class ImageFilter:
     # Uploaded or, in the order of changes, changed at or after `since` and before `until`.
     since: datetime | None = None
     until: datetime | None = None
-    sort: Sort = Sort.NEWEST  # Words and tags can be searched in the order of uploads only.
+    review: ReviewState | None = None
+    alt_text: AltTextState | None = None
+    # Words, tags, `review` and `alt_text` can be combined with the orders of uploads only.
+    sort: Sort = Sort.NEWEST
+
+    @property
+    def is_of_reviews(self) -> bool:
+        """True if the table of reviews decides which images match."""
+        return self.review is not None or self.alt_text is not None
 
 
 @dataclass(frozen=True)
@@ -118,8 +126,10 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     query = _query(session, where)
     if query.terms:
         return full_text.count(session, query, at_most=at_most)
-    matching = _matching(select(Image.id), query)
-    counted = select(func.count()).select_from(matching.limit(at_most).subquery())
+    matching = _matching(select(Image.id), query, where).limit(at_most)
+    if where.is_of_reviews:
+        matching = full_text.limit_time(matching, first_table=ImageReview.__tablename__)
+    counted = select(func.count()).select_from(matching.subquery())
     return session.scalar(full_text.limit_time(counted)) or 0
 
 
@@ -148,17 +158,19 @@ def _page(
     where: ImageFilter,
     is_reversed: bool,
 ) -> Select[Any]:
-    order: list[ColumnElement[Any]] = [Image.__table__.c.id]
+    id_column = ImageReview.__table__.c.image_id if where.is_of_reviews else Image.__table__.c.id
+    order: list[ColumnElement[Any]] = [id_column]
     if where.sort is Sort.CHANGED:
         order.insert(0, Image.__table__.c.updated_at)
     is_ascending = (where.sort is Sort.OLDEST) != is_reversed
-    matching = _matching(images, query)
+    matching = _matching(images, query, where)
     if after is not None:
         matching = matching.where(_is_after(order, after, is_ascending))
     directed = [column.asc() if is_ascending else column.desc() for column in order]
     return full_text.limit_time(
         matching.order_by(*directed).limit(limit),
         is_in_order_of_ids=where.sort is not Sort.CHANGED,
+        first_table=ImageReview.__tablename__ if where.is_of_reviews else None,
     )
 
 
@@ -178,10 +190,25 @@ def _is_after(
     return and_(changed_at <= after.changed_at, is_earlier)
 
 
-def _matching(images: Select[Any], query: full_text.Query) -> Select[Any]:
+def _matching(images: Select[Any], query: full_text.Query, where: ImageFilter) -> Select[Any]:
+    if where.is_of_reviews:
+        has_review = ImageReview.image_id == Image.id
+        images = images.join(ImageReview, has_review).where(*_in_review(where))
     if query.checks:
         images = images.join(ImageWords, ImageWords.image_id == Image.id).where(*query.checks)
     return images.where(*query.conditions)
+
+
+def _in_review(where: ImageFilter) -> list[ColumnElement[bool]]:
+    """Return the conditions of the table of reviews, each with an index that ends with the id."""
+    conditions: list[ColumnElement[bool]] = []
+    if where.review is not None:
+        conditions.append(ImageReview.state == where.review)
+    if where.alt_text is not None:
+        conditions.append(ImageReview.alt_text_state == where.alt_text)
+    if conditions and where.owner_id is not None:
+        conditions.append(ImageReview.owner_id == where.owner_id)
+    return conditions
 
 
 def _query(session: Session, where: ImageFilter) -> full_text.Query:
@@ -201,6 +228,9 @@ def _query(session: Session, where: ImageFilter) -> full_text.Query:
         if searched == search.Search():
             conditions.append(false())  # The text holds no word, so no image can match it.
     terms = [*searched.terms, *map(search.parse_tag, filter(None, where.tags))]
+    if terms and where.is_of_reviews:
+        # A search finds few images, whose reviews are then looked up.
+        conditions.append(Image.id.in_(select(ImageReview.image_id).where(*_in_review(where))))
     return full_text.Query(terms, conditions, full_text.checks_of(searched))
 
 

@@ -1,7 +1,7 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
-model read in it, the authors of its texts, how its owner wants it described, the language of its
-caption, fingerprints of annotations, tokens used per day, the activity of the functions, and the
-state of the captioning service.
+model read in it, the authors of its texts, their earlier versions, its review, how its owner wants
+it described, the language of its caption, fingerprints of annotations, tokens used per day, the
+activity of the functions, and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -15,6 +15,7 @@ from typing import Any, Final
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Computed,
     Date,
     DateTime,
@@ -71,6 +72,33 @@ class CaptionStyle(StrEnum):
     DETAILED = "detailed"
     ALT_TEXT_ONLY = "alt_text_only"  # With tags, and without a caption.
     PRODUCT = "product"
+
+
+class ReviewState(StrEnum):
+    """Whether a person approved the texts of an image."""
+
+    UNREVIEWED = "unreviewed"  # Never, or the approval was withdrawn.
+    REVIEWED = "reviewed"  # They are the approved ones.
+    CHANGED = "changed"  # They differ from the approved ones.
+
+
+class AltTextState(StrEnum):
+    """What is wrong with an alt text: the first that applies."""
+
+    DECORATIVE = "decorative"  # The image needs none.
+    MISSING = "missing"
+    LONG = "long"
+    IMAGE_OF = "image_of"  # It begins with "Image of".
+    CAPTION = "caption"  # It is the same as the caption.
+    GOOD = "good"  # Nothing of this.
+
+
+class VersionSource(StrEnum):
+    """The origin of a version of a text."""
+
+    MODEL = "model"
+    HUMAN = "human"
+    IMPORT = "import"  # A file of corrections.
 
 
 def effective_sources(
@@ -290,6 +318,8 @@ class Image(Base):
         lazy="selectin", viewonly=True
     )
     _caption_language: Mapped["ImageLanguage | None"] = relationship(lazy="selectin", viewonly=True)
+    # None in a row of the previous version, until the sweep adds one.
+    _review: Mapped["ImageReview | None"] = relationship(lazy="selectin", viewonly=True)
     # None until the thumbnail function has stored one.
     preview: Mapped["Preview | None"] = relationship(lazy="selectin", viewonly=True)
 
@@ -351,6 +381,27 @@ class Image(Base):
             others.alt_text if others is not None else None,
             others.tags if others is not None else None,
         )
+
+    @property
+    def is_decorative(self) -> bool:
+        """True if the image needs no alt text. Pages then show it with an empty one."""
+        return self._review is not None and self._review.is_decorative
+
+    @property
+    def shown_alt_text(self) -> str | None:
+        """The alt text for readers: empty for a decorative image, None if it is missing."""
+        return "" if self.is_decorative else self.alt_text
+
+    @property
+    def review_state(self) -> ReviewState:
+        """Whether a person approved the present texts."""
+        return self._review.state if self._review is not None else ReviewState.UNREVIEWED
+
+    @property
+    def reviewed_at(self) -> datetime | None:
+        """The time at which a person approved the present texts."""
+        is_reviewed = self.review_state is ReviewState.REVIEWED
+        return self._review.reviewed_at if self._review is not None and is_reviewed else None
 
     @property
     def version(self) -> str:
@@ -425,6 +476,56 @@ class ImageLanguage(Base):
 
     image_id: Mapped[int] = _image_id()
     language: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS))  # The tag of the caption's.
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class ImageReview(Base):
+    """The review of an image, and what lists filter by.
+
+    The states are derived from the texts, so that an index finds them. They can be written again
+    from the other columns and tables at any time.
+    """
+
+    __tablename__ = "image_reviews"
+
+    image_id: Mapped[int] = _image_id()
+    owner_id: Mapped[str] = mapped_column(_exact_text(255))  # Of the image.
+    is_decorative: Mapped[bool] = mapped_column(Boolean, default=False)
+    # The last approval: its time, the hash of the reviewer, and the version of the approved texts.
+    reviewed_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
+    reviewed_by: Mapped[str | None] = mapped_column(_exact_text(12))
+    reviewed_version: Mapped[str | None] = mapped_column(_exact_text(12))
+    state: Mapped[ReviewState] = mapped_column(_text_enum(ReviewState, "image_reviews_state"))
+    alt_text_state: Mapped[AltTextState] = mapped_column(
+        _text_enum(AltTextState, "image_reviews_alt_text_state")
+    )
+    # The hash of the alt text, by which equal ones are found. None without one.
+    alt_text_hash: Mapped[str | None] = mapped_column(_exact_text(12))
+
+    __table_args__ = (
+        # List images of a state in the order of ids: of all owners, and of one.
+        Index("image_reviews_state_of_all", "state"),
+        Index("image_reviews_state_of_owner", "owner_id", "state"),
+        Index("image_reviews_alt_text_of_all", "alt_text_state"),
+        Index("image_reviews_alt_text_of_owner", "owner_id", "alt_text_state"),
+        Index("image_reviews_same_alt_text", "owner_id", "alt_text_hash"),
+        _TABLE_OPTIONS,
+    )
+
+
+class TextVersion(Base):
+    """One of the last versions of a text of an image. The newest one is the present text."""
+
+    __tablename__ = "text_versions"
+
+    image_id: Mapped[int] = _image_id()
+    field: Mapped[str] = mapped_column(_exact_text(16), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)  # From 1.
+    text: Mapped[str | list[str] | None] = mapped_column(JSON(none_as_null=True))
+    source: Mapped[VersionSource] = mapped_column(_text_enum(VersionSource, "text_versions_source"))
+    # None for a text that is older than this table.
+    written_at: Mapped[datetime | None] = mapped_column(UTCDateTime)
 
     __table_args__ = (_TABLE_OPTIONS,)
 

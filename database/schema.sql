@@ -140,21 +140,25 @@ CREATE TABLE `token_usage` (
   KEY `token_usage_day` (`day`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
-CREATE TABLE `caption_options` (
+CREATE TABLE `image_reviews` (
   `image_id` bigint NOT NULL,
-  `languages` varchar(85) NOT NULL,
-  `style` varchar(16) DEFAULT NULL,
-  `context` varchar(500) DEFAULT NULL,
+  `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `is_decorative` tinyint(1) NOT NULL,
+  `reviewed_at` datetime(6) DEFAULT NULL,
+  `reviewed_by` varchar(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL,
+  `reviewed_version` varchar(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL,
+  `state` varchar(16) NOT NULL,
+  `alt_text_state` varchar(16) NOT NULL,
+  `alt_text_hash` varchar(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL,
   PRIMARY KEY (`image_id`),
-  CONSTRAINT `caption_options_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
-  CONSTRAINT `caption_options_style` CHECK ((`style` in (_utf8mb4'short',_utf8mb4'detailed',_utf8mb4'alt_text_only',_utf8mb4'product')))
-) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
-
-CREATE TABLE `image_languages` (
-  `image_id` bigint NOT NULL,
-  `language` varchar(16) NOT NULL,
-  PRIMARY KEY (`image_id`),
-  CONSTRAINT `image_languages_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+  KEY `image_reviews_state_of_all` (`state`),
+  KEY `image_reviews_alt_text_of_owner` (`owner_id`,`alt_text_state`),
+  KEY `image_reviews_same_alt_text` (`owner_id`,`alt_text_hash`),
+  KEY `image_reviews_alt_text_of_all` (`alt_text_state`),
+  KEY `image_reviews_state_of_owner` (`owner_id`,`state`),
+  CONSTRAINT `image_reviews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `image_reviews_alt_text_state` CHECK ((`alt_text_state` in (_utf8mb4'decorative',_utf8mb4'missing',_utf8mb4'long',_utf8mb4'image_of',_utf8mb4'caption',_utf8mb4'good'))),
+  CONSTRAINT `image_reviews_state` CHECK ((`state` in (_utf8mb4'unreviewed',_utf8mb4'reviewed',_utf8mb4'changed')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
 CREATE TABLE `image_words` (
@@ -192,6 +196,18 @@ CREATE TABLE `text_sources` (
   CONSTRAINT `text_sources_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
   CONSTRAINT `text_sources_alt_text` CHECK ((`alt_text` in (_utf8mb4'model',_utf8mb4'human'))),
   CONSTRAINT `text_sources_tags` CHECK ((`tags` in (_utf8mb4'model',_utf8mb4'human')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `text_versions` (
+  `image_id` bigint NOT NULL,
+  `field` varchar(16) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `number` int NOT NULL,
+  `text` json DEFAULT NULL,
+  `source` varchar(16) NOT NULL,
+  `written_at` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`image_id`,`field`,`number`),
+  CONSTRAINT `text_versions_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `text_versions_source` CHECK ((`source` in (_utf8mb4'model',_utf8mb4'human',_utf8mb4'import')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
 CREATE TABLE `texts_in_images` (

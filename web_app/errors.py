@@ -12,6 +12,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── NotOwnerError                 the image belongs to another owner              403
 ├── NotFoundError                 no image has this id                            404
 ├── ImageInBinError               the image is in the bin of its owner            409
+├── VersionNotFoundError          the text has no version with this number        404
 ├── NoCopyError                   there is no copy of the image that others may see 404
 ├── KeyNotFoundError              the owner has no API key with this id           404
 ├── RequestTimeoutError           the body did not arrive in time                408
@@ -135,6 +136,13 @@ class ImageInBinError(WebError):
 
     code, http_status = "image_in_bin", 409
     message = "This image is in your bin. Restore it first."
+
+
+class VersionNotFoundError(WebError):
+    """The text has no version with this number, or it was removed for a later one."""
+
+    code, http_status = "version_not_found", 404
+    message = "There is no such version of this text. Only the last versions are kept."
 
 
 class NoCopyError(WebError):

@@ -16,14 +16,15 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, text
 
 from database.image_words import add_missing_words
+from database.reviews import add_missing_reviews
 from database.session import create_session_factory, session_scope
 
 # Long enough for the migration of another deploy to finish.
 LOCK_TIMEOUT_SECONDS = 240
 # A migration may rebuild a large table, and waiting for the lock is one statement too.
 STATEMENT_TIMEOUT_SECONDS = 290
-# The words of images are added in batches for this long, in less than the time-out of the function.
-# The sweep adds the rest.
+# The words and the reviews of images are added in batches for this long, in less than the time-out
+# of the function. The sweep adds the rest.
 MAX_WORDS_SECONDS = 200
 WORDS_BATCH = 500
 
@@ -46,19 +47,20 @@ def migrate(engine: Engine) -> None:
             return
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-        _add_missing_words(engine)
+        _add_missing_rows(engine)
 
 
-def _add_missing_words(engine: Engine) -> None:
-    """Add the words of the images that have none, the newest first."""
+def _add_missing_rows(engine: Engine) -> None:
+    """Add the words and the reviews of the images that have none, the newest first."""
     session_factory = create_session_factory(engine)
     ends_at = time.monotonic() + MAX_WORDS_SECONDS
-    oldest_id = None
-    while time.monotonic() < ends_at:
-        with session_scope(session_factory) as session:
-            oldest_id = add_missing_words(session, before_id=oldest_id, limit=WORDS_BATCH)
-        if oldest_id is None:
-            return
+    for add_missing in (add_missing_words, add_missing_reviews):
+        oldest_id = None
+        while time.monotonic() < ends_at:
+            with session_scope(session_factory) as session:
+                oldest_id = add_missing(session, before_id=oldest_id, limit=WORDS_BATCH)
+            if oldest_id is None:
+                break
 
 
 def _is_newer(connection: Connection, config: Config) -> bool:

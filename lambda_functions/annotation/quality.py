@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from database.alt_texts import IMAGE_OF, RECOMMENDED_CHARACTERS
 from lambda_functions.annotation.cleaning import (
     READ_FACTOR,
     SENTENCE_END,
@@ -27,8 +28,7 @@ from lambda_functions.annotation.languages import MIN_WORDS, Language, find_lang
 from lambda_functions.errors import PermanentError
 
 MAX_CAPTION_CHARACTERS: Final = 2000
-# The limit in the prompt. A longer alt text is tiring to listen to.
-MAX_ALT_TEXT_CHARACTERS: Final = 125
+MAX_ALT_TEXT_CHARACTERS: Final = RECOMMENDED_CHARACTERS
 MAX_TAG_CHARACTERS: Final = 50
 MAX_TAGS: Final = 12
 MAX_TEXT_IN_IMAGE_CHARACTERS: Final = 1000
@@ -206,21 +206,12 @@ def _clean_tag(text: str) -> str:
     return tag.replace("İ", "i").lower()
 
 
-_IMAGE_OF = re.compile(
-    r"(?:(?:image|photo|photograph|picture) (?:of|showing)"
-    # "A photo of a king" can be the subject of a sentence: "A photo of a king hangs on the wall."
-    r"|an? (?:image|photo|photograph|picture) (?:of|showing)"
-    r"(?!.{0,200}\b(?:hangs?|stands?|lies|leans?|sits|is|are|was|were)\b)) (?=\S)",
-    re.IGNORECASE,
-)
-
-
 def _without_image_of(alt_text: str) -> str:
     """Remove "Image of", because a screen reader already says that it is an image.
 
     https://www.w3.org/WAI/tutorials/images/tips/
     """
-    rest = alt_text[match.end() :] if (match := _IMAGE_OF.match(alt_text)) else ""
+    rest = alt_text[match.end() :] if (match := IMAGE_OF.match(alt_text)) else ""
     return rest[0].upper() + rest[1:] if rest else alt_text
 
 

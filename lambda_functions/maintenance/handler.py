@@ -3,8 +3,8 @@
 `migrate` updates the schema and the users of the database at each deployment. `sweep` runs every
 minute: it fails overdue jobs, publishes lost events again, requests the jobs that wait for the
 captioning service in their order, deletes images whose time in the bin is over, finishes
-interrupted deletions, and checks the words by which images are found. After a repair, the operator
-lets it request failed jobs again.
+interrupted deletions, and checks the words and states by which images are found. After a repair,
+the operator lets it request failed jobs again.
 """
 
 import json
@@ -24,6 +24,7 @@ from database.image_words import check_words
 from database.jobs import reset_failed_jobs
 from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
 from database.models import Job
+from database.reviews import check_reviews
 from database.secret_store import fetch_secret
 from database.session import (
     create_database_engine,
@@ -46,8 +47,8 @@ MAX_REQUEUED_JOBS = 500
 # The most deletions that one sweep finishes. Each takes three requests to S3, and all of them must
 # end before the Lambda time-out.
 MAX_DELETIONS = 200
-# The images whose words one sweep checks: the newest, and as many others.
-CHECKED_WORDS = 250
+# The images whose words and states one sweep checks: the newest, and as many others.
+CHECKED_IMAGES = 250
 
 logger = Logger()
 metrics = Metrics(namespace=METRICS_NAMESPACE)
@@ -88,7 +89,7 @@ class SweepFunction:
             "requested_again": self.event_bus.publish(stalled),
             "deleted": self._finish_deletions(),
         }
-        self._check_words()
+        self._check_derived()
         return counts
 
     def redrive(self) -> int:
@@ -125,12 +126,16 @@ class SweepFunction:
                 deleted += remove_deleted(session, image.image_id)
         return deleted
 
-    def _check_words(self) -> None:
+    def _check_derived(self) -> None:
         """Repair what the previous version wrote, and what is older than the present language."""
         with session_scope(self.session_factory) as session:
-            written = check_words(session, limit=CHECKED_WORDS)
-        if written:
-            logger.info("wrote the words of images for the search", extra={"images": written})
+            words = check_words(session, limit=CHECKED_IMAGES)
+        with session_scope(self.session_factory) as session:
+            reviews = check_reviews(session, limit=CHECKED_IMAGES)
+        if words:
+            logger.info("wrote the words of images for the search", extra={"images": words})
+        if reviews:
+            logger.info("wrote the states of images for lists", extra={"images": reviews})
 
     def _fail_overdue(self, deadline_seconds: int) -> int:
         with session_scope(self.session_factory) as session:

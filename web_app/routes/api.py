@@ -47,9 +47,11 @@ from web_app.routes.schemas import (
     ListQuerySchema,
     NoBodySchema,
     OwnerSchema,
+    RestoreVersionSchema,
     RetriedSchema,
     RetrySchema,
     StatusQuerySchema,
+    TextVersionsSchema,
 )
 from web_app.services.batch import MAX_BATCH
 from web_app.services.caption_options import parse_option_changes
@@ -157,7 +159,51 @@ def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Edit caption, alt text and tags, or restore the AI version"""
     restored = edit.pop("restore", ())
     image = owner_actions(_owner_id()).edit(
-        image_id, edit, restored=restored, expects=expects_texts_of
+        image_id,
+        edit,
+        restored=restored,
+        decorative=edit.pop("decorative", None),
+        reviewed=edit.pop("reviewed", None),
+        expects=expects_texts_of,
+    )
+    return serializers.image(image, image_links(_owner_id()))
+
+
+@api.route("/images/<image_id:image_id>/versions")
+@api.doc(operationId="listTextVersions", security=WRITE_AUTH)
+@not_modified(api)
+@api.response(200, TextVersionsSchema, headers=ETAG_HEADERS)
+@documents_errors(api, 401, 403, 404, 503)
+def list_versions(image_id: int) -> ResponseReturnValue:
+    """List the last 20 versions of each text of an image of yours"""
+    versions = serializers.text_versions(owner_actions(_owner_id()).list_versions(image_id))
+    return render_unless_cached(versions, lambda: jsonify(versions))
+
+
+@api.route("/images/<image_id:image_id>/versions/restore", methods=["POST"])
+@api.doc(operationId="restoreTextVersion", security=WRITE_AUTH)
+@api.arguments(RestoreVersionSchema())
+@api.doc(parameters=[IF_MATCH])
+@api.response(200, ImageSchema)
+@api.alt_response(
+    412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
+)
+@documents_errors(
+    api,
+    400,
+    401,
+    403,
+    404,
+    413,
+    415,
+    422,
+    503,
+    codes={404: ("image_not_found", "version_not_found"), 422: ("invalid_edit",)},
+)
+def restore_version(version: dict[str, Any], image_id: int) -> dict[str, Any]:
+    """Restore an earlier version of a text"""
+    image = owner_actions(_owner_id()).restore_version(
+        image_id, version["field"], version["number"], expects=expects_texts_of
     )
     return serializers.image(image, image_links(_owner_id()))
 

@@ -28,6 +28,7 @@ _DONE = {
     "regenerate": "Writing new captions for {}…",
     "add_tags": "Added tags to {}.",
     "remove_tags": "Removed tags from {}.",
+    "approve": "Approved {}.",
     "delete": "Moved {} to your bin.",
 }
 

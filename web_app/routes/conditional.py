@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from flask import Response, make_response, request
 from flask.typing import ResponseReturnValue
 
+from database import reviews
 from database.annotations import texts_of
 from database.models import Image
 from web_app.dependencies import current_dependencies
@@ -25,8 +26,8 @@ def versions_of(images: Iterable[Image], owner_id: str | None) -> list[tuple[int
 
 def texts_version(image: Image) -> str:
     """Return the version of the texts of an image, which is the last part of its ETag."""
-    texts = json.dumps(list(texts_of(image).values()))
-    return hashlib.sha256(texts.encode()).hexdigest()[:12]
+    texts = list(texts_of(image).values())
+    return reviews.texts_version(texts, is_decorative=image.is_decorative)
 
 
 def expects_texts_of(image: Image) -> bool:

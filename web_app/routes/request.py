@@ -14,7 +14,7 @@ from werkzeug.formparser import FormDataParser
 from werkzeug.routing import BaseConverter
 
 from database.listing import ImageFilter, Sort
-from database.models import Status
+from database.models import AltTextState, ReviewState, Status
 from web_app.dependencies import current_dependencies
 from web_app.errors import BadRequestError, WebError
 from web_app.middleware.exemptions import CHANGING_METHODS, is_upload
@@ -227,11 +227,13 @@ def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFil
         ids=ids,
         since=query.get("since"),
         until=query.get("until"),
+        review=ReviewState(query["review"]) if "review" in query else None,
+        alt_text=AltTextState(query["alt"]) if "alt" in query else None,
         sort=Sort(query.get("sort", Sort.NEWEST)),
     )
 
 
-_FILTERS = ("q", "tag", "status", "mine", "since", "until", "sort")
+_FILTERS = ("q", "tag", "status", "mine", "since", "until", "review", "alt", "sort")
 
 
 def list_place() -> dict[str, Any]:

@@ -13,10 +13,13 @@ from database.annotations import TEXT_FIELDS
 from database.listing import Sort
 from database.models import (
     MAX_CONTEXT_CHARACTERS,
+    AltTextState,
     AnnotationSource,
     CaptionStyle,
     ImportState,
+    ReviewState,
     Status,
+    VersionSource,
 )
 from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
@@ -40,6 +43,7 @@ DEFAULT_PAGE_SIZE = 24
 
 _Sized = TypeVar("_Sized", bound=Sized)
 _STATUSES = OneOf([status.value for status in Status])
+_REVIEWS = OneOf([state.value for state in ReviewState])
 _TIME = {"format": "date-time"}
 _EXPIRY = "Presigned, expires within minutes. Request it again; do not store it."
 _LINK = {"format": "uri", "description": _EXPIRY}
@@ -247,6 +251,7 @@ class TextsSchema(Schema):
     annotation = fields.String(required=True, allow_none=True)
     alt_text = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True, allow_none=True)
+    decorative = fields.Boolean(required=True)
 
 
 class ChangedMeanwhileSchema(ErrorSchema):
@@ -319,7 +324,11 @@ class ImageSchema(Schema):
     annotation = fields.String(required=True, allow_none=True)
     thumbnail_url = fields.String(required=True, allow_none=True, metadata=_LINK)
     status = fields.String(required=True, validate=_STATUSES)
-    alt_text = fields.String(required=True, allow_none=True)
+    alt_text = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={"description": "Null if it is missing; empty if the image is decorative."},
+    )
     tags = fields.List(fields.String(), required=True)
     text_in_image = fields.String(
         required=True,
@@ -363,6 +372,22 @@ class ImageSchema(Schema):
     dominant_color = fields.String(required=True, allow_none=True)
     annotation_source = _source("The author of the caption, as in `sources`.")
     sources = fields.Nested(SourcesSchema, required=True)
+    decorative = fields.Boolean(
+        required=True, metadata={"description": "True if the image needs no alt text."}
+    )
+    review = fields.String(
+        required=True,
+        validate=_REVIEWS,
+        metadata={"description": "`changed`: the texts differ from the approved ones."},
+    )
+    reviewed_at = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={
+            **_TIME,
+            "description": "The time at which a person approved the present texts.",
+        },
+    )
     annotation_model = fields.String(required=True, allow_none=True)
     annotation_writer = fields.String(
         required=True,
@@ -458,6 +483,22 @@ class FilterSchema(Schema):
         },
     )
     status = fields.String(validate=_STATUSES)
+    review = fields.String(
+        validate=_REVIEWS,
+        metadata={
+            "description": "Whether a person approved the texts. `changed`: they differ from the "
+            "approved ones. Not with `sort=changed`."
+        },
+    )
+    alt = fields.String(
+        validate=OneOf([state.value for state in AltTextState]),
+        metadata={
+            "description": "Alt texts that are missing, longer than 125 characters, begin with "
+            "“Image of”, or are the same as the caption. Each image has the first that applies; "
+            "`decorative` needs no alt text, and `good` has none of these. Not with "
+            "`sort=changed`."
+        },
+    )
     mine = fields.Boolean(
         load_default=False, metadata={"description": "Only images of the owner of this request."}
     )
@@ -486,7 +527,7 @@ class ListQuerySchema(FilterSchema):
         validate=OneOf([sort.value for sort in Sort]),
         metadata={
             "description": "By upload, the newest or the oldest first, or the last change first. "
-            "`changed` cannot be combined with `q` and `tag`."
+            "`changed` cannot be combined with `q`, `tag`, `review` and `alt`."
         },
     )
 
@@ -495,6 +536,12 @@ class ListQuerySchema(FilterSchema):
         if query["sort"] == Sort.CHANGED and is_search(query):
             raise ValidationError(
                 "Images with words or tags cannot be sorted by change. Use newest or oldest.",
+                "sort",
+            )
+        if query["sort"] == Sort.CHANGED and ("review" in query or "alt" in query):
+            raise ValidationError(
+                "Images of a review or an alt text state cannot be sorted by change. Use newest "
+                "or oldest.",
                 "sort",
             )
 
@@ -581,6 +628,61 @@ class EditSchema(Schema):
             "the names of the fields.",
         }
     )
+    decorative = StrictBoolean(
+        metadata={
+            "description": "Whether the image needs no alt text. A new alt text in another request "
+            "makes it false."
+        }
+    )
+    reviewed = StrictBoolean(
+        metadata={
+            "description": "True approves the texts as they are after this change; false withdraws "
+            "the approval."
+        }
+    )
+
+
+class TextVersionSchema(Schema):
+    """A version of a text."""
+
+    field = fields.String(required=True, validate=OneOf(TEXT_FIELDS))
+    number = fields.Integer(required=True)
+    text = fields.Raw(
+        required=True,
+        allow_none=True,
+        metadata={
+            "anyOf": [
+                {"type": "string"},
+                {"type": "array", "items": {"type": "string"}},
+                {"type": "null"},
+            ],
+            "description": "A list of tags; null if the text was removed.",
+        },
+    )
+    source = fields.String(required=True, validate=OneOf([each.value for each in VersionSource]))
+    written_at = fields.String(
+        required=True,
+        allow_none=True,
+        metadata={**_TIME, "description": "Null if it is older than the list of versions."},
+    )
+
+
+class TextVersionsSchema(Schema):
+    """The last versions of each text, the newest first. The first of a field is the present one."""
+
+    versions = fields.List(fields.Nested(TextVersionSchema), required=True)
+
+
+class RestoreVersionSchema(Schema):
+    """The version to restore."""
+
+    error_code = "invalid_edit"
+
+    class Meta:
+        unknown = RAISE
+
+    field = fields.String(required=True, validate=OneOf(TEXT_FIELDS))
+    number = StrictInteger(required=True, validate=Range(1, 2**31 - 1))
 
 
 class CaptionOptionsSchema(Schema):

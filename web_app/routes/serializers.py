@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import url_for
 
-from database.models import ApiKey, Image, Import, Job, Status
+from database.models import ApiKey, Image, Import, Job, Status, TextVersion
 from web_app.services.batch import BatchResult
 from web_app.services.caption_writers import caption_writer
 from web_app.services.image_links import ImageLinks
@@ -69,7 +69,7 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "annotation": image.annotation,
         "thumbnail_url": links.thumbnail(image),
         "status": image.status.value,
-        "alt_text": image.alt_text,
+        "alt_text": image.shown_alt_text,
         "tags": image.tags or [],
         "text_in_image": image.text_in_image,
         "language": image.language,
@@ -91,6 +91,9 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
             "alt_text": sources["alt_text"],
             "tags": sources["tags"],
         },
+        "decorative": image.is_decorative,
+        "review": image.review_state.value,
+        "reviewed_at": timestamp(image.reviewed_at) if image.reviewed_at else None,
         "annotation_model": image.annotation_model,
         "annotation_writer": caption_writer(image),
         "generated_annotation": image.generated_annotation,
@@ -127,6 +130,22 @@ def batch_result(result: BatchResult) -> dict[str, Any]:
         "id": result.image_id,
         "outcome": result.outcome,
         "error": {"code": error.code, "message": str(error)} if error is not None else None,
+    }
+
+
+def text_versions(versions: Iterable[TextVersion]) -> dict[str, Any]:
+    """Return the JSON of the versions of the texts of an image."""
+    return {
+        "versions": [
+            {
+                "field": each.field,
+                "number": each.number,
+                "text": each.text,
+                "source": each.source.value,
+                "written_at": timestamp(each.written_at) if each.written_at else None,
+            }
+            for each in versions
+        ]
     }
 
 

@@ -127,7 +127,7 @@ class Archive:
         }
         return ImageTexts(
             image.annotation,
-            image.alt_text,
+            image.shown_alt_text,
             image.tags or (),
             caption_language=languages["annotation"],
             alt_text_language=languages["alt_text"],

@@ -12,6 +12,7 @@ from database.bin import Place, find_places, move_to_bin, restore_from_bin
 from database.caption_options import find_caption_options, set_caption_options
 from database.jobs import list_pending, list_retryable, reset_several_for_retry
 from database.models import Job
+from database.reviews import Approval, write_reviews
 from database.session import session_scope
 from web_app.adapters.event_bus import EventBus
 from web_app.errors import (
@@ -22,6 +23,7 @@ from web_app.errors import (
     NotOwnerError,
     WebError,
 )
+from web_app.logs import owner_hash
 from web_app.services.audit import log_change
 from web_app.services.edits import clean_edit
 
@@ -29,7 +31,18 @@ from web_app.services.edits import clean_edit
 MAX_BATCH = 1000
 _MAX_ID = 2**63 - 1  # A database cannot even compare a larger number.
 
-ACTIONS = ("retry", "regenerate", "add_tags", "remove_tags", "delete", "undelete")
+# The decision of each action about the texts of an image.
+_REVIEW_ACTIONS: Mapping[str, Mapping[str, bool]] = {
+    "approve": {"approved": True},
+    "unapprove": {"approved": False},
+    "decorative": {"decorative": True},
+    "not_decorative": {"decorative": False},
+}
+ACTIONS = (
+    *("retry", "regenerate", "add_tags", "remove_tags"),
+    *_REVIEW_ACTIONS,
+    *("delete", "undelete"),
+)
 TAG_ACTIONS = ("add_tags", "remove_tags")
 
 # Returns why the client may not request one more caption.
@@ -115,10 +128,25 @@ class BatchActions:
             batch.requested = restore_from_bin(session, batch.changed, owner_id=self.owner_id)
         elif action in TAG_ACTIONS:
             _change_tags(session, batch, tags, adds=action == "add_tags")
+        elif action in _REVIEW_ACTIONS:
+            self._review(session, batch, **_REVIEW_ACTIONS[action])
         else:
             _retry(session, batch, refuse_caption, regenerates=action == "regenerate")
             if options:
                 _choose_options(session, batch, options)
+
+    def _review(
+        self,
+        session: Session,
+        batch: _Batch,
+        *,
+        approved: bool | None = None,
+        decorative: bool | None = None,
+    ) -> None:
+        reviewer = owner_hash(self.owner_id) if approved else None
+        approval = None if approved is None else Approval(reviewer)
+        changed = write_reviews(session, batch.ids, decorative=decorative, approval=approval)
+        batch.changed = set(changed)
 
 
 def _usable_places(action: str) -> Collection[Place]:

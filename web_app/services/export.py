@@ -50,6 +50,7 @@ COLUMNS = (
     "file_name",
     "page_url",
     "alt_text",
+    "decorative",
     "caption",
     "tags",
     "text_in_image",
@@ -57,6 +58,7 @@ COLUMNS = (
     "caption_source",
     "alt_text_source",
     "tags_source",
+    "reviewed_at",
     "model",
     "uploaded_at",
     "updated_at",
@@ -73,7 +75,8 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "id": image.id,
         "file_name": image.filename,
         "page_url": page_url(image.id),
-        "alt_text": image.alt_text,
+        "alt_text": image.shown_alt_text,
+        "decorative": image.is_decorative,
         "caption": image.annotation,
         "tags": list(image.tags),
         "text_in_image": image.text_in_image,
@@ -81,6 +84,7 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "caption_source": image.sources["annotation"],
         "alt_text_source": image.sources["alt_text"],
         "tags_source": image.sources["tags"],
+        "reviewed_at": timestamp(image.reviewed_at) if image.reviewed_at else None,
         "model": image.model,
         "uploaded_at": timestamp(image.uploaded_at),
         "updated_at": timestamp(image.updated_at),
@@ -98,7 +102,11 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
     text.write(_BYTE_ORDER_MARK)
     writer.writerow(COLUMNS)
     for number, image in enumerate(images(), start=1):
-        fields = {**_fields(image, page_url), "tags": ", ".join(image.tags)}
+        fields = {
+            **_fields(image, page_url),
+            "tags": ", ".join(image.tags),
+            "decorative": "true" if image.is_decorative else "false",
+        }
         writer.writerow(_safe_cell(fields[column]) for column in COLUMNS)
         if number % _LINES_PER_PIECE == 0:
             yield text.getvalue()
@@ -143,7 +151,7 @@ def image_folder_entry(name: str, image: ExportedImage | Image) -> dict[str, Any
     return {
         "file_name": name,
         "text": image.annotation,
-        "alt_text": image.alt_text,
+        "alt_text": image.shown_alt_text,
         "tags": list(image.tags or ()),
     }
 

@@ -25,7 +25,7 @@ from database.imports import (
     list_changes,
     read_for_import,
 )
-from database.models import Import, ImportState
+from database.models import Import, ImportState, VersionSource
 from database.session import session_scope
 from web_app.errors import (
     ConflictError,
@@ -261,6 +261,8 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
             field: text.split(",") if field == "tags" and isinstance(text, str) else text
             for field, text in line.texts.items()
             if not _is_same(text, getattr(image, field))
+            # The alt text of a decorative image is empty in an export.
+            and not (image.is_decorative and field == "alt_text" and not text)
         }
     )
     after = {k: v for k, v in new.items() if not _is_same(v or "", getattr(image, k))}
@@ -297,7 +299,8 @@ def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> Non
         rows = {row.id: row for row in lock_texts(session, [each.image_id for each in batch])}
         changed_since += sum(not _has(rows.get(each.image_id), each.before) for each in batch)
         if not changed_since:
-            edit_annotations(session, {each.image_id: each.after for each in batch})
+            corrections = {each.image_id: each.after for each in batch}
+            edit_annotations(session, corrections, source=VersionSource.IMPORT)
     if changed_since:
         images = "1 image was" if changed_since == 1 else f"{changed_since:,} images were"
         raise ConflictError(

@@ -17,8 +17,10 @@ from database.deletion import remove_deleted
 from database.errors import DatabaseUnavailableError
 from database.images import get_image, list_failed
 from database.jobs import reset_for_retry
-from database.models import Image, Job, Status
+from database.models import Image, Job, Status, TextVersion
+from database.reviews import Approval, write_reviews
 from database.session import session_scope
+from database.versions import find_version, list_versions
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from web_app.adapters.event_bus import EventBus
 from web_app.adapters.object_store import ObjectStore
@@ -28,7 +30,9 @@ from web_app.errors import (
     ConflictError,
     NotOwnerError,
     StorageUnavailableError,
+    VersionNotFoundError,
 )
+from web_app.logs import owner_hash
 from web_app.services.audit import lengths_of, log_change
 from web_app.services.edits import clean_edit
 
@@ -62,14 +66,18 @@ class OwnerActions:
         changes: Mapping[str, Any],
         *,
         restored: Collection[str] = (),
+        decorative: bool | None = None,
+        reviewed: bool | None = None,
         expects: Callable[[Image], bool] = lambda image: True,
     ) -> Image:
-        """Replace the annotation by the owner's text, or restore the model's.
+        """Replace the annotation by the owner's text, or restore the model's; review the texts.
 
         Args:
             image_id: the image.
             changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
             restored: the fields in which the model's text is restored first.
+            decorative: whether the image needs no alt text; None changes nothing.
+            reviewed: whether the owner approves the texts after this change; None changes nothing.
             expects: returns whether the image still has the texts that the client read.
 
         Raises:
@@ -79,7 +87,7 @@ class OwnerActions:
         with session_scope(self.session_factory) as session:
             image = self._get_own(session, image_id, for_update=True)
             if not expects(image):
-                raise ChangedMeanwhileError(texts_of(image))
+                raise _changed_meanwhile(image)
             before = lengths_of(image)
             if restored and not restore_annotation(session, image_id, restored):
                 raise ConflictError(
@@ -87,9 +95,50 @@ class OwnerActions:
                 )
             if edit:
                 edit_annotation(session, image_id, edit)
+            if decorative is not None or reviewed is not None:
+                approval = None if reviewed is None else self._approval(reviewed)
+                write_reviews(session, [image_id], decorative=decorative, approval=approval)
         changed = self._read(image_id)
-        action = "restore" if restored else "edit"
-        log_change(action, image_id, self.owner_id, before, lengths_of(changed))
+        if restored or edit:
+            action = "restore" if restored else "edit"
+            log_change(action, image_id, self.owner_id, before, lengths_of(changed))
+        if decorative is not None:
+            log_change("decorative" if decorative else "not decorative", image_id, self.owner_id)
+        if reviewed is not None:
+            log_change("approve" if reviewed else "unapprove", image_id, self.owner_id)
+        return changed
+
+    def list_versions(self, image_id: int) -> Sequence[TextVersion]:
+        """Return the last versions of each text of an image, the newest first."""
+        with session_scope(self.session_factory) as session:
+            self._get_own(session, image_id)
+            return list_versions(session, image_id)
+
+    def restore_version(
+        self,
+        image_id: int,
+        field: str,
+        number: int,
+        *,
+        expects: Callable[[Image], bool] = lambda image: True,
+    ) -> Image:
+        """Make an earlier version of a text the present one.
+
+        Raises:
+            VersionNotFoundError: there is no such version, or later ones took its place.
+            ChangedMeanwhileError: the image has other texts than the client read.
+        """
+        with session_scope(self.session_factory) as session:
+            image = self._get_own(session, image_id, for_update=True)
+            if not expects(image):
+                raise _changed_meanwhile(image)
+            version = find_version(session, image_id, field, number)
+            if version is None:
+                raise VersionNotFoundError
+            before = lengths_of(image)
+            edit_annotation(session, image_id, {field: version.text})
+        changed = self._read(image_id)
+        log_change("restore version", image_id, self.owner_id, before, lengths_of(changed))
         return changed
 
     def retry(
@@ -190,6 +239,9 @@ class OwnerActions:
                 exc_info=True,
             )
 
+    def _approval(self, is_approved: bool) -> Approval:
+        return Approval(owner_hash(self._known_owner()) if is_approved else None)
+
     def _known_owner(self) -> str:
         if self.owner_id is None:
             raise NotOwnerError  # Do not reveal whether the image exists.
@@ -205,6 +257,10 @@ class OwnerActions:
     def _read(self, image_id: int) -> Image:
         with session_scope(self.session_factory) as session:
             return get_image(session, image_id)
+
+
+def _changed_meanwhile(image: Image) -> ChangedMeanwhileError:
+    return ChangedMeanwhileError({**texts_of(image), "decorative": image.is_decorative})
 
 
 def _reset(

@@ -372,7 +372,7 @@ def test_the_index_is_updated_by_edits_and_deletions(session_factory):
 def test_rows_that_are_older_than_the_index_are_found(database_url, make_engine, mocker):
     engine = make_engine(database_url)
     mocker.patch("database.migrations.command.upgrade", _upgrade_to("0001"))
-    mocker.patch("database.migrations._add_missing_words")  # It needs the newest schema.
+    mocker.patch("database.migrations._add_missing_rows")  # It needs the newest schema.
     migrate(engine)
     with engine.begin() as connection:
         connection.execute(

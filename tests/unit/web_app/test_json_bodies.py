@@ -12,6 +12,7 @@ READS_JSON = [
     ("PATCH", "/api/images/{image_id}"),
     ("POST", "/api/images/{image_id}/retry"),
     ("POST", "/api/images/{image_id}/undelete"),
+    ("POST", "/api/images/{image_id}/versions/restore"),
     ("POST", "/api/images/batch"),
     ("POST", "/api/images/retry"),
     ("POST", "/api/keys"),

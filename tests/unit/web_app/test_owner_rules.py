@@ -11,7 +11,9 @@ import pytest
 from itsdangerous import URLSafeSerializer
 
 from database import object_keys
+from database.annotations import edit_annotation
 from database.models import Status
+from database.session import session_scope
 from tests.support.factories import make_jpeg
 from tests.unit.web_app.conftest import BROWSER, csrf_headers
 from web_app.middleware.owners import Owner, Owners
@@ -22,6 +24,9 @@ CHANGES_AN_IMAGE = {
     ("PATCH", "/api/images/{image_id}"): {"json": {"annotation": "Mine now."}},
     ("DELETE", "/api/images/{image_id}"): {},
     ("POST", "/api/images/{image_id}/retry"): {"json": {"regenerate": True}},
+    ("POST", "/api/images/{image_id}/versions/restore"): {
+        "json": {"field": "annotation", "number": 1}
+    },
     ("POST", "/images/{image_id}/edit"): {"data": {"annotation": "Mine now."}},
     ("POST", "/images/{image_id}/restore"): {"data": {}},
     ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
@@ -238,9 +243,13 @@ def test_the_owners_cookie_changes_nothing_without_a_csrf_token(
 
 
 @pytest.mark.parametrize(("method", "path"), CHANGES_AN_IMAGE)
-def test_the_owner_can_make_every_change(app, client, add_row, read_rows, event_bus, method, path):
+def test_the_owner_can_make_every_change(
+    app, client, add_row, read_rows, session_factory, event_bus, method, path
+):
     """Prove that the requests of the tests above are valid ones."""
     image_id = add_row(owner_id="me", **CAPTIONED)
+    with session_scope(session_factory) as session:
+        edit_annotation(session, image_id, {"annotation": "Rex."})  # The caption has two versions.
     before = [snapshot(row) for row in read_rows()]
 
     response = client.open(

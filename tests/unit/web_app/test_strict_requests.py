@@ -47,7 +47,12 @@ def test_an_edit_of_texts_that_another_client_changed_is_refused_with_both(
 
     assert first.status_code == 200
     assert (second.status_code, second.json["code"]) == (412, "changed_meanwhile")
-    assert second.json["current"] == {"annotation": "Rex.", "alt_text": None, "tags": ["dog"]}
+    assert second.json["current"] == {
+        "annotation": "Rex.",
+        "alt_text": None,
+        "tags": ["dog"],
+        "decorative": False,
+    }
     newer = {**headers, "If-Match": client.get(path, headers=headers).headers["ETag"]}
     assert client.patch(path, headers=newer, json={"annotation": "A cat."}).status_code == 200
 

@@ -224,8 +224,8 @@ export class Lightbox {
     this.detailsLink.href = card.querySelector(".card__link")?.getAttribute("href") ?? "";
     this.caption.textContent = textIn(card, ".caption");
     this.caption.lang = card.querySelector(".caption")?.getAttribute("lang") ?? "";
-    this.altText.textContent = card.dataset.altText ? `Alt text: ${card.dataset.altText}` : "";
-    this.altText.hidden = !card.dataset.altText;
+    this.altText.textContent = describeAltText(card);
+    this.altText.hidden = !this.altText.textContent;
     this.copyResult.textContent = "";
     const texts = textsToCopy(card);
     for (const button of this.copyButtons) {
@@ -347,16 +347,25 @@ export class Lightbox {
 function textsToCopy(card) {
   const caption = textIn(card, ".caption[lang]"); // Not the note that a caption is being written.
   const altText = card.dataset.altText ?? "";
-  const alt = altText || caption;
+  const isDecorative = card.dataset.decorative !== undefined;
+  const alt = isDecorative ? "" : altText || caption;
   const image = linkedImage(card.dataset.imageId ?? "", alt, card.dataset);
   // Until there is a preview, its address shows a cropped copy.
-  const hasPreview = alt && card.dataset.previewWidth;
+  const hasPreview = (alt || isDecorative) && card.dataset.previewWidth;
   return {
     Caption: caption,
     "Alt text": altText,
     HTML: hasPreview ? asHTML(image) : "",
     Markdown: hasPreview ? asMarkdown(image) : "",
   };
+}
+
+/** @param {HTMLElement} card */
+function describeAltText(card) {
+  if (card.dataset.decorative !== undefined) {
+    return "Decorative: no alt text.";
+  }
+  return card.dataset.altText ? `Alt text: ${card.dataset.altText}` : "";
 }
 
 /** @param {HTMLElement} card */

@@ -26,7 +26,18 @@ const MESSAGES = {
   regenerate: (images) => `Writing new captions for ${images}…`,
   add_tags: (images) => `Added tags to ${images}.`,
   remove_tags: (images) => `Removed tags from ${images}.`,
+  approve: (images) => `Approved ${images}.`,
   delete: (images) => `Moved ${images} to your bin.`,
+};
+
+// The action that undoes another one, and its message.
+/** @type {Record<string, string>} */
+const INVERSE = { add_tags: "remove_tags", approve: "unapprove", delete: "undelete" };
+/** @type {Record<string, (images: string) => string>} */
+const UNDONE = {
+  remove_tags: (images) => `Removed the tag from ${images}.`,
+  unapprove: (images) => `Withdrew the approval of ${images}.`,
+  undelete: (images) => `Restored ${images}.`,
 };
 
 export class Selection {
@@ -488,11 +499,7 @@ export class Selection {
    */
   #undoOf(action, done, { tags = [] }) {
     // An image may have had some of several tags before.
-    const inverse = action === "delete"
-      ? "undelete"
-      : action === "add_tags" && tags.length === 1
-      ? "remove_tags"
-      : null;
+    const inverse = action === "add_tags" && tags.length !== 1 ? undefined : INVERSE[action];
     if (!inverse || done.length === 0) {
       return undefined;
     }
@@ -504,11 +511,7 @@ export class Selection {
         for await (const results of this.#sendIds(inverse, done, body)) {
           restored.push(...results.filter(({ error }) => !error).map(({ id }) => id));
         }
-        showToast(
-          inverse === "undelete"
-            ? `Restored ${images(restored.length)}.`
-            : `Removed the tag from ${images(restored.length)}.`,
-        );
+        showToast(UNDONE[inverse](images(restored.length)));
       } catch (error) {
         showToast(messageOf(error), { isError: true });
       }
