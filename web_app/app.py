@@ -35,6 +35,7 @@ from web_app.routes.metrics import metrics
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
 from web_app.routes.request import BoundedRequest, ImageIDConverter, expect_small_bodies
+from web_app.routes.review_pages import review_pages
 from web_app.routes.usage import usage_api, usage_pages
 from web_app.services.readiness import Readiness
 from web_app.settings import MIN_SECRET_CHARACTERS, Settings
@@ -114,6 +115,7 @@ def create_app(
     app.register_blueprint(bin_pages)
     app.register_blueprint(import_pages)
     app.register_blueprint(key_pages)
+    app.register_blueprint(review_pages)
     app.register_blueprint(usage_pages)
     app.register_blueprint(metrics)
     register_api(app, api, exports, import_api, key_api, usage_api, health)

@@ -23,6 +23,7 @@ from web_app.services.wording import images_in_words
 
 bin_pages = Blueprint("bin_pages", __name__)
 
+_PAGES = {"bin": "bin_pages.show_bin", "review": "review_pages.show_desk"}
 _DONE = {
     "retry": "Trying {} again…",
     "regenerate": "Writing new captions for {}…",
@@ -53,7 +54,7 @@ def show_bin() -> str:
 
 @bin_pages.post("/bin/restore")
 def restore_images() -> BaseResponse:
-    """Restore the images of the form. Redirect to the gallery or, with `from=bin`, to the bin."""
+    """Restore the images of the form. Redirect to the page that `from` names, or the gallery."""
     results = _run("undelete", _sent_ids())
     count = sum(result.error is None for result in results)
     if count:
@@ -63,8 +64,8 @@ def restore_images() -> BaseResponse:
             f"{images_in_words(len(results) - count)} could not be restored. Deleted for good.",
             "rejected",
         )
-    is_from_bin = request.form.get("from") == "bin"
-    return redirect(url_for("bin_pages.show_bin" if is_from_bin else "pages.show_gallery"), 303)
+    endpoint = _PAGES.get(request.form.get("from", ""), "pages.show_gallery")
+    return redirect(url_for(endpoint), 303)
 
 
 @bin_pages.post("/bin/<image_id:image_id>/delete")
@@ -106,9 +107,13 @@ def change_selected() -> BaseResponse:
     return gallery
 
 
-def show_undo(text: str, image_ids: list[int]) -> None:
-    """Show a message with a button that restores these images from the bin."""
-    flash({"text": text, "undo": image_ids}, "accepted")  # type: ignore[arg-type] # base.html
+def show_undo(text: str, image_ids: list[int], *, page: str = "gallery") -> None:
+    """Show a message with a button that restores these images from the bin.
+
+    Args:
+        page: the key in _PAGES of the page that then follows.
+    """
+    flash({"text": text, "undo": image_ids, "page": page}, "accepted")  # type: ignore[arg-type] # base.html
 
 
 def _run(

@@ -565,6 +565,15 @@ class GalleryQuerySchema(ListQuerySchema):
         unknown = EXCLUDE
 
 
+class DeskQuerySchema(FilterSchema):
+    """The images that the review desk shows, by upload. Other parameters are ignored."""
+
+    error_status = 400
+
+    class Meta:
+        unknown = EXCLUDE
+
+
 class ExportQuerySchema(FilterSchema):
     """The images to export, and the format."""
 

@@ -25,6 +25,8 @@ const MAX_RETRY_SECONDS = 300;
  * @property {string} thumbnail_status
  * @property {string | null} annotation
  * @property {{ caption: "model" | "human" | null }} sources
+ * @property {boolean} decorative
+ * @property {"unreviewed" | "reviewed" | "changed"} review
  * @property {JobError | null} annotation_error
  * @property {JobError | null} thumbnail_error
  * @property {string | null} thumbnail_url

@@ -5,6 +5,7 @@ const modules = {
   "confirm-dialog": () => import("./confirm_dialog.js"),
   gallery: () => import("./gallery.js"),
   "image-page": () => import("./image_page.js"),
+  "review-desk": () => import("./review_desk.js"),
   uploader: () => import("./uploader.js"),
 };
 

@@ -1,0 +1,263 @@
+"""Browser tests of the review desk: by keyboard, by touch and without JavaScript."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.person import new_jpeg
+from tests.browser.test_accessibility import assert_no_violations
+from tests.support.time_limits import scaled_ms
+
+
+def upload(person, *names):
+    """Upload images one after the other, and return their ids."""
+    return [person.upload(name) for name in names]
+
+
+def upload_together(person, *names):
+    """Upload images at the same time, in any order, and return their ids."""
+    person.choose(*((name, new_jpeg()) for name in names))
+    ids = []
+    for name in names:
+        row = person.row(name)
+        expect(row).to_have_attribute("data-state", "completed", timeout=scaled_ms(60))
+        ids.append(person.id_of(row))
+    return ids
+
+
+def open_desk(page, query=""):
+    page.goto(f"/review{query}")
+    expect(page.locator('[data-part="help-opener"]')).to_be_visible()  # The script is ready.
+
+
+def name(page):
+    return page.locator('[data-part="name"]')
+
+
+def toast(page):
+    return page.locator('[data-part="toasts"]')
+
+
+class Keyboard:
+    """Counts the keys that are pressed beside typing."""
+
+    def __init__(self, page):
+        self.page = page
+        self.presses = 0
+
+    def press(self, key):
+        self.presses += 1
+        self.page.keyboard.press(key)
+
+
+def test_twenty_alt_texts_are_corrected_by_keyboard_with_two_keys_each(person, page):
+    names = [f"corrected-{number:02}.jpg" for number in range(20)]
+    ids = upload_together(person, *names)
+    open_desk(page)
+    keyboard = Keyboard(page)
+    seen = []
+
+    for number in range(20):
+        shown = name(page).text_content()
+        seen.append(shown)
+        keyboard.press("e")
+        page.keyboard.type(f"Rex on the beach, photo {number}")
+        keyboard.press("Enter")
+        expect(name(page)).not_to_have_text(shown)
+
+    expect(name(page)).to_have_text("Everything is reviewed.")
+    assert keyboard.presses <= 3 * 20
+    assert sorted(seen) == names
+    for image_id in ids:
+        _, image = person.api("GET", f"/api/images/{image_id}")
+        number = seen.index(image["filename"])
+        assert image["alt_text"] == f"Rex on the beach, photo {number}"
+        assert (image["review"], image["sources"]["alt_text"]) == ("reviewed", "human")
+
+
+def test_every_key_does_what_its_button_does_and_is_undone(person, page):
+    first, second = upload(person, "first.jpg", "second.jpg")
+    open_desk(page)
+    expect(name(page)).to_have_text("second.jpg")
+
+    page.keyboard.press("j")
+    expect(name(page)).to_have_text("first.jpg")
+    page.keyboard.press("ArrowLeft")
+    expect(name(page)).to_have_text("second.jpg")
+    page.go_back()
+    expect(name(page)).to_have_text("first.jpg")
+    page.keyboard.press("k")
+    expect(name(page)).to_have_text("second.jpg")
+
+    page.keyboard.press("d")
+    expect(page.locator('[data-part="facts"]')).to_contain_text("Decorative")
+    assert person.api("GET", f"/api/images/{second}")[1]["alt_text"] == ""
+    page.keyboard.press("Control+z")
+    expect(page.locator('[data-part="facts"]')).not_to_contain_text("Decorative")
+
+    page.keyboard.press("Enter")
+    expect(name(page)).to_have_text("first.jpg")
+    assert person.api("GET", f"/api/images/{second}")[1]["review"] == "reviewed"
+    page.keyboard.press("Control+z")
+    expect(name(page)).to_have_text("second.jpg")
+    assert person.api("GET", f"/api/images/{second}")[1]["review"] == "unreviewed"
+
+    page.keyboard.press("Delete")
+    expect(name(page)).to_have_text("first.jpg")
+    assert person.api("GET", f"/api/images/{second}")[0] == 404
+    toast(page).get_by_role("button", name="Undo").click()
+    expect(name(page)).to_have_text("second.jpg")
+    assert person.api("GET", f"/api/images/{second}")[0] == 200
+
+    page.keyboard.press("Control+z")
+    expect(toast(page)).to_contain_text("There is nothing to undo.")
+    assert person.api("GET", f"/api/images/{first}")[1]["review"] == "unreviewed"
+
+
+def test_a_new_caption_is_shown_when_it_arrives(person, page):
+    upload(person, "again.jpg")
+    open_desk(page)
+
+    page.keyboard.press("r")
+
+    expect(toast(page)).to_contain_text("Caption: A dog runs on a beach.")
+    expect(page.get_by_role("button", name="New caption")).to_be_visible()
+
+
+def test_no_key_acts_while_a_text_is_typed_or_after_they_are_switched_off(person, page):
+    (image_id,) = upload(person, "typed.jpg")
+    open_desk(page)
+    page.get_by_label("Caption").fill("")
+    page.keyboard.type("jk rd e? Rex")
+    expect(page.get_by_label("Caption")).to_have_value("jk rd e? Rex")
+    page.keyboard.press("Escape")
+    expect(page.locator('[data-part="saved"]')).to_have_text("Saved.")
+    assert person.api("GET", f"/api/images/{image_id}")[1]["annotation"] == "jk rd e? Rex"
+
+    page.keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(dialog).to_be_visible()
+    assert_no_violations(page)
+    dialog.get_by_label("Use these shortcuts").uncheck()
+    page.keyboard.press("Escape")
+    expect(dialog).not_to_be_visible()
+    page.keyboard.press("d")
+    page.keyboard.press("Enter")
+    page.reload()
+    expect(page.locator('[data-part="help-opener"]')).to_be_visible()
+    page.keyboard.press("d")
+    page.get_by_role("button", name="Save only").click()
+    expect(page.locator('[data-part="saved"]')).to_have_text("Saved.")
+    _, image = person.api("GET", f"/api/images/{image_id}")
+    assert (image["decorative"], image["review"]) == (False, "unreviewed")
+
+
+def test_texts_that_another_window_changed_are_shown_beside_the_own_ones(person, page):
+    (image_id,) = upload(person, "conflict.jpg")
+    open_desk(page)
+    person.api("PATCH", f"/api/images/{image_id}", {"alt_text": "Theirs"})
+
+    page.keyboard.press("e")
+    page.keyboard.type("Mine")
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("alert")).to_contain_text("changed while you edited")
+    expect(page.get_by_text("Saved meanwhile: Theirs")).to_be_visible()
+    expect(page.get_by_label("Alt text")).to_have_value("Mine")
+    assert_no_violations(page)
+    page.get_by_label("Alt text").press("Enter")
+    expect(name(page)).to_have_text("Everything is reviewed.")
+    assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Mine"
+
+
+def test_texts_changed_meanwhile_are_not_approved_unseen(person, page):
+    (image_id,) = upload(person, "unseen.jpg")
+    open_desk(page)
+    person.api("PATCH", f"/api/images/{image_id}", {"alt_text": "Theirs"})
+
+    page.keyboard.press("Enter")
+
+    expect(page.get_by_role("alert")).to_contain_text("changed while you edited")
+    assert person.api("GET", f"/api/images/{image_id}")[1]["review"] == "unreviewed"
+
+
+def test_an_image_that_was_deleted_meanwhile_is_skipped(person, page):
+    first, second = upload(person, "kept.jpg", "gone.jpg")
+    open_desk(page)
+    expect(name(page)).to_have_text("gone.jpg")
+    person.api("DELETE", f"/api/images/{second}")
+
+    page.keyboard.press("Enter")
+
+    expect(toast(page)).to_contain_text("deleted meanwhile")
+    expect(name(page)).to_have_text("kept.jpg")
+    assert person.api("GET", f"/api/images/{first}")[1]["review"] == "unreviewed"
+
+
+def test_a_text_survives_a_lost_connection_and_a_reload(person, page):
+    (image_id,) = upload(person, "draft.jpg")
+    open_desk(page)
+    page.keyboard.press("e")
+    page.keyboard.type("Not sent yet")
+    person.drop_connection()
+    page.keyboard.press("Enter")
+    expect(toast(page)).to_contain_text("did not answer")
+    person.restore_connection()
+
+    page.reload()
+    expect(page.locator('[data-part="draft"]')).to_be_visible()
+    expect(page.get_by_label("Alt text")).to_have_value("Not sent yet")
+    page.get_by_label("Alt text").press("Enter")
+    expect(name(page)).to_have_text("Everything is reviewed.")
+    assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Not sent yet"
+
+
+@pytest.mark.parametrize("width", [320, 375, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_every_state_has_no_violations_and_large_buttons(new_person, width, theme):
+    person = new_person(color_scheme=theme, reduced_motion="reduce", has_touch=True)
+    page = person.page
+    page.set_viewport_size({"width": width, "height": 800})
+    page.goto("/review")
+    expect(name(page)).to_have_text("Everything is reviewed.")
+    assert_no_violations(page)
+    first, second = upload(person, "a-name-that-is-long-" * 6 + ".jpg", "second.jpg")
+    person.api("PATCH", f"/api/images/{first}", {"alt_text": f"Image of {'dogs ' * 40}"})
+    person.api("PATCH", f"/api/images/{second}", {"decorative": True, "reviewed": True})
+
+    for query in ("", f"?image={second}", "?alt=long", "?alt=decorative", "?image=999999999"):
+        open_desk(page, query)
+        assert_no_violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        buttons = page.locator(".desk__actions > .button:visible, .desk__step:visible")
+        for box in (each.bounding_box() for each in buttons.all()):
+            assert box["height"] >= 44
+            assert box["width"] >= 44
+    open_desk(page)
+    expect(page.get_by_text("Up to 125 are easy to listen to.")).to_be_visible()
+    page.get_by_role("button", name="Approve and next").tap()
+    expect(name(page)).to_have_text("Everything is reviewed.")
+    page.get_by_role("link", name="Changed since the review").tap()
+    expect(name(page)).to_have_text("No image is in this list.")
+    assert_no_violations(page)
+
+
+def test_the_desk_works_without_javascript(person, new_person):
+    first, second = upload(person, "plain-1.jpg", "plain-2.jpg")
+    plain = new_person(
+        java_script_enabled=False, storage_state=person.page.context.storage_state()
+    ).page
+    plain.goto("/")
+    plain.get_by_role("link", name="Review").click()
+    plain.get_by_label("Alt text").fill("Rex")
+    plain.get_by_role("button", name="Approve and next").click()
+    expect(name(plain)).to_have_text("plain-1.jpg")
+    expect(plain.get_by_role("status", name="Messages")).to_contain_text("Approved.")
+    plain.get_by_role("button", name="Decorative").click()
+    expect(plain.locator('[data-part="facts"]')).to_contain_text("Decorative")
+    plain.get_by_role("button", name="Delete").click()
+    expect(name(plain)).to_have_text("Everything is reviewed.")
+    plain.get_by_role("button", name="Undo").click()
+    expect(name(plain)).to_have_text("plain-1.jpg")
+
+    assert person.api("GET", f"/api/images/{second}")[1]["alt_text"] == "Rex"
+    assert person.api("GET", f"/api/images/{first}")[1]["decorative"] is True
