@@ -14,6 +14,7 @@ from sqlalchemy.orm import Session
 from database.models import TextVersion, VersionSource, utc_now
 
 MAX_VERSIONS = 20
+MAX_NUMBER = 2**31 - 1  # Of the column.
 
 
 @dataclass(frozen=True)

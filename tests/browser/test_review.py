@@ -261,3 +261,22 @@ def test_the_desk_works_without_javascript(person, new_person):
 
     assert person.api("GET", f"/api/images/{second}")[1]["alt_text"] == "Rex"
     assert person.api("GET", f"/api/images/{first}")[1]["decorative"] is True
+
+
+@pytest.mark.parametrize("width", [375, 1280])
+def test_an_earlier_text_is_restored_on_the_page_of_an_image_and_undone(person, page, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    (image_id,) = upload(person, "earlier.jpg")
+    person.api("PATCH", f"/api/images/{image_id}", {"annotation": "Rex.", "tags": ["rex"]})
+    page.goto(f"/images/{image_id}")
+    page.get_by_text("Earlier texts").click()
+    assert_no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.get_by_role("button", name="Restore this caption: A dog runs on a beach.").click()
+
+    expect(toast(page)).to_contain_text("The earlier text is back.")
+    expect(page.locator(".caption")).to_have_text("A dog runs on a beach.")
+    expect(page.get_by_role("button", name="Restore this caption: Rex.")).to_be_visible()
+    toast(page).get_by_role("button", name="Undo").click()
+    expect(page.locator(".caption")).to_have_text("Rex.")

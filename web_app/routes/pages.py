@@ -27,8 +27,15 @@ from database.annotations import TEXT_FIELDS
 from database.images import get_image
 from database.languages import UNKNOWN
 from database.listing import ImageFilter
-from database.models import DEFAULT_OPTIONS, MAX_CONTEXT_CHARACTERS, CaptionOptions, Image
+from database.models import (
+    DEFAULT_OPTIONS,
+    MAX_CONTEXT_CHARACTERS,
+    CaptionOptions,
+    Image,
+    TextVersion,
+)
 from database.session import session_scope
+from database.versions import MAX_NUMBER
 from imaging.formats import ACCEPTED_FORMATS, ACCEPTED_FORMATS_SENTENCE
 from web_app.dependencies import current_dependencies, image_links, owner_actions
 from web_app.errors import (
@@ -39,6 +46,7 @@ from web_app.errors import (
     InvalidCaptionOptionsError,
     InvalidEditError,
     UploadRejectedError,
+    VersionNotFoundError,
 )
 from web_app.middleware.owners import (
     Owner,
@@ -52,7 +60,14 @@ from web_app.routes import serializers
 from web_app.routes.bin_pages import show_undo
 from web_app.routes.conditional import render_unless_cached, texts_version, versions_of
 from web_app.routes.cursors import parse_cursor, write_cursor
-from web_app.routes.request import JSONParser, image_filter, list_place, list_url, prefers_json
+from web_app.routes.request import (
+    JSONParser,
+    image_filter,
+    list_place,
+    list_url,
+    parse_image_id,
+    prefers_json,
+)
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import GalleryQuerySchema, is_search
 from web_app.services.caption_options import (
@@ -167,7 +182,9 @@ def show_image(image_id: int) -> str:
         if where
         else Neighbours()
     )
-    return _render_image("image.html", image, neighbours=neighbours)
+    return _render_image(
+        "image.html", image, neighbours=neighbours, earlier_texts=_earlier_texts(image)
+    )
 
 
 @pages.get("/images/<image_id:image_id>/card")
@@ -210,7 +227,13 @@ def edit_image(image_id: int) -> ResponseReturnValue:
         )
     except ChangedMeanwhileError:
         image = _get_image(image_id)
-        page = _render_image("image.html", image, neighbours=Neighbours(), unsaved=form)
+        page = _render_image(
+            "image.html",
+            image,
+            neighbours=Neighbours(),
+            earlier_texts=_earlier_texts(image),
+            unsaved=form,
+        )
         return page, ChangedMeanwhileError.http_status
 
 
@@ -224,6 +247,19 @@ def restore_image(image_id: int) -> BaseResponse:
         image_id,
         "The AI version is back.",
         lambda actions: actions.edit(image_id, {}, restored=fields),
+    )
+
+
+@pages.post("/images/<image_id:image_id>/versions/restore")
+def restore_version(image_id: int) -> BaseResponse:
+    """Restore the earlier text with the number of the form in the field of the form."""
+    field, number = request.form.get("field"), parse_image_id(request.form.get("number", ""))
+    if field not in TEXT_FIELDS or number is None or number > MAX_NUMBER:
+        raise BadRequestError("This text has no such version.", code="invalid_request")
+    return _change(
+        image_id,
+        "The earlier text is back. The one before it is among the earlier texts now.",
+        lambda actions: actions.restore_version(image_id, field, number),
     )
 
 
@@ -279,6 +315,19 @@ def _shown_list() -> ImageFilter | None:
         return None  # The address is of an image, which is shown in any case.
 
 
+def _earlier_texts(image: Image) -> dict[str, Sequence[TextVersion]]:
+    """Return the versions of each text that has earlier ones, the present one first.
+
+    They are for the owner only. Others get none.
+    """
+    owner_id = current_owner().known_id
+    if image.owner_id != owner_id:
+        return {}
+    versions = owner_actions(owner_id).list_versions(image.id)
+    by_field = {field: [v for v in versions if v.field == field] for field in TEXT_FIELDS}
+    return {field: found for field, found in by_field.items() if len(found) > 1}
+
+
 def _render_image(template: str, image: Image, **values: object) -> str:
     owner_id = current_owner().known_id
     return render_template(
@@ -302,6 +351,7 @@ def _change(image_id: int, message: str, change: Callable[[OwnerActions], object
         ConflictError,
         InvalidCaptionOptionsError,
         InvalidEditError,
+        VersionNotFoundError,
     ) as error:
         flash(str(error), "rejected")
     else:

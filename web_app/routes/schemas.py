@@ -21,6 +21,7 @@ from database.models import (
     Status,
     VersionSource,
 )
+from database.versions import MAX_NUMBER
 from web_app.routes.cursors import BIN_CURSOR_PATTERN, CURSOR_PATTERN
 from web_app.services.api_keys import MAX_NAME_CHARACTERS
 from web_app.services.archive import Metadata
@@ -691,7 +692,7 @@ class RestoreVersionSchema(Schema):
         unknown = RAISE
 
     field = fields.String(required=True, validate=OneOf(TEXT_FIELDS))
-    number = StrictInteger(required=True, validate=Range(1, 2**31 - 1))
+    number = StrictInteger(required=True, validate=Range(1, MAX_NUMBER))
 
 
 class CaptionOptionsSchema(Schema):

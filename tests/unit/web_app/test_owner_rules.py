@@ -31,6 +31,9 @@ CHANGES_AN_IMAGE = {
     ("POST", "/images/{image_id}/restore"): {"data": {}},
     ("POST", "/images/{image_id}/retry"): {"data": {"regenerate": "1"}},
     ("POST", "/images/{image_id}/delete"): {"data": {}},
+    ("POST", "/images/{image_id}/versions/restore"): {
+        "data": {"field": "annotation", "number": "1"}
+    },
     ("POST", "/review/{image_id}"): {"data": {"action": "save", "annotation": "Mine now."}},
 }
 # Routes that change one image in the bin of its owner. For all others, there is no such image.

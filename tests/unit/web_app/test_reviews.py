@@ -9,6 +9,7 @@ import pytest
 from database.annotations import edit_annotation
 from database.models import AnnotationSource, Image, ImageReview, Preview, Status
 from database.session import session_scope
+from tests.unit.web_app.conftest import csrf_headers
 from tests.unit.web_app.test_owner_rules import token
 from web_app.logs import owner_hash
 
@@ -308,3 +309,63 @@ def test_deleted_images_are_not_found_by_their_state(api, image_id, session_fact
     assert api("GET", "/images?review=unreviewed").json["images"] == []
     with session_scope(session_factory) as session:
         assert session.get(Image, image_id) is not None
+
+
+@pytest.fixture
+def my_browser(app, client):
+    client.set_cookie("owner", token(app, "me"))
+    return client
+
+
+def restore(browser, image_id, **form):
+    return browser.post(
+        f"/images/{image_id}/versions/restore",
+        data=form,
+        headers=csrf_headers(browser),
+        follow_redirects=True,
+    )
+
+
+def test_the_page_of_an_image_lists_earlier_texts_for_its_owner(my_browser, app, patch, image_id):
+    path = f"/images/{image_id}"
+    assert "Earlier texts" not in my_browser.get(path).text
+    patch(annotation="Rex <b>.", tags=[])
+    patch(annotation="Max.")
+
+    page = my_browser.get(path).text
+    assert "Earlier texts" in page
+    assert "Rex &lt;b&gt;." in page
+    assert "A dog on a beach." in page
+    assert 'id="earlier-tags"' in page
+    assert 'id="earlier-alt_text"' not in page
+    assert "Earlier texts" not in app.test_client().get(path).text
+
+
+def test_an_earlier_text_is_restored_by_a_form(my_browser, api, patch, image_id):
+    patch(tags=["rex, small"], annotation=None)
+    patch(tags=["max"])
+
+    page = restore(my_browser, image_id, field="tags", number="2")
+
+    assert "The earlier text is back." in page.text
+    assert api("GET", f"/images/{image_id}").json["tags"] == ["rex, small"]
+    restore(my_browser, image_id, field="annotation", number="1")
+    restore(my_browser, image_id, field="annotation", number="2")
+    assert api("GET", f"/images/{image_id}").json["annotation"] is None
+
+
+def test_a_form_with_a_version_that_is_gone_says_so(my_browser, patch, image_id):
+    patch(annotation="Rex.")
+
+    page = restore(my_browser, image_id, field="annotation", number="9")
+
+    assert page.status_code == 200
+    assert "Only the last versions are kept." in page.text
+
+
+@pytest.mark.parametrize(
+    "form",
+    [{}, {"field": "filename", "number": "1"}, {"field": "tags", "number": str(2**31)}],
+)
+def test_a_form_without_a_version_is_refused(my_browser, image_id, form):
+    assert restore(my_browser, image_id, **form).status_code == 400

@@ -56,6 +56,7 @@ class ImagePage {
           "Writing a new caption…",
         ),
       restore: (form) => this.#restore(form),
+      "restore-version": (form) => this.#restoreVersion(form),
       edit: (form) => this.#save(form),
     };
     root.addEventListener("submit", (event) => this.#handleSubmit(event));
@@ -63,6 +64,11 @@ class ImagePage {
     root.addEventListener("input", (event) => this.#keepDraft(event));
     document.addEventListener("keydown", (event) => followKey(event));
     this.#prepareView();
+  }
+
+  /** @returns {HTMLDetailsElement | null} */
+  get #earlierTexts() {
+    return this.root.querySelector('[data-part="earlier-texts"]');
   }
 
   /** @returns {HTMLDetailsElement | null} */
@@ -158,7 +164,11 @@ class ImagePage {
       fresh.querySelector("[data-editor]")?.replaceWith(editor);
     }
     const editorHadFocus = editor?.contains(focused) ?? false;
+    const isOpen = this.#earlierTexts?.open;
     old.replaceWith(fresh);
+    if (this.#earlierTexts && isOpen) {
+      this.#earlierTexts.open = true;
+    }
     for (const details of fresh.querySelectorAll('[data-module="confirm-dialog"]')) {
       mountConfirmation(/** @type {HTMLElement} */ (details));
     }
@@ -297,6 +307,23 @@ class ImagePage {
     }
     const undo = () => this.#change("PATCH", this.url, { [field]: before }, "Your text is back.");
     await this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], {
+      label: "Undo",
+      onPress: undo,
+    });
+  }
+
+  /**
+   * Restore an earlier text, and offer to undo it.
+   *
+   * @param {HTMLFormElement} form
+   */
+  async #restoreVersion(form) {
+    const url = `${this.url}/versions/restore`;
+    const data = new FormData(form);
+    const field = data.get("field");
+    const [earlier, present] = [Number(data.get("number")), Number(data.get("present"))];
+    const undo = () => this.#change("POST", url, { field, number: present }, "Undone.");
+    await this.#change("POST", url, { field, number: earlier }, "The earlier text is back.", {
       label: "Undo",
       onPress: undo,
     });
