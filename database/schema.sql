@@ -140,6 +140,23 @@ CREATE TABLE `token_usage` (
   KEY `token_usage_day` (`day`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `caption_options` (
+  `image_id` bigint NOT NULL,
+  `languages` varchar(85) NOT NULL,
+  `style` varchar(16) DEFAULT NULL,
+  `context` varchar(500) DEFAULT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `caption_options_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
+  CONSTRAINT `caption_options_style` CHECK ((`style` in (_utf8mb4'short',_utf8mb4'detailed',_utf8mb4'alt_text_only',_utf8mb4'product')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `image_languages` (
+  `image_id` bigint NOT NULL,
+  `language` varchar(16) NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `image_languages_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `image_reviews` (
   `image_id` bigint NOT NULL,
   `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
@@ -151,11 +168,11 @@ CREATE TABLE `image_reviews` (
   `alt_text_state` varchar(16) NOT NULL,
   `alt_text_hash` varchar(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL,
   PRIMARY KEY (`image_id`),
-  KEY `image_reviews_state_of_all` (`state`),
-  KEY `image_reviews_alt_text_of_owner` (`owner_id`,`alt_text_state`),
   KEY `image_reviews_same_alt_text` (`owner_id`,`alt_text_hash`),
   KEY `image_reviews_alt_text_of_all` (`alt_text_state`),
   KEY `image_reviews_state_of_owner` (`owner_id`,`state`),
+  KEY `image_reviews_state_of_all` (`state`),
+  KEY `image_reviews_alt_text_of_owner` (`owner_id`,`alt_text_state`),
   CONSTRAINT `image_reviews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
   CONSTRAINT `image_reviews_alt_text_state` CHECK ((`alt_text_state` in (_utf8mb4'decorative',_utf8mb4'missing',_utf8mb4'long',_utf8mb4'image_of',_utf8mb4'caption',_utf8mb4'good'))),
   CONSTRAINT `image_reviews_state` CHECK ((`state` in (_utf8mb4'unreviewed',_utf8mb4'reviewed',_utf8mb4'changed')))
