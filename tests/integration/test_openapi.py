@@ -51,6 +51,12 @@ include-name = "PATCH /api/images/{image_id}"
 parameters = { image_id = 1, "header.If-Match" = "*" }
 
 [[operations]]
+include-name = "POST /api/images/{image_id}/versions/restore"
+parameters = { image_id = 1, "header.If-Match" = "*" }
+# A whole number with a fraction of zero, which this API refuses.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "422"]
+
+[[operations]]
 include-name = "POST /api/images/{image_id}/retry"
 parameters = { image_id = 2 }
 # Options without a new caption, and texts that name no language.
