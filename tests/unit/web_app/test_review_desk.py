@@ -233,5 +233,8 @@ def test_the_filters_keep_a_search(me, add_mine):
     page = me.get("/review?tag=dog&alt=missing").text
 
     assert "/review?tag=dog&amp;review=unreviewed" in page
+    assert re.findall(r'aria-current="true">([^<]*)<', page) == ["Alt text missing"]
+    page_of_all = me.get("/review").text
+    assert re.findall(r'aria-current="true">([^<]*)<', page_of_all) == ["Unreviewed"]
     assert shown(me.get("/review?tag=dog")) == "a.jpg"
     assert shown(me.get("/review?tag=cat")) == "No image is in this list."
