@@ -34,7 +34,7 @@ from web_app.routes.key_pages import key_pages
 from web_app.routes.metrics import metrics
 from web_app.routes.openapi import register_api
 from web_app.routes.pages import pages
-from web_app.routes.request import BoundedRequest, ImageIDConverter, expect_small_bodies
+from web_app.routes.request import ID_CONVERTERS, BoundedRequest, expect_small_bodies
 from web_app.routes.review_pages import review_pages
 from web_app.routes.usage import usage_api, usage_pages
 from web_app.services.readiness import Readiness
@@ -76,7 +76,7 @@ def create_app(
     app = Flask("web_app", static_folder=None)
     app.request_class = BoundedRequest
     app.session_interface = SessionCookies()
-    app.url_map.converters["image_id"] = ImageIDConverter
+    app.url_map.converters.update(ID_CONVERTERS)
     app.config.update(
         SECRET_KEY=_secret_key(settings),
         SECRET_KEY_FALLBACKS=_fallback_keys(settings),

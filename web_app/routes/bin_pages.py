@@ -12,7 +12,7 @@ from web_app.errors import BadRequestError, NotOwnerError
 from web_app.middleware.owners import current_owner
 from web_app.middleware.rate_limits import count_further_caption, count_further_changes
 from web_app.routes.cursors import bin_cursor, parse_bin_cursor
-from web_app.routes.request import list_place, parse_image_id
+from web_app.routes.request import list_place, parse_id
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import MAX_EXPORTED_IDS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS, BatchResult
@@ -149,7 +149,7 @@ def _sent_ids() -> list[int]:
     Raises:
         BadRequestError: one is not an id, or there are too many.
     """
-    ids = [parse_image_id(text) for text in request.form.getlist("id")]
+    ids = [parse_id(text) for text in request.form.getlist("id")]
     if None in ids or len(ids) > MAX_BATCH:
         raise BadRequestError(f"Send the ids of up to {MAX_BATCH:,} images.", code="invalid_ids")
     return [each for each in ids if each is not None]

@@ -50,7 +50,7 @@ def propose_import(form: dict[str, Any]) -> ResponseReturnValue:
     return jsonify(_page(row.id)), 201
 
 
-@import_api.route("/import/<image_id:import_id>")
+@import_api.route("/import/<row_id:import_id>")
 @import_api.doc(operationId="getImport", security=READ_AUTH)
 @import_api.arguments(ImportQuerySchema(), location="query")
 @import_api.response(200, ImportPageSchema)
@@ -60,7 +60,7 @@ def show_import(query: dict[str, Any], import_id: int) -> dict[str, Any]:
     return _page(import_id, query["after"])
 
 
-@import_api.route("/import/<image_id:import_id>/apply", methods=["POST"])
+@import_api.route("/import/<row_id:import_id>/apply", methods=["POST"])
 @import_api.doc(operationId="applyImport", security=WRITE_AUTH)
 @import_api.arguments(NoBodySchema(), required=False)
 @import_api.response(200, ImportSchema)
@@ -82,7 +82,7 @@ def apply_import(_options: dict[str, Any], import_id: int) -> dict[str, Any]:
     return serializers.import_(own_imports().apply(counted(import_id)))
 
 
-@import_api.route("/import/<image_id:import_id>/undo", methods=["POST"])
+@import_api.route("/import/<row_id:import_id>/undo", methods=["POST"])
 @import_api.doc(operationId="undoImport", security=WRITE_AUTH)
 @import_api.arguments(NoBodySchema(), required=False)
 @import_api.response(200, UndoneImportSchema)

@@ -12,7 +12,7 @@ from web_app.errors import (
     WebError,
 )
 from web_app.routes.imported_files import CHANGES_ON_PAGE, counted, own_imports, propose
-from web_app.routes.request import parse_image_id
+from web_app.routes.request import parse_id
 from web_app.services.import_files import MAX_IMPORT_BYTES, MAX_LINES
 from web_app.services.wording import images_in_words
 
@@ -38,15 +38,15 @@ def compare_file() -> ResponseReturnValue:
     return redirect(url_for("import_pages.show_import", import_id=row.id), 303)
 
 
-@import_pages.get("/<image_id:import_id>")
+@import_pages.get("/<row_id:import_id>")
 def show_import(import_id: int) -> str:
     """Show a page of the differences, or what became of them."""
-    after = parse_image_id(request.args.get("after", "")) or 0
+    after = parse_id(request.args.get("after", "")) or 0
     page = own_imports().read_page(import_id, after=after, limit=CHANGES_ON_PAGE)
     return render_template("import_changes.html", page=page, row=page.row, is_first_page=not after)
 
 
-@import_pages.post("/<image_id:import_id>/apply")
+@import_pages.post("/<row_id:import_id>/apply")
 def apply_import(import_id: int) -> BaseResponse:
     """Apply an import, and redirect to it."""
     try:
@@ -57,7 +57,7 @@ def apply_import(import_id: int) -> BaseResponse:
     return redirect(url_for("import_pages.show_import", import_id=import_id), 303)
 
 
-@import_pages.post("/<image_id:import_id>/undo")
+@import_pages.post("/<row_id:import_id>/undo")
 def undo_import(import_id: int) -> BaseResponse:
     """Undo an import, and redirect to the form."""
     try:

@@ -54,7 +54,7 @@ def create_key(body: dict[str, Any]) -> ResponseReturnValue:
     return response
 
 
-@key_api.route("/keys/<image_id:key_id>", methods=["DELETE"])
+@key_api.route("/keys/<row_id:key_id>", methods=["DELETE"])
 @key_api.doc(operationId="revokeKey", security=WRITE_AUTH)
 @key_api.response(204)
 @documents_errors(

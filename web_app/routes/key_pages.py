@@ -54,7 +54,7 @@ def create_key() -> Response:
     return response
 
 
-@key_pages.post("/<image_id:key_id>/revoke")
+@key_pages.post("/<row_id:key_id>/revoke")
 def revoke_key(key_id: int) -> BaseResponse:
     """Revoke a key."""
     try:

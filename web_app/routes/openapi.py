@@ -13,7 +13,7 @@ from flask_smorest import Api, Blueprint
 
 from web_app.middleware.csrf import HEADER as CSRF_HEADER
 from web_app.middleware.owners import COOKIE_NAME
-from web_app.routes.request import MAX_IMAGE_ID, ImageIDConverter, JSONParser
+from web_app.routes.request import ID_CONVERTERS, MAX_ID, JSONParser
 from web_app.routes.schemas import (
     CONTEXT,
     LANGUAGE,
@@ -162,7 +162,7 @@ def _build_document(blueprints: Sequence[Blueprint]) -> dict[str, Any]:
     in an application that serves nothing.
     """
     app = Flask("document", static_folder=None)
-    app.url_map.converters["image_id"] = ImageIDConverter
+    app.url_map.converters.update(ID_CONVERTERS)
     app.config.update(
         API_TITLE="Image Annotation",
         API_VERSION="2",
@@ -175,7 +175,8 @@ def _build_document(blueprints: Sequence[Blueprint]) -> dict[str, Any]:
         },
     )
     api = _Api(app)
-    api.register_converter(ImageIDConverter, _describe_image_id)
+    for converter in ID_CONVERTERS.values():
+        api.register_converter(converter, _describe_id)
     for name, scheme in _SECURITY_SCHEMES.items():
         api.spec.components.security_scheme(name, scheme)
     for blueprint in blueprints:
@@ -233,8 +234,8 @@ def list_errors(document: Mapping[str, Any]) -> list[tuple[int, str, Sequence[st
     return [(status, _REFUSALS[status][0], sorted(codes[status])) for status in sorted(codes)]
 
 
-def _describe_image_id(converter: Any) -> dict[str, Any]:
-    return {"type": "integer", "minimum": 1, "maximum": MAX_IMAGE_ID}
+def _describe_id(converter: Any) -> dict[str, Any]:
+    return {"type": "integer", "minimum": 1, "maximum": MAX_ID}
 
 
 @docs.get("/openapi.json")

@@ -176,23 +176,29 @@ class JSONParser(FlaskParser):
             ) from error
 
 
-MAX_IMAGE_ID = 10**18 - 1
+MAX_ID = 10**18 - 1
 
 
-class ImageIDConverter(BaseConverter):
-    """Converts an image id in a path. Any other text becomes 0, which is never found."""
-
-    # `/images/retry` and `/images/batch` are other routes.
-    regex = r"(?!(?:retry|batch)(?:/|$))[^/]+"
+class RowIDConverter(BaseConverter):
+    """Converts the id of a row in a path. Any other text becomes 0, which is never found."""
 
     def to_python(self, value: str) -> int:
         """Convert the text of the path."""
-        return parse_image_id(value) or 0
+        return parse_id(value) or 0
 
 
-def parse_image_id(text: str) -> int | None:
+class ImageIDConverter(RowIDConverter):
+    """Converts the id of an image. `/images/retry` and `/images/batch` are other routes."""
+
+    regex = r"(?!(?:retry|batch)(?:/|$))[^/]+"
+
+
+ID_CONVERTERS = {"row_id": RowIDConverter, "image_id": ImageIDConverter}
+
+
+def parse_id(text: str) -> int | None:
     """Return the id, or None if the text is not a number or has too many digits."""
-    is_id = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_IMAGE_ID))
+    is_id = text.isascii() and text.isdigit() and len(text) <= len(str(MAX_ID))
     return int(text) if is_id else None
 
 
@@ -208,7 +214,7 @@ def parse_ids(text: str, limit: int) -> set[int]:
             f"You asked for {len(words)} images. The limit is {limit}. Send several requests.",
             code="too_many_ids",
         )
-    image_ids = {parse_image_id(word) for word in words}
+    image_ids = {parse_id(word) for word in words}
     if None in image_ids:
         raise BadRequestError(
             "Give the ids of the images, for example ?ids=1,2,3.", code="invalid_ids"

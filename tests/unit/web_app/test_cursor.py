@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from database.listing import ALL, ImageFilter, Position, Sort
 from web_app.errors import BadRequestError
 from web_app.routes.cursors import parse_cursor, write_cursor
-from web_app.routes.request import MAX_IMAGE_ID
+from web_app.routes.request import MAX_ID
 
 CHANGED = replace(ALL, sort=Sort.CHANGED)
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-IMAGE_IDS = st.integers(1, MAX_IMAGE_ID)
+IMAGE_IDS = st.integers(1, MAX_ID)
 
 
 @given(IMAGE_IDS)
@@ -57,7 +57,7 @@ def test_other_text_is_refused(text):
         parse_cursor(text, ALL)
 
 
-@pytest.mark.parametrize("image_id", ["0", "-1", "01", "1 ", "1\n", "٣", str(MAX_IMAGE_ID + 1)])
+@pytest.mark.parametrize("image_id", ["0", "-1", "01", "1 ", "1\n", "٣", str(MAX_ID + 1)])
 def test_a_number_in_another_form_or_range_is_refused(image_id):
     cursor = write_cursor(Position(24), ALL).replace("24", image_id, 1)
 

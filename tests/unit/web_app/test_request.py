@@ -9,7 +9,7 @@ import pytest
 from flask import request as current_request
 
 from tests.support import factories
-from web_app.routes.request import parse_image_id
+from web_app.routes.request import parse_id
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ from web_app.routes.request import parse_image_id
     ],
 )
 def test_an_image_id_has_1_to_18_ascii_digits(text, image_id):
-    assert parse_image_id(text) == image_id
+    assert parse_id(text) == image_id
 
 
 @pytest.mark.parametrize("end", [b"\r\n--x--\r\n", b""], ids=["a whole form", "a form cut short"])
