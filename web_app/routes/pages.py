@@ -65,7 +65,7 @@ from web_app.routes.request import (
     image_filter,
     list_place,
     list_url,
-    parse_image_id,
+    parse_id,
     prefers_json,
 )
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
@@ -253,7 +253,7 @@ def restore_image(image_id: int) -> BaseResponse:
 @pages.post("/images/<image_id:image_id>/versions/restore")
 def restore_version(image_id: int) -> BaseResponse:
     """Restore the earlier text with the number of the form in the field of the form."""
-    field, number = request.form.get("field"), parse_image_id(request.form.get("number", ""))
+    field, number = request.form.get("field"), parse_id(request.form.get("number", ""))
     if field not in TEXT_FIELDS or number is None or number > MAX_NUMBER:
         raise BadRequestError("This text has no such version.", code="invalid_request")
     return _change(

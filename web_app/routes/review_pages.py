@@ -22,7 +22,7 @@ from web_app.errors import (
 from web_app.middleware.owners import current_owner
 from web_app.routes.bin_pages import show_undo
 from web_app.routes.conditional import texts_version
-from web_app.routes.request import JSONParser, image_filter, list_place, parse_image_id
+from web_app.routes.request import JSONParser, image_filter, list_place, parse_id
 from web_app.routes.schemas import DeskQuerySchema
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.review_desk import find_next_id, read_desk
@@ -54,7 +54,7 @@ _CHANGED_MEANWHILE = (
 @review_pages.get("/review")
 def show_desk() -> str:
     """Show an image of the owner's list, the first one by default."""
-    return _render(parse_image_id(request.args.get("image", "")))
+    return _render(parse_id(request.args.get("image", "")))
 
 
 @review_pages.post("/review/<image_id:image_id>")

@@ -66,7 +66,7 @@ def shown(client, path, viewer=None):
 
 def test_every_route_that_may_show_an_image_is_listed_here(app):
     paths = {
-        re.sub("<image_id:([a-z_]+)>", r"{\1}", rule.rule)
+        re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
         if "GET" in rule.methods
     }

@@ -55,24 +55,24 @@ CHANGES_OWN_IMAGES = {
     ("POST", "/bin/restore"),
     ("POST", "/import"),
     ("POST", "/api/import"),
-    ("POST", "/import/{image_id}/apply"),
-    ("POST", "/api/import/{image_id}/apply"),
-    ("POST", "/import/{image_id}/undo"),
-    ("POST", "/api/import/{image_id}/undo"),
+    ("POST", "/import/{row_id}/apply"),
+    ("POST", "/api/import/{row_id}/apply"),
+    ("POST", "/import/{row_id}/undo"),
+    ("POST", "/api/import/{row_id}/undo"),
 }
 CHANGES_NO_IMAGE = {
     ("POST", "/api/owners"),
     ("POST", "/api/keys"),
-    ("DELETE", "/api/keys/{image_id}"),
+    ("DELETE", "/api/keys/{row_id}"),
     ("POST", "/keys"),
-    ("POST", "/keys/{image_id}/revoke"),
+    ("POST", "/keys/{row_id}/revoke"),
     ("POST", "/keys/use"),
 }
 
 
 def changing_routes(app):
     return {
-        (method, re.sub("<image_id:[a-z_]+>", "{image_id}", rule.rule))
+        (method, re.sub(r"<(\w+):\w+>", r"{\1}", rule.rule))
         for rule in app.url_map.iter_rules()
         for method in rule.methods - SAFE
     }
