@@ -392,6 +392,7 @@ def take_all(system: LocalSystem, gemini: ScriptedGemini, browser: Browser, fold
     owner.take("lightbox", "/gallery?status=completed", open_lightbox)
     owner.take("image", f"/images/{newest}")
     owner.take("image-edit", f"/images/{newest}", open_editor, whole=True)
+    owner.take("review", "/review")
     owner.take("selection", "/gallery", select_images)
     with owner.page(THEMES[0], 1280) as own_page:
         delete_images(own_page)

@@ -15,8 +15,10 @@ from database.models import Image, ReviewState
 from web_app.dependencies import current_dependencies, owner_actions
 from web_app.errors import (
     BadRequestError,
+    CaptionPendingError,
     ChangedMeanwhileError,
     ConflictError,
+    InvalidCaptionOptionsError,
     InvalidEditError,
 )
 from web_app.middleware.owners import current_owner
@@ -24,6 +26,7 @@ from web_app.routes.bin_pages import show_undo
 from web_app.routes.conditional import texts_version
 from web_app.routes.request import JSONParser, image_filter, list_place, parse_id
 from web_app.routes.schemas import DeskQuerySchema
+from web_app.services.caption_options import parse_option_changes
 from web_app.services.owner_actions import OwnerActions
 from web_app.services.review_desk import find_next_id, read_desk
 
@@ -69,7 +72,8 @@ def review_image(image_id: int) -> ResponseReturnValue:
             filename = actions.delete(image_id)
             show_undo(f"Moved “{filename[:60]}” to your bin.", [image_id], page="review")
         elif action == "regenerate":
-            actions.retry(image_id, regenerate=True)
+            options = parse_option_changes({"context": request.form.get("context")})
+            actions.retry(image_id, regenerate=True, options=options)
             flash(_DONE[action], "accepted")
         else:
             _edit(actions, image_id, action)
@@ -78,11 +82,10 @@ def review_image(image_id: int) -> ResponseReturnValue:
         return _render(image_id, _CHANGED_MEANWHILE), error.http_status
     except InvalidEditError as error:
         return _render(image_id, str(error)), error.http_status
-    except (ConflictError, ImageNotFoundError) as error:
-        flash(
-            str(error) if isinstance(error, ConflictError) else "This image was deleted meanwhile.",
-            "rejected",
-        )
+    except ImageNotFoundError:
+        flash("This image was deleted meanwhile.", "rejected")
+    except (CaptionPendingError, ConflictError, InvalidCaptionOptionsError) as error:
+        flash(str(error), "rejected")
     if action in ("approve", "delete"):
         next_id = find_next_id(current_dependencies().session_factory, _where(), image_id)
         return _redirect(next_id)

@@ -60,7 +60,7 @@ Deno.test("each key has its action, whatever its case", () => {
     "previous",
     "previous",
     "toggle_decorative",
-    "regenerate",
+    "new_caption",
     "delete",
     "approve",
     "help",

@@ -197,12 +197,24 @@ def test_a_text_that_is_too_long_stays_in_its_field(me, add_mine, send):
 def test_a_new_caption_is_requested_and_shown_as_pending(me, add_mine, send, event_bus):
     image_id = add_mine()
 
-    page = send(image_id, "regenerate")
+    page = send(image_id, "regenerate", context=" Rex is the dog ")
 
     assert shown(page) == "a.jpg"
+    assert 'value="Rex is the dog"' not in page.text  # The form is not offered while it is written.
     assert "Writing a caption…" in page.text
     assert len(event_bus.requested) == 1
     assert image(me, image_id)["annotation_status"] == "pending"
+    assert image(me, image_id)["caption_options"]["context"] == "Rex is the dog"
+
+
+def test_a_context_that_is_too_long_is_refused_with_a_sentence(me, add_mine, send, event_bus):
+    image_id = add_mine()
+
+    page = send(image_id, "regenerate", context="x" * 501)
+
+    assert shown(page) == "a.jpg"
+    assert "500" in page.text
+    assert event_bus.requested == []
 
 
 @pytest.mark.parametrize("query", ["?review=all", "?alt=bad", "?since=never"])

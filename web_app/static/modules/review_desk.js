@@ -207,7 +207,7 @@ class ReviewDesk {
     }
     if (event.key === "Enter") {
       event.preventDefault();
-      this.#act("approve");
+      this.#act(closestTarget(event, '[data-part="context"]') ? "regenerate" : "approve");
     } else if (event.key === "Escape") {
       getPart(this.root, "name").focus();
     }
@@ -230,6 +230,7 @@ class ReviewDesk {
     const actions = {
       help: () => this.help.showModal(),
       edit: () => this.#edit(),
+      new_caption: () => this.#openNewCaption(),
       next: () => this.#goTo(next, "This is the last image of the list."),
       previous: () => this.#goTo(this.#step("prev"), "This is the first image of the list."),
       undo: () => this.#undo(),
@@ -246,7 +247,7 @@ class ReviewDesk {
     if (!Object.hasOwn(actions, action) || (needsImage && !this.#form)) {
       return;
     }
-    if (["help", "edit", "toggle_decorative"].includes(action)) {
+    if (["help", "edit", "new_caption", "toggle_decorative"].includes(action)) {
       actions[action]();
     } else {
       this.#run(async () => await actions[action]());
@@ -305,6 +306,17 @@ class ReviewDesk {
     const field = getPart(this.root, "alt-text", HTMLTextAreaElement);
     field.focus();
     field.select();
+  }
+
+  /** Show the context for a new caption, unless one is being written. */
+  #openNewCaption() {
+    const details = this.root.querySelector('[data-part="new-caption"]');
+    if (details instanceof HTMLDetailsElement) {
+      details.open = true;
+      const context = getPart(details, "context", HTMLInputElement);
+      context.focus();
+      context.select();
+    }
   }
 
   /**
@@ -406,8 +418,10 @@ class ReviewDesk {
   }
 
   async #regenerate() {
+    const context = getPart(this.root, "context", HTMLInputElement).value;
     await this.#save();
-    await sendJSON("POST", `${this.#url}/retry`, { regenerate: true });
+    await sendJSON("POST", `${this.#url}/retry`, { regenerate: true, context });
+    getPart(this.root, "name").focus();
     await this.#load(location.href, { keepsFocus: true });
     showToast("Writing a new caption…");
   }

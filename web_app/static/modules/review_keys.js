@@ -14,7 +14,7 @@ const ACTIONS = {
   e: "edit",
   j: "next",
   k: "previous",
-  r: "regenerate",
+  r: "new_caption",
 };
 
 /**
