@@ -308,7 +308,7 @@ def test_cancelling_an_edit_restores_the_text(page, image_id):
     page.get_by_role("button", name="Cancel").click()
 
     expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
-    expect(page.locator(".editor")).not_to_have_attribute("open", "")
+    expect(page.locator("[data-editor]")).not_to_have_attribute("open", "")
 
 
 def test_an_image_is_deleted_after_a_confirmation(person, page, image_id):

@@ -248,5 +248,7 @@ def test_the_filters_keep_a_search(me, add_mine):
     assert re.findall(r'aria-current="true">([^<]*)<', page) == ["Alt text missing"]
     page_of_all = me.get("/review").text
     assert re.findall(r'aria-current="true">([^<]*)<', page_of_all) == ["Unreviewed"]
+    assert 'href="/review?review=changed"' in page_of_all
+    assert 'href="/review?alt=decorative"' in page_of_all
     assert shown(me.get("/review?tag=dog")) == "a.jpg"
     assert shown(me.get("/review?tag=cat")) == "No image is in this list."

@@ -31,6 +31,8 @@ class ReviewDesk {
   /** @type {Undo[]} */
   #undos = [];
   #isBusy = false;
+  /** Whether the texts that were left last could be saved. */
+  #saving = Promise.resolve(true);
   #poller = new StatusPoller();
 
   /** @param {HTMLElement} root */
@@ -167,9 +169,8 @@ class ReviewDesk {
    * @param {Event} event
    */
   #handleChange(event) {
-    const isField = closestTarget(event, ".field__input") !== null;
-    if (isField && !this.#isBusy) {
-      this.#run(() => this.#save());
+    if (closestTarget(event, ".field__input") && !this.#isBusy) {
+      this.#saving = this.#attempt(() => this.#save());
     }
   }
 
@@ -256,7 +257,7 @@ class ReviewDesk {
 
   /**
    * Run one action at a time. A key that is pressed meanwhile is ignored, so that it does not act on
-   * the next image.
+   * the next image. An action waits for the texts that are being saved.
    *
    * @param {() => Promise<unknown>} act
    */
@@ -266,13 +267,28 @@ class ReviewDesk {
     }
     this.#isBusy = true;
     this.root.setAttribute("aria-busy", "true");
+    // After an error, the desk can show another image.
+    if (await this.#saving) {
+      await this.#attempt(act);
+    }
+    this.#saving = Promise.resolve(true);
+    this.#isBusy = false;
+    this.root.removeAttribute("aria-busy");
+  }
+
+  /**
+   * Run an action, and show its error.
+   *
+   * @param {() => Promise<unknown>} act
+   * @returns {Promise<boolean>} whether there was none
+   */
+  async #attempt(act) {
     try {
       await act();
+      return true;
     } catch (error) {
       await this.#explain(error);
-    } finally {
-      this.#isBusy = false;
-      this.root.removeAttribute("aria-busy");
+      return false;
     }
   }
 
@@ -392,11 +408,35 @@ class ReviewDesk {
     const changes = this.#changes();
     if (changes) {
       await this.#patch(changes, "The earlier text is back.");
-      await this.#load(location.href, { keepsFocus: true });
+      await this.#update();
     }
     if (changes || isAsked) {
       getPart(this.root, "saved").textContent = "Saved.";
     }
+  }
+
+  /**
+   * Show what the server says about the saved texts. The fields and the buttons stay, because one of
+   * them may be used at this moment.
+   */
+  async #update() {
+    const [form, id] = [this.#form, this.#id];
+    if (!form || form.dataset.isConflict !== undefined) {
+      await this.#load(location.href, { keepsFocus: true });
+      return;
+    }
+    const page = await getPage(this.#address(id));
+    const fresh = page.querySelector('[data-part="form"]');
+    if (this.#id !== id || !(fresh instanceof HTMLFormElement)) {
+      return;
+    }
+    getPart(this.root, "facts").replaceWith(getPart(page, "facts"));
+    const [fields, freshFields] = [fieldsOf(form), fieldsOf(fresh)];
+    fields.version.value = freshFields.version.value;
+    for (const name of /** @type {const} */ (["alt_text", "annotation", "tags"])) {
+      fields[name].defaultValue = freshFields[name].defaultValue;
+    }
+    getPart(form, "undo").hidden = this.#undos.length === 0;
   }
 
   async #approve() {
