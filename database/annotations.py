@@ -1,7 +1,7 @@
 """Store, reuse, edit and restore what is written about images."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, delete, func, insert, select
@@ -62,6 +62,8 @@ class GeneratedAnnotation:
     fingerprint: str | None = None  # Of the image's bytes, the model and the prompt.
     text_in_image: str | None = None  # None if there is none that can be read.
     language: str | None = None  # The tag of the caption's language; None if it is not known.
+    # The `caption` and the `alt_text` in further languages, by their tags.
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     # The English name of the language of captions without a choice, in lower case; None if the
     # owner chose the language, or the text is reused.
     site_language: str | None = None
@@ -107,7 +109,7 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
             AnnotationFingerprint(image_id=claim.image_id, fingerprint=result.fingerprint)
         )
     _replace_text_in_image(session, claim.image_id, result.text_in_image)
-    _replace_language(session, claim.image_id, result.language)
+    _replace_languages(session, claim.image_id, result)
     if result.site_language is not None:
         set_caption_language(session, result.site_language)
     by_model = dict.fromkeys(TEXT_FIELDS, VersionSource.MODEL)
@@ -129,10 +131,12 @@ def _replace_text_in_image(session: Session, image_id: int, text: str | None) ->
         session.execute(insert(TextInImage).values(image_id=image_id, text=text))
 
 
-def _replace_language(session: Session, image_id: int, language: str | None) -> None:
+def _replace_languages(session: Session, image_id: int, result: GeneratedAnnotation) -> None:
     execute_update(session, delete(ImageLanguage).where(ImageLanguage.image_id == image_id))
-    if language:
-        session.execute(insert(ImageLanguage).values(image_id=image_id, language=language))
+    if result.language:
+        row = {"image_id": image_id, "language": result.language}
+        translations = {tag: dict(texts) for tag, texts in result.translations.items()}
+        session.execute(insert(ImageLanguage).values(**row, translations=translations or None))
 
 
 def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | None:
@@ -157,6 +161,7 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
         image.annotation_model or "",
         text_in_image=image.text_in_image,
         language=image.language,
+        translations=image.translations,
     )
 
 

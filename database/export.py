@@ -47,6 +47,7 @@ class ExportedImage:
     language: str | None  # The tag of the caption's language, if a model wrote it.
     is_decorative: bool
     reviewed_at: datetime | None  # None unless the present texts are the approved ones.
+    translations: Mapping[str, Mapping[str, str]]  # The model's texts in further languages.
     sources: Mapping[str, AnnotationSource | None]  # The author of each text.
     model: str | None
     content_type: str
@@ -74,6 +75,7 @@ _COLUMNS = (
     ImageLanguage.language,
     ImageReview.is_decorative,
     case((ImageReview.state == ReviewState.REVIEWED, ImageReview.reviewed_at)).label("reviewed_at"),
+    ImageLanguage.translations,
     Image.annotation_model,
     Image.content_type,
     Image.width,
@@ -145,6 +147,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
             else None,
             bool(row.is_decorative),
             row.reviewed_at,
+            row.translations or {},
             effective_sources(row, row.annotation_source, row.alt_text_source, row.tags_source),
             row.annotation_model,
             row.content_type,

@@ -38,6 +38,8 @@ class ImageFilter:
     # Searched in the caption, the alt text, the tags, the text in the image and the file name.
     text: str | None = None
     tags: Sequence[str] = ()  # Whole tags, all of them. Case and accents are ignored.
+    # The BCP 47 tag of a language in which the model wrote. `pt` includes `pt-BR`.
+    language: str | None = None
     status: Status | None = None  # Of the whole image.
     owner_id: str | None = None
     ids: Collection[int] | None = None
@@ -228,6 +230,8 @@ def _query(session: Session, where: ImageFilter) -> full_text.Query:
         if searched == search.Search():
             conditions.append(false())  # The text holds no word, so no image can match it.
     terms = [*searched.terms, *map(search.parse_tag, filter(None, where.tags))]
+    if where.language is not None:
+        terms.append(search.parse_language(where.language))
     if terms and where.is_of_reviews:
         # A search finds few images, whose reviews are then looked up.
         conditions.append(Image.id.in_(select(ImageReview.image_id).where(*_in_review(where))))

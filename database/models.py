@@ -7,6 +7,7 @@ The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, a
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from enum import StrEnum
@@ -366,6 +367,12 @@ class Image(Base):
         return self._caption_language.language if self._caption_language is not None else None
 
     @property
+    def translations(self) -> Mapping[str, Mapping[str, str]]:
+        """The `caption` and the `alt_text` of the model in further languages, by their tags."""
+        languages = self._caption_language
+        return (languages.translations if languages is not None else None) or {}
+
+    @property
     def caption_options(self) -> CaptionOptions:
         """How the owner wants the image to be described."""
         options = self._caption_options
@@ -470,12 +477,14 @@ class ImageCaptionOptions(Base):
 
 
 class ImageLanguage(Base):
-    """The language in which the model described an image. Without a row, it is not known."""
+    """The languages in which the model described an image. Without a row, they are not known."""
 
     __tablename__ = "image_languages"
 
     image_id: Mapped[int] = _image_id()
     language: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS))  # The tag of the caption's.
+    # The caption and the alt text in further languages, by the tags of these.
+    translations: Mapped[dict[str, dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -153,6 +153,7 @@ CREATE TABLE `caption_options` (
 CREATE TABLE `image_languages` (
   `image_id` bigint NOT NULL,
   `language` varchar(16) NOT NULL,
+  `translations` json DEFAULT NULL,
   PRIMARY KEY (`image_id`),
   CONSTRAINT `image_languages_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

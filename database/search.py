@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from database.words import Word, split_words, stored_tag
+from database.words import Word, split_words, stored_language, stored_tag
 
 # Longer text is cut.
 MAX_TEXT_CHARACTERS = 500
@@ -103,6 +103,11 @@ def _parts(text: str) -> Iterator[_Part]:
 def parse_tag(tag: str) -> Term:
     """Return the term for a whole tag."""
     return (Match(stored_tag(tag)),)
+
+
+def parse_language(tag: str) -> Term:
+    """Return the term for images that were described in a language, with any script and region."""
+    return (Match(stored_language(tag)),)
 
 
 def _prefix_term(word: Word, language: str) -> Term:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 
+from database.languages import primary_language
+
 # MySQL's full-text parser ignores words of more than 84 characters.
 MAX_WORD_CHARACTERS = 64
 
@@ -94,24 +96,58 @@ class Word:
         return self.stored if self.is_unspaced else PREFIX + _stem(self.text, language)
 
 
-def stored_words(texts: Iterable[str | None], tags: Iterable[str], language: str) -> str:
+def stored_words(
+    texts: Iterable[str | None],
+    tags: Iterable[str],
+    language: str,
+    written_languages: Sequence[str] = (),
+) -> str:
     """Return the words of an image for the full-text index, between spaces.
 
-    They contain the words of each text in their order, then stems, and one word for each whole tag.
+    They contain the words of each text in their order, then stems, and one word for each whole tag
+    and for each language.
+
+    Args:
+        texts: the texts of the image.
+        tags: its tags.
+        language: the English name of the language of searches, in lower case.
+        written_languages: the BCP 47 tags of the languages in which the model wrote.
     """
     tags = list(tags)
+    names = dict.fromkeys((language, *map(_stemmer_of, written_languages)))
     words: list[str] = []
     stems: list[str] = []
     for text in filter(None, (*texts, *tags)):
         for run in _WORD.findall(fold(text)):
             store = _store_short_run if len(run) <= MAX_WORD_CHARACTERS else _store_run
-            in_run, stems_in_run = store(run, language)
+            for name in names:
+                in_run, stems_in_run = store(run, name)
+                stems += stems_in_run
             words += in_run
-            stems += stems_in_run
         words.append(END_OF_TEXT)
     known = {*words}
     further = [stem for stem in dict.fromkeys(stems) if stem not in known]
-    return " ".join(("", *words, *further, *map(stored_tag, tags), ""))
+    languages = dict.fromkeys(
+        stored_language(prefix) for tag in written_languages for prefix in _prefixes(tag)
+    )
+    return " ".join(("", *words, *further, *map(stored_tag, tags), *languages, ""))
+
+
+def stored_language(tag: str) -> str:
+    """Return the word that is stored for a BCP 47 tag, or for its beginning."""
+    return f"lang{tag.replace('-', '').lower()}"
+
+
+def _prefixes(tag: str) -> Iterator[str]:
+    """Yield a tag and the tags that include it: `pt-BR` and `pt`."""
+    while tag:
+        yield tag
+        tag = tag.rpartition("-")[0]
+
+
+def _stemmer_of(tag: str) -> str:
+    """Return the name by which `_stem` knows the language of a tag."""
+    return primary_language(tag).name.lower().partition(" ")[0]
 
 
 def _store_run(run: str, language: str) -> tuple[Sequence[str], Sequence[str]]:

@@ -1,7 +1,7 @@
 """The texts that are written into a file, and the error if that is not safe."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 
 class UnsafeToChangeError(Exception):
@@ -15,6 +15,8 @@ class ImageTexts:
     Attributes:
         caption_language: the BCP 47 tag of the caption's language, or "" if it is not known.
         alt_text_language: that of the alt text.
+        caption_translations: the caption in further languages, by their tags.
+        alt_text_translations: the alt text in these.
     """
 
     caption: str | None = None
@@ -22,6 +24,8 @@ class ImageTexts:
     tags: Sequence[str] = ()
     caption_language: str = ""
     alt_text_language: str = ""
+    caption_translations: Mapping[str, str] = field(default_factory=dict)
+    alt_text_translations: Mapping[str, str] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         """Return whether there is any text."""

@@ -7,7 +7,7 @@ https://www.iptc.org/std/photometadata/specification/IPTC-PhotoMetadata
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
@@ -73,22 +73,25 @@ def _description(texts: ImageTexts, *, about: str) -> str:
 def _properties(texts: ImageTexts) -> Iterator[tuple[str, str]]:
     """Yield the name and the XML of each property that has a value."""
     if texts.caption:
-        caption = _alternatives(texts.caption, texts.caption_language)
+        caption = _alternatives(texts.caption, texts.caption_language, texts.caption_translations)
         yield _CAPTION, caption
         yield _LONG_TEXT, caption
     if texts.alt_text:
-        yield _ALT_TEXT, _alternatives(texts.alt_text, texts.alt_text_language)
+        yield (
+            _ALT_TEXT,
+            _alternatives(texts.alt_text, texts.alt_text_language, texts.alt_text_translations),
+        )
     if texts.tags:
         items = "".join(f"<rdf:li>{_escaped(tag)}</rdf:li>" for tag in texts.tags)
         yield _TAGS, f"<rdf:Bag>{items}</rdf:Bag>"
 
 
-def _alternatives(text: str, language: str) -> str:
+def _alternatives(text: str, language: str, translations: Mapping[str, str]) -> str:
     """Return a text as alternatives of languages. The default must be the first one."""
+    texts = {each: text for each in ("x-default", language) if each}
     items = "".join(
-        f"<rdf:li xml:lang={quoteattr(each)}>{_escaped(text)}</rdf:li>"
-        for each in ("x-default", language)
-        if each
+        f"<rdf:li xml:lang={quoteattr(each)}>{_escaped(written)}</rdf:li>"
+        for each, written in {**texts, **translations}.items()
     )
     return f"<rdf:Alt>{items}</rdf:Alt>"
 

@@ -154,6 +154,7 @@ class Annotator:
             response.model,
             text_in_image=parsed.text_in_image,
             language=task.language_tag or None,
+            translations=parsed.translations,
             site_language=None if task.is_language_chosen else english_name(task.language),
         )
 

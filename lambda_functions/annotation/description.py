@@ -1,7 +1,7 @@
 """The request to the model: the instructions, the notes of the owner, and the schema."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
@@ -131,6 +131,7 @@ class Task:
         language_tag: the tag of the requested language; "" if it is not known.
         is_language_chosen: whether the owner of the image chose it.
         has_caption: whether a caption is requested beside the alt text.
+        translations: the tags of further languages.
     """
 
     instructions: str
@@ -140,6 +141,7 @@ class Task:
     language_tag: str
     is_language_chosen: bool
     has_caption: bool
+    translations: tuple[str, ...] = ()
 
     @property
     def constants(self) -> str:
@@ -176,12 +178,18 @@ def make_task(prompt: str, language: str, options: CaptionOptions) -> Task:
     return Task(
         instructions,
         text,
-        _schema(options.style),
+        _schema(options.style, options.languages[1:]),
         language,
         tag,
         is_language_chosen=bool(options.languages),
         has_caption=has_caption,
+        translations=options.languages[1:],
     )
+
+
+def translation_key(tag: str) -> str:
+    """Return the name of the field with the texts in a language. A hyphen may not be accepted."""
+    return tag.replace("-", "_")
 
 
 def _quote(text: str) -> str:
@@ -190,20 +198,37 @@ def _quote(text: str) -> str:
     return quoted.replace("<", "\\u003c").replace(">", "\\u003e")
 
 
-def _schema(style: CaptionStyle | None) -> types.Schema:
+def _schema(style: CaptionStyle | None, translations: Sequence[str] = ()) -> types.Schema:
     fields = dict(_FIELDS)
+    if translations:
+        text_in_image = fields.pop("text_in_image")
+        texts = ["alt_text"] if style is CaptionStyle.ALT_TEXT_ONLY else ["caption", "alt_text"]
+        languages = {translation_key(tag): _translation(tag, texts) for tag in translations}
+        fields |= {"translations": _object(languages), "text_in_image": text_in_image}
     if style is not None:
         for name, description in _STYLES[style].items():
             fields[name] = fields[name].model_copy(update={"description": description})
     if style is CaptionStyle.ALT_TEXT_ONLY:
         del fields["caption"]
+    # The outcome comes first, so that the model decides before it writes. The text in the image
+    # comes last, so that it cannot influence the fields before it.
+    return _object(fields)
+
+
+def _translation(tag: str, texts: Sequence[str]) -> types.Schema:
+    name = language_name(tag)
+    return _object(
+        {
+            text: types.Schema(type=types.Type.STRING, description=f"The {text} in {name}.")
+            for text in texts
+        }
+    )
+
+
+def _object(fields: dict[str, types.Schema]) -> types.Schema:
+    names = list(fields)
     return types.Schema(
-        type=types.Type.OBJECT,
-        properties=fields,
-        required=list(fields),
-        # The outcome comes first, so that the model decides before it writes. The text in the image
-        # comes last, so that it cannot influence the fields before it.
-        property_ordering=list(fields),
+        type=types.Type.OBJECT, properties=fields, required=names, property_ordering=names
     )
 
 

@@ -11,11 +11,12 @@ import json
 import re
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
 
 from database.alt_texts import IMAGE_OF, RECOMMENDED_CHARACTERS
+from database.languages import language_name
 from lambda_functions.annotation.cleaning import (
     READ_FACTOR,
     SENTENCE_END,
@@ -23,7 +24,7 @@ from lambda_functions.annotation.cleaning import (
     shorten,
     without_invisibles,
 )
-from lambda_functions.annotation.description import REFUSED, UNREADABLE, Task
+from lambda_functions.annotation.description import REFUSED, UNREADABLE, Task, translation_key
 from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
 from lambda_functions.errors import PermanentError
 
@@ -62,6 +63,8 @@ class ParsedAnnotation:
     alt_text: str
     tags: list[str]
     text_in_image: str | None = None
+    # The `caption` and the `alt_text` in further languages, by their tags.
+    translations: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def parse_annotation(text: str, task: Task) -> ParsedAnnotation:
@@ -92,6 +95,7 @@ def parse_annotation(text: str, task: Task) -> ParsedAnnotation:
         shorten(_read_alt_text(fields, judge) or main_text, MAX_ALT_TEXT_CHARACTERS),
         list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
         _read_text_in_image(fields.get("text_in_image"), judge),
+        dict(_read_translations(fields.get("translations"), task)),
     )
 
 
@@ -104,6 +108,24 @@ def _read_main_text(fields: Mapping[str, Any], field: str, judge: "_Judge", lang
     if problem is not None:
         raise CaptionRejectedError(problem.format(language=language))
     return text
+
+
+def _read_translations(value: Any, task: Task) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield the texts of each further language. Those that cannot be used are left out."""
+    for tag in task.translations if isinstance(value, dict) else ():
+        texts = value.get(translation_key(tag))
+        if not isinstance(texts, dict):
+            continue
+        name = language_name(tag)
+        judge = _Judge(task.own_words, find_language(name), tag, None)
+        main_field = "caption" if task.has_caption else "alt_text"
+        try:
+            main_text = _read_main_text(texts, main_field, judge, name)
+            caption = {"caption": _shorten_to_sentences(main_text)} if task.has_caption else {}
+        except CaptionRejectedError:
+            continue
+        alt_text = _read_alt_text(texts, judge) or main_text
+        yield tag, {**caption, "alt_text": shorten(alt_text, MAX_ALT_TEXT_CHARACTERS)}
 
 
 def _read_alt_text(fields: Mapping[str, Any], judge: "_Judge") -> str:

@@ -9,7 +9,12 @@ from PIL import Image
 
 from local_cloud.captions.answers import CaptionAnswer, CaptionRequest
 from local_cloud.captions.model_names import COLOURS_MODEL, RECOGNISER_MODEL
-from local_cloud.captions.phrases import ENGLISH, describe_measures_in, requested_language
+from local_cloud.captions.phrases import (
+    ENGLISH,
+    LANGUAGES,
+    describe_measures_in,
+    requested_language,
+)
 from local_cloud.captions.recogniser import Recogniser
 from local_cloud.captions.sentence import Description
 from local_cloud.image_measures import COLOUR_NAMES, describe_measures, flatten, measure_image
@@ -27,10 +32,21 @@ class LocalDescriber:
     def answer(self, request: CaptionRequest) -> CaptionAnswer:
         """Return a value of the declared type for each property of the schema."""
         language = requested_language(request.instructions)
-        description, model = self._describe(flatten(request.image), language)
-        text = json.dumps(_fill(request.schema, description, language), ensure_ascii=False)
+        image = flatten(request.image)
+        description, model = self._describe(image, language)
+        answer = _fill(request.schema, description, language)
+        for key in answer.get("translations", {}):
+            answer["translations"][key] = self._translate(image, key)
+        text = json.dumps(answer, ensure_ascii=False)
         prompt_tokens = _IMAGE_TOKENS + _count_tokens(request.instructions + request.text)
         return CaptionAnswer(text, model, prompt_tokens, _count_tokens(text))
+
+    def _translate(self, image: Image.Image, key: str) -> dict[str, str]:
+        """Return the texts in a language; empty ones if the language is not here."""
+        language = key.partition("_")[0]
+        known = language in LANGUAGES
+        texts = self._describe(image, language)[0] if known else Description("", "", ())
+        return {"caption": texts.caption, "alt_text": texts.alt_text}
 
     def _describe(self, image: Image.Image, language: str) -> tuple[Description, str]:
         """Return a description, and the name of what wrote it."""
@@ -56,6 +72,8 @@ def _fill(schema: Mapping[str, Any], description: Description, language: str) ->
     values = {"array": tags, "integer": 0, "number": 0, "boolean": False, "object": {}}
 
     def value_of(name: str, declared: Mapping[str, Any]) -> Any:
+        if name == "translations":
+            return dict.fromkeys(declared.get("properties") or {})
         if declared.get("enum"):
             return declared["enum"][0]
         if name in texts:

@@ -82,6 +82,9 @@ _LANGUAGES: Final = {
 }  # fmt: skip
 
 
+LANGUAGES: Final = frozenset({ENGLISH, *_LANGUAGES})
+
+
 def requested_language(instructions: str) -> str:
     """Return the tag of the language in which instructions ask to write, or of English."""
     found = _REQUESTED.search(instructions)

@@ -1,5 +1,7 @@
 """Browser tests of how an image is described: at its upload, and for a new caption."""
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
@@ -81,3 +83,42 @@ def test_the_options_work_without_scripts(new_person, gemini):
     page.get_by_label("Language").select_option("fr")
     page.get_by_role("button", name="Write a new caption").last.click()
     expect(page.locator(".caption")).to_have_attribute("lang", "fr")
+
+
+def test_translations_are_shown_and_found_by_their_language(person, page, gemini):
+    arabic = {"caption": "كلب يركض على الشاطئ", "alt_text": "كلب على الشاطئ"}
+    french = {"caption": "Un chien sur la plage.", "alt_text": "Un chien"}
+    gemini.script.append(
+        answer(
+            {
+                "language": "en",
+                "caption": "A dog on the beach.",
+                "alt_text": "A dog",
+                "tags": ["dog"],
+                "translations": {"fr": french, "ar": arabic, "ja": {}},
+            }
+        )
+    )
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Language").select_option("en")
+    page.get_by_label("Also in").fill("French, ar, ja")
+    image_id = person.upload()
+    page.goto(f"/images/{image_id}")
+
+    region = page.get_by_role("region", name="Arabic – العربية")
+    text = region.get_by_text(arabic["caption"])
+    expect(text).to_have_attribute("lang", "ar")
+    assert text.evaluate("element => getComputedStyle(element).direction") == "rtl"
+    expect(page.get_by_text("no usable text in Japanese – 日本語")).to_be_visible()
+    assert_no_violations(page)
+
+    page.goto("/gallery")
+    page.get_by_text("Sort and more filters").click()
+    page.locator(".more-filters").get_by_label("Language").select_option("fr")
+    page.get_by_role("button", name="Apply").click()
+    expect(page.locator(f"#card-{image_id}")).to_be_visible()
+    expect(page.get_by_text("Remove language French – Français")).to_be_visible()
+    assert_no_violations(page)
+    page.get_by_text("Remove language French – Français").click()
+    expect(page).not_to_have_url(re.compile("language="))

@@ -82,6 +82,7 @@ class Service:
                 self.outcome_and_language,
             ),
             Check("A caption is in the language that its owner chose.", self.chosen_language),
+            Check("One answer has texts in further languages.", self.further_languages),
             Check("Without a caption there is an alt text.", self.alt_text_only),
             Check("An order in the notes of the owner is not followed.", self.order_in_notes),
             Check(f"A caption uses at most {MAX_IMAGE_TOKENS} tokens for the image.", self.tokens),
@@ -130,6 +131,13 @@ class Service:
 
     def chosen_language(self) -> str:
         return self._parsed(CaptionOptions(languages=("de",))).caption
+
+    def further_languages(self) -> str:
+        options = CaptionOptions(languages=("en", "de", "fr"))
+        translations = self._parsed(options).translations
+        if set(translations) != {"de", "fr"}:
+            raise DifferentError(str(translations))
+        return translations["fr"]["caption"]
 
     def alt_text_only(self) -> str:
         parsed = self._parsed(CaptionOptions(style=CaptionStyle.ALT_TEXT_ONLY))

@@ -101,7 +101,8 @@ def change_selected() -> BaseResponse:
     if action in TAG_ACTIONS and not tags:
         flash("Write at least one tag first.", "rejected")
         return gallery
-    wanted = {name: text for name in OPTION_FIELDS if (text := request.form.get(name, "").strip())}
+    names = (*OPTION_FIELDS, "also_in")
+    wanted = {name: text for name in names if (text := request.form.get(name, "").strip())}
     options = parse_option_changes(wanted) if action == "regenerate" else {}
     _show_results(action, _run(action, ids, tags, options))
     return gallery

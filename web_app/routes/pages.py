@@ -29,9 +29,11 @@ from database.languages import UNKNOWN
 from database.listing import ImageFilter
 from database.models import (
     DEFAULT_OPTIONS,
+    MAX_CAPTION_LANGUAGES,
     MAX_CONTEXT_CHARACTERS,
     CaptionOptions,
     Image,
+    Status,
     TextVersion,
 )
 from database.session import session_scope
@@ -372,6 +374,14 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
+def _missing_languages(image: Image) -> Sequence[str]:
+    """Return the further languages that were requested and in which there is no usable text."""
+    if image.annotation_status is not Status.COMPLETED:
+        return ()
+    requested = image.caption_options.languages[1:]
+    return [tag for tag in requested if tag not in image.translations]
+
+
 def _text_language(image: Image, field: str) -> str:
     """Return the language tag of a text of an image. That of a person's text is not known."""
     text = getattr(image, field)
@@ -393,6 +403,8 @@ def _helpers() -> dict[str, Any]:
         "language_choices": language_choices,
         "style_labels": STYLE_LABELS,
         "max_context_characters": MAX_CONTEXT_CHARACTERS,
+        "max_further_languages": MAX_CAPTION_LANGUAGES - 1,
+        "missing_languages": _missing_languages,
         "caption_options": serializers.caption_options,
         "can_retry": serializers.can_retry,
         "job_error": serializers.job_error,

@@ -227,6 +227,7 @@ def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFil
     return ImageFilter(
         text=query.get("q"),
         tags=query["tag"],
+        language=query.get("language"),
         status=Status(query["status"]) if "status" in query else None,
         # A new owner has no images, and their id matches none.
         owner_id=current_owner().id if query["mine"] else None,
@@ -239,7 +240,7 @@ def image_filter(query: dict[str, Any], ids: set[int] | None = None) -> ImageFil
     )
 
 
-_FILTERS = ("q", "tag", "status", "mine", "since", "until", "review", "alt", "sort")
+_FILTERS = ("q", "tag", "language", "status", "mine", "since", "until", "review", "alt", "sort")
 
 
 def list_place() -> dict[str, Any]:

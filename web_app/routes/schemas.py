@@ -10,8 +10,10 @@ from marshmallow import EXCLUDE, RAISE, Schema, ValidationError, fields, validat
 from marshmallow.validate import Length, OneOf, Range
 
 from database.annotations import TEXT_FIELDS
+from database.languages import parse_tag
 from database.listing import Sort
 from database.models import (
+    MAX_CAPTION_LANGUAGES,
     MAX_CONTEXT_CHARACTERS,
     AltTextState,
     AnnotationSource,
@@ -128,6 +130,16 @@ class Tags(fields.List):  # type: ignore[type-arg]
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
         return super()._deserialize([value] if isinstance(value, str) else value, *args, **kwargs)
+
+
+class LanguageTag(fields.String):
+    """The tag of a language in which captions can be written, in its usual form."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        tag = parse_tag(super()._deserialize(value, *args, **kwargs))
+        if tag is None:
+            raise ValidationError("Write the tag of a language, such as de, pt-BR or zh-Hant.")
+        return tag
 
 
 class RestoredFields(fields.Field):  # type: ignore[type-arg] # generic in the type stubs only
@@ -292,8 +304,9 @@ class SourcesSchema(Schema):
 
 
 LANGUAGE: dict[str, Any] = {
-    "description": "The language of the caption, as a BCP 47 tag.",
-    "example": "pt-BR",
+    "description": "The language of the caption, as a BCP 47 tag, and up to "
+    f"{MAX_CAPTION_LANGUAGES - 1} further languages, with commas between them.",
+    "example": "pt-BR,en",
 }
 STYLE: dict[str, Any] = {
     "description": f"One of {', '.join(f'`{style}`' for style in CaptionStyle)}. "
@@ -313,6 +326,13 @@ class ChosenOptionsSchema(Schema):
     language = fields.String(required=True, allow_none=True)
     style = fields.String(required=True, allow_none=True)
     context = fields.String(required=True, allow_none=True)
+
+
+class TranslationSchema(Schema):
+    """The texts of an image in a further language. An image without a caption has none here."""
+
+    caption = fields.String()
+    alt_text = fields.String(required=True)
 
 
 class ImageSchema(Schema):
@@ -343,6 +363,12 @@ class ImageSchema(Schema):
             "description": "The BCP 47 tag of the language in which the model wrote; null if it is "
             "not known."
         },
+    )
+    translations = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(TranslationSchema),
+        required=True,
+        metadata={"description": "The model's texts in further languages, by their tags."},
     )
     caption_options = fields.Nested(
         ChosenOptionsSchema,
@@ -483,6 +509,13 @@ class FilterSchema(Schema):
             "images that have all of several tags.",
         },
     )
+    language = LanguageTag(
+        metadata={
+            "description": "A language in which the model wrote, as a BCP 47 tag. `pt` includes "
+            "`pt-BR`. A text by a person may be in another one.",
+            "example": "de",
+        }
+    )
     status = fields.String(validate=_STATUSES)
     review = fields.String(
         validate=_REVIEWS,
@@ -528,7 +561,8 @@ class ListQuerySchema(FilterSchema):
         validate=OneOf([sort.value for sort in Sort]),
         metadata={
             "description": "By upload, the newest or the oldest first, or the last change first. "
-            "`changed` cannot be combined with `q`, `tag`, `review` and `alt`."
+            "`changed` cannot be combined with `q`, `tag`, `language`, `review` and "
+            "`alt`."
         },
     )
 
@@ -536,7 +570,8 @@ class ListQuerySchema(FilterSchema):
     def _require_a_fast_order(self, query: Mapping[str, Any], **_kwargs: Any) -> None:
         if query["sort"] == Sort.CHANGED and is_search(query):
             raise ValidationError(
-                "Images with words or tags cannot be sorted by change. Use newest or oldest.",
+                "Images with words, tags or a language cannot be sorted by change. Use newest or "
+                "oldest.",
                 "sort",
             )
         if query["sort"] == Sort.CHANGED and ("review" in query or "alt" in query):
@@ -553,8 +588,8 @@ class ListQuerySchema(FilterSchema):
 
 
 def is_search(query: Mapping[str, Any]) -> bool:
-    """Return whether a query looks for words or tags."""
-    return bool(query.get("q", "").strip() or query["tag"])
+    """Return whether a query looks for words, tags or a language."""
+    return bool(query.get("q", "").strip() or query["tag"] or query.get("language"))
 
 
 class GalleryQuerySchema(ListQuerySchema):

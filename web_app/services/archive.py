@@ -8,7 +8,7 @@ complete, because its structure decides where they are written.
 import io
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import BinaryIO, cast
@@ -131,10 +131,17 @@ class Archive:
             image.tags or (),
             caption_language=languages["annotation"],
             alt_text_language=languages["alt_text"],
+            caption_translations=_translations(image, "caption"),
+            alt_text_translations=_translations(image, "alt_text"),
         )
 
     def _may_embed(self, picture: _Picture) -> bool:
         return self.metadata is Metadata.EMBED and picture.content_type in EMBEDDABLE_TYPES
+
+
+def _translations(image: Image, name: str) -> Mapping[str, str]:
+    """Return a text of the model in further languages, by their tags."""
+    return {tag: texts[name] for tag, texts in image.translations.items() if texts.get(name)}
 
 
 def _with_texts(

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from database.languages import LANGUAGES, language_name, parse_tag, primary_language
 from database.models import (
+    MAX_CAPTION_LANGUAGES,
     MAX_CONTEXT_CHARACTERS,
     CaptionOptions,
     CaptionStyle,
@@ -41,13 +42,15 @@ def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         fields: any of `language`, `style` and `context`; empty or None leaves it to the site.
+            A form may have further languages in `also_in`.
 
     Raises:
         InvalidCaptionOptionsError: a value is not valid.
     """
     changes: dict[str, Any] = {}
     if "language" in fields:
-        changes["languages"] = _parse_languages(fields["language"] or "")
+        further = fields.get("also_in") or ""
+        changes["languages"] = _parse_languages(f"{fields['language'] or ''},{further}")
     if "style" in fields:
         changes["style"] = _parse_style(fields["style"] or "")
     if "context" in fields:
@@ -72,15 +75,29 @@ def language_choices(chosen: str | None = None) -> Sequence[tuple[str, str]]:
 
 
 def _parse_languages(text: str) -> tuple[str, ...]:
+    """Parse tags or names with commas between them."""
+    first, *further = (part.strip() for part in text.split(","))
+    further = list(filter(None, further))
+    if not first and further:
+        raise InvalidCaptionOptionsError(
+            "Choose the language of the caption before further languages."
+        )
+    tags = tuple(dict.fromkeys(map(_parse_language, filter(None, [first, *further]))))
+    if len(tags) > MAX_CAPTION_LANGUAGES:
+        raise InvalidCaptionOptionsError(
+            f"Choose up to {MAX_CAPTION_LANGUAGES} languages. You have {len(tags)}."
+        )
+    return tags
+
+
+def _parse_language(text: str) -> str:
     tag = parse_tag(text)
-    if not text.strip():
-        return ()
     if tag is None:
         raise InvalidCaptionOptionsError(
             f"“{_shortened(text)}” is no language in which captions can be written. Use a tag such "
             "as en, de, pt-BR or zh-Hant."
         )
-    return (tag,)
+    return tag
 
 
 def _parse_style(text: str) -> CaptionStyle | None:

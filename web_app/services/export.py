@@ -8,7 +8,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain, islice, repeat
 from typing import Any
@@ -55,6 +55,7 @@ COLUMNS = (
     "tags",
     "text_in_image",
     "language",
+    "translations",
     "caption_source",
     "alt_text_source",
     "tags_source",
@@ -81,6 +82,7 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "tags": list(image.tags),
         "text_in_image": image.text_in_image,
         "language": image.language or UNKNOWN,
+        "translations": image.translations,
         "caption_source": image.sources["annotation"],
         "alt_text_source": image.sources["alt_text"],
         "tags_source": image.sources["tags"],
@@ -106,6 +108,7 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
             **_fields(image, page_url),
             "tags": ", ".join(image.tags),
             "decorative": "true" if image.is_decorative else "false",
+            "translations": _as_cell(image.translations),
         }
         writer.writerow(_safe_cell(fields[column]) for column in COLUMNS)
         if number % _LINES_PER_PIECE == 0:
@@ -113,6 +116,11 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
             text.seek(0)
             text.truncate()
     yield text.getvalue()
+
+
+def _as_cell(translations: Mapping[str, Mapping[str, str]]) -> str:
+    """Return translations as JSON, or nothing if there are none."""
+    return json.dumps(translations, ensure_ascii=False) if translations else ""
 
 
 def _safe_cell(value: Any) -> Any:

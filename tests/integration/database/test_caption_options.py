@@ -7,6 +7,7 @@ import pytest
 from database.annotations import find_generated, record_annotation, restore_annotation
 from database.caption_options import find_caption_options, set_caption_options
 from database.jobs import reset_for_retry
+from database.listing import ImageFilter, count_images, list_ids
 from database.models import (
     DEFAULT_OPTIONS,
     MAX_CAPTION_LANGUAGES,
@@ -83,3 +84,32 @@ def test_without_a_caption_the_alt_text_is_recorded_and_restored(session_factory
         "alt_text": AnnotationSource.MODEL,
         "tags": AnnotationSource.MODEL,
     }
+
+
+def test_a_reused_caption_keeps_its_translations(session_factory):
+    _, key = add(session_factory)
+    translations = {"fr": {"caption": "Un chien 😀", "alt_text": "Chien"}}
+    german = replace(CAPTION, language="de", fingerprint="f", translations=translations)
+    record(session_factory, record_annotation, claim(session_factory, key), german)
+
+    assert record(session_factory, find_generated, "f").translations == translations
+
+
+def test_images_are_found_by_the_languages_and_the_words_of_all_their_texts(session_factory):
+    image_id, key = add(session_factory)
+    translations = {"fr": {"caption": "Deux chevaux", "alt_text": "Cheval"}}
+    german = replace(CAPTION, language="pt-BR", translations=translations)
+    record(session_factory, record_annotation, claim(session_factory, key), german)
+    add_captioned(session_factory)
+
+    for where in (
+        ImageFilter(language="pt-BR"),
+        ImageFilter(language="pt"),
+        ImageFilter(language="fr"),
+        ImageFilter(text="chevaux"),
+        ImageFilter(text="deux", language="pt"),
+    ):
+        assert record(session_factory, list_ids, limit=9, where=where) == [image_id]
+        assert record(session_factory, count_images, at_most=9, where=where) == 1
+    for where in (ImageFilter(language="de"), ImageFilter(language="p")):
+        assert record(session_factory, list_ids, limit=9, where=where) == []

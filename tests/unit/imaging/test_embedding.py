@@ -4,6 +4,7 @@ import io
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -130,6 +131,22 @@ def test_exiftool_reads_what_was_written(name, tmp_path):
     [before] = exiftool("-validate", "-warning", write(tmp_path, FILES[name], "before"))
     tags.pop("SourceFile"), before.pop("SourceFile")
     assert tags == before
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_exiftool_reads_translations_as_alternatives_of_languages(name, tmp_path):
+    translated = replace(
+        TEXTS,
+        caption_translations={"fr": "Un chien & <b>", "pt-BR": "Um cão"},
+        alt_text_translations={"fr": "Chien"},
+    )
+
+    [tags] = exiftool(write(tmp_path, embedded(FILES[name], translated)))
+
+    assert tags["XMP-dc:Description"] == tags["XMP-dc:Description-de"] == TEXTS.caption
+    assert tags["XMP-dc:Description-fr"] == "Un chien & <b>"
+    assert tags["XMP-iptcCore:ExtDescrAccessibility-pt-BR"] == "Um cão"
+    assert tags["XMP-iptcCore:AltTextAccessibility-fr"] == "Chien"
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -31,6 +31,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "tags": [],
         "text_in_image": None,
         "language": None,
+        "translations": {},
         "caption_options": None,
         "annotation_error": None,
         "thumbnail_error": None,

@@ -1,16 +1,19 @@
 """How owners choose the language, the style and the context of captions."""
 
 import io
+import json
 
 import pytest
 
-from database.caption_options import find_caption_options
+from database.caption_options import find_caption_options, set_caption_options
+from database.image_words import write_words
 from database.models import (
     DEFAULT_OPTIONS,
     AnnotationSource,
     CaptionOptions,
     CaptionStyle,
     Image,
+    ImageLanguage,
     Status,
 )
 from database.rows import update_images
@@ -64,6 +67,19 @@ def add_mine(add_row):
     return lambda **columns: add_row(**{"owner_id": "me", **COMPLETED, **columns})
 
 
+@pytest.fixture
+def export(call):
+    """Return a function that exports with a query, and returns the text."""
+
+    def export(query=""):
+        response = call("GET", f"/api/export{query}")
+        text = response.get_data(as_text=True)
+        response.close()  # As a server does after the last byte.
+        return text
+
+    return export
+
+
 def form(*contents, **fields):
     files = [(io.BytesIO(content), f"{i}.jpg") for i, content in enumerate(contents)]
     return {"data": {"image": files, **fields}}
@@ -108,6 +124,34 @@ def test_what_is_wrong_with_an_option_is_said_in_a_sentence(fields, message):
 
     assert message in str(caught.value)
     assert len(str(caught.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("fields", "languages"),
+    [
+        ({"language": "de,fr"}, ("de", "fr")),
+        ({"language": " German , FR,, de "}, ("de", "fr")),
+        ({"language": "de", "also_in": "French, es"}, ("de", "fr", "es")),
+        ({"language": "de", "also_in": ""}, ("de",)),
+        ({"language": "", "also_in": " "}, ()),
+    ],
+)
+def test_the_first_language_is_that_of_the_caption(fields, languages):
+    assert parse_caption_options(fields).languages == languages
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"language": "de,fr,es,it,nl,pl"}, "Choose up to 5 languages. You have 6."),
+        ({"language": "", "also_in": "fr"}, "Choose the language of the caption before"),
+        ({"language": "de,xx"}, "“xx” is no language"),
+        ({"language": "," * 10_000 + "de"}, "Choose the language of the caption before"),
+    ],
+)
+def test_languages_that_do_not_fit_together_are_refused(fields, message):
+    with pytest.raises(InvalidCaptionOptionsError, match=message):
+        parse_caption_options(fields)
 
 
 def test_a_form_offers_each_language_once_and_the_chosen_one_too():
@@ -320,3 +364,103 @@ def test_a_form_with_an_invalid_option_changes_nothing(call, add_mine, stored):
 
     assert response.status_code == 303
     assert stored(image_id) == DEFAULT_OPTIONS
+
+
+FRENCH = {"caption": "Un chien.", "alt_text": "Chien"}
+
+
+def test_translations_are_shown_with_their_language(call, export, add_mine, session_factory):
+    image_id = add_mine()
+    with session_scope(session_factory) as session:
+        translations = {"fr": FRENCH, "ar": {"alt_text": "كلب"}}
+        row = ImageLanguage(image_id=image_id, language="en", translations=translations)
+        session.add(row)
+        options = CaptionOptions(("en", "fr", "ar", "ja"))
+        set_caption_options(session, {image_id: options})
+
+    shown = call("GET", f"/api/images/{image_id}", owner="other").json
+    page = call("GET", f"/images/{image_id}").text
+    exported = json.loads(export("?format=jsonl"))
+
+    assert shown["translations"] == exported["translations"] == translations
+    assert '<p class="alt-text__text" dir="auto" lang="fr">Un chien.</p>' in page
+    assert 'dir="auto" lang="ar"' in page
+    assert "The model wrote no usable text in Japanese – 日本語." in page
+    assert "no usable text" not in call("GET", f"/images/{image_id}", owner="other").text
+    assert '""fr"": {""caption"": ""Un chien.""' in export()
+
+
+# Lists
+
+
+@pytest.fixture
+def in_languages(add_mine, session_factory):
+    """Add images in some languages, and return their ids by these."""
+
+    def add(language, translations=None):
+        image_id = add_mine(annotation=f"Text {language}")
+        with session_scope(session_factory) as session:
+            values = {"language": language, "translations": translations}
+            session.add(ImageLanguage(image_id=image_id, **values))
+            session.flush()
+            write_words(session, [image_id])
+        return image_id
+
+    return {
+        "de": add("de"),
+        "de-AT": add("de-AT"),
+        "pt-BR": add("pt-BR"),
+        "en": add("en", {"fr": FRENCH, "zh-Hant": FRENCH}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("language=de", ["de", "de-AT"]),
+        ("language=DE_at", ["de-AT"]),
+        ("language=pt", ["pt-BR"]),
+        ("language=pt-PT", []),
+        ("language=fr", ["en"]),
+        ("language=zh", ["en"]),
+        ("language=en&q=chien", ["en"]),
+        ("language=de&q=chien", []),
+    ],
+)
+def test_images_are_listed_by_language_on_the_page_in_the_api_in_exports_and_batches(
+    call, export, in_languages, query, found
+):
+    expected = sorted(in_languages[each] for each in found)
+
+    listed = call("GET", f"/api/images?{query}").json
+    page = call("GET", f"/gallery?{query}").text
+    exported = export(f"?format=jsonl&{query}")
+    body = {"action": "retry", "filter": dict(part.split("=") for part in query.split("&"))}
+    batch = call("POST", "/api/images/batch", json=body).json
+
+    assert sorted(image["id"] for image in listed["images"]) == expected
+    assert listed["count"] == len(expected)
+    assert all(
+        (f'id="card-{each}"' in page) == (each in expected) for each in in_languages.values()
+    )
+    assert sorted(json.loads(line)["id"] for line in exported.splitlines()) == expected
+    assert sorted(result["id"] for result in batch["results"]) == expected
+
+
+@pytest.mark.parametrize("language", ["xx", "de,fr", "x" * 300])
+def test_a_list_by_a_language_that_does_not_exist_is_refused(call, language):
+    response = call("GET", f"/api/images?language={language}")
+
+    assert response.status_code == 422
+    assert "such as de, pt-BR or zh-Hant" in response.json["error"]
+
+
+def test_an_image_is_found_by_plurals_of_its_own_language(call, add_mine, session_factory):
+    image_id = add_mine(annotation="Zwei Wälder")
+    with session_scope(session_factory) as session:
+        session.add(ImageLanguage(image_id=image_id, language="de"))
+        session.flush()
+        write_words(session, [image_id])
+
+    for query in ("q=walder", "q=wald&language=de"):
+        assert len(call("GET", f"/api/images?{query}").json["images"]) == 1

@@ -72,6 +72,7 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
         "tags": "dog, low tide",
         "text_in_image": "STOP",
         "language": "en",
+        "translations": "",
         "caption_source": "model",
         "alt_text_source": "model",
         "tags_source": "model",

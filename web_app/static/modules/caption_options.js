@@ -2,7 +2,7 @@
 // of uploads in this browser. The context is not kept, because other images need another one.
 
 const KEY = "how to describe uploads";
-const KEPT = ["language", "style"];
+const KEPT = ["language", "also_in", "style"];
 
 /**
  * Return the options of a form by their names. An empty value leaves an option to the site.
@@ -11,7 +11,8 @@ const KEPT = ["language", "style"];
  * @returns {Record<string, string>}
  */
 export function readOptions(form) {
-  return Object.fromEntries(fieldsOf(form).map(({ name, value }) => [name, value]));
+  const { also_in: further = "", ...options } = readFields(form);
+  return further.trim() ? { ...options, language: `${options.language},${further}` } : options;
 }
 
 /**
@@ -34,11 +35,19 @@ export function keepOptions(root, summary) {
     summary.textContent = text ? `: ${text}` : "";
   };
   root.addEventListener("change", () => {
-    const options = Object.entries(readOptions(root)).filter(([name]) => KEPT.includes(name));
+    const options = Object.entries(readFields(root)).filter(([name]) => KEPT.includes(name));
     write(Object.fromEntries(options));
     show();
   });
   show();
+}
+
+/**
+ * @param {HTMLElement} root
+ * @returns {Record<string, string>}
+ */
+function readFields(root) {
+  return Object.fromEntries(fieldsOf(root).map(({ name, value }) => [name, value]));
 }
 
 /** @param {HTMLElement} root */
@@ -50,9 +59,10 @@ function fieldsOf(root) {
 
 /** @param {HTMLInputElement | HTMLSelectElement} field */
 function describe(field) {
-  return field instanceof HTMLSelectElement && field.value
-    ? field.selectedOptions[0]?.textContent?.trim() ?? ""
-    : field.value && "with context";
+  if (field instanceof HTMLSelectElement) {
+    return field.value && field.selectedOptions[0]?.textContent?.trim();
+  }
+  return field.name === "also_in" ? field.value.trim() : field.value && "with context";
 }
 
 /** @returns {Record<string, string>} */

@@ -108,3 +108,68 @@ def test_an_answer_in_a_language_that_cannot_be_checked_is_kept():
     answer = {"language": "vi", "caption": "Một con chó chạy trên bãi biển lúc thủy triều xuống."}
 
     assert parse_annotation(json.dumps(answer), task(languages=("vi",))).caption
+
+
+TRANSLATED = {
+    "caption": "A dog on a beach.",
+    "alt_text": "Dog on a beach",
+    "translations": {
+        "fr": {"caption": "Un chien sur la plage.", "alt_text": "Un chien"},
+        "pt_BR": {"caption": "Um cão na praia.", "alt_text": "Um cão"},
+    },
+}
+
+
+def test_further_languages_are_requested_by_name_in_fields_of_their_own():
+    made = task(languages=("en", "fr", "pt-BR"))
+
+    requested = made.schema.properties["translations"]
+    assert requested.required == ["fr", "pt_BR"]
+    assert requested.properties["pt_BR"].properties["caption"].description == (
+        "The caption in Portuguese (pt-BR)."
+    )
+    assert list(made.schema.properties)[-1] == "text_in_image"
+
+
+def test_texts_in_further_languages_are_kept():
+    parsed = parse_annotation(json.dumps(TRANSLATED), task(languages=("en", "fr", "pt-BR")))
+
+    assert parsed.translations == {
+        "fr": TRANSLATED["translations"]["fr"],
+        "pt-BR": TRANSLATED["translations"]["pt_BR"],
+    }
+
+
+@pytest.mark.parametrize(
+    "french",
+    [
+        None,
+        "Un chien",
+        {},
+        {"caption": "", "alt_text": "Un chien"},
+        {"caption": "n/a"},
+        {"caption": "The dog is on the beach, and a man walks over to it with a ball."},
+    ],
+)
+def test_a_text_that_cannot_be_used_is_left_out_and_the_others_stay(french):
+    answer = {**TRANSLATED, "translations": {**TRANSLATED["translations"], "fr": french}}
+
+    parsed = parse_annotation(json.dumps(answer), task(languages=("en", "fr", "pt-BR")))
+
+    assert (parsed.caption, list(parsed.translations)) == ("A dog on a beach.", ["pt-BR"])
+
+
+@pytest.mark.parametrize("translations", [None, [], "fr", 7])
+def test_an_answer_without_translations_keeps_its_caption(translations):
+    answer = {**TRANSLATED, "translations": translations}
+
+    assert not parse_annotation(json.dumps(answer), task(languages=("en", "fr"))).translations
+
+
+def test_alt_texts_alone_are_translated_without_captions():
+    made = task(languages=("en", "fr"), style=CaptionStyle.ALT_TEXT_ONLY)
+    answer = {"alt_text": "A dog", "translations": {"fr": {"alt_text": "Un chien"}}}
+
+    parsed = parse_annotation(json.dumps(answer), made)
+
+    assert parsed.translations == {"fr": {"alt_text": "Un chien"}}

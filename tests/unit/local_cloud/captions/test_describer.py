@@ -82,3 +82,19 @@ def test_a_caption_in_another_language_than_the_requested_one_is_not_accepted(ta
     assert json.loads(answer.text)["language"] == "en"
     with pytest.raises(CaptionRejectedError, match="it was not in"):
         parse_annotation(answer.text, task)
+
+
+def test_further_languages_are_written_if_they_are_known():
+    task = make_task(PROMPT, "English", CaptionOptions(languages=("de", "fr", "en", "ja")))
+    schema = json.loads(task.schema.model_dump_json(exclude_none=True, by_alias=True))
+    image = Image.new("RGB", (60, 40), (230, 20, 20))
+
+    answer = LocalDescriber().answer(
+        CaptionRequest(b"", "image/jpeg", image, task.instructions, task.text, schema)
+    )
+
+    parsed = parse_annotation(answer.text, task)
+    assert {tag: texts["caption"] for tag, texts in parsed.translations.items()} == {
+        "fr": "Une image bien éclairée au format paysage, surtout rouge.",
+        "en": "An evenly lit landscape image, almost entirely red.",
+    }
