@@ -140,8 +140,12 @@ def language_tag(name: str) -> str:
 
 
 def primary_language(tag: str) -> Language:
-    """Return the language of a tag that `parse_tag` returned, without script and region."""
-    return LANGUAGES[tag.partition("-")[0]]
+    """Return the language of a tag, without script and region.
+
+    A later version of this system may have stored a tag that is not listed here.
+    """
+    language = tag.partition("-")[0]
+    return LANGUAGES.get(language, Language(language, tag, tag))
 
 
 def language_name(tag: str) -> str:

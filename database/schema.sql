@@ -169,11 +169,11 @@ CREATE TABLE `image_reviews` (
   `alt_text_state` varchar(16) NOT NULL,
   `alt_text_hash` varchar(12) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL,
   PRIMARY KEY (`image_id`),
-  KEY `image_reviews_same_alt_text` (`owner_id`,`alt_text_hash`),
   KEY `image_reviews_alt_text_of_all` (`alt_text_state`),
-  KEY `image_reviews_state_of_owner` (`owner_id`,`state`),
   KEY `image_reviews_state_of_all` (`state`),
+  KEY `image_reviews_state_of_owner` (`owner_id`,`state`),
   KEY `image_reviews_alt_text_of_owner` (`owner_id`,`alt_text_state`),
+  KEY `image_reviews_same_alt_text` (`owner_id`,`alt_text_hash`),
   CONSTRAINT `image_reviews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
   CONSTRAINT `image_reviews_alt_text_state` CHECK ((`alt_text_state` in (_utf8mb4'decorative',_utf8mb4'missing',_utf8mb4'long',_utf8mb4'image_of',_utf8mb4'caption',_utf8mb4'good'))),
   CONSTRAINT `image_reviews_state` CHECK ((`state` in (_utf8mb4'unreviewed',_utf8mb4'reviewed',_utf8mb4'changed')))

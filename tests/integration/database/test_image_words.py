@@ -210,7 +210,8 @@ def test_a_deleted_image_leaves_no_words_and_no_text(session_factory):
 def test_plurals_are_those_of_the_language_of_captions(session_factory):
     english, _key = add_captioned(session_factory, replace(CAPTION, annotation="Two cities."))
     german, _key = add_captioned(
-        session_factory, replace(CAPTION, annotation="Zwei Häuser.", language="german")
+        session_factory,
+        replace(CAPTION, annotation="Zwei Häuser.", language="de", site_language="german"),
     )
 
     assert search(session_factory, "haus zwei") == [german]

@@ -62,3 +62,7 @@ def test_answers_are_checked_for_the_language_of_a_tag(tag):
 
     assert found is not None
     assert tag.partition("-")[0] in {*found.names, "nb"}
+
+
+def test_a_tag_that_a_later_version_stored_has_itself_as_its_name():
+    assert (language_name("tlh"), language_name("tlh-Latn")) == ("tlh", "tlh-Latn (tlh-Latn)")
