@@ -1,7 +1,7 @@
 """Add the reviews of images.
 
-The migration adds a table, in one statement that can run again after a crash. `migrate` then adds
-the rows of the images in batches. The previous version does not use the table.
+The migration adds a table and its indexes, and can run again after a crash. `migrate` then adds the
+rows of the images in batches. The previous version does not use the table.
 """
 
 from typing import Any
@@ -20,6 +20,13 @@ _OPTIONS: Any = {
     "mysql_engine": "InnoDB",
     "mysql_charset": "utf8mb4",
     "mysql_collate": "utf8mb4_0900_ai_ci",
+}
+_INDEXES = {
+    "image_reviews_state_of_all": ["state"],
+    "image_reviews_state_of_owner": ["owner_id", "state"],
+    "image_reviews_alt_text_of_all": ["alt_text_state"],
+    "image_reviews_alt_text_of_owner": ["owner_id", "alt_text_state"],
+    "image_reviews_same_alt_text": ["owner_id", "alt_text_hash"],
 }
 _ALT_TEXT_STATES = "'decorative', 'missing', 'long', 'image_of', 'caption', 'good'"
 
@@ -48,14 +55,15 @@ def upgrade() -> None:
         sa.CheckConstraint(
             f"alt_text_state IN ({_ALT_TEXT_STATES})", name="image_reviews_alt_text_state"
         ),
-        sa.Index("image_reviews_state_of_all", "state"),
-        sa.Index("image_reviews_state_of_owner", "owner_id", "state"),
-        sa.Index("image_reviews_alt_text_of_all", "alt_text_state"),
-        sa.Index("image_reviews_alt_text_of_owner", "owner_id", "alt_text_state"),
-        sa.Index("image_reviews_same_alt_text", "owner_id", "alt_text_hash"),
         if_not_exists=True,
         **_OPTIONS,
     )
+    # One after the other: `create_table` would add them in another order each time. MySQL has no IF
+    # NOT EXISTS for an index, and a crash can leave some of them.
+    existing = {index["name"] for index in sa.inspect(op.get_bind()).get_indexes("image_reviews")}
+    for name, columns in _INDEXES.items():
+        if name not in existing:
+            op.create_index(name, "image_reviews", columns)
 
 
 def _exact_text(length: int) -> Any:
