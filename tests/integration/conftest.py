@@ -11,7 +11,10 @@ from urllib.parse import urlsplit
 
 import boto3
 import pytest
+import requests
 from moto.server import ThreadedMotoServer
+
+from tests.support.time_limits import scaled
 
 IMAGE_BUCKET = "test-images"
 THUMBNAIL_BUCKET = "test-thumbnails"
@@ -126,6 +129,8 @@ def aws() -> Iterator[AWS]:
     server.start()
     host, port = server.get_host_and_port()
     endpoint_url = f"http://{host}:{port}"
+    # A process has one state for all its servers, and `make mutants` runs the tests repeatedly.
+    requests.post(f"{endpoint_url}/moto-api/reset", timeout=scaled(10))
     aws = AWS(
         endpoint_url,
         {
