@@ -32,6 +32,8 @@ class AnnotationSettings(WorkSettings):
     gemini_prompt: str | None = None
     gemini_media_resolution: Literal["", "low", "medium", "high"] = ""
     caption_language: str = Field("English", pattern=r"^\S.{0,39}$")
+    # Tags with commas between them, each of at most 50 characters.
+    tag_vocabulary: str = Field("", max_length=1000, pattern=r"^[^,]{0,50}(,[^,]{0,50})*$")
     gemini_daily_token_budget: int = Field(10_000_000, ge=0, le=10_000_000_000)  # 0 for no limit.
     # 0 for the limit that Gemini names when it refuses a request.
     gemini_requests_per_minute: int = Field(0, ge=0, le=100_000)

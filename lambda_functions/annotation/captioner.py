@@ -1,7 +1,7 @@
 """A client of Gemini that sends one image and returns one response."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 from typing import Final
 
@@ -56,6 +56,7 @@ class Captioner:
         language: str,
         prompt: str | None,
         resolution: str = "",
+        allowed_tags: Sequence[str] = (),
     ) -> None:
         """Store the settings. The key is read and the connection opened at the first request.
 
@@ -66,6 +67,7 @@ class Captioner:
                 English name or its own name.
             prompt: replaces `PROMPT`. `{language}` in either is replaced by the language's name.
             resolution: "low", "medium" or "high"; "" leaves it to the model.
+            allowed_tags: the only tags that the model may use; empty for any.
         """
         self._read_api_key = read_api_key
         self._api_key = ""
@@ -76,10 +78,11 @@ class Captioner:
         self.resolution = resolution
         self.language = language
         self.prompt = prompt or PROMPT
+        self.allowed_tags = tuple(allowed_tags)
 
     def task(self, options: CaptionOptions) -> Task:
         """Return what to request for an image whose owner chose these options."""
-        return make_task(self.prompt, self.language, options)
+        return make_task(self.prompt, self.language, options, self.allowed_tags)
 
     def max_request_tokens(self, task: Task) -> int:
         """Return the most tokens that one request can use. A token has at least one byte."""

@@ -15,6 +15,7 @@ from database.secret_store import fetch_secret
 from database.session import create_function_engine, create_session_factory
 from lambda_functions.annotation.annotate import Annotator
 from lambda_functions.annotation.captioner import Captioner
+from lambda_functions.annotation.description import split_vocabulary
 from lambda_functions.attempt import JobContext, attempt, logger, metrics
 from lambda_functions.errors import ConfigurationError, TransientError
 from lambda_functions.object_store import ObjectStore
@@ -47,6 +48,7 @@ def _function() -> tuple[JobContext, Annotator]:
         language=settings.caption_language,
         prompt=settings.gemini_prompt,
         resolution=settings.gemini_media_resolution,
+        allowed_tags=split_vocabulary(settings.tag_vocabulary),
     )
     annotator = Annotator(
         session_factory,

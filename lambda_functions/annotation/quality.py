@@ -10,7 +10,7 @@ checked.
 import json
 import re
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final
@@ -93,7 +93,7 @@ def parse_annotation(text: str, task: Task) -> ParsedAnnotation:
     return ParsedAnnotation(
         _shorten_to_sentences(main_text) if task.has_caption else "",
         shorten(_read_alt_text(fields, judge) or main_text, MAX_ALT_TEXT_CHARACTERS),
-        list(islice(_clean_tags(fields.get("tags"), judge), MAX_TAGS)),
+        list(islice(_clean_tags(fields.get("tags"), judge, task.allowed_tags), MAX_TAGS)),
         _read_text_in_image(fields.get("text_in_image"), judge),
         dict(_read_translations(fields.get("translations"), task)),
     )
@@ -203,14 +203,19 @@ def _shorten_to_sentences(caption: str) -> str:
     return caption[: ends[-1]]
 
 
-def _clean_tags(value: Any, judge: "_Judge") -> Iterator[str]:
-    """Yield distinct tags in lower case, without those that are too long or no words."""
+def _clean_tags(value: Any, judge: "_Judge", allowed_tags: Sequence[str]) -> Iterator[str]:
+    """Yield distinct tags in lower case, without those that are too long or no words.
+
+    Of a vocabulary, yield only its tags, as they are written there.
+    """
+    allowed = {_clean_tag(tag).casefold(): tag for tag in allowed_tags}
     seen: set[str] = set()
     for text in islice(_split_tags(value), _MAX_READ_TAGS):
         tag = _clean_tag(text)
-        if tag and tag.casefold() not in seen and judge.accepts_tag(tag):
+        is_accepted = tag.casefold() in allowed if allowed else judge.accepts_tag(tag)
+        if tag and tag.casefold() not in seen and is_accepted:
             seen.add(tag.casefold())
-            yield tag
+            yield allowed.get(tag.casefold(), tag)
 
 
 def _split_tags(value: Any) -> Iterator[str]:

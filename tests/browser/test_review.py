@@ -299,3 +299,24 @@ def test_an_earlier_text_is_restored_on_the_page_of_an_image_and_undone(person, 
     expect(page.get_by_role("button", name="Restore this caption: Rex.")).to_be_visible()
     toast(page).get_by_role("button", name="Undo").click()
     expect(page.locator(".caption")).to_have_text("Rex.")
+
+
+def test_texts_are_copied_from_the_desk_by_keyboard(person, page):
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    (image_id,) = upload(person, "copied.jpg")
+    open_desk(page)
+    page.get_by_label("Alt text").fill("Rex, a dog")
+    address = page.url.rsplit("/review", 1)[0] + f"/images/{image_id}/preview"
+    copied = {
+        "caption": "A dog runs on a beach.",
+        "alt text": "Rex, a dog",
+        "HTML": f'<img src="{address}" alt="Rex, a dog" ',
+        "Markdown": f"![Rex, a dog]({address})",
+    }
+
+    for what, text in copied.items():
+        page.get_by_role("button", name=f"Copy {what}").focus()
+        page.keyboard.press("Enter")
+        expect(toast(page)).to_contain_text(f"{what[0].upper()}{what[1:]} copied.")
+        assert page.evaluate("navigator.clipboard.readText()").startswith(text)
+    expect(name(page)).to_have_text("copied.jpg")

@@ -15,6 +15,7 @@ from typing import Any, Literal, get_args, get_origin
 from uuid import uuid4
 
 import pytest
+from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
@@ -140,6 +141,7 @@ UNUSUAL_VALUES = {
     "GEMINI_MEDIA_RESOLUTION": "low",
     "GEMINI_PROMPT": "Describe it unusually.",
     "CAPTION_LANGUAGE": "Breton",
+    "TAG_VOCABULARY": "unusual",
     "GEMINI_DAILY_TOKEN_BUDGET": "7654321",
     "GEMINI_REQUESTS_PER_MINUTE": "77777",
     "THUMBNAIL_WIDTH": "123",
@@ -304,6 +306,7 @@ def test_the_annotation_function_holds_each_setting_under_its_own_name(unusual, 
         "GEMINI_MEDIA_RESOLUTION": captioner.resolution,
         "GEMINI_PROMPT": captioner.prompt,
         "CAPTION_LANGUAGE": captioner.language,
+        "TAG_VOCABULARY": ", ".join(captioner.allowed_tags),
         "GEMINI_DAILY_TOKEN_BUDGET": annotator.daily_token_budget,
         "GEMINI_REQUESTS_PER_MINUTE": annotator.requests_per_minute,
     }
@@ -572,3 +575,11 @@ def refers_to(template: str, variable: str, parameter: str) -> bool:
             if name == parameter or (definition and f"!Ref {parameter}" in definition[1]):
                 return True
     return False
+
+
+def test_a_tag_of_the_vocabulary_that_no_image_can_have_is_refused():
+    with pytest.raises(ValidationError, match="tag_vocabulary"):
+        AnnotationSettings(
+            gemini_api_key="key", s3_image_bucket="b", database_url="sqlite://",
+            tag_vocabulary=f"dog,{'x' * 51}",
+        )  # fmt: skip

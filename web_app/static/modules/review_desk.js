@@ -2,6 +2,7 @@
 // everything that its buttons do.
 
 import { APIError, getJSON, getPage, sendJSON } from "./api.js";
+import { asHTML, asMarkdown, canCopy, copy, linkedImage } from "./copying.js";
 import { discardDraft, readDraft, writeDraft } from "./drafts.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
 import { isSwitchedOn, shortcutOf, switchShortcuts } from "./review_keys.js";
@@ -90,6 +91,9 @@ class ReviewDesk {
     }
     const id = this.#id;
     getPart(form, "undo").hidden = this.#undos.length === 0;
+    for (const button of this.root.querySelectorAll('[data-action="copy"]')) {
+      button.toggleAttribute("hidden", !canCopy());
+    }
     this.#restoreDraft(form);
     this.#preloadNext();
     if (this.#view.dataset.status === "pending") {
@@ -194,6 +198,30 @@ class ReviewDesk {
       discardDraft(this.#id);
       this.#run(() => this.#load(location.href));
     }
+    const copied = closestTarget(event, '[data-action="copy"]');
+    if (copied) {
+      this.#attempt(() => this.#copy(copied));
+    }
+  }
+
+  /** @param {HTMLElement} button */
+  async #copy(button) {
+    const form = this.#form;
+    if (!form) {
+      return;
+    }
+    const { alt_text: { value: altText }, annotation: { value: caption } } = fieldsOf(form);
+    const alt = this.#isDecorative() ? "" : altText || caption;
+    const image = linkedImage(String(this.#id), alt, button.dataset);
+    /** @type {Record<string, string>} */
+    const texts = {
+      "Caption": caption,
+      "Alt text": this.#isDecorative() ? "" : altText,
+      "HTML": asHTML(image),
+      "Markdown": asMarkdown(image),
+    };
+    const format = button.dataset.format ?? "";
+    showToast(await copy(format, texts[format]));
   }
 
   /**

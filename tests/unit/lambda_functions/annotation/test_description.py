@@ -6,7 +6,12 @@ import re
 import pytest
 
 from database.models import DEFAULT_OPTIONS, CaptionOptions, CaptionStyle
-from lambda_functions.annotation.description import PROMPT, REQUEST_TEXT, make_task
+from lambda_functions.annotation.description import (
+    PROMPT,
+    REQUEST_TEXT,
+    make_task,
+    split_vocabulary,
+)
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 
 
@@ -173,3 +178,19 @@ def test_alt_texts_alone_are_translated_without_captions():
     parsed = parse_annotation(json.dumps(answer), made)
 
     assert parsed.translations == {"fr": {"alt_text": "Un chien"}}
+
+
+def test_the_request_names_the_tags_of_the_vocabulary_and_no_caption_counts_as_repeating_them():
+    vocabulary = ("Rex", "night sky")
+
+    made = make_task(PROMPT, "English", DEFAULT_OPTIONS, vocabulary)
+    free = make_task(PROMPT, "English", DEFAULT_OPTIONS)
+
+    assert made.schema.properties["tags"].items.description.endswith(": Rex, night sky.")
+    assert made.constants != free.constants  # So the fingerprint is another one.
+    assert made.own_words == free.own_words
+
+
+def test_a_vocabulary_has_each_tag_once_and_no_empty_one():
+    assert split_vocabulary(" dog, night  sky,, dog ,") == ("dog", "night sky")
+    assert split_vocabulary("") == ()

@@ -371,3 +371,24 @@ def test_any_text_is_either_parsed_or_rejected(text):
         read(text)
     except CaptionRejectedError as error:
         assert str(error).endswith(".")
+
+
+VOCABULARY = ("Rex", "dog", "C++", "night sky")
+
+
+@pytest.mark.parametrize(
+    ("raw", "kept"),
+    [
+        (["DOG", "beach", "dog", "#Night  Sky"], ["dog", "night sky"]),
+        ("rex, dogs; c++", ["Rex", "C++"]),
+        (["beach", "sea"], []),
+        (None, []),
+    ],
+)
+def test_only_the_tags_of_the_vocabulary_are_kept_as_they_are_written_there(raw, kept):
+    task = make_task(PROMPT, "English", DEFAULT_OPTIONS, VOCABULARY)
+    answer = {"caption": "A dog runs on a beach.", "alt_text": "Dog", "tags": raw}
+
+    parsed = parse_annotation(json.dumps(answer), task)
+
+    assert (parsed.caption, parsed.tags) == ("A dog runs on a beach.", kept)
