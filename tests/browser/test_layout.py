@@ -7,6 +7,8 @@ WIDTHS = [320, 375, 768, 1280]
 # The distances of https://www.w3.org/TR/WCAG22/#text-spacing
 TEXT_SPACING = """() => {
     for (const element of document.querySelectorAll("*")) {
+        // A form may have a field with the name "style". Its fields inherit these styles.
+        if (!(element.style instanceof CSSStyleDeclaration)) continue;
         element.style.setProperty("line-height", "1.5", "important");
         element.style.setProperty("letter-spacing", "0.12em", "important");
         element.style.setProperty("word-spacing", "0.16em", "important");

@@ -197,7 +197,7 @@ def test_selected_images_get_new_captions_in_another_language(page, ids, gemini,
     for image_id in ids[:2]:
         box(page, image_id).check()
     page.locator(".selection summary", has_text="New captions…").click()
-    page.get_by_label("Language").select_option("de")
+    page.locator("select[data-option][name=language]").select_option("de")
     press(page, "Write new captions")
 
     expect(page.locator(".toast")).to_contain_text("Writing new captions for 2 images…")

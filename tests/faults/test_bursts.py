@@ -301,9 +301,9 @@ def test_every_image_of_a_burst_ends_captioned_or_truthfully_failed(make_system,
     run_burst(system, images)
 
     assert_truthful_end(system, images)
-    # No image comes again and again.
+    # Few events are published again, and no image comes again and again.
     assert system.published.total() < images
-    assert max(system.published.values(), default=0) <= 3
+    assert max(system.published.values(), default=0) < 10
 
 
 def test_a_burst_ends_well_on_mysql_too(make_system):

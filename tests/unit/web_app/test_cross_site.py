@@ -48,7 +48,7 @@ def test_every_route_that_changes_something_refuses_another_site_without_reading
             body = io.BytesIO(b"a=b")
 
             response = app.test_client(use_cookies=False).open(
-                path.format(image_id=1),
+                path.format(image_id=1, row_id=1),
                 method=method,
                 input_stream=body,
                 content_length=3,

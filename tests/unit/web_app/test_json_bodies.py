@@ -54,7 +54,7 @@ def change(app, add_row):
             **options.pop("headers", {}),
         }
         return app.test_client().open(
-            path.format(image_id=image_id), method=method, headers=headers, **options
+            path.format(image_id=image_id, row_id=1), method=method, headers=headers, **options
         )
 
     return send
