@@ -23,12 +23,13 @@ from web_app.routes.conditional import (
 )
 from web_app.routes.cursors import bin_cursor, parse_bin_cursor, parse_cursor, write_cursor
 from web_app.routes.openapi import (
+    CHANGE_STATUSES,
     ETAG_HEADERS,
-    IF_MATCH,
     READ_AUTH,
     WRITE_AUTH,
     StrictBlueprint,
     documents_errors,
+    expects_read_texts,
     not_modified,
 )
 from web_app.routes.request import image_filter, parse_ids
@@ -38,7 +39,6 @@ from web_app.routes.schemas import (
     BatchSchema,
     BinPageSchema,
     BinQuerySchema,
-    ChangedMeanwhileSchema,
     EditSchema,
     EmptiedBinSchema,
     ImagePageSchema,
@@ -65,7 +65,7 @@ api = StrictBlueprint("api", __name__, url_prefix="/api", description="Images an
 @api.doc(operationId="createOwner", security=READ_AUTH)
 @api.response(201, OwnerSchema)
 @api.alt_response(200, schema=OwnerSchema, description="The request identifies an owner already")
-@documents_errors(api, 400, 401, 403, 413, 415, 503)
+@documents_errors(api, *CHANGE_STATUSES)
 def create_owner() -> ResponseReturnValue:
     """Get an owner token before the first upload, so that no image is without an owner"""
     owner = current_owner()
@@ -137,22 +137,14 @@ def show_image(image_id: int) -> ResponseReturnValue:
 @api.route("/images/<image_id:image_id>", methods=["PATCH"])
 @api.doc(operationId="editImage", security=WRITE_AUTH)
 @api.arguments(EditSchema())
-@api.doc(parameters=[IF_MATCH])
+@expects_read_texts(api)
 @api.response(200, ImageSchema)
-@api.alt_response(
-    412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
-)
 @documents_errors(
     api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
     409,
-    413,
-    415,
     422,
-    503,
     codes={409: ("nothing_to_restore",), 422: ("invalid_edit",)},
 )
 def edit_image(edit: dict[str, Any], image_id: int) -> dict[str, Any]:
@@ -183,21 +175,13 @@ def list_versions(image_id: int) -> ResponseReturnValue:
 @api.route("/images/<image_id:image_id>/versions/restore", methods=["POST"])
 @api.doc(operationId="restoreTextVersion", security=WRITE_AUTH)
 @api.arguments(RestoreVersionSchema())
-@api.doc(parameters=[IF_MATCH])
+@expects_read_texts(api)
 @api.response(200, ImageSchema)
-@api.alt_response(
-    412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
-)
 @documents_errors(
     api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
-    413,
-    415,
     422,
-    503,
     codes={404: ("image_not_found", "version_not_found"), 422: ("invalid_edit",)},
 )
 def restore_version(version: dict[str, Any], image_id: int) -> dict[str, Any]:
@@ -211,7 +195,7 @@ def restore_version(version: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.route("/images/<image_id:image_id>", methods=["DELETE"])
 @api.doc(operationId="deleteImage", security=WRITE_AUTH)
 @api.response(204)
-@documents_errors(api, 400, 401, 403, 404, 413, 415, 503)
+@documents_errors(api, *CHANGE_STATUSES, 404)
 def delete_image(image_id: int) -> None:
     """Move an image to your bin. It disappears immediately"""
     owner_actions(_owner_id()).delete(image_id)
@@ -221,7 +205,7 @@ def delete_image(image_id: int) -> None:
 @api.doc(operationId="undeleteImage", security=WRITE_AUTH)
 @api.arguments(NoBodySchema(), required=False)
 @api.response(200, ImageSchema)
-@documents_errors(api, 400, 401, 403, 404, 413, 415, 422, 503)
+@documents_errors(api, *CHANGE_STATUSES, 404, 422)
 def undelete_image(_options: dict[str, Any], image_id: int) -> dict[str, Any]:
     """Restore an image from your bin"""
     image = owner_actions(_owner_id()).undelete(image_id)
@@ -234,13 +218,8 @@ def undelete_image(_options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.response(200, BatchResultsSchema)
 @documents_errors(
     api,
-    400,
-    401,
-    403,
-    413,
-    415,
+    *CHANGE_STATUSES,
     422,
-    503,
     codes={
         422: ("invalid_batch", "invalid_edit", "invalid_caption_options"),
         400: ("bad_request", "csrf_failed", "invalid_cursor"),
@@ -299,7 +278,7 @@ def show_bin(query: dict[str, Any]) -> ResponseReturnValue:
 @api.route("/bin", methods=["DELETE"])
 @api.doc(operationId="emptyBin", security=WRITE_AUTH)
 @api.response(202, EmptiedBinSchema)
-@documents_errors(api, 400, 401, 403, 413, 415, 503)
+@documents_errors(api, *CHANGE_STATUSES)
 def empty_bin() -> dict[str, Any]:
     """Delete all images in your bin for good"""
     return {"deleted": owner_actions(_owner_id()).empty_bin()}
@@ -308,7 +287,7 @@ def empty_bin() -> dict[str, Any]:
 @api.route("/bin/<image_id:image_id>", methods=["DELETE"])
 @api.doc(operationId="deleteImageForGood", security=WRITE_AUTH)
 @api.response(204)
-@documents_errors(api, 400, 401, 403, 404, 413, 415, 503)
+@documents_errors(api, *CHANGE_STATUSES, 404)
 def delete_image_for_good(image_id: int) -> None:
     """Delete an image in your bin for good"""
     owner_actions(_owner_id()).delete_for_good(image_id)
@@ -320,15 +299,10 @@ def delete_image_for_good(image_id: int) -> None:
 @api.response(202, ImageSchema)
 @documents_errors(
     api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
     409,
-    413,
-    415,
     422,
-    503,
     codes={
         409: ("nothing_to_retry", "caption_pending"),
         422: ("invalid_request", "invalid_caption_options"),
@@ -348,7 +322,7 @@ def retry_image(options: dict[str, Any], image_id: int) -> dict[str, Any]:
 @api.doc(operationId="retryAllImages", security=WRITE_AUTH)
 @api.arguments(NoBodySchema(), required=False)
 @api.response(202, RetriedSchema)
-@documents_errors(api, 400, 401, 403, 413, 415, 422, 503)
+@documents_errors(api, *CHANGE_STATUSES, 422)
 def retry_all_images(_options: dict[str, Any]) -> dict[str, Any]:
     """Retry all your failed images, up to 100 at a time"""
     actions = owner_actions(_owner_id())

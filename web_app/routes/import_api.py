@@ -7,7 +7,13 @@ from flask.typing import ResponseReturnValue
 
 from web_app.routes import serializers
 from web_app.routes.imported_files import CHANGES_ON_PAGE, counted, own_imports, propose
-from web_app.routes.openapi import READ_AUTH, WRITE_AUTH, StrictBlueprint, documents_errors
+from web_app.routes.openapi import (
+    CHANGE_STATUSES,
+    READ_AUTH,
+    WRITE_AUTH,
+    StrictBlueprint,
+    documents_errors,
+)
 from web_app.routes.schemas import (
     ImportFileSchema,
     ImportPageSchema,
@@ -66,15 +72,10 @@ def show_import(query: dict[str, Any], import_id: int) -> dict[str, Any]:
 @import_api.response(200, ImportSchema)
 @documents_errors(
     import_api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
     409,
-    413,
-    415,
     422,
-    503,
     codes={404: ("import_not_found",), 409: ("import_outdated", "import_undone")},
 )
 def apply_import(_options: dict[str, Any], import_id: int) -> dict[str, Any]:
@@ -88,15 +89,10 @@ def apply_import(_options: dict[str, Any], import_id: int) -> dict[str, Any]:
 @import_api.response(200, UndoneImportSchema)
 @documents_errors(
     import_api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
     409,
-    413,
-    415,
     422,
-    503,
     codes={404: ("import_not_found",), 409: ("nothing_to_undo",)},
 )
 def undo_import(_options: dict[str, Any], import_id: int) -> dict[str, Any]:

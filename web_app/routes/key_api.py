@@ -9,7 +9,13 @@ from web_app.dependencies import keys_of
 from web_app.errors import NotOwnerError
 from web_app.middleware.owners import current_owner, remember_owner, require_own_owners
 from web_app.routes import serializers
-from web_app.routes.openapi import READ_AUTH, WRITE_AUTH, StrictBlueprint, documents_errors
+from web_app.routes.openapi import (
+    CHANGE_STATUSES,
+    READ_AUTH,
+    WRITE_AUTH,
+    StrictBlueprint,
+    documents_errors,
+)
 from web_app.routes.schemas import CreatedKeySchema, KeysSchema, NewKeySchema
 
 key_api = StrictBlueprint(
@@ -34,14 +40,9 @@ def list_keys() -> dict[str, Any]:
 @key_api.response(201, CreatedKeySchema)
 @documents_errors(
     key_api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     409,
-    413,
-    415,
     422,
-    503,
     codes={409: ("too_many_keys", "keys_not_used"), 422: ("invalid_key_name",)},
 )
 def create_key(body: dict[str, Any]) -> ResponseReturnValue:
@@ -59,14 +60,9 @@ def create_key(body: dict[str, Any]) -> ResponseReturnValue:
 @key_api.response(204)
 @documents_errors(
     key_api,
-    400,
-    401,
-    403,
+    *CHANGE_STATUSES,
     404,
     409,
-    413,
-    415,
-    503,
     codes={404: ("key_not_found",), 409: ("keys_not_used",)},
 )
 def revoke_key(key_id: int) -> None:

@@ -18,6 +18,7 @@ from web_app.routes.schemas import (
     CONTEXT,
     LANGUAGE,
     STYLE,
+    ChangedMeanwhileSchema,
     ErrorSchema,
     RejectedUploadSchema,
     UploadSchema,
@@ -33,7 +34,7 @@ ETAG_HEADERS: dict[str, Any] = {
     "ETag": {"description": "Send it back as `If-None-Match`.", "schema": _STRING},
     "Cache-Control": {"description": "`private, no-cache`", "schema": _STRING},
 }
-IF_MATCH: dict[str, Any] = {
+_IF_MATCH: dict[str, Any] = {
     "in": "header",
     "name": "If-Match",
     "description": "The ETag of the image that was read. If its caption, alt text or tags have "
@@ -92,6 +93,9 @@ _REFUSALS: dict[int, tuple[str, Sequence[str]]] = {
 
 _CODE = ". Code: "
 
+# The statuses of each route that changes something, beside those that every route has.
+CHANGE_STATUSES = (400, 401, 403, 413, 415, 503)
+
 docs = PlainBlueprint("docs", __name__, url_prefix="/api")
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -128,7 +132,7 @@ def documents_errors(
                 "content": _json(ErrorSchema),
                 **({"headers": _RETRY_AFTER} if status in (429, 503) else {}),
             }
-            for status in (*statuses, 429, 500)
+            for status in sorted((*statuses, 429, 500))
         }
     )
     return decorator
@@ -138,6 +142,19 @@ def _describe(status: int, codes: Sequence[str] | None = None) -> str:
     """Return what a status means, and the codes with which it comes."""
     meaning, usual_codes = _REFUSALS[status]
     return f"{meaning}{_CODE}{', '.join(f'`{code}`' for code in codes or usual_codes)}"
+
+
+def expects_read_texts(blueprint: Blueprint) -> Decorator:
+    """Document `If-Match`, and 412 if the texts are not those that the client read."""
+
+    def decorate(view: Callable[..., Any]) -> Callable[..., Any]:
+        refused: Decorator = blueprint.alt_response(
+            412, schema=ChangedMeanwhileSchema, description="The texts were changed meanwhile"
+        )
+        conditional: Decorator = blueprint.doc(parameters=[_IF_MATCH])
+        return conditional(refused(view))
+
+    return decorate
 
 
 def not_modified(blueprint: Blueprint) -> Decorator:
