@@ -1,4 +1,4 @@
-"""What people notice of the web servers: the time of a gallery page, and the cost of open pages.
+"""Measure what people notice of web servers: how long a page takes, and what open pages cost.
 
 - `gallery_p95`: the 95th percentile of the gallery's first page, with a million images and with a
   thousand (the anchor). Requests start at a fixed rate, as from independent people: a slow response

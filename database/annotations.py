@@ -85,8 +85,8 @@ def record_annotation(session: Session, claim: Claim, result: GeneratedAnnotatio
         "alt_text": result.alt_text,
         "tags": list(result.tags),
     }
-    # Without a caption, there is only an alt text. The model's own is then empty, which tells it
-    # from one that was not written yet.
+    # If only an alt text was requested, the model's caption is stored as "". A caption that was not
+    # written yet is None.
     texts = {
         field: getattr(row, field) if _is_persons(row, field) else text or None
         for field, text in generated.items()
