@@ -36,4 +36,5 @@ def _row(image_id: int, options: CaptionOptions) -> dict[str, Any]:
         "languages": ",".join(options.languages),
         "style": options.style,
         "context": options.context,
+        "uses_embedded_text": options.uses_embedded_text,
     }

@@ -28,6 +28,7 @@ from sqlalchemy import (
     String,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
@@ -131,11 +132,13 @@ class CaptionOptions:
         languages: the tags of the languages; the first is the caption's.
         style: the kind of text.
         context: facts for the model that are not visible in the image.
+        uses_embedded_text: whether the description that the file has inside is such a fact, too.
     """
 
     languages: tuple[str, ...] = ()
     style: CaptionStyle | None = None
     context: str | None = None
+    uses_embedded_text: bool = False
 
 
 DEFAULT_OPTIONS: Final = CaptionOptions()
@@ -466,6 +469,8 @@ class ImageCaptionOptions(Base):
         _text_enum(CaptionStyle, "caption_options_style")
     )
     context: Mapped[str | None] = mapped_column(String(MAX_CONTEXT_CHARACTERS))
+    # The previous version does not write it.
+    uses_embedded_text: Mapped[bool] = mapped_column(Boolean, server_default=false())
 
     __table_args__ = (_TABLE_OPTIONS,)
 
@@ -473,7 +478,7 @@ class ImageCaptionOptions(Base):
     def value(self) -> CaptionOptions:
         """The options as a value."""
         languages = tuple(filter(None, self.languages.split(",")))
-        return CaptionOptions(languages, self.style, self.context)
+        return CaptionOptions(languages, self.style, self.context, self.uses_embedded_text)
 
 
 class ImageLanguage(Base):

@@ -145,6 +145,7 @@ CREATE TABLE `caption_options` (
   `languages` varchar(85) NOT NULL,
   `style` varchar(16) DEFAULT NULL,
   `context` varchar(500) DEFAULT NULL,
+  `uses_embedded_text` tinyint(1) NOT NULL DEFAULT '0',
   PRIMARY KEY (`image_id`),
   CONSTRAINT `caption_options_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
   CONSTRAINT `caption_options_style` CHECK ((`style` in (_utf8mb4'short',_utf8mb4'detailed',_utf8mb4'alt_text_only',_utf8mb4'product')))

@@ -63,7 +63,7 @@ def read_info(source: BinaryIO, image_format: ImageFormat, *, max_pixels: int) -
     Raises:
         UnsupportedFormatError, TooManyPixelsError, InvalidImageError
     """
-    with _parser_errors_translated():
+    with parser_errors_translated():
         info = _INFO_READERS[image_format.pillow_name](HeaderReader(source))
     require_size(info.size, max_pixels)
     if not info.is_complete:
@@ -85,7 +85,8 @@ def require_size(size: tuple[int, int], max_pixels: int) -> None:
 
 
 @contextmanager
-def _parser_errors_translated() -> Iterator[None]:
+def parser_errors_translated() -> Iterator[None]:
+    """Raise InvalidImageError for anything that parsing of arbitrary bytes can raise."""
     try:
         yield
     except ImageError:

@@ -20,7 +20,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── ChangedMeanwhileError         the texts are no longer those of `If-Match`       412
 ├── CaptionPendingError           a caption with other options is being written 409
 ├── InvalidEditError              a text is too long, or there are too many tags  422
-├── InvalidCaptionOptionsError    the language, style or context is not valid  422
+├── InvalidCaptionOptionsError    how to describe an image is not valid        422
 ├── InvalidImportError            lines of a file of corrections cannot be imported 422
 ├── ImportNotFoundError           the owner has no import with this id            404
 ├── InvalidKeyNameError           the name of an API key is empty or too long     422
@@ -210,7 +210,7 @@ class InvalidEditError(WebError):
 
 
 class InvalidCaptionOptionsError(WebError):
-    """The language, the style or the context for a caption is not valid."""
+    """The language, the style or another option for a caption is not valid."""
 
     code, http_status = "invalid_caption_options", 422
 

@@ -4,7 +4,7 @@ https://www.itu.int/itudoc/itu-t/com16/tiff-fx/docs/tiff6.pdf (section 2)
 """
 
 import struct
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from imaging.containers.reading import HeaderReader
@@ -12,6 +12,8 @@ from imaging.errors import InvalidImageError
 
 # The struct format of each integer type: BYTE, SHORT, LONG, UNDEFINED, IFD, LONG8, IFD8.
 _INTEGER_TYPES = {1: "B", 3: "H", 4: "L", 7: "B", 13: "L", 16: "Q", 18: "Q"}
+# The types in which programs store texts and blocks of metadata: also ASCII.
+TEXT_TYPES = {1: "B", 2: "B", 4: "L", 7: "B"}
 
 _BYTE_ORDERS = {b"II": "<", b"MM": ">"}
 _CLASSIC, _BIG = 42, 43
@@ -78,6 +80,7 @@ def read_directory(
     position: int | None = None,
     *,
     optional: Container[int] = (),
+    types: Mapping[int, str] = _INTEGER_TYPES,
 ) -> dict[int, Values]:
     """Return the integer values of the given tags in a directory, by default the first one.
 
@@ -101,8 +104,8 @@ def read_directory(
         tag, kind, length = entry.unpack(reader.read(position, entry.size))
         value_position = position + entry.size
         position = value_position + offset.size
-        if tag in tag_ids and tag not in tags and kind in _INTEGER_TYPES and length:
-            number = struct.Struct(order + _INTEGER_TYPES[kind])
+        if tag in tag_ids and tag not in tags and kind in types and length:
+            number = struct.Struct(order + types[kind])
             if length * number.size > offset.size:  # They are stored elsewhere.
                 value_position = _read_number(reader, value_position, offset)
             if value_position + length * number.size > reader.size:

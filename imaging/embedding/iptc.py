@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from imaging.embedding.texts import ImageTexts, UnsafeToChangeError
 
 _SIGNATURES = (b"8BIM", b"MeSa", b"PHUT", b"AgHg", b"DCSR")
-_IPTC, _IPTC_DIGEST = 0x0404, 0x0425
+IPTC, _IPTC_DIGEST = 0x0404, 0x0425
 
 _TAG_MARKER = 0x1C
 _CHARACTER_SET, _UTF_8 = (1, 90), b"\x1b%G"
 _RECORD_VERSION = (2, 0)
-_KEYWORD, _CAPTION = (2, 25), (2, 120)
+_KEYWORD, HEADLINE, CAPTION = (2, 25), (2, 105), (2, 120)
 _PREVIEW = (2, 202)  # Bytes and no text.
-_MAX_BYTES = {_KEYWORD: 64, _CAPTION: 2000}
+_MAX_BYTES = {_KEYWORD: 64, CAPTION: 2000}
 _EXTENDED = 0x8000
 
 
@@ -31,21 +31,21 @@ def merged_resources(existing: bytes | None, texts: ImageTexts) -> bytes:
     Raises:
         UnsafeToChangeError: the existing ones are damaged, or have text in an unknown encoding.
     """
-    resources = list(_read_resources(existing or b""))
-    if sum(each.number == _IPTC for each in resources) > 1:
+    resources = list(read_resources(existing or b""))
+    if sum(each.number == IPTC for each in resources) > 1:
         raise UnsafeToChangeError
-    data = next((each.data for each in resources if each.number == _IPTC), b"")
+    data = next((each.data for each in resources if each.number == IPTC), b"")
     merged = _merged_iptc(data, texts)
     # Programs prefer the IPTC-IIM to the XMP if the digest says that only the IPTC-IIM was changed.
     digest = hashlib.md5(merged, usedforsecurity=False).digest()
-    changed = {_IPTC: merged, _IPTC_DIGEST: digest}
+    changed = {IPTC: merged, _IPTC_DIGEST: digest}
     if not data:
-        resources.append(_Resource(b"8BIM", _IPTC, b"\0\0", b""))
+        resources.append(Resource(b"8BIM", IPTC, b"\0\0", b""))
     return b"".join(each.with_data(changed.get(each.number, each.data)) for each in resources)
 
 
 @dataclass(frozen=True)
-class _Resource:
+class Resource:
     """An image resource. Its name includes the length and the padding."""
 
     signature: bytes
@@ -58,7 +58,12 @@ class _Resource:
         return start + struct.pack(">L", len(data)) + data + b"\0" * (len(data) % 2)
 
 
-def _read_resources(data: bytes) -> Iterator[_Resource]:
+def read_resources(data: bytes) -> Iterator[Resource]:
+    """Yield the image resources.
+
+    Raises:
+        UnsafeToChangeError: the next one is damaged.
+    """
     position = 0
     while _has_more(data, position):
         signature, name_start = data[position : position + 4], position + 6
@@ -72,17 +77,17 @@ def _read_resources(data: bytes) -> Iterator[_Resource]:
         if start + size > len(data):
             raise UnsafeToChangeError
         name = data[name_start:name_end]
-        yield _Resource(signature, number, name, data[start : start + size])
+        yield Resource(signature, number, name, data[start : start + size])
         position = start + size + size % 2
 
 
 def _merged_iptc(data: bytes, texts: ImageTexts) -> bytes:
     new = [
         *((_KEYWORD, tag) for tag in texts.tags),
-        *([(_CAPTION, texts.caption)] if texts.caption else []),
+        *([(CAPTION, texts.caption)] if texts.caption else []),
     ]
     replaced = {_CHARACTER_SET, *(kind for kind, _ in new)}
-    old = list(_read_data_sets(data))
+    old = list(read_data_sets(data))
     kept = [each for each in old if each[0] not in replaced]
     character_sets = [value for kind, value, _ in old if kind == _CHARACTER_SET]
     if character_sets not in ([], [_UTF_8]):
@@ -109,8 +114,12 @@ def _require_utf_8(kind: tuple[int, int], value: bytes) -> None:
         raise UnsafeToChangeError from error
 
 
-def _read_data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes, bytes]]:
-    """Yield the record and number, the value, and all bytes of each data set."""
+def read_data_sets(data: bytes) -> Iterator[tuple[tuple[int, int], bytes, bytes]]:
+    """Yield the record and number, the value, and all bytes of each data set.
+
+    Raises:
+        UnsafeToChangeError: the next one is damaged.
+    """
     position = 0
     while _has_more(data, position):
         start = position + 5

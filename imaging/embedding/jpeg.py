@@ -18,9 +18,9 @@ _HEADER_BYTES, _LENGTH_BYTES = 4, 2
 _MAX_PAYLOAD_BYTES = 0xFFFF - _LENGTH_BYTES
 
 _APP0, _APP1, _APP2, _APP11, _APP13 = 0xE0, 0xE1, 0xE2, 0xEB, 0xED
-_EXIF = b"Exif\0"
-_XMP = b"http://ns.adobe.com/xap/1.0/\0"
-_RESOURCES = b"Photoshop 3.0\0"
+EXIF = b"Exif\0"
+XMP = b"http://ns.adobe.com/xap/1.0/\0"
+RESOURCES = b"Photoshop 3.0\0"
 # An index of several pictures in one file has their lengths.
 _SEVERAL_PICTURES = b"MPF\0"
 
@@ -44,14 +44,14 @@ def embed(reader: HeaderReader, texts: ImageTexts) -> list[Part]:
         if start == end and (segment.marker == _APP0 or _is_exif(reader, segment)):
             start = segment.end
         end = segment.end
-    new = {_XMP: merged_packet(_payload(reader, old.get(_XMP), _XMP), texts)}
+    new = {XMP: merged_packet(_payload(reader, old.get(XMP), XMP), texts)}
     if texts.caption or texts.tags:
-        resources = _payload(reader, old.get(_RESOURCES), _RESOURCES)
-        new[_RESOURCES] = merged_resources(resources, texts)
+        resources = _payload(reader, old.get(RESOURCES), RESOURCES)
+        new[RESOURCES] = merged_resources(resources, texts)
     added = b""
     changes = []
     for name, payload in new.items():
-        written = _segment(_APP1 if name == _XMP else _APP13, name + payload)
+        written = _segment(_APP1 if name == XMP else _APP13, name + payload)
         if name in old:
             place = Range(old[name].start - _HEADER_BYTES, old[name].end)
             changes.append((place, written))
@@ -70,15 +70,15 @@ def _name(reader: HeaderReader, segment: jpeg.Segment) -> bytes:
         raise UnsafeToChangeError
     if segment.marker == _APP2 and _starts_with(reader, segment, _SEVERAL_PICTURES):
         raise UnsafeToChangeError
-    if segment.marker == _APP1 and _starts_with(reader, segment, _XMP):
-        return _XMP
-    if segment.marker == _APP13 and _starts_with(reader, segment, _RESOURCES):
-        return _RESOURCES
+    if segment.marker == _APP1 and _starts_with(reader, segment, XMP):
+        return XMP
+    if segment.marker == _APP13 and _starts_with(reader, segment, RESOURCES):
+        return RESOURCES
     return b""
 
 
 def _is_exif(reader: HeaderReader, segment: jpeg.Segment) -> bool:
-    return segment.marker == _APP1 and _starts_with(reader, segment, _EXIF)
+    return segment.marker == _APP1 and _starts_with(reader, segment, EXIF)
 
 
 def _starts_with(reader: HeaderReader, segment: jpeg.Segment, name: bytes) -> bool:

@@ -28,14 +28,13 @@ def embed(reader: HeaderReader, texts: ImageTexts) -> list[Part]:
     """
     old: list[tuple[Range, bytes]] = []
     data_start = None
-    for kind, chunk in _read_chunks(reader):
+    for kind, chunk in read_chunks(reader):
         if kind in _SIGNED or _has_keyword(reader, chunk, kind, b"zTXt", _OLD_KEYWORD):
             raise UnsafeToChangeError
         if kind == b"IDAT" and data_start is None:
             data_start = chunk.start
-        if _has_keyword(reader, chunk, kind, b"iTXt", _KEYWORD):
-            payload = reader.read(chunk.start, chunk.end - chunk.start)[_HEADER_BYTES:-_CRC_BYTES]
-            old.append((chunk, _text(payload)))
+        if is_xmp(reader, chunk, kind):
+            old.append((chunk, read_xmp(reader, chunk)))
     if data_start is None or len(old) > 1:
         raise UnsafeToChangeError
     packet = merged_packet(old[0][1] if old else None, texts)
@@ -47,7 +46,7 @@ def embed(reader: HeaderReader, texts: ImageTexts) -> list[Part]:
     return replaced(reader.size, changes)
 
 
-def _read_chunks(reader: HeaderReader) -> Iterator[tuple[bytes, Range]]:
+def read_chunks(reader: HeaderReader) -> Iterator[tuple[bytes, Range]]:
     """Yield the kind and the whole range of each chunk up to the last one."""
     position = _SIGNATURE_BYTES
     kind = b""
@@ -61,6 +60,16 @@ def _read_chunks(reader: HeaderReader) -> Iterator[tuple[bytes, Range]]:
         position = end
 
 
+def is_xmp(reader: HeaderReader, chunk: Range, kind: bytes) -> bool:
+    """Return whether a chunk holds XMP."""
+    return _has_keyword(reader, chunk, kind, b"iTXt", _KEYWORD)
+
+
+def read_payload(reader: HeaderReader, chunk: Range) -> bytes:
+    """Return the content of a chunk."""
+    return reader.read(chunk.start, chunk.end - chunk.start)[_HEADER_BYTES:-_CRC_BYTES]
+
+
 def _has_keyword(
     reader: HeaderReader, chunk: Range, kind: bytes, expected: bytes, keyword: bytes
 ) -> bool:
@@ -72,8 +81,13 @@ def _has_keyword(
     )
 
 
-def _text(payload: bytes) -> bytes:
-    """Return the text of a chunk, which can be compressed."""
+def read_xmp(reader: HeaderReader, chunk: Range) -> bytes:
+    """Return the XMP in a chunk, which can be compressed.
+
+    Raises:
+        UnsafeToChangeError: it is damaged, or larger than MAX_PIECE_BYTES.
+    """
+    payload = read_payload(reader, chunk)
     start = len(_KEYWORD)
     fields = payload[start + 2 :].split(b"\0", 2)  # The language and the translated keyword.
     if len(fields) != 3:

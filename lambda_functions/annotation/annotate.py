@@ -12,11 +12,12 @@ from database.annotations import GeneratedAnnotation, Tokens, find_generated, re
 from database.caption_options import find_caption_options
 from database.caption_service import record_answer
 from database.jobs import Claim
-from database.models import CaptionOptions
+from database.models import MAX_CONTEXT_CHARACTERS, CaptionOptions
 from database.session import session_scope
 from database.token_budget import Reservation
 from database.usage import record_usage
 from imaging.decoding import load_decoder
+from imaging.embedding.description import read_description
 from imaging.isolation import run_isolated
 from lambda_functions.annotation.captioner import (
     MAX_OUTPUT_TOKENS,
@@ -81,7 +82,8 @@ class Annotator:
         Raises:
             WorkError: there is no annotation. The tokens spent are recorded nevertheless.
         """
-        task = self.captioner.task(self._find_options(claim))
+        options = self._find_options(claim)
+        task = self.captioner.task(options)
         fingerprint = self.captioner.fingerprint(claim.sha256, task)
         annotation = self._find_reusable(claim, fingerprint)
         if annotation is None:
@@ -92,7 +94,11 @@ class Annotator:
         make = partial(make_model_input, original, max_pixels=self.max_image_pixels)
         load_decoder(original)
         model_input = run_isolated(make, seconds=deadline - time.monotonic())
-        annotation = annotation or self._generate(claim, task, model_input, deadline)
+        if annotation is None:
+            if options.uses_embedded_text:
+                text = read_description(original, max_characters=MAX_CONTEXT_CHARACTERS)
+                task = task.with_embedded_text(text)
+            annotation = self._generate(claim, task, model_input, deadline)
         return replace(annotation, fingerprint=fingerprint)
 
     def _find_options(self, claim: Claim) -> CaptionOptions:

@@ -90,7 +90,11 @@ class Captioner:
         return MAX_IMAGE_TOKENS + len(text.encode()) + MAX_OUTPUT_TOKENS
 
     def fingerprint(self, image_sha256: str, task: Task) -> str:
-        """Return a hash of the image's bytes and of everything that the request consists of."""
+        """Return a hash of the image's bytes and of everything that the request consists of.
+
+        The bytes include the description that the file has inside. Whether it is part of the
+        request is in the instructions.
+        """
         parts = (
             image_sha256,
             self._model_name,

@@ -26,9 +26,9 @@ _TRANSFER = """files => {
 }"""
 
 
-def new_jpeg() -> bytes:
-    """Return a JPEG that was not uploaded before."""
-    return make_jpeg((next(_widths), 48))
+def new_jpeg(**options: Any) -> bytes:
+    """Return a JPEG that was not uploaded before, with save options of Pillow."""
+    return make_jpeg((next(_widths), 48), **options)
 
 
 class Person:

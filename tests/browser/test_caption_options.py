@@ -2,6 +2,7 @@
 
 import re
 
+from PIL import ExifTags, Image
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
@@ -83,6 +84,50 @@ def test_the_options_work_without_scripts(new_person, gemini):
     page.get_by_label("Language").select_option("fr")
     page.get_by_role("button", name="Write a new caption").last.click()
     expect(page.locator(".caption")).to_have_attribute("lang", "fr")
+
+
+def test_the_description_in_the_file_is_used_without_scripts(new_person, gemini):
+    person = new_person(java_script_enabled=False)
+    page = person.page
+    exif = Image.Exif()
+    exif[ExifTags.Base.ImageDescription] = "Rex at the fair"
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Description in the file").select_option("true")
+    buffer = new_jpeg(exif=exif.tobytes())
+    file = {"name": "a.jpg", "mimeType": "image/jpeg", "buffer": buffer}
+    page.get_by_label("Images", exact=True).set_input_files(file)
+    page.get_by_role("button", name="Upload").click()
+
+    page.locator(".card__link").first.click()
+    page.get_by_text(SUMMARY).wait_for()
+    assert '<file>"Rex at the fair"</file>' in last_request(gemini)[1]
+    expect(page.locator(".facts")).to_contain_text("Used as context, if there is one")
+    page.get_by_text(SUMMARY).click()
+    expect(page.get_by_label("Description in the file")).to_have_value("true")
+    page.get_by_label("Description in the file").select_option("false")
+    page.get_by_role("button", name="Write a new caption").last.click()
+    page.get_by_text(SUMMARY).wait_for()
+    assert "<file>" not in last_request(gemini)[1]
+
+
+def test_the_browser_keeps_the_choice_of_the_description_in_the_file(person, page, gemini):
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Description in the file").select_option("true")
+    image_id = person.upload()
+
+    options = person.api("GET", f"/api/images/{image_id}")[1]["caption_options"]
+    assert options["use_embedded_text"] is True
+    page.goto("/")
+    expect(page.get_by_text("How to describe")).to_have_text(
+        "How to describe: with the description in the file"
+    )
+    page.goto(f"/images/{image_id}")
+    page.get_by_text(SUMMARY).click()
+    page.get_by_label("Description in the file").select_option("false")
+    page.get_by_role("button", name="Write a new caption").last.click()
+    expect(page.locator(".facts")).not_to_contain_text("Used as context")
 
 
 def test_translations_are_shown_and_found_by_their_language(person, page, gemini):

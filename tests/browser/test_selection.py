@@ -208,7 +208,12 @@ def test_selected_images_get_new_captions_in_another_language(page, ids, gemini,
     requests = [request["systemInstruction"]["parts"][0]["text"] for request in gemini.requests]
     assert all("Write in German." in text for text in requests[-2:])
     _, shown = person.api("GET", f"/api/images/{ids[0]}")
-    assert shown["caption_options"] == {"language": "de", "style": None, "context": None}
+    assert shown["caption_options"] == {
+        "language": "de",
+        "style": None,
+        "context": None,
+        "use_embedded_text": False,
+    }
 
 
 def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):

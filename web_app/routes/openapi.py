@@ -16,6 +16,7 @@ from web_app.middleware.owners import COOKIE_NAME
 from web_app.routes.request import ID_CONVERTERS, MAX_ID, JSONParser
 from web_app.routes.schemas import (
     CONTEXT,
+    EMBEDDED_TEXT,
     LANGUAGE,
     STYLE,
     ChangedMeanwhileSchema,
@@ -305,6 +306,7 @@ _UPLOAD: dict[str, Any] = {
                         "language": {**_STRING, **LANGUAGE},
                         "style": {**_STRING, **STYLE},
                         "context": {**_STRING, **CONTEXT},
+                        "use_embedded_text": {"type": "boolean", **EMBEDDED_TEXT},
                     },
                 }
             }

@@ -320,12 +320,19 @@ CONTEXT: dict[str, Any] = {
 }
 
 
+EMBEDDED_TEXT: dict[str, Any] = {
+    "description": "Whether the description inside the file (IPTC, XMP or EXIF) is context, too. "
+    "The model gets it as data. Names in it can become part of the caption, which everyone sees.",
+}
+
+
 class ChosenOptionsSchema(Schema):
     """How the owner wants an image to be described. Null is left to the site."""
 
     language = fields.String(required=True, allow_none=True)
     style = fields.String(required=True, allow_none=True)
     context = fields.String(required=True, allow_none=True)
+    use_embedded_text = fields.Boolean(required=True)
 
 
 class TranslationSchema(Schema):
@@ -736,6 +743,7 @@ class CaptionOptionsSchema(Schema):
     language = fields.String(allow_none=True, metadata=LANGUAGE)
     style = fields.String(allow_none=True, metadata=STYLE)
     context = fields.String(allow_none=True, metadata=CONTEXT)
+    use_embedded_text = StrictBoolean(allow_none=True, metadata=EMBEDDED_TEXT)
 
 
 class RetrySchema(CaptionOptionsSchema):

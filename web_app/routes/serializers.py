@@ -115,6 +115,7 @@ def caption_options(image: Image) -> dict[str, Any]:
         "language": ",".join(options.languages) or None,
         "style": options.style,
         "context": options.context,
+        "use_embedded_text": options.uses_embedded_text,
     }
 
 

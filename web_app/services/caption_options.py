@@ -25,7 +25,8 @@ STYLE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
 )
 _REGIONAL_TAGS = ("en-GB", "en-US", "pt-BR", "pt-PT", "zh-Hans", "zh-Hant")
 # The names of the options in forms and in JSON.
-OPTION_FIELDS = ("language", "style", "context")
+OPTION_FIELDS = ("language", "style", "context", "use_embedded_text")
+_SWITCH = {"": False, "false": False, "true": True}
 
 
 def parse_caption_options(fields: Mapping[str, Any]) -> CaptionOptions:
@@ -41,8 +42,8 @@ def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of `CaptionOptions` that these fields change.
 
     Args:
-        fields: any of `language`, `style` and `context`; empty or None leaves it to the site.
-            A form may have further languages in `also_in`.
+        fields: any of OPTION_FIELDS; empty or None leaves it to the site. A form may have further
+            languages in `also_in`.
 
     Raises:
         InvalidCaptionOptionsError: a value is not valid.
@@ -55,6 +56,8 @@ def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
         changes["style"] = _parse_style(fields["style"] or "")
     if "context" in fields:
         changes["context"] = _parse_context(fields["context"] or "")
+    if "use_embedded_text" in fields:
+        changes["uses_embedded_text"] = _parse_switch(fields["use_embedded_text"] or "")
     return changes
 
 
@@ -117,6 +120,16 @@ def _parse_context(text: str) -> str | None:
             "Shorten it and try again."
         )
     return context or None
+
+
+def _parse_switch(value: bool | str) -> bool:
+    if isinstance(value, bool):
+        return value
+    if value not in _SWITCH:
+        raise InvalidCaptionOptionsError(
+            f"“{_shortened(value)}” is no value of “use_embedded_text”. Use true or false."
+        )
+    return _SWITCH[value]
 
 
 def _shortened(text: str) -> str:

@@ -23,6 +23,7 @@ LONGEST = CaptionOptions(
     ("zh-Hant-TW",) * MAX_CAPTION_LANGUAGES,
     CaptionStyle.ALT_TEXT_ONLY,
     "😀" * MAX_CONTEXT_CHARACTERS,
+    uses_embedded_text=True,
 )
 
 
@@ -42,7 +43,8 @@ def test_options_are_read_as_they_were_stored(session_factory, style):
 def test_options_replace_earlier_ones(session_factory):
     image_id, _ = add(session_factory)
 
-    for options in (LONGEST, CaptionOptions(context="Rex"), DEFAULT_OPTIONS):
+    embedded = CaptionOptions(uses_embedded_text=True)
+    for options in (LONGEST, CaptionOptions(context="Rex"), embedded, DEFAULT_OPTIONS):
         record(session_factory, set_caption_options, {image_id: options})
 
         assert read(session_factory, image_id).caption_options == options

@@ -31,6 +31,7 @@ COMPLETED = {
 }
 GERMAN = {"language": "de", "style": "short", "context": "Rex is the dog"}
 GERMAN_OPTIONS = CaptionOptions(("de",), CaptionStyle.SHORT, "Rex is the dog")
+SHOWN = {**GERMAN, "use_embedded_text": False}
 
 
 @pytest.fixture
@@ -116,6 +117,7 @@ def test_markup_in_a_context_is_kept_as_it_is():
         ({"language": "x" * 10_000}, "…” is no language"),
         ({"style": "poem"}, "“poem” is no style. Use short, detailed, alt_text_only, product"),
         ({"context": "x" * 10_000}, "The context has 10,000 characters. The limit is 500."),
+        ({"use_embedded_text": "maybe"}, "“maybe” is no value of “use_embedded_text”. Use true"),
     ],
 )
 def test_what_is_wrong_with_an_option_is_said_in_a_sentence(fields, message):
@@ -163,6 +165,16 @@ def test_a_form_offers_each_language_once_and_the_chosen_one_too():
     assert [label for _, label in choices] == sorted(label for _, label in choices)
 
 
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [("true", True), (True, True), ("false", False), (False, False), ("", False), (None, False)],
+)
+def test_the_description_in_the_file_is_used_only_if_the_owner_says_so(value, expected):
+    options = parse_caption_options({"use_embedded_text": value})
+
+    assert options == CaptionOptions(uses_embedded_text=expected)
+
+
 # Uploads
 
 
@@ -172,7 +184,7 @@ def test_options_of_an_upload_are_stored_with_each_image(call, stored):
     ids = [result["id"] for result in response.json["results"]]
     assert [stored(each) for each in ids] == [GERMAN_OPTIONS, GERMAN_OPTIONS]
     shown = call("GET", f"/api/images/{ids[0]}").json
-    assert shown["caption_options"] == GERMAN
+    assert shown["caption_options"] == SHOWN
 
 
 def test_an_upload_without_options_stores_none(call, stored):
@@ -209,13 +221,30 @@ def test_only_the_owner_sees_the_options(call, add_mine):
     image_id = add_mine()
     call("POST", f"/api/images/{image_id}/retry", json={"regenerate": True, **GERMAN})
 
-    assert call("GET", f"/api/images/{image_id}").json["caption_options"] == GERMAN
+    assert call("GET", f"/api/images/{image_id}").json["caption_options"] == SHOWN
     for owner in ("other", "third"):
         shown = call("GET", f"/api/images/{image_id}", owner=owner)
         assert shown.json["caption_options"] is None
         assert "Rex" not in shown.text
         assert "Rex" not in call("GET", f"/images/{image_id}", owner=owner).text
     assert "Rex is the dog" in call("GET", f"/images/{image_id}").text
+
+
+def test_the_choice_to_use_the_description_in_the_file_is_stored_and_shown_to_the_owner(
+    call, stored, set_columns
+):
+    upload = form(make_jpeg(), use_embedded_text="true")
+    (result,) = call("POST", "/upload", **upload).json["results"]
+    image_id = result["id"]
+    set_columns(image_id, **COMPLETED)
+
+    assert stored(image_id) == CaptionOptions(uses_embedded_text=True)
+    shown = call("GET", f"/api/images/{image_id}").json
+    assert shown["caption_options"]["use_embedded_text"] is True
+    assert "Used as context, if there is one" in call("GET", f"/images/{image_id}").text
+    assert "Used as context" not in call("GET", f"/images/{image_id}", owner="other").text
+    (again,) = call("POST", "/upload", **form(make_jpeg(), context="Rex")).json["results"]
+    assert again["options_ignored"] is True
 
 
 # A new caption
@@ -258,16 +287,37 @@ def test_null_leaves_an_option_to_the_site_again(call, add_mine, stored, set_col
     call("POST", url, json={"regenerate": True, **GERMAN})
     set_columns(image_id, annotation_status=Status.COMPLETED)
 
-    call("POST", url, json={"regenerate": True, "language": None, "context": ""})
+    nothing = {"language": None, "context": "", "use_embedded_text": None}
+    call("POST", url, json={"regenerate": True, **nothing})
 
     assert stored(image_id) == CaptionOptions(style=CaptionStyle.SHORT)
 
 
-@pytest.mark.parametrize("field", GERMAN)
+def test_a_new_caption_can_use_the_description_in_the_file(call, add_mine, stored):
+    image_id = add_mine()
+
+    body = {"regenerate": True, "use_embedded_text": True}
+    response = call("POST", f"/api/images/{image_id}/retry", json=body)
+
+    assert (response.status_code, stored(image_id).uses_embedded_text) == (202, True)
+
+
+@pytest.mark.parametrize("value", ["true", 1, "maybe", [True]])
+def test_only_true_and_false_say_whether_the_description_is_used(call, add_mine, value):
+    image_id = add_mine()
+
+    body = {"regenerate": True, "use_embedded_text": value}
+    response = call("POST", f"/api/images/{image_id}/retry", json=body)
+
+    assert response.status_code == 422
+    assert "Must be true or false" in response.json["error"]
+
+
+@pytest.mark.parametrize("field", SHOWN)
 def test_options_without_a_new_caption_are_refused(call, add_mine, field):
     image_id = add_mine()
 
-    response = call("POST", f"/api/images/{image_id}/retry", json={field: GERMAN[field]})
+    response = call("POST", f"/api/images/{image_id}/retry", json={field: SHOWN[field]})
 
     assert response.status_code == 422
     assert "“regenerate”: true" in response.json["error"]

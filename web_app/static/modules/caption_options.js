@@ -1,18 +1,23 @@
-// How images are to be described: reads the fields of a form, and keeps the language and the style
-// of uploads in this browser. The context is not kept, because other images need another one.
+// How images are to be described: reads the fields of a form, and keeps the choices for uploads in
+// this browser. The context is not kept, because other images need another one.
 
 const KEY = "how to describe uploads";
-const KEPT = ["language", "also_in", "style"];
+const EMBEDDED_TEXT = "use_embedded_text";
+const KEPT = ["language", "also_in", "style", EMBEDDED_TEXT];
 
 /**
  * Return the options of a form by their names. An empty value leaves an option to the site.
  *
  * @param {HTMLElement} form
- * @returns {Record<string, string>}
+ * @returns {Record<string, string | boolean>}
  */
 export function readOptions(form) {
-  const { also_in: further = "", ...options } = readFields(form);
-  return further.trim() ? { ...options, language: `${options.language},${further}` } : options;
+  const { also_in: further = "", [EMBEDDED_TEXT]: choice, ...options } = readFields(form);
+  return {
+    ...options,
+    ...further.trim() && { language: `${options.language},${further}` },
+    ...choice && { [EMBEDDED_TEXT]: choice === "true" },
+  };
 }
 
 /**
@@ -27,7 +32,7 @@ export function keepOptions(root, summary) {
     field.value = KEPT.includes(field.name) ? kept[field.name] ?? "" : field.value;
     // The option of an earlier version may be missing.
     if (field instanceof HTMLSelectElement && field.selectedIndex < 0) {
-      field.value = "";
+      field.selectedIndex = 0;
     }
   }
   const show = () => {
@@ -59,6 +64,9 @@ function fieldsOf(root) {
 
 /** @param {HTMLInputElement | HTMLSelectElement} field */
 function describe(field) {
+  if (field.name === EMBEDDED_TEXT) {
+    return field.value === "true" && "with the description in the file";
+  }
   if (field instanceof HTMLSelectElement) {
     return field.value && field.selectedOptions[0]?.textContent?.trim();
   }

@@ -368,7 +368,8 @@ export class Selection {
 
   /** Return the options for new captions. Those that are empty stay as they are. */
   #chosenOptions() {
-    return Object.fromEntries(Object.entries(readOptions(this.form)).filter(([, value]) => value));
+    const options = Object.entries(readOptions(this.form));
+    return Object.fromEntries(options.filter(([, value]) => value !== ""));
   }
 
   #export() {

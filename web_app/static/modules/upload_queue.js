@@ -30,7 +30,7 @@ const LOST = "The connection was lost each time this file was sent. Check that t
  *
  * @typedef {object} Upload
  * @property {File} file
- * @property {Record<string, string>} options how to describe it: further fields of the form
+ * @property {Record<string, string | boolean>} options how to describe it: further fields of the form
  * @property {() => void} onStart
  * @property {(share: number) => void} onProgress called with the share that was sent, 0 to 1
  * @property {() => void} onWait called when the file must be sent again after a pause
@@ -164,7 +164,7 @@ export class UploadQueue {
     const request = new XMLHttpRequest(); // fetch() does not report upload progress.
     const body = new FormData();
     for (const [name, value] of Object.entries(upload.options)) {
-      body.append(name, value);
+      body.append(name, String(value));
     }
     body.append("image", upload.file, upload.file.name);
     request.open("POST", this.url);
