@@ -126,6 +126,7 @@ class BareSteps:
         thumbnail_key = object_keys.thumbnail_key(key)
         for object_key, data, content_type in (
             (thumbnail_key, made.thumbnail, "image/webp"),
+            (object_keys.small_preview_key(key), made.small_preview, "image/jpeg"),
             (object_keys.preview_key(key), made.preview, "image/jpeg"),
         ):
             self._s3.put_object(

@@ -21,6 +21,7 @@ from lambda_functions.annotation.model_input import (
 from lambda_functions.thumbnail.derivatives import (
     PREVIEW_QUALITY,
     PREVIEW_SIDE_PIXELS,
+    SMALL_PREVIEW_SIDE_PIXELS,
     THUMBNAIL_METHOD,
     THUMBNAIL_QUALITY,
     Derivatives,
@@ -39,7 +40,7 @@ def derivatives_of(original: bytes) -> Derivatives:
 
 def make_our_derivatives(original: bytes) -> bytes:
     made = derivatives_of(original)
-    return made.preview + made.thumbnail
+    return made.preview + made.small_preview + made.thumbnail
 
 
 def make_our_derivatives_in_a_child(original: bytes) -> bytes:
@@ -65,9 +66,9 @@ def cover_by_full_decode(image: Image.Image) -> Image.Image:
 def make_derivatives_by_full_decode(original: bytes) -> bytes:
     image = open_fully(original)
     encoded = io.BytesIO()
-    side = (PREVIEW_SIDE_PIXELS, PREVIEW_SIDE_PIXELS)
-    preview = ImageOps.contain(image, side, Image.Resampling.LANCZOS)
-    preview.save(encoded, "JPEG", quality=PREVIEW_QUALITY)
+    for side in (PREVIEW_SIDE_PIXELS, SMALL_PREVIEW_SIDE_PIXELS):
+        preview = ImageOps.contain(image, (side, side), Image.Resampling.LANCZOS)
+        preview.save(encoded, "JPEG", quality=PREVIEW_QUALITY)
     cover_by_full_decode(image).save(
         encoded, "WEBP", quality=THUMBNAIL_QUALITY, method=THUMBNAIL_METHOD
     )

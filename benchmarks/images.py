@@ -1,4 +1,4 @@
-"""Compare thumbnail and preview with libvips, and the model input with a full decode.
+"""Compare thumbnail and previews with libvips, and the model input with a full decode.
 
 Our side does what a function does with an original, including the child process
 (imaging/isolation.py), which libvips does not have. Only derivatives_jpeg measures make_derivatives
@@ -120,9 +120,11 @@ def _vips(photo: Path) -> tuple[str, ...]:
     """Return the command of libvips for the sizes and settings that ours has for this photo."""
     original = photo.read_bytes()
     header = read_header(io.BytesIO(original), max_pixels=MAX_PIXELS)
+    made = derivatives_of(original)
+    # All photos are landscapes, so the width of the small preview is its larger side.
     settings = (
         *(THUMBNAIL_SIZE[0], THUMBNAIL_QUALITY, THUMBNAIL_METHOD),
-        *(max(derivatives_of(original).preview_size), PREVIEW_QUALITY, subsampling_of(header)),
+        *(max(made.preview_size), made.small_width, PREVIEW_QUALITY, subsampling_of(header)),
     )
     return (anchors_python(), "-m", "benchmarks.anchors.pyvips_derivatives", *map(str, settings))
 

@@ -25,8 +25,7 @@ class DeletedObjects:
 
     image_id: int
     original_key: str
-    thumbnail_key: str
-    preview_key: str
+    derivative_keys: tuple[str, ...]
 
 
 def mark_deleting(session: Session, image_id: int) -> DeletedObjects:
@@ -85,9 +84,4 @@ def _is_settled() -> ColumnElement[bool]:
 
 def _objects_of(image_id: int, original_key: str) -> DeletedObjects:
     # Derive the keys, because the objects may be stored before the row says so.
-    return DeletedObjects(
-        image_id,
-        original_key,
-        object_keys.thumbnail_key(original_key),
-        object_keys.preview_key(original_key),
-    )
+    return DeletedObjects(image_id, original_key, object_keys.derivative_keys(original_key))

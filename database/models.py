@@ -573,13 +573,14 @@ class CaptionLanguage(Base):
 
 
 class Preview(Base):
-    """The stored preview of an image."""
+    """The stored preview of an image, and its small preview if the preview is larger."""
 
     __tablename__ = "previews"
 
     image_id: Mapped[int] = _image_id()
     width: Mapped[int]  # In pixels.
     height: Mapped[int]
+    small_width: Mapped[int | None]  # None if no small preview is stored.
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -1,12 +1,13 @@
 """The keys of an image's objects in S3.
 
-    originals/<uuid>.<ext>           in the image bucket
-    thumbnails/<uuid>.webp           in the thumbnail bucket, the same uuid
-    thumbnails/<uuid>-preview.jpg    beside it
+    originals/<uuid>.<ext>                 in the image bucket
+    thumbnails/<uuid>.webp                 in the thumbnail bucket, the same uuid
+    thumbnails/<uuid>-preview.jpg          beside it
+    thumbnails/<uuid>-small-preview.jpg    beside it, if the preview is larger
 
 Keys are made from a UUID and never from a file name. They contain only `[a-z0-9/.-]`, so URL
-encoding does not change them. The preview has the prefix of the thumbnail, so the permissions of an
-earlier version cover it.
+encoding does not change them. The previews have the prefix of the thumbnail, so the permissions of
+an earlier version cover them.
 """
 
 import hmac
@@ -51,6 +52,28 @@ def preview_key(original_key: str) -> str:
         InvalidObjectKeyError: this is not the key of an original.
     """
     return f"{THUMBNAILS_PREFIX}{_uuid_of(original_key)}-preview.jpg"
+
+
+def small_preview_key(original_key: str) -> str:
+    """Return the key of an original's small preview.
+
+    Raises:
+        InvalidObjectKeyError: this is not the key of an original.
+    """
+    return f"{THUMBNAILS_PREFIX}{_uuid_of(original_key)}-small-preview.jpg"
+
+
+def derivative_keys(original_key: str) -> tuple[str, ...]:
+    """Return the keys of all derivatives that an original may have.
+
+    Raises:
+        InvalidObjectKeyError: this is not the key of an original.
+    """
+    return (
+        thumbnail_key(original_key),
+        preview_key(original_key),
+        small_preview_key(original_key),
+    )
 
 
 def _uuid_of(original_key: str) -> str:

@@ -1,7 +1,7 @@
 """Claim and record the previews of images.
 
-The thumbnail job makes the preview too. An image from before there were previews gets its preview
-by a claim on its completed thumbnail job, which stays completed all the time.
+The thumbnail job makes the previews too. An image from before there were previews gets them by a
+claim on its completed thumbnail job, which stays completed all the time.
 """
 
 from sqlalchemy import select
@@ -53,10 +53,17 @@ def release_completed_thumbnail(session: Session, claim: Claim, *, code: str, me
 
 
 def record_derivatives(
-    session: Session, claim: Claim, dominant_color: str, preview_size: tuple[int, int]
+    session: Session,
+    claim: Claim,
+    dominant_color: str,
+    preview_size: tuple[int, int],
+    *,
+    small_width: int | None,
 ) -> bool:
-    """Complete the thumbnail job after thumbnail and preview were stored.
+    """Complete the thumbnail job after thumbnail and previews were stored.
 
+    Args:
+        small_width: the width of the small preview, or None if there is none.
     Returns:
         False when the claim was lost.
     """
@@ -64,5 +71,6 @@ def record_derivatives(
         return False
     width, height = preview_size
     # The update above locked the image's row, so no other transaction writes this one.
-    session.merge(Preview(image_id=claim.image_id, width=width, height=height))
+    preview = Preview(image_id=claim.image_id, width=width, height=height, small_width=small_width)
+    session.merge(preview)
     return True

@@ -203,6 +203,7 @@ CREATE TABLE `previews` (
   `image_id` bigint NOT NULL,
   `width` int NOT NULL,
   `height` int NOT NULL,
+  `small_width` int DEFAULT NULL,
   PRIMARY KEY (`image_id`),
   CONSTRAINT `previews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

@@ -58,8 +58,9 @@ class Assumptions:
     original_mb = 3.0
     thumbnail_mb = 0.03
     preview_mb = 0.3
+    small_preview_mb = 0.1
     views = 10  # Views per thumbnail.
-    preview_views = 2
+    preview_views = 1  # Views of each of both previews.
     tokens_in = 1400  # The reduced JPEG and the prompt.
     tokens_out = 150
     annotation_seconds = service_times.annotation_seconds()
@@ -164,11 +165,12 @@ def thousand_images() -> list[Line]:
     seconds = 1000 * (Assumptions.annotation_seconds + Assumptions.thumbnail_seconds)
     gb_seconds = seconds * Assumptions.function_gb
     uploaded_gb = Assumptions.original_mb
-    stored_gb = Assumptions.original_mb + Assumptions.thumbnail_mb + Assumptions.preview_mb
+    both_previews_mb = Assumptions.preview_mb + Assumptions.small_preview_mb
+    stored_gb = Assumptions.original_mb + Assumptions.thumbnail_mb + both_previews_mb
     thumbnails_gb = Assumptions.views * Assumptions.thumbnail_mb
-    previews_gb = Assumptions.preview_views * Assumptions.preview_mb
+    previews_gb = Assumptions.preview_views * both_previews_mb
     # Each function reads the original once.
-    gets = 2 + Assumptions.views + Assumptions.preview_views
+    gets = 2 + Assumptions.views + 2 * Assumptions.preview_views
     million_in, million_out = Assumptions.tokens_in / 1e3, Assumptions.tokens_out / 1e3
     return [
         _line("Gemini, tokens in", million_in, Prices.gemini_million_in, "million"),
@@ -176,7 +178,7 @@ def thousand_images() -> list[Line]:
         _line("Functions' time", gb_seconds, Prices.lambda_gb_second, "GB-s"),
         _line("Functions' calls", 0.002, Prices.lambda_million_requests, "million"),
         _line("S3, stored for a month", stored_gb, Prices.storage_gb_month, "GB"),
-        _line("S3, written", 3, Prices.thousand_puts, "thousand"),
+        _line("S3, written", 4, Prices.thousand_puts, "thousand"),
         _line("S3, read", gets, Prices.thousand_gets, "thousand"),
         _line("EventBridge", 0.001, Prices.million_events, "million"),
         _line("NAT gateway, to Gemini", Assumptions.to_gemini_mb, Prices.nat_gb, "GB"),

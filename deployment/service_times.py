@@ -9,7 +9,7 @@ WEB = 0.042  # Receive the upload, read its header, store it, and respond to pol
 WEB_WITHOUT_FILE = 0.006  # The same without the file.
 STORAGE = 0.070  # The S3 and EventBridge of the local system.
 ANNOTATION = 0.086  # Read, decode, reduce; record the caption and the words for the search.
-THUMBNAIL = 0.120  # Read, decode, make and store a thumbnail and a preview.
+THUMBNAIL = 0.125  # Read, decode, make and store a thumbnail and previews.
 CAPTIONER = 0.017  # The Gemini emulator.
 OTHER = 0.012  # Supervision and logs.
 CLIENT = 0.009
@@ -27,5 +27,5 @@ def annotation_seconds() -> float:
 
 
 def thumbnail_seconds() -> float:
-    """Return the time of one run of the thumbnail function on AWS: one read, two writes."""
-    return THUMBNAIL / CORE_OF_A_FUNCTION + 3 * S3_SECONDS
+    """Return the time of one run of the thumbnail function on AWS: one read, three writes."""
+    return THUMBNAIL / CORE_OF_A_FUNCTION + 4 * S3_SECONDS

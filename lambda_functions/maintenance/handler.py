@@ -116,8 +116,8 @@ class SweepFunction:
         for image in images:
             try:
                 self.originals.delete(image.original_key)
-                self.thumbnails.delete(image.thumbnail_key)
-                self.thumbnails.delete(image.preview_key)
+                for key in image.derivative_keys:
+                    self.thumbnails.delete(key)
             except WorkError:
                 # The storage is unavailable or refuses, so the other deletions would fail too.
                 logger.warning("could not delete an image", extra=asdict(image), exc_info=True)

@@ -1,6 +1,6 @@
 """Make the derivatives of an image, upright sRGB copies without metadata, and find its main colour.
 
-The thumbnail covers a box of fixed size. The preview shows the whole image.
+The thumbnail covers a box of fixed size. The preview and the small preview show the whole image.
 """
 
 import io
@@ -25,12 +25,16 @@ PREVIEW_SIDE_PIXELS = 2048
 # fewer bytes for the same similarity, but more than ten times the processor time.
 PREVIEW_QUALITY = 80
 
+# The small preview of a larger preview fits inside a square of this side. Phones load it, because
+# their screens have fewer pixels than the preview (docs/decisions/0104-small-previews.md).
+SMALL_PREVIEW_SIDE_PIXELS = PREVIEW_SIDE_PIXELS // 2
+
 # Formats that usually store photographs, with reduced colour resolution. In the others, drawings
 # and screenshots keep the full resolution, because the colours of small text would be blurred.
 _PHOTO_FORMATS = frozenset({JPEG, WEBP, AVIF, HEIC, HEIF})
 
-# The preview may have this share of the square's side, if the decoder alone can make it so: a
-# phone's photo of 4032 pixels is decoded at half its size, without a resize, in less than half the
+# The previews may have this share of the square's side, if that avoids a resize: the decoder alone
+# makes the preview of a phone's photo of 4032 pixels, at half its size and in less than half the
 # time. The second share is for images that do not fit in memory at the first one.
 _PREVIEW_SHARES = (7 / 8, 1 / 2)
 
@@ -49,7 +53,7 @@ _SAMPLE_SIDE_PIXELS = 32
 _KMEANS_THRESHOLD_PIXELS = 30
 
 _Size = tuple[int, int]
-_PACKED_HEADER = struct.Struct(">3sIII")
+_PACKED_HEADER = struct.Struct(">3sIIIII")
 
 
 @dataclass(frozen=True)
@@ -60,30 +64,38 @@ class Derivatives:
         thumbnail: a WebP file.
         preview: a JPEG file.
         preview_size: (width, height) in pixels.
+        small_preview: a JPEG file, or empty if the preview itself is small.
+        small_width: its width in pixels, or None.
         dominant_color: "#rrggbb"; the gallery shows it until the thumbnail has loaded.
     """
 
     thumbnail: bytes
     preview: bytes
     preview_size: _Size
+    small_preview: bytes
+    small_width: int | None
     dominant_color: str
 
     def to_bytes(self) -> bytes:
-        """Return the colour, the preview's size, the thumbnail's length, and both files."""
+        """Return the colour, the sizes of the previews, the lengths of two files, and all files."""
         color = bytes.fromhex(self.dominant_color.removeprefix("#"))
-        header = _PACKED_HEADER.pack(color, *self.preview_size, len(self.thumbnail))
-        return header + self.thumbnail + self.preview
+        lengths = len(self.thumbnail), len(self.small_preview)
+        header = _PACKED_HEADER.pack(color, *self.preview_size, self.small_width or 0, *lengths)
+        return header + self.thumbnail + self.small_preview + self.preview
 
     @classmethod
     def from_bytes(cls, packed: bytes) -> Self:
-        """Return the derivatives of `to_bytes`. Any bytes give a valid colour and a valid size."""
+        """Return the derivatives of `to_bytes`. Any bytes give a valid colour and valid sizes."""
         padded = packed.ljust(_PACKED_HEADER.size, bytes(1))
-        color, width, height, thumbnail_bytes = _PACKED_HEADER.unpack_from(padded)
-        files = packed[_PACKED_HEADER.size :]
+        color, width, height, small_width, *lengths = _PACKED_HEADER.unpack_from(padded)
+        files = io.BytesIO(packed[_PACKED_HEADER.size :])
+        thumbnail, small_preview = (files.read(length) for length in lengths)
         return cls(
-            files[:thumbnail_bytes],
-            files[thumbnail_bytes:],
+            thumbnail,
+            files.read(),
             (_valid_side(width), _valid_side(height)),
+            small_preview,
+            min(small_width, SMALL_PREVIEW_SIDE_PIXELS) or None,
             f"#{color.hex()}",
         )
 
@@ -93,23 +105,28 @@ def _valid_side(pixels: int) -> int:
 
 
 def make_derivatives(original: BinaryIO, *, thumbnail_size: _Size, max_pixels: int) -> Derivatives:
-    """Make the thumbnail and the preview of an image, and decode it only once.
+    """Make the thumbnail and both previews of an image, and decode it only once.
 
     The thumbnail covers its box: the image is scaled up or down, then the centre is cropped.
 
     Args:
         thumbnail_size: (width, height) in pixels.
     Returns:
-        A thumbnail of exactly that size and a preview. The same bytes give the same colour.
+        A thumbnail of exactly that size, a preview, and a small preview if the preview is larger.
+        The same bytes give the same colour.
     Raises:
         ImageError: the original cannot be used, and a retry cannot help.
     """
     header = read_header(original, max_pixels=max_pixels)
     preview, thumbnail = make_images(original, header, thumbnail_size, max_pixels=max_pixels)
+    small_preview = _reduce(preview)
+    subsampling = subsampling_of(header)
     return Derivatives(
         _encode(thumbnail, "WEBP", quality=THUMBNAIL_QUALITY, method=THUMBNAIL_METHOD),
-        _encode(preview, "JPEG", quality=PREVIEW_QUALITY, subsampling=subsampling_of(header)),
+        _encode_preview(preview, subsampling),
         preview.size,
+        _encode_preview(small_preview, subsampling) if small_preview else b"",
+        small_preview.width if small_preview else None,
         _dominant_color(thumbnail),
     )
 
@@ -133,7 +150,7 @@ def make_images(
 
 
 def subsampling_of(header: ImageHeader) -> str:
-    """Return the colour resolution of the preview, in the notation of JPEG."""
+    """Return the colour resolution of the previews, in the notation of JPEG."""
     return "4:2:0" if header.format in _PHOTO_FORMATS else "4:4:4"
 
 
@@ -178,6 +195,20 @@ def _cover(image: Image.Image, size: _Size) -> Image.Image:
     )
     reduced = image.reduce(factor) if factor > 1 else image
     return ImageOps.fit(reduced, size, Image.Resampling.LANCZOS)
+
+
+def _reduce(preview: Image.Image) -> Image.Image | None:
+    """Return the pixels of the small preview, or None if the preview is not larger."""
+    side = max(preview.size)
+    if side <= SMALL_PREVIEW_SIDE_PIXELS:
+        return None
+    if side / 2 >= _PREVIEW_SHARES[0] * SMALL_PREVIEW_SIDE_PIXELS:
+        return preview.reduce(2)  # In a sixth of the time of a resize.
+    return preview.resize(_fit(preview.size, SMALL_PREVIEW_SIDE_PIXELS), Image.Resampling.HAMMING)
+
+
+def _encode_preview(image: Image.Image, subsampling: str) -> bytes:
+    return _encode(image, "JPEG", quality=PREVIEW_QUALITY, subsampling=subsampling)
 
 
 def _encode(image: Image.Image, format_name: str, **options: object) -> bytes:

@@ -1,4 +1,4 @@
-"""The thumbnail function: reads an original and stores its thumbnail and its preview."""
+"""The thumbnail function: reads an original and stores its thumbnail and its previews."""
 
 import time
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class ThumbnailFunction:
     thumbnails: ObjectStore
 
     def create_derivatives(self, claim: Claim, *, deadline: float) -> Derivatives:
-        """Read an original, store its thumbnail and its preview, and return them.
+        """Read an original, store its thumbnail and its previews, and return them.
 
         Decoding is stopped at the deadline, which is a time on the monotonic clock.
         """
@@ -55,6 +55,13 @@ class ThumbnailFunction:
             derivatives.thumbnail,
             content_type="image/webp",
         )
+        if derivatives.small_width is not None:
+            self.thumbnails.put(
+                object_keys.small_preview_key(claim.original_key),
+                derivatives.small_preview,
+                content_type="image/jpeg",
+            )
+        # The preview is the last, because the command `backfill` waits for it.
         self.thumbnails.put(
             object_keys.preview_key(claim.original_key),
             derivatives.preview,
@@ -64,7 +71,9 @@ class ThumbnailFunction:
 
 
 def _record(session: Session, claim: Claim, made: Derivatives) -> bool:
-    return record_derivatives(session, claim, made.dominant_color, made.preview_size)
+    return record_derivatives(
+        session, claim, made.dominant_color, made.preview_size, small_width=made.small_width
+    )
 
 
 @cache

@@ -236,7 +236,7 @@ def _check_totals(
         found.wrong.append(f"originals without a row: {orphaned}")
     stems = {key.partition("/")[2].partition(".")[0] for key in keys}
     names = {key.partition("/")[2].partition(".")[0] for key in thumbnails}
-    if not {name.removesuffix("-preview") for name in names} <= stems:
+    if not {name.removesuffix("-preview").removesuffix("-small") for name in names} <= stems:
         found.wrong.append("there are thumbnails or previews without a row")
     if unknown := [call for call in system.gemini.calls if call.number is None]:
         found.wrong.append(f"Gemini received {len(unknown)} images that the test did not upload")

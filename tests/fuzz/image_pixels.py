@@ -1,4 +1,4 @@
-"""Fuzz target: making a thumbnail and a preview, which the functions do in a child process.
+"""Fuzz target: making a thumbnail and previews, which the functions do in a child process.
 
 The fuzzer does it in its own process, so a crash of a native decoder ends the run and is a finding.
 The decoders are not instrumented, so only the coverage of the Python code guides the search.
@@ -10,7 +10,11 @@ from collections.abc import Iterator
 from PIL import Image
 
 from imaging.errors import ImageError
-from lambda_functions.thumbnail.derivatives import PREVIEW_SIDE_PIXELS, make_derivatives
+from lambda_functions.thumbnail.derivatives import (
+    PREVIEW_SIDE_PIXELS,
+    SMALL_PREVIEW_SIDE_PIXELS,
+    make_derivatives,
+)
 from tests.fuzz import image_header
 from tests.support.factories import encode, make_icc_profile_with_swapped_colors, make_image
 
@@ -50,4 +54,8 @@ def check(data: bytes) -> None:
     with Image.open(io.BytesIO(made.preview)) as image:
         assert (image.format, image.size) == ("JPEG", made.preview_size)
         assert max(image.size) <= PREVIEW_SIDE_PIXELS
+    if made.small_width is not None:
+        with Image.open(io.BytesIO(made.small_preview)) as image:
+            assert (image.format, image.width) == ("JPEG", made.small_width)
+            assert max(image.size) <= SMALL_PREVIEW_SIDE_PIXELS
     assert len(made.dominant_color) == 7

@@ -726,7 +726,11 @@ def make_thumbnail(web_app, aws, event):
             event,
             work=partial(function.create_derivatives, deadline=time.monotonic() + 60),
             record=lambda session, claim, made: record_derivatives(
-                session, claim, made.dominant_color, made.preview_size
+                session,
+                claim,
+                made.dominant_color,
+                made.preview_size,
+                small_width=made.small_width,
             ),
             remaining_ms=30_000,
         )
@@ -737,7 +741,8 @@ def make_thumbnail(web_app, aws, event):
 def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipped(
     web_app, browser, aws, thumbnail_events
 ):
-    [result] = send(web_app, browser, ("a.jpg", new_jpeg())).json()["results"]
+    photo = factories.make_jpeg((1300, 50))  # Large enough for a small preview.
+    [result] = send(web_app, browser, ("a.jpg", photo)).json()["results"]
     key = fail_thumbnail(web_app, result["id"])
     thumbnail_events()
     image_url = f"{web_app.url}/api/images/{result['id']}"
@@ -756,8 +761,7 @@ def test_a_retry_reaches_the_function_and_a_late_event_after_a_deletion_is_skipp
     s3 = aws.client("s3")
     objects = [
         (aws.image_bucket, key),
-        (aws.thumbnail_bucket, object_keys.thumbnail_key(key)),
-        (aws.thumbnail_bucket, object_keys.preview_key(key)),
+        *((aws.thumbnail_bucket, each) for each in object_keys.derivative_keys(key)),
     ]
     for bucket, each in objects:
         assert s3.head_object(Bucket=bucket, Key=each)

@@ -78,7 +78,7 @@ class FakeObjectStore:
     def delete(self, deleted: DeletedObjects) -> None:
         if self.is_away:
             raise StorageUnavailableError
-        for key in (deleted.original_key, deleted.thumbnail_key, deleted.preview_key):
+        for key in (deleted.original_key, *deleted.derivative_keys):
             self.objects.pop(key, None)
 
     @property

@@ -249,7 +249,7 @@ def calls_of_make_derivatives(monkeypatch) -> list[dict[str, Any]]:
 
     def make_derivatives(_original: Any, **arguments: Any) -> Derivatives:
         calls.append(arguments)
-        return Derivatives(b"", b"", (1, 1), "#ffffff")
+        return Derivatives(b"", b"", (1, 1), b"", None, "#ffffff")
 
     monkeypatch.setattr(thumbnail_handler, "make_derivatives", make_derivatives)
     monkeypatch.setattr(thumbnail_handler, "run_isolated", lambda work, **_: work())

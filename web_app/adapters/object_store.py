@@ -122,7 +122,7 @@ class ObjectStore:
         return self._read(self._image_bucket, key)
 
     def read_copy(self, key: str) -> Iterator[bytes] | None:
-        """Return the pieces of a thumbnail or a preview, or None if it is not stored."""
+        """Return the pieces of a derivative, or None if it is not stored."""
         return self._read(self._thumbnail_bucket, key)
 
     def presigned_original_url(self, key: str, *, content_type: str, filename: str) -> str:
@@ -173,7 +173,7 @@ class ObjectStore:
         """Delete all objects of an image. A missing object counts as deleted."""
         try:
             self._client.delete_object(Bucket=self._image_bucket, Key=deleted.original_key)
-            for key in (deleted.thumbnail_key, deleted.preview_key):
+            for key in deleted.derivative_keys:
                 self._client.delete_object(Bucket=self._thumbnail_bucket, Key=key)
         except (BotoCoreError, ClientError) as error:
             raise StorageUnavailableError from error

@@ -389,7 +389,7 @@ class ImageSchema(Schema):
     preview_srcset = fields.String(
         required=True,
         allow_none=True,
-        metadata={"description": "The preview for the `srcset` of an `<img>`; links as above."},
+        metadata={"description": "The previews for the `srcset` of an `<img>`; links as above."},
     )
     original_url = fields.String(
         required=True,

@@ -44,8 +44,7 @@ class ImageLinks:
         """Return a link, or None if there is no preview yet."""
         if image.preview is None:
             return None
-        key = object_keys.preview_key(image.original_key)
-        return self.object_store.presigned_preview_url(key, filename=_preview_name(image))
+        return self._preview(image, object_keys.preview_key(image.original_key))
 
     def original(self, image: Image) -> str | None:
         """Return a link to the original, or None if it was not stored or is not for this viewer."""
@@ -56,10 +55,13 @@ class ImageLinks:
         )
 
     def srcset(self, image: Image) -> str | None:
-        """Return the preview, and a larger original for large screens, for an `<img srcset>`."""
+        """Return both previews, and a larger original for large screens, for an `<img srcset>`."""
         if image.preview is None:
             return None
         candidates = [f"{self.preview(image)} {image.preview.width}w"]
+        if image.preview.small_width is not None:
+            small = self._preview(image, object_keys.small_preview_key(image.original_key))
+            candidates.insert(0, f"{small} {image.preview.small_width}w")
         original = self.original(image)
         is_larger = image.width > image.preview.width
         if original and is_larger and image.content_type in _TYPES_OF_EVERY_BROWSER:
@@ -100,6 +102,9 @@ class ImageLinks:
                 filename=f"{PurePath(image.filename).stem}.{WEBP.extension}",
             )
         raise _no_copy(image)
+
+    def _preview(self, image: Image, key: str) -> str:
+        return self.object_store.presigned_preview_url(key, filename=_preview_name(image))
 
 
 def _preview_name(image: Image) -> str:

@@ -56,7 +56,12 @@ def test_the_row_of_a_deleted_image_is_removed_at_once_when_its_jobs_are_done(se
     objects = record(session_factory, mark_deleting, image_id)
 
     assert (objects.image_id, objects.original_key) == (image_id, key)
-    assert objects.thumbnail_key == key.replace("originals/", "thumbnails/").replace("jpg", "webp")
+    stem = key.replace("originals/", "thumbnails/").removesuffix(".jpg")
+    assert objects.derivative_keys == (
+        f"{stem}.webp",
+        f"{stem}-preview.jpg",
+        f"{stem}-small-preview.jpg",
+    )
     with session_scope(session_factory) as session:
         assert list_deleting(session, limit=9) == [objects]
     assert record(session_factory, remove_deleted, image_id)

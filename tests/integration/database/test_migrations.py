@@ -15,7 +15,7 @@ import database.migrations
 from database.jobs import claim_job, record_thumbnail
 from database.listing import list_images
 from database.migrations import migrate
-from database.models import AnnotationSource, Job, Status
+from database.models import AnnotationSource, Job, Preview, Status
 from database.session import create_session_factory, session_scope
 
 CONFIG = Config()
@@ -120,6 +120,36 @@ def test_earlier_captions_get_the_language_of_the_site(database_url, make_engine
     with session_scope(create_session_factory(engine)) as session:
         languages = {image.id: image.language for image in list_images(session, limit=9)}
     assert languages == {1: tag, 2: None}
+
+
+def test_the_version_before_small_previews_leaves_them_true(database_url, make_engine):
+    engine = make_engine(database_url)
+    migrate_to(engine, "0020")
+    older = Table("previews", MetaData(), autoload_with=engine)  # Without the new column.
+    with engine.begin() as connection:
+        for id_ in (1, 2):
+            _insert_image(connection, id_, {}, "model")
+        connection.execute(insert(older).values(image_id=1, width=2048, height=10))
+
+    migrate(engine)
+    factory = create_session_factory(engine)
+    with session_scope(factory) as session:
+        before = {image.id: image.preview and image.preview.small_width for image in _all(session)}
+        session.merge(Preview(image_id=1, width=2048, height=10, small_width=1024))
+    with engine.begin() as connection:
+        connection.execute(update(older).values(width=2016, height=9))
+        connection.execute(insert(older).values(image_id=2, width=2048, height=10))
+
+    with session_scope(factory) as session:
+        after = {
+            image.id: (image.preview.width, image.preview.small_width) for image in _all(session)
+        }
+    assert before == {1: None, 2: None}
+    assert after == {1: (2016, 1024), 2: (2048, None)}
+
+
+def _all(session):
+    return list_images(session, limit=9)
 
 
 def _insert_image(connection, id_, texts, source):

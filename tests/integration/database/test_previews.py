@@ -7,6 +7,7 @@ from database.deletion import list_deleting, mark_deleting, remove_deleted
 from database.images import list_images_by_id
 from database.listing import ImageFilter, list_images
 from database.models import Job, Status
+from database.object_keys import derivative_keys
 from database.previews import (
     claim_completed_thumbnail,
     record_derivatives,
@@ -33,7 +34,7 @@ def test_a_new_image_has_a_preview_when_its_thumbnail_job_is_completed(session_f
     assert read(session_factory, image_id).preview is None
 
     claimed = claim(session_factory, key, Job.THUMBNAIL)
-    assert record(session_factory, record_derivatives, claimed, "#010203", SIZE)
+    assert record(session_factory, record_derivatives, claimed, "#010203", SIZE, small_width=1024)
 
     image = read(session_factory, image_id)
     assert (image.thumbnail_status, image.dominant_color) == (Status.COMPLETED, "#010203")
@@ -45,6 +46,7 @@ def test_a_new_image_has_a_preview_when_its_thumbnail_job_is_completed(session_f
             *list_images_by_id(session, [image_id]),
         ]
     assert [(each.preview.width, each.preview.height) for each in found] == 4 * [SIZE]
+    assert [each.preview.small_width for each in found] == 4 * [1024]
 
 
 def test_derivatives_are_not_recorded_after_the_claim_was_lost(session_factory):
@@ -52,7 +54,9 @@ def test_derivatives_are_not_recorded_after_the_claim_was_lost(session_factory):
     claimed = claim(session_factory, key, Job.THUMBNAIL, lease_seconds=-1)
     claim(session_factory, key, Job.THUMBNAIL)
 
-    assert not record(session_factory, record_derivatives, claimed, "#010203", SIZE)
+    assert not record(
+        session_factory, record_derivatives, claimed, "#010203", SIZE, small_width=1024
+    )
 
     assert read(session_factory, image_id).preview is None
 
@@ -63,7 +67,7 @@ def test_an_image_without_a_preview_gets_one_while_its_jobs_stay_completed(sessi
 
     claimed = claim_completed(session_factory, key)
     during = read(session_factory, image_id)
-    assert record(session_factory, record_derivatives, claimed, "#010203", SIZE)
+    assert record(session_factory, record_derivatives, claimed, "#010203", SIZE, small_width=1024)
 
     after = read(session_factory, image_id)
     assert [each.status for each in (before, during, after)] == 3 * [Status.COMPLETED]
@@ -76,14 +80,22 @@ def test_an_image_without_a_preview_gets_one_while_its_jobs_stay_completed(sessi
     assert after.version != before.version  # So that cached pages are not used again.
 
 
-def test_derivatives_that_are_made_again_replace_the_size_of_the_preview(session_factory):
+def test_derivatives_that_are_made_again_replace_the_sizes_of_the_previews(session_factory):
     image_id, key = add_completed(session_factory)
 
-    for size in (SIZE, (1024, 768)):
+    for size, small_width in ((SIZE, 1024), ((1024, 768), None)):
         claimed = claim_completed(session_factory, key)
-        assert record(session_factory, record_derivatives, claimed, "#010203", size)
+        assert record(
+            session_factory,
+            record_derivatives,
+            claimed,
+            "#010203",
+            size,
+            small_width=small_width,
+        )
 
-    assert read(session_factory, image_id).preview.width == 1024
+    preview = read(session_factory, image_id).preview
+    assert (preview.width, preview.small_width) == (1024, None)
     assert count_previews(session_factory) == 1
 
 
@@ -137,9 +149,9 @@ def test_a_row_is_not_removed_while_a_function_may_store_its_derivatives_again(s
 
     assert not record(session_factory, remove_deleted, image_id)
 
-    record(session_factory, record_derivatives, claimed, "#010203", SIZE)
+    record(session_factory, record_derivatives, claimed, "#010203", SIZE, small_width=1024)
     with session_scope(session_factory) as session:
         assert list_deleting(session, limit=9) == [objects]
-    assert objects.preview_key.startswith(objects.thumbnail_key.removesuffix(".webp"))
+    assert objects.derivative_keys == derivative_keys(key)
     assert record(session_factory, remove_deleted, image_id)
     assert count_previews(session_factory) == 0

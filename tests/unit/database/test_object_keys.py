@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database.errors import InvalidObjectKeyError
-from database.object_keys import original_key, preview_key, thumbnail_key
+from database.object_keys import (
+    derivative_keys,
+    original_key,
+    preview_key,
+    small_preview_key,
+    thumbnail_key,
+)
 
 KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
 
@@ -17,7 +23,7 @@ KEY = "originals/5b1f2a3c-0d4e-4f60-8a7b-9c0d1e2f3a4b.jpg"
 def test_new_keys_and_the_keys_of_their_derivatives_need_no_url_encoding(extension):
     key = original_key("a secret", "me", 1, extension=extension)
 
-    for each in (key, thumbnail_key(key), preview_key(key)):
+    for each in (key, *derivative_keys(key)):
         assert re.fullmatch(r"[a-z0-9/.-]+", each)
 
 
@@ -36,7 +42,7 @@ def test_a_key_depends_on_the_secret_and_on_each_part():
 def test_text_that_is_not_an_original_key_is_rejected(text):
     if re.fullmatch(r"originals/[0-9a-f-]{36}\.[a-z0-9]{2,5}", text):
         return
-    for derive in (thumbnail_key, preview_key):
+    for derive in (thumbnail_key, preview_key, small_preview_key, derivative_keys):
         with pytest.raises(InvalidObjectKeyError):
             derive(text)
 

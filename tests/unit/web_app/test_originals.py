@@ -31,7 +31,7 @@ TEXTS = {"/api/images/{image_id}/versions"}
 def add_image(add_row, session_factory):
     """Return a function that adds a completed image of the owner "me"."""
 
-    def add(*, has_preview=True, **columns):
+    def add(*, has_preview=True, small_width=None, **columns):
         name = uuid.uuid4()
         row = {
             "owner_id": "me",
@@ -47,7 +47,10 @@ def add_image(add_row, session_factory):
         image_id = add_row(**{**row, **columns})
         if has_preview:
             with session_scope(session_factory) as session:
-                session.add(Preview(image_id=image_id, width=2016, height=1512))
+                preview = Preview(
+                    image_id=image_id, width=2016, height=1512, small_width=small_width
+                )
+                session.add(preview)
         return image_id
 
     return add
@@ -207,6 +210,22 @@ def test_huge_screens_get_the_original_if_the_viewer_may_open_it_and_browsers_sh
 
     widths = [candidate.split(" ")[1] for candidate in status["preview_srcset"].split(", ")]
     assert widths == (["2016w", f"{width}w"] if has_original else ["2016w"])
+
+
+def test_small_screens_get_the_small_preview_if_there_is_one(client, add_image):
+    with_small, without = add_image(small_width=1008), add_image()
+
+    for path in ("/images/{}", "/api/images/{}", "/api/image_status?ids={}", "/api/images"):
+        body = shown(client, path.format(with_small))
+        assert re.search(r"-small-preview\.jpg 1008w, \S+[0-9a-f]-preview\.jpg 2016w", body), path
+    for path in ("/images/{}", "/api/images/{}"):
+        assert "-small-preview" not in shown(client, path.format(without))
+
+
+def test_the_review_desk_shows_the_small_preview_on_small_screens(client, add_image):
+    image_id = add_image(small_width=1008)
+
+    assert "-small-preview.jpg 1008w" in shown(client, f"/review?image={image_id}", "me")
 
 
 def test_a_shared_page_shows_the_preview_at_an_address_that_does_not_expire(client, add_image):

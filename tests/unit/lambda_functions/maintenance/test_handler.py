@@ -260,6 +260,7 @@ def test_an_interrupted_deletion_is_finished(sweep, interrupt_deletion, session_
     assert sweep.thumbnails.deleted == [
         object_keys.thumbnail_key(key),
         object_keys.preview_key(key),
+        object_keys.small_preview_key(key),
     ]
     assert count_rows(session_factory) == 0
 

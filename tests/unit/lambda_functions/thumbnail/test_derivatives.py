@@ -13,6 +13,7 @@ from imaging import memory
 from imaging.errors import InvalidImageError, TooManyPixelsError, UnsupportedFormatError
 from lambda_functions.thumbnail.derivatives import (
     PREVIEW_SIDE_PIXELS,
+    SMALL_PREVIEW_SIDE_PIXELS,
     Derivatives,
     make_derivatives,
 )
@@ -170,18 +171,20 @@ def test_any_original_gives_a_thumbnail_and_a_preview_of_the_right_size(name, or
     assert len(rgb(derivatives.dominant_color)) == 3
 
 
-def test_derivatives_travel_from_the_child_process_as_bytes():
-    derivatives = Derivatives(b"RIFF\n", b"\xff\xd8", (2048, 1), "#00ff7f")
+@pytest.mark.parametrize("small", [(b"\xff\xd8\xff", 1024), (b"", None)])
+def test_derivatives_travel_from_the_child_process_as_bytes(small):
+    derivatives = Derivatives(b"RIFF\n", b"\xff\xd8", (2048, 1), *small, "#00ff7f")
 
     assert Derivatives.from_bytes(derivatives.to_bytes()) == derivatives
 
 
 @given(packed=st.binary(max_size=40))
-def test_any_bytes_from_the_child_process_give_a_valid_color_and_size(packed):
+def test_any_bytes_from_the_child_process_give_a_valid_color_and_valid_sizes(packed):
     derivatives = Derivatives.from_bytes(packed)
 
     assert re.fullmatch(r"#[0-9a-f]{6}", derivatives.dominant_color)
     assert all(1 <= side <= PREVIEW_SIDE_PIXELS for side in derivatives.preview_size)
+    assert derivatives.small_width in (None, *range(1, SMALL_PREVIEW_SIDE_PIXELS + 1))
 
 
 class TestPreview:
@@ -265,6 +268,53 @@ class TestPreview:
         assert derivatives_of(data).preview_size == (1024, 1024)
 
 
+class TestSmallPreview:
+    @pytest.mark.parametrize(
+        ("name", "original", "expected"),
+        [
+            ("PNG", (4000, 3000), (1024, 768)),
+            ("PNG", (3000, 4000), (768, 1024)),
+            # Half of the preview.
+            ("JPEG", (4032, 3024), (1008, 756)),
+            ("JPEG", (3024, 4032), (756, 1008)),
+            ("PNG", (1791, 99), (1024, 57)),
+            ("PNG", (1792, 99), (896, 50)),
+            ("PNG", (1025, 1025), (1024, 1024)),
+            ("PNG", (20_000, 10), (1024, 1)),
+            ("PNG", (1, 30_000), (1, 1024)),
+        ],
+    )
+    def test_a_small_preview_fits_inside_a_smaller_square(self, name, original, expected):
+        derivatives = derivatives_of(make_encoded(name, original))
+
+        small = Image.open(io.BytesIO(derivatives.small_preview))
+        assert (small.format, small.mode, small.size) == ("JPEG", "RGB", expected)
+        assert derivatives.small_width == expected[0]
+
+    @pytest.mark.parametrize("size", [(1024, 1024), (1024, 10), (1, 1024), (640, 480), (1, 1)])
+    def test_a_preview_that_is_small_has_no_smaller_one(self, size):
+        derivatives = derivatives_of(make_encoded("PNG", size))
+
+        assert (derivatives.small_preview, derivatives.small_width) == (b"", None)
+
+    @pytest.mark.parametrize("name", ["JPEG", "PNG"])
+    def test_a_small_preview_looks_like_the_original(self, name):
+        photo = make_photo((4001, 2999))
+
+        small = Image.open(io.BytesIO(derivatives_of(encode(photo, name)).small_preview))
+
+        expected = photo.resize(small.size, Image.Resampling.LANCZOS)
+        assert sum(ImageStat.Stat(ImageChops.difference(small, expected)).mean) / 3 < 6
+
+    def test_the_colors_of_small_text_in_a_screenshot_stay(self):
+        screenshot = Image.new("RGB", (1920, 64), (255, 255, 255))
+        screenshot.paste((255, 0, 0), (960, 0, 962, 64))
+
+        small = Image.open(io.BytesIO(derivatives_of(encode(screenshot, "PNG")).small_preview))
+
+        assert_close(small.getpixel((480, 20)), (255, 0, 0), 24)
+
+
 def markers():
     """Return the text of metadata that no derivative may contain."""
     return {
@@ -327,9 +377,13 @@ def marked_tiff_tags():
     return tags
 
 
+# Large enough for a small preview.
+MARKED_SIZE = (1400, 400)
+
+
 def marked_jpeg():
     data = make_encoded(
-        "JPEG", (640, 480), **COMMON_MARKS, xmp=marked_xmp(), comment=markers()["comment"]
+        "JPEG", MARKED_SIZE, **COMMON_MARKS, xmp=marked_xmp(), comment=markers()["comment"]
     )
     return data[:2] + marked_iptc() + data[2:]
 
@@ -339,14 +393,14 @@ FACTS_OF_THE_ENCODER = {"jfif", "jfif_version", "jfif_unit", "jfif_density", "lo
 COMMON_MARKS = {"exif": marked_exif(), "icc_profile": marked_profile()}
 MARKED = {
     "JPEG": marked_jpeg,
-    "PNG": lambda: make_encoded("PNG", (640, 480), **COMMON_MARKS, pnginfo=marked_text()),
-    "WebP": lambda: make_encoded("WebP", (640, 480), **COMMON_MARKS, xmp=marked_xmp()),
-    "AVIF": lambda: make_encoded("AVIF", (640, 480), **COMMON_MARKS, xmp=marked_xmp()),
-    "HEIC": lambda: make_encoded("HEIC", (640, 480), **COMMON_MARKS, xmp=marked_xmp()),
+    "PNG": lambda: make_encoded("PNG", MARKED_SIZE, **COMMON_MARKS, pnginfo=marked_text()),
+    "WebP": lambda: make_encoded("WebP", MARKED_SIZE, **COMMON_MARKS, xmp=marked_xmp()),
+    "AVIF": lambda: make_encoded("AVIF", MARKED_SIZE, **COMMON_MARKS, xmp=marked_xmp()),
+    "HEIC": lambda: make_encoded("HEIC", MARKED_SIZE, **COMMON_MARKS, xmp=marked_xmp()),
     "TIFF": lambda: make_encoded(
-        "TIFF", (640, 480), icc_profile=marked_profile(), tiffinfo=marked_tiff_tags()
+        "TIFF", MARKED_SIZE, icc_profile=marked_profile(), tiffinfo=marked_tiff_tags()
     ),
-    "GIF": lambda: make_encoded("GIF", (640, 480), comment=markers()["comment"]),
+    "GIF": lambda: make_encoded("GIF", MARKED_SIZE, comment=markers()["comment"]),
 }
 
 
@@ -358,7 +412,8 @@ def test_no_derivative_contains_metadata(name):
 
     derivatives = derivatives_of(data)
 
-    for file in (derivatives.thumbnail, derivatives.preview):
+    assert derivatives.small_width is not None
+    for file in (derivatives.thumbnail, derivatives.preview, derivatives.small_preview):
         for text in markers().values():
             assert text[:20] not in file
         for signature in (b"Exif", b"EXIF", b"XMP ", b"xmpmeta", b"8BIM", b"ICC_PROFILE", b"ICCP"):

@@ -1,18 +1,24 @@
-"""Tests of the thumbnail function in AWS's runtime client with a file that kills its decoder."""
+"""Tests of the thumbnail function: what it stores, and a file that kills its decoder."""
 
+import io
 import os
+import time
 import uuid
+from types import SimpleNamespace
 
 import pytest
+from PIL import Image as PillowImage
 
 from database.models import Image, Status
 from database.session import session_scope
+from lambda_functions.thumbnail.handler import ThumbnailFunction
 from local_cloud.function_process import FunctionProcess
 from local_cloud.logs import Log
 from local_cloud.processes import PROJECT
 from local_cloud.runtime_api import Success
 from local_cloud.template import Function
 from tests.support.factories import make_encoded, make_jpeg
+from tests.support.time_limits import scaled
 
 # The real handler with originals in a folder and a GIF decoder that can be made to misbehave.
 HANDLER = """
@@ -42,6 +48,53 @@ decoding._DECODERS["GIF"] = BadGIF
 function.ObjectStore = Folder
 handler = function.handler
 """
+
+
+class Storage:
+    """A bucket that holds one original and remembers what is stored, in order."""
+
+    def __init__(self, original=b""):
+        self.original = original
+        self.stored = []
+
+    def get(self, key):
+        return io.BytesIO(self.original)
+
+    def put(self, key, data, *, content_type):
+        self.stored.append((key, PillowImage.open(io.BytesIO(data)).size, content_type))
+
+
+@pytest.mark.parametrize(
+    ("size", "small_preview"),
+    [
+        ((1400, 1050), [("thumbnails/{}-small-preview.jpg", (1024, 768), "image/jpeg")]),
+        ((640, 480), []),
+    ],
+)
+def test_the_preview_is_stored_last_because_the_backfill_waits_for_it(size, small_preview):
+    name = uuid.uuid4()
+    storage = Storage()
+    function = ThumbnailFunction(
+        SimpleNamespace(thumbnail_width=40, thumbnail_height=30, max_image_pixels=10**7),
+        context=None,
+        originals=Storage(make_jpeg(size)),
+        thumbnails=storage,
+    )
+
+    made = function.create_derivatives(
+        SimpleNamespace(original_key=f"originals/{name}.jpg"),
+        deadline=time.monotonic() + scaled(60),
+    )
+
+    assert storage.stored == [
+        (key.format(name), *rest)
+        for key, *rest in (
+            ("thumbnails/{}.webp", (40, 30), "image/webp"),
+            *small_preview,
+            ("thumbnails/{}-preview.jpg", size, "image/jpeg"),
+        )
+    ]
+    assert made.small_width == (small_preview[0][1][0] if small_preview else None)
 
 
 @pytest.fixture
