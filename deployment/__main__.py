@@ -294,7 +294,7 @@ def backfill(
     at_once: int,
     buckets: tuple[str, str] | None,
 ) -> None:
-    """Make the previews of images from before there were previews.
+    """Make the previews and small previews of images from before there were any.
 
     You can interrupt it and run it again at any time.
     """
@@ -305,8 +305,8 @@ def backfill(
         buckets = originals, copies
     images, thumbnails = (aws.s3.Bucket(bucket) for bucket in buckets)
     inventory = Inventory.read(images, thumbnails)
-    names = inventory.with_thumbnail() if remakes else inventory.without_preview()
-    console.print(f"Images to make a preview for: {len(names):,}.")
+    names = inventory.with_thumbnail() if remakes else inventory.without_previews(thumbnails)
+    console.print(f"Images to make previews for: {len(names):,}.")
     if dry_run:
         return
     if left_over := delete_left_over(inventory, thumbnails):
@@ -316,10 +316,10 @@ def backfill(
     console.print(f"Previews made: {run.done:,}.", "success")
     if run.unfinished:
         raise DeploymentError(
-            f"Without a preview: {len(run.unfinished):,} images, for example "
-            f"{inventory.originals[run.unfinished[0]]}. Their pages show the thumbnail. The log of "
-            "the thumbnail function (`logs thumbnail`) has the reasons. Fix them and run the same "
-            "command again."
+            f"Without new previews: {len(run.unfinished):,} images, for example "
+            f"{inventory.originals[run.unfinished[0]]}. Their pages show the copies that they "
+            "have. The log of the thumbnail function (`logs thumbnail`) has the reasons. Fix them "
+            "and run the same command again."
         )
 
 

@@ -1,21 +1,25 @@
-"""Make the previews of images that were uploaded before there were previews.
+"""Make the previews and small previews of images that were uploaded before there were any.
 
-The buckets show what is left to do: an image with a thumbnail and without a preview. So the command
-keeps no state, and after an interruption it continues where it stopped. An event asks the thumbnail
-function to make the copies of an image again. The jobs of the image stay completed, and its caption
-stays as it is.
+The buckets show what is left to do: an image with a thumbnail and without a preview, or with a
+large preview and without a small one. So the command keeps no state, and after an interruption it
+continues where it stopped. An event asks the thumbnail function to make the copies of an image
+again. The jobs of the image stay completed, and its caption stays as it is.
 """
 
+import io
 import json
 import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from deployment.console import Console
 from deployment.errors import DeploymentError
@@ -33,6 +37,13 @@ BUCKET_OUTPUTS = ("ImageBucketName", "ThumbnailBucketName")
 _ORIGINAL = re.compile(r"originals/([0-9a-f-]{36})\.[a-z0-9]+")
 _THUMBNAIL = re.compile(r"thumbnails/([0-9a-f-]{36})\.webp")
 _PREVIEW = re.compile(r"thumbnails/([0-9a-f-]{36})-preview\.jpg")
+_SMALL_PREVIEW = re.compile(r"thumbnails/([0-9a-f-]{36})-small-preview\.jpg")
+
+# The same as in lambda_functions/thumbnail/derivatives.py.
+_SMALL_PREVIEW_SIDE_PIXELS = 1024
+_HEADER_RANGE = "bytes=0-2047"  # The first bytes of a preview contain its size.
+_READERS = 10  # A client of boto3 has ten connections.
+_READ_AT_A_TIME = 500  # So that Ctrl-C ends the command soon.
 
 _POLL_SECONDS = 1
 _PROGRESS_SECONDS = 10
@@ -47,6 +58,7 @@ class Inventory:
     originals: Mapping[str, str]  # The keys.
     thumbnails: frozenset[str]
     previews: Mapping[str, datetime]  # The times at which they were stored.
+    small_previews: frozenset[str]
 
     @classmethod
     def read(cls, images: "Bucket", thumbnails: "Bucket") -> "Inventory":
@@ -61,30 +73,45 @@ class Inventory:
                 "first and the bucket of the thumbnails second."
             )
         originals = {name: key for name, key, _ in _matching(images, "originals/", _ORIGINAL)}
-        small = list(_matching(thumbnails, "thumbnails/", _THUMBNAIL))
+        small_ones = _matching(thumbnails, "thumbnails/", _THUMBNAIL)
         previews = _matching(thumbnails, "thumbnails/", _PREVIEW)
+        small_previews = _matching(thumbnails, "thumbnails/", _SMALL_PREVIEW)
         return cls(
             originals,
-            frozenset(name for name, _, _ in small),
+            frozenset(name for name, _, _ in small_ones),
             {name: stored_at for name, _, stored_at in previews},
+            frozenset(name for name, _, _ in small_previews),
         )
 
-    def without_preview(self) -> list[str]:
-        """Return the names of images with a thumbnail and without a preview."""
-        return sorted(self.originals.keys() & self.thumbnails - self.previews.keys())
+    def without_previews(self, thumbnails: "Bucket") -> list[str]:
+        """Return the names of images with a thumbnail that lack a preview or a small preview.
+
+        Only a large preview has a small one. Listings do not show which previews are large, so the
+        header of each preview without a small one is read.
+        """
+        with_thumbnail = self.originals.keys() & self.thumbnails
+        found = sorted(with_thumbnail - self.previews.keys())
+        unsure = sorted(with_thumbnail & self.previews.keys() - self.small_previews)
+        with ThreadPoolExecutor(_READERS) as pool:
+            for start in range(0, len(unsure), _READ_AT_A_TIME):
+                names = unsure[start : start + _READ_AT_A_TIME]
+                are_large = pool.map(partial(_has_large_preview, thumbnails), names)
+                found += [name for name, is_large in zip(names, are_large, strict=True) if is_large]
+        return found
 
     def with_thumbnail(self) -> list[str]:
         """Return the names of all images with a thumbnail."""
         return sorted(self.originals.keys() & self.thumbnails)
 
     def left_over(self) -> list[str]:
-        """Return the names of previews of deleted images.
+        """Return the names of deleted images with a preview or a small preview.
 
-        An earlier version that deletes an image does not know its preview. The original is always
-        stored first and deleted first, so a preview without one belongs to a deleted image. Without
-        any original, the bucket is probably the wrong one.
+        An earlier version that deletes an image does not know them. The original is always stored
+        first and deleted first, so a preview without one belongs to a deleted image. Without any
+        original, the bucket is probably the wrong one.
         """
-        return sorted(self.previews.keys() - self.originals.keys()) if self.originals else []
+        found = self.previews.keys() | self.small_previews
+        return sorted(found - self.originals.keys()) if self.originals else []
 
 
 def _matching(
@@ -95,11 +122,30 @@ def _matching(
             yield match[1], found.key, found.last_modified
 
 
+def _has_large_preview(thumbnails: "Bucket", name: str) -> bool:
+    # Threads may share a client, but not the resources of boto3.
+    client, key = thumbnails.meta.client, _preview_key(name)
+    try:
+        answer = client.get_object(Bucket=thumbnails.name, Key=key, Range=_HEADER_RANGE)
+    except ClientError as error:
+        if _is_missing(error):  # The image was deleted meanwhile.
+            return False
+        raise
+    header = answer["Body"].read()
+    try:
+        with Image.open(io.BytesIO(header)) as preview:
+            return max(preview.size) > _SMALL_PREVIEW_SIDE_PIXELS
+    except OSError:  # It is broken, so both are made again.
+        return True
+
+
 def delete_left_over(inventory: Inventory, thumbnails: "Bucket") -> int:
-    """Delete the previews of deleted images, and return their number."""
-    for name in inventory.left_over():
-        thumbnails.Object(_preview_key(name)).delete()
-    return len(inventory.left_over())
+    """Delete the previews of deleted images, and return the number of these images."""
+    names = inventory.left_over()
+    for name in names:
+        for key in (_preview_key(name), _small_preview_key(name)):
+            thumbnails.Object(key).delete()  # A missing object counts as deleted.
+    return len(names)
 
 
 @dataclass
@@ -163,7 +209,7 @@ class Backfill:
         try:
             stored_at = self.thumbnails.Object(_preview_key(name)).last_modified
         except ClientError as error:
-            if error.response["ResponseMetadata"]["HTTPStatusCode"] == 404:
+            if _is_missing(error):
                 return False
             raise
         return stored_at != self.inventory.previews.get(name)
@@ -193,5 +239,13 @@ class Backfill:
         self.console.print_step("previews", text)
 
 
+def _is_missing(error: ClientError) -> bool:
+    return error.response["ResponseMetadata"]["HTTPStatusCode"] == 404
+
+
 def _preview_key(name: str) -> str:
     return f"thumbnails/{name}-preview.jpg"
+
+
+def _small_preview_key(name: str) -> str:
+    return f"thumbnails/{name}-small-preview.jpg"

@@ -8,24 +8,38 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from botocore.exceptions import ClientError
+from PIL import Image
 
 from database import object_keys
 from database.events import OriginalReady
 from deployment.backfill import Backfill, Inventory, delete_left_over
 from deployment.console import Console
 from deployment.errors import DeploymentError
+from lambda_functions.thumbnail.derivatives import SMALL_PREVIEW_SIDE_PIXELS
+from tests.support.factories import encode
+
+SMALL = encode(Image.new("RGB", (SMALL_PREVIEW_SIDE_PIXELS, 9)), "JPEG")
+LARGE = encode(Image.new("RGB", (9, SMALL_PREVIEW_SIDE_PIXELS + 1)), "JPEG")
 
 
 class FakeBucket:
-    """A bucket like one of boto3's resources: the times of its objects by key."""
+    """A bucket like one of boto3's resources: the times and the bytes of its objects by key."""
 
     def __init__(self, name):
         self.name = name
-        self.times = {}
-        self.objects = self
+        self.times, self.bodies = {}, {}
+        self.objects = self.meta = self.client = self
 
-    def store(self, key, hour=0):
+    def store(self, key, hour=0, body=b""):
         self.times[key] = datetime(2026, 11, 26, hour, tzinfo=UTC)
+        self.bodies[key] = body
+
+    def get_object(self, Bucket, Key, Range):
+        assert Bucket == self.name
+        if Key not in self.times:
+            raise not_found()
+        first, last = map(int, Range.removeprefix("bytes=").split("-"))
+        return {"Body": io.BytesIO(self.bodies[Key][first : last + 1])}
 
     def filter(self, Prefix):
         return [FakeObject(self, key) for key in sorted(self.times) if key.startswith(Prefix)]
@@ -41,12 +55,16 @@ class FakeObject:
     @property
     def last_modified(self):
         if self.key not in self.bucket.times:
-            answer = {"Error": {"Code": "404"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
-            raise ClientError(answer, "HeadObject")
+            raise not_found()
         return self.bucket.times[self.key]
 
     def delete(self):
-        del self.bucket.times[self.key]
+        self.bucket.times.pop(self.key, None)
+
+
+def not_found():
+    answer = {"Error": {"Code": "404"}, "ResponseMetadata": {"HTTPStatusCode": 404}}
+    return ClientError(answer, "HeadObject")
 
 
 class FakeFunction:
@@ -79,7 +97,8 @@ class FakeFunction:
         if self.working:
             key = self.working.pop(0)
             if key not in self.broken:
-                self.thumbnails.store(object_keys.preview_key(key), hour=9)
+                self.thumbnails.store(object_keys.preview_key(key), hour=9, body=LARGE)
+                self.thumbnails.store(object_keys.small_preview_key(key), hour=9)
 
     def clock(self):
         return self.now
@@ -91,17 +110,22 @@ class Site:
         self.function = FakeFunction(self.thumbnails)
         self.output = io.StringIO()
 
-    def add(self, *, has_thumbnail=True, has_preview=False):
+    def add(self, *, has_thumbnail=True, preview=None, has_small_preview=False):
         key = f"originals/{uuid.uuid4()}.heic"
         self.images.store(key)
         if has_thumbnail:
             self.thumbnails.store(object_keys.thumbnail_key(key))
-        if has_preview:
-            self.thumbnails.store(object_keys.preview_key(key))
+        if preview is not None:
+            self.thumbnails.store(object_keys.preview_key(key), body=preview)
+        if has_small_preview:
+            self.thumbnails.store(object_keys.small_preview_key(key))
         return key
 
     def inventory(self):
         return Inventory.read(self.images, self.thumbnails)
+
+    def unfinished(self):
+        return self.inventory().without_previews(self.thumbnails)
 
     def run(self, *, remakes=False, at_once=3):
         inventory, function = self.inventory(), self.function
@@ -115,7 +139,7 @@ class Site:
             function.sleep,
             function.clock,
         )
-        backfill.run(inventory.with_thumbnail() if remakes else inventory.without_preview())
+        backfill.run(inventory.with_thumbnail() if remakes else self.unfinished())
         return backfill
 
 
@@ -126,14 +150,44 @@ def site():
 
 def test_only_images_with_a_thumbnail_and_without_a_preview_are_requested(site):
     old = [site.add() for _ in range(8)]
-    site.add(has_preview=True)
+    site.add(preview=SMALL)
     site.add(has_thumbnail=False)
 
     backfill = site.run()
 
     assert sorted(site.function.keys) == sorted(old)
     assert (backfill.done, backfill.unfinished) == (8, [])
-    assert site.inventory().without_preview() == []
+    assert site.unfinished() == []
+
+
+def test_images_with_a_large_preview_and_without_a_small_one_are_requested(site):
+    old = [site.add(preview=LARGE) for _ in range(8)]
+    site.add(preview=LARGE, has_small_preview=True)
+    site.add(preview=SMALL)
+
+    backfill = site.run()
+
+    assert sorted(site.function.keys) == sorted(old)
+    assert backfill.done == 8
+    assert site.unfinished() == []
+
+
+@pytest.mark.parametrize("broken", [b"", b"not a JPEG", LARGE[:40]])
+def test_an_unreadable_preview_is_made_again(site, broken):
+    key = site.add(preview=broken)
+
+    site.run()
+
+    assert site.function.keys == [key]
+    assert site.unfinished() == []
+
+
+def test_an_image_that_is_deleted_meanwhile_is_not_requested(site):
+    key = site.add(preview=LARGE)
+    inventory = site.inventory()
+    site.thumbnails.Object(object_keys.preview_key(key)).delete()
+
+    assert inventory.without_previews(site.thumbnails) == []
 
 
 def test_an_event_asks_for_a_backfill_of_one_original(site):
@@ -169,11 +223,11 @@ def test_an_interrupted_run_continues_where_it_stopped(site):
     site.run()
 
     assert set(site.function.keys[4:]).isdisjoint(made)
-    assert site.inventory().without_preview() == []
+    assert site.unfinished() == []
 
 
 def test_all_copies_can_be_made_again(site):
-    keys = [site.add(has_preview=True) for _ in range(3)]
+    keys = [site.add(preview=SMALL) for _ in range(3)]
 
     assert site.run().done == 0
     assert site.run(remakes=True).done == 3
@@ -220,17 +274,22 @@ def test_the_progress_is_printed_with_the_time_that_is_left(site):
 
 
 def test_the_previews_of_deleted_images_are_deleted(site):
-    kept, deleted = site.add(has_preview=True), site.add(has_preview=True)
-    del site.images.times[deleted]
+    kept, *deleted = [site.add(preview=LARGE, has_small_preview=True) for _ in range(3)]
+    # A version that knows previews, and no small ones, deletes the preview.
+    site.thumbnails.Object(object_keys.preview_key(deleted[0])).delete()
+    for key in deleted:
+        del site.images.times[key]
 
-    assert delete_left_over(site.inventory(), site.thumbnails) == 1
+    assert delete_left_over(site.inventory(), site.thumbnails) == 2
 
-    assert object_keys.preview_key(kept) in site.thumbnails.times
-    assert object_keys.preview_key(deleted) not in site.thumbnails.times
+    for derive in (object_keys.preview_key, object_keys.small_preview_key):
+        assert derive(kept) in site.thumbnails.times
+        assert not {derive(key) for key in deleted} & site.thumbnails.times.keys()
+    assert site.inventory().left_over() == []
 
 
 def test_no_preview_is_deleted_if_the_bucket_of_originals_is_empty(site):
-    key = site.add(has_preview=True)
+    key = site.add(preview=SMALL)
     del site.images.times[key]
 
     assert delete_left_over(site.inventory(), site.thumbnails) == 0
@@ -244,7 +303,7 @@ def test_buckets_in_the_wrong_order_are_refused(site):
 
 
 def test_the_time_of_a_preview_decides_whether_it_was_made_again(site):
-    key = site.add(has_preview=True)
+    key = site.add(preview=SMALL)
     before = site.inventory()
     site.thumbnails.times[object_keys.preview_key(key)] += timedelta(seconds=1)
 
