@@ -117,6 +117,45 @@ def test_the_page_shows_the_preview_of_every_format(person, page, name):
     assert shown[1] > 0
 
 
+def shown_file(image):
+    """Return the name of the file that an `<img>` shows, without the name of the image."""
+    expect(image).to_have_js_property("complete", True)
+    assert image.evaluate("image => image.naturalWidth") > 0
+    return re.search(r"-[a-z-]+\.jpg", image.evaluate("image => image.currentSrc"))[0]
+
+
+@pytest.mark.parametrize("size", [(2016, 1512), (1512, 2016)])
+def test_phones_and_usual_screens_load_the_small_preview(person, new_person, size):
+    image_id = person.upload("large.jpg", make_jpeg(size))
+    small, large = ("-small-preview.jpg", size[0] / 2), ("-preview.jpg", size[0])
+
+    for width, scale, (file, file_width) in (
+        (412, 1.75, small),
+        (390, 3, small),
+        (1920, 1, small),
+        (1440, 2, large),
+    ):
+        viewport = {"width": width, "height": 900}
+        page = new_person(viewport=viewport, device_scale_factor=scale).page
+        page.goto(f"/images/{image_id}")
+        image = page.locator(".frame__image")
+        assert shown_file(image) == file, width
+        # Each CSS pixel shows as many pixels of the file as the screen has, but not more than two.
+        assert image.bounding_box()["width"] * min(scale, 2) <= file_width
+
+
+def test_phones_load_the_small_preview_in_the_lightbox_and_on_the_review_desk(new_person):
+    person = new_person(viewport={"width": 412, "height": 823}, device_scale_factor=1.75)
+    image_id = person.upload("large.jpg", make_jpeg((2016, 1512)))
+    page = person.page
+
+    page.goto(f"/gallery#image-{image_id}")
+    assert shown_file(page.locator(".lightbox__image--loaded")) == "-small-preview.jpg"
+
+    page.goto(f"/review?image={image_id}")
+    assert shown_file(page.locator(".desk__image")) == "-small-preview.jpg"
+
+
 def test_an_edit_is_saved_and_marked_as_edited(page, image_id):
     edit(page, caption="Rex at the sea.", tags="rex, sea")
 
