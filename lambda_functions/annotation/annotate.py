@@ -12,6 +12,7 @@ from database.annotations import GeneratedAnnotation, Tokens, find_generated, re
 from database.caption_options import find_caption_options
 from database.caption_service import record_answer
 from database.jobs import Claim
+from database.language_check import english_name
 from database.models import MAX_CONTEXT_CHARACTERS, CaptionOptions
 from database.session import session_scope
 from database.token_budget import Reservation
@@ -25,7 +26,6 @@ from lambda_functions.annotation.captioner import (
     Captioner,
 )
 from lambda_functions.annotation.description import Task
-from lambda_functions.annotation.languages import english_name
 from lambda_functions.annotation.model_input import make_model_input
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from lambda_functions.annotation.refusals import NoResponseError

@@ -8,9 +8,9 @@ from typing import Final
 
 from google.genai import types
 
+from database.language_check import english_name
 from database.languages import language_name, language_tag
 from database.models import CaptionOptions, CaptionStyle
-from lambda_functions.annotation.languages import english_name
 
 # The system instruction. It is apart from the image, so that text in the image is less likely to be
 # taken for an instruction.

@@ -16,6 +16,7 @@ from itertools import islice
 from typing import Any, Final
 
 from database.alt_texts import IMAGE_OF, RECOMMENDED_CHARACTERS
+from database.language_check import MIN_WORDS, Language, find_language, without_quotations
 from database.languages import language_name
 from lambda_functions.annotation.cleaning import (
     READ_FACTOR,
@@ -25,7 +26,6 @@ from lambda_functions.annotation.cleaning import (
     without_invisibles,
 )
 from lambda_functions.annotation.description import REFUSED, UNREADABLE, Task, translation_key
-from lambda_functions.annotation.languages import MIN_WORDS, Language, find_language
 from lambda_functions.errors import PermanentError
 
 MAX_CAPTION_CHARACTERS: Final = 2000
@@ -263,7 +263,7 @@ class _Judge:
 
     def problem_of(self, text: str, *, min_words: int = MIN_WORDS) -> str | None:
         """Return why a text is no description in the requested language, or None."""
-        own = _QUOTATION.sub(" ", text)
+        own = without_quotations(text)
         if _REFUSAL.match(text):
             return "the model declined, or did not see the image"
         if not _is_new(own, self.own_words):
@@ -374,14 +374,6 @@ _REFUSAL = re.compile(
     """,
     re.IGNORECASE | re.VERBOSE,
 )
-
-# A quotation ends before the next opening mark. Otherwise, the search for the end of each of many
-# opening marks would read the rest of the text, and the time would grow with the square.
-_QUOTATION = re.compile(
-    r"“[^“”]*”|„[^„“”]*[“”]|«[^«»]*»|‹[^‹›]*›|「[^「」]*」|『[^『』]*』|\"[^\"]*\"|‘[^‘’]*’(?!\w)"
-    r"|(?<!\w)'[^']*(?:\w'\w[^']*)*'(?!\w)"
-)
-
 
 # Values for a field without content.
 _PLACEHOLDER = re.compile(

@@ -11,12 +11,12 @@ from itertools import chain
 
 import pytest
 
-from database import object_keys, search, words
+from database import language_check, object_keys, search, words
+from database.language_check import LANGUAGES
 from database.listing import ALL
 from database.models import DEFAULT_OPTIONS
-from lambda_functions.annotation import captioner, cleaning, languages, quality
+from lambda_functions.annotation import captioner, cleaning, quality
 from lambda_functions.annotation.description import make_task
-from lambda_functions.annotation.languages import LANGUAGES
 from lambda_functions.annotation.quality import CaptionRejectedError, parse_annotation
 from tests.support.measuring import relative_cost
 from web_app import settings
@@ -66,7 +66,7 @@ def texts() -> Iterator[str]:
 
 def patterns() -> Iterator[re.Pattern[str]]:
     """Yield the compiled regular expressions of the modules that process foreign text."""
-    modules = (quality, cleaning, languages, captioner, words, object_keys, settings, assets)
+    modules = (quality, cleaning, language_check, captioner, words, object_keys, settings, assets)
     values = [value for module in modules for value in vars(module).values()]
     while values:
         value = values.pop()

@@ -2,6 +2,8 @@
 
 import pytest
 
+from database.language_check import LANGUAGES as RECOGNIZED
+from database.language_check import find_language
 from database.languages import (
     LANGUAGES,
     MAX_TAG_CHARACTERS,
@@ -9,8 +11,6 @@ from database.languages import (
     language_tag,
     parse_tag,
 )
-from lambda_functions.annotation.languages import LANGUAGES as RECOGNIZED
-from lambda_functions.annotation.languages import find_language
 
 
 @pytest.mark.parametrize(

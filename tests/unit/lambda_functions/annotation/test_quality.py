@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from database.language_check import find_language
 from database.models import DEFAULT_OPTIONS
 from lambda_functions.annotation.description import PROMPT, make_task
-from lambda_functions.annotation.languages import find_language
 from lambda_functions.annotation.quality import (
     MAX_ALT_TEXT_CHARACTERS,
     MAX_CAPTION_CHARACTERS,
