@@ -6,6 +6,7 @@ The rules are those of https://www.w3.org/WAI/tutorials/images/tips/.
 import re
 from typing import Final
 
+from database.language_check import find_language
 from database.models import AltTextState
 
 # A longer alt text is tiring to listen to. It is the limit in the prompt, too.
@@ -20,11 +21,22 @@ IMAGE_OF: Final = re.compile(
 )
 
 
-def alt_text_problems(alt_text: str | None, caption: str | None) -> list[AltTextState]:
-    """Return everything that is wrong with an alt text, the worst first."""
+def alt_text_problems(
+    alt_text: str | None, caption: str | None, *, language: str
+) -> list[AltTextState]:
+    """Return everything that is wrong with an alt text, the worst first.
+
+    Args:
+        alt_text: the text; empty or None if it is missing.
+        caption: the caption of the same image.
+        language: the expected language, by its tag or its English name.
+    """
     if not alt_text:
         return [AltTextState.MISSING]
+    expected = find_language(language)
     problems = {
+        # First, because such a text must be written again, and the others can be edited.
+        AltTextState.LANGUAGE: expected is not None and expected.is_clearly_foreign(alt_text),
         AltTextState.LONG: len(alt_text) > RECOMMENDED_CHARACTERS,
         AltTextState.IMAGE_OF: IMAGE_OF.match(alt_text) is not None,
         AltTextState.CAPTION: _is_same(alt_text, caption or ""),
@@ -33,12 +45,13 @@ def alt_text_problems(alt_text: str | None, caption: str | None) -> list[AltText
 
 
 def alt_text_state(
-    alt_text: str | None, caption: str | None, *, is_decorative: bool
+    alt_text: str | None, caption: str | None, *, language: str, is_decorative: bool
 ) -> AltTextState:
     """Return the state by which lists find an alt text."""
     if is_decorative:
         return AltTextState.DECORATIVE
-    return next(iter(alt_text_problems(alt_text, caption)), AltTextState.GOOD)
+    problems = alt_text_problems(alt_text, caption, language=language)
+    return next(iter(problems), AltTextState.GOOD)
 
 
 def _is_same(text: str, other: str) -> bool:

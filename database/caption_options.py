@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert, select
 from sqlalchemy.orm import Session
 
 from database.models import DEFAULT_OPTIONS, CaptionOptions, ImageCaptionOptions
+from database.reviews import write_reviews
 from database.rows import execute_update
 
 
@@ -28,6 +29,7 @@ def set_caption_options(session: Session, options: Mapping[int, CaptionOptions])
     rows = [_row(image_id, each) for image_id, each in options.items() if each != DEFAULT_OPTIONS]
     if rows:
         session.execute(insert(ImageCaptionOptions), rows)
+    write_reviews(session, list(options))  # The expected language may be another one.
 
 
 def _row(image_id: int, options: CaptionOptions) -> dict[str, Any]:

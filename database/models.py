@@ -89,6 +89,7 @@ class AltTextState(StrEnum):
 
     DECORATIVE = "decorative"  # The image needs none.
     MISSING = "missing"
+    LANGUAGE = "language"  # It is not in the expected language.
     LONG = "long"
     IMAGE_OF = "image_of"  # It begins with "Image of".
     CAPTION = "caption"  # It is the same as the caption.

@@ -3,10 +3,11 @@
 A review belongs to the texts that were approved. So it ends by itself when a text changes, whoever
 changes it, and holds again when the texts are the approved ones again, for example after an undo.
 
-The states by which lists find images are derived from the texts. They are written in the
-transaction that changes the texts. The previous version of this system does not write them. So
-`migrate` adds the reviews of images that have none, and each sweep compares the states of some
-images with their texts.
+The states by which lists find images are derived from the texts and from the language in which
+they are expected. They are written in the transaction that changes the texts or the language of an
+image. The previous version of this system does not write them, and the language of the site can
+change. So `migrate` adds the reviews of images that have none, and each sweep compares the states
+of some images with their texts.
 """
 
 import hashlib
@@ -19,8 +20,20 @@ from sqlalchemy import Connection, Row, Select, event, func, insert, select
 from sqlalchemy.orm import Mapper, Session
 
 from database.alt_texts import alt_text_state
-from database.image_words import list_ids_to_check, list_older_ids
-from database.models import Image, ImageReview, ReviewState, utc_now
+from database.image_words import (
+    DEFAULT_LANGUAGE,
+    caption_language,
+    list_ids_to_check,
+    list_older_ids,
+)
+from database.models import (
+    CaptionLanguage,
+    Image,
+    ImageCaptionOptions,
+    ImageReview,
+    ReviewState,
+    utc_now,
+)
 from database.rows import is_visible, update_each, update_images
 
 _HASH_CHARACTERS = 12
@@ -146,7 +159,9 @@ def _add_review(_mapper: Mapper[Image], connection: Connection, image: Image) ->
         "owner_id": image.owner_id,
         "is_decorative": False,
         "state": ReviewState.UNREVIEWED,
-        "alt_text_state": alt_text_state(texts[1], texts[0], is_decorative=False),
+        "alt_text_state": alt_text_state(
+            texts[1], texts[0], language=caption_language(connection), is_decorative=False
+        ),
         "alt_text_hash": _alt_text_hash(image.alt_text),
     }
     connection.execute(insert(ImageReview).values(review))
@@ -163,9 +178,14 @@ _REVIEW_COLUMNS = (
 
 def _select(image_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
     own = ImageReview.image_id.label("review_id")
+    languages = (
+        ImageCaptionOptions.languages,
+        select(CaptionLanguage.language).scalar_subquery().label("site_language"),
+    )
     return (
-        select(Image.id, Image.owner_id, *_TEXTS, own, *_REVIEW_COLUMNS)
+        select(Image.id, Image.owner_id, *_TEXTS, own, *_REVIEW_COLUMNS, *languages)
         .outerjoin(ImageReview, ImageReview.image_id == Image.id)
+        .outerjoin(ImageCaptionOptions, ImageCaptionOptions.image_id == Image.id)
         .where(Image.id.in_(image_ids))
     )
 
@@ -200,9 +220,20 @@ def _decide(
         "is_decorative": is_decorative,
         **{f"reviewed_{name}": value for name, value in reviewed.items()},
         "state": state,
-        "alt_text_state": alt_text_state(row.alt_text, row.annotation, is_decorative=is_decorative),
+        "alt_text_state": alt_text_state(
+            row.alt_text,
+            row.annotation,
+            language=_expected_language(row),
+            is_decorative=is_decorative,
+        ),
         "alt_text_hash": None if is_decorative else _alt_text_hash(row.alt_text),
     }
+
+
+def _expected_language(row: Row[Any]) -> str:
+    """Return the language in which an image is to be described: a tag, or an English name."""
+    chosen: str = row.languages or ""
+    return chosen.partition(",")[0] or row.site_language or DEFAULT_LANGUAGE
 
 
 def _alt_text_hash(alt_text: str | None) -> str | None:

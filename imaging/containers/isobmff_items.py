@@ -19,7 +19,7 @@ _UNITS_PER_ITEM = 24
 
 
 class _Place(NamedTuple):
-    """Where the bytes of an item are."""
+    """The position of the bytes of an item, and what it is relative to."""
 
     construction: int
     start: int

@@ -534,10 +534,10 @@ class FilterSchema(Schema):
     alt = fields.String(
         validate=OneOf([state.value for state in AltTextState]),
         metadata={
-            "description": "Alt texts that are missing, longer than 125 characters, begin with "
-            "“Image of”, or are the same as the caption. Each image has the first that applies; "
-            "`decorative` needs no alt text, and `good` has none of these. Not with "
-            "`sort=changed`."
+            "description": "Alt texts that are missing, clearly not in the expected language, "
+            "longer than 125 characters, begin with “Image of”, or are the same as the caption. "
+            "Each image has the first that applies; `decorative` needs no alt text, and `good` has "
+            "none of these. Not with `sort=changed`."
         },
     )
     mine = fields.Boolean(

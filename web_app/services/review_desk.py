@@ -9,7 +9,9 @@ from sqlalchemy.orm import Session, sessionmaker
 
 from database.alt_texts import RECOMMENDED_CHARACTERS, alt_text_problems
 from database.errors import ImageNotFoundError
+from database.image_words import caption_language
 from database.images import get_image
+from database.languages import language_name, language_tag
 from database.listing import ImageFilter, Position, count_images, list_ids, list_images, position_of
 from database.models import AltTextState, Image, ReviewState
 from database.reviews import count_same_alt_texts
@@ -22,6 +24,7 @@ _MAX_SAME = 99
 
 _SENTENCES = {
     AltTextState.MISSING: "The alt text is missing.",
+    AltTextState.LANGUAGE: "The alt text does not seem to be in {language}.",
     AltTextState.LONG: "The alt text has {length} characters. Up to {limit} are easy to listen to.",
     AltTextState.IMAGE_OF: "The alt text begins with “Image of”, which screen readers say already.",
     AltTextState.CAPTION: "The alt text is the same as the caption.",
@@ -104,9 +107,15 @@ def _first(session: Session, where: ImageFilter, after: Position | None = None) 
 def _problems(session: Session, image: Image) -> list[str]:
     if image.is_decorative:
         return []
+    language = next(iter(image.caption_options.languages), None) or caption_language(session)
+    words = {
+        "length": len(image.alt_text or ""),
+        "limit": RECOMMENDED_CHARACTERS,
+        "language": language_name(language_tag(language) or language),
+    }
     sentences = [
-        _SENTENCES[problem].format(length=len(image.alt_text or ""), limit=RECOMMENDED_CHARACTERS)
-        for problem in alt_text_problems(image.alt_text, image.annotation)
+        _SENTENCES[problem].format(**words)
+        for problem in alt_text_problems(image.alt_text, image.annotation, language=language)
     ]
     if same := count_same_alt_texts(session, image, at_most=_MAX_SAME + 1):
         others = f"more than {_MAX_SAME} images" if same > _MAX_SAME else images_in_words(same)

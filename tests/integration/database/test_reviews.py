@@ -5,10 +5,12 @@ from sqlalchemy import delete, select, text, update
 
 from database.annotations import GeneratedAnnotation, edit_annotations, record_annotation
 from database.bin import move_to_bin
+from database.caption_options import set_caption_options
+from database.image_words import set_caption_language
 from database.jobs import reset_for_retry
 from database.listing import ImageFilter, Position, Sort, count_images, list_ids
 from database.migrations import migrate
-from database.models import AltTextState, Image, ImageReview, Job, ReviewState
+from database.models import AltTextState, CaptionOptions, Image, ImageReview, Job, ReviewState
 from database.reviews import (
     Approval,
     add_missing_reviews,
@@ -130,8 +132,11 @@ def test_decorative_is_part_of_what_is_approved(session_factory):
     assert state(session_factory, image_id) is REVIEWED
 
 
+GERMAN = "Ein Hund läuft mit einem Ball über den Strand"
+
 ALT_TEXTS = {
     AltTextState.MISSING: None,
+    AltTextState.LANGUAGE: GERMAN,
     AltTextState.LONG: "a" * 126,
     AltTextState.IMAGE_OF: "Photo of a dog",
     AltTextState.CAPTION: "a dog on a beach",
@@ -162,6 +167,47 @@ def find(session_factory, limit=100, after=None, **filters):
         return found
 
 
+def state_of_alt_text(session_factory, image_id):
+    with session_scope(session_factory) as session:
+        return session.get_one(ImageReview, image_id).alt_text_state
+
+
+def test_an_alt_text_in_another_language_must_be_written_again_before_it_is_shortened(
+    session_factory,
+):
+    image_id, _ = add_captioned(session_factory)
+
+    edit(session_factory, image_id, alt_text=f"{GERMAN} und {GERMAN} und {GERMAN}")
+
+    assert state_of_alt_text(session_factory, image_id) is AltTextState.LANGUAGE
+
+
+def test_the_language_that_the_owner_chose_is_the_expected_one(session_factory):
+    image_id, _ = add_captioned(session_factory)
+    edit(session_factory, image_id, alt_text=GERMAN)
+
+    for languages, expected in (
+        (("de", "en"), AltTextState.GOOD),
+        (("en", "de"), AltTextState.LANGUAGE),
+        (("vi",), AltTextState.GOOD),  # Texts in this language cannot be recognised.
+        ((), AltTextState.LANGUAGE),
+    ):
+        options = {image_id: CaptionOptions(languages)}
+        record(session_factory, set_caption_options, options)
+
+        assert state_of_alt_text(session_factory, image_id) is expected
+
+
+def test_the_states_follow_the_language_of_the_site(session_factory):
+    image_id, _ = add_captioned(session_factory)
+    edit(session_factory, image_id, alt_text=GERMAN)
+    record(session_factory, set_caption_language, "german")
+
+    assert record(session_factory, check_reviews, limit=10) == 1
+
+    assert state_of_alt_text(session_factory, image_id) is AltTextState.GOOD
+
+
 @pytest.mark.parametrize("alt_text_state", AltTextState)
 def test_images_are_listed_by_what_is_wrong_with_their_alt_text(
     session_factory, images, alt_text_state
@@ -189,8 +235,8 @@ def test_images_are_listed_by_their_review(session_factory, images):
     assert find(session_factory, review=REVIEWED) == ids[3:0:-1]
     assert find(session_factory, review=UNREVIEWED) == ids[:3:-1]
     missing = {"review": REVIEWED, "alt_text": AltTextState.LONG, "owner_id": "me"}
-    assert find(session_factory, **missing) == [ids[1]]
-    assert find(session_factory, **missing, tags=["dog"], text="dog -cat") == [ids[1]]
+    assert find(session_factory, **missing) == [ids[2]]
+    assert find(session_factory, **missing, tags=["dog"], text="dog -cat") == [ids[2]]
 
 
 def test_the_other_images_with_the_same_alt_text_are_counted(session_factory):

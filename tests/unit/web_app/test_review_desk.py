@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from database.models import AnnotationSource, Status
+from database.caption_options import set_caption_options
+from database.models import AnnotationSource, CaptionOptions, Status
+from database.session import session_scope
 from tests.unit.web_app.conftest import csrf_headers
 from web_app.middleware.owners import Owner, Owners
 
@@ -130,10 +132,14 @@ def test_a_deleted_image_comes_back_with_undo(me, add_mine, send):
     assert "deleted meanwhile" in send(99_999, "approve").text
 
 
+GERMAN = "Ein Hund läuft mit einem Ball über den Strand"
+
+
 @pytest.mark.parametrize(
     ("columns", "problem"),
     [
         ({"alt_text": None}, "The alt text is missing."),
+        ({"alt_text": GERMAN}, "The alt text does not seem to be in English."),
         ({"alt_text": "a" * 126}, "The alt text has 126 characters. Up to 125 are easy"),
         ({"alt_text": "Image of a dog"}, "begins with “Image of”"),
         ({"alt_text": "A dog on a beach"}, "the same as the caption"),
@@ -145,6 +151,22 @@ def test_what_is_wrong_with_an_alt_text_is_said(me, add_mine, columns, problem):
     image_id = add_mine(**columns)
 
     assert problem in me.get(f"/review?image={image_id}").text
+
+
+def test_the_expected_language_is_the_first_that_the_owner_chose(me, add_mine, session_factory):
+    image_id, other_id = add_mine(alt_text=GERMAN), add_mine(alt_text=GERMAN)
+    for languages, problem in (
+        (("de", "en"), None),
+        (("pt-BR", "de"), "The alt text does not seem to be in Portuguese (pt-BR)."),
+    ):
+        with session_scope(session_factory) as session:
+            set_caption_options(session, {image_id: CaptionOptions(languages)})
+
+        page = me.get(f"/review?image={image_id}").text
+        assert "does not seem to be in" not in page if problem is None else problem in page
+        listed = {image_id, other_id} if problem else {other_id}
+        images = me.get("/api/images?alt=language").json["images"]
+        assert {each["id"] for each in images} == listed
 
 
 def test_a_decorative_image_has_no_problem(me, add_mine, send):
