@@ -70,7 +70,7 @@ VOCABULARY_SIZE = 30_000
 RARE_WORD = "quokka"
 RARE_COUNT = 30  # The number of captions with the rare word in each gallery.
 FAILED_EVERY = 20
-
+FOREIGN_EVERY = 40  # One in this many was described in another language.
 
 OWNER = "the owner of few images"
 
@@ -157,6 +157,7 @@ SEARCHES = (
     GalleryQuery("a rare and a common word", SEARCH_GOAL, ImageFilter(text=f"{RARE_WORD} jpg")),
     GalleryQuery("two common words", SEARCH_GOAL, ImageFilter(text="a the")),
     GalleryQuery("a word of most images", SEARCH_GOAL, ImageFilter(text="jpg")),
+    GalleryQuery("the language of most images", SEARCH_GOAL, ImageFilter(language="en")),
 )
 # These words are too common for the full-text index to be fast, because its results must be sorted,
 # and too rare for a scan from the newest row to fill a page soon. In the smaller gallery so few
@@ -167,6 +168,7 @@ BETWEEN = (
     GalleryQuery(
         "the oldest of two words", SEARCH_GOAL, ImageFilter("man woman", sort=Sort.OLDEST)
     ),
+    GalleryQuery("another language", SEARCH_GOAL, ImageFilter(language="de")),
     GalleryQuery("a word without another", SEARCH_GOAL, ImageFilter(text="coffee -man")),
     GalleryQuery("two words of one image in fifty", SEARCH_GOAL, ImageFilter(text="man woman")),
     GalleryQuery("a word of one image in forty", SEARCH_GOAL, ImageFilter(text="coffee")),
@@ -262,7 +264,7 @@ def _fingerprint() -> str:
     """Return a name for the content of the galleries: the newest migration and a hash of rows."""
     folder = Path(database.migrations.__file__).parent
     head = ScriptDirectory(str(folder)).get_current_head()
-    rows = repr([COLUMNS, CONSTANTS, REVIEWS_OF_IMAGES, *_rows(FEW)]).encode()
+    rows = repr([COLUMNS, CONSTANTS, REVIEWS_OF_IMAGES, *_rows(FEW), *_words(FEW)]).encode()
     return f"{head}-{hashlib.sha256(rows).hexdigest()[:8]}"
 
 
@@ -382,7 +384,9 @@ def _words(size: int) -> Iterator[tuple[int, str]]:
     for row in _rows(size):
         values = dict(zip(COLUMNS, row, strict=True))
         texts = [str(values[name]) for name in ("filename", "annotation", "alt_text")]
-        yield int(values["id"]), stored_words(texts, json.loads(str(values["tags"])), "english")
+        number, tags = int(values["id"]), json.loads(str(values["tags"]))
+        languages = ["en" if number % FOREIGN_EVERY else "de"]
+        yield number, stored_words(texts, tags, "english", languages)
 
 
 def _vocabulary() -> list[str]:

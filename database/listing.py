@@ -90,12 +90,9 @@ def list_images(
     Raises:
         QueryTooSlowError: the search took too long on MySQL (raised by `session_scope`).
     """
-    query = _query(session, where)
-    if query.terms:
-        ids = _search(session, query, limit, after, where, is_reversed)
-        images = {image.id: image for image in list_images_by_id(session, ids)}
-        return [images[image_id] for image_id in ids if image_id in images]
-    return session.scalars(_page(select(Image), query, limit, after, where, is_reversed)).all()
+    ids = list_ids(session, limit=limit, after=after, where=where, is_reversed=is_reversed)
+    images = {image.id: image for image in list_images_by_id(session, ids)}
+    return [images[image_id] for image_id in ids if image_id in images]
 
 
 def list_ids(
