@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from wsgiref.headers import Headers
 
+import brotli
 from flask import Flask, Response, send_from_directory, url_for
 from whitenoise import WhiteNoise
 from whitenoise.compress import Compressor
@@ -32,8 +33,18 @@ _FOLDER = _WEB_APP / "static"
 _STYLESHEET = "app.css"
 # Browsers look for these files in the root folder of the site, also for the script of a worker.
 _ROOT = "root"
+_BROTLI_QUALITY = 8
 _COPY_PREFIX = "image-annotation-static-"
 _IMPORT = re.compile(r'^@import "([\w/.-]+)";$', re.MULTILINE)
+
+
+class _FastCompressor(Compressor):  # type: ignore[misc]  # WhiteNoise has no type hints.
+    """A compressor for each start of a process: the highest quality saves 9 % and takes 0.2 s."""
+
+    @staticmethod
+    def compress_brotli(data: bytes) -> bytes:
+        compressed: bytes = brotli.compress(data, quality=_BROTLI_QUALITY)
+        return compressed
 
 
 def serve_assets(app: Flask) -> None:
@@ -99,7 +110,7 @@ def _compressed(folder: Path, version: str) -> Path:
     atexit.register(shutil.rmtree, copy, ignore_errors=True)
     shutil.copytree(folder, copy, dirs_exist_ok=True)
     (copy / _STYLESHEET).write_text(bundle(copy / _STYLESHEET))
-    compressor = Compressor(quiet=True)
+    compressor = _FastCompressor(quiet=True)
     for path in [path for path in copy.rglob("*") if path.is_file()]:
         if compressor.should_compress(path.name):
             compressor.compress(str(path))
