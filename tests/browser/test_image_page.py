@@ -144,6 +144,25 @@ def test_phones_and_usual_screens_load_the_small_preview(person, new_person, siz
         assert image.bounding_box()["width"] * min(scale, 2) <= file_width
 
 
+def test_the_thumbnail_is_shown_until_the_preview_is_loaded_if_the_gallery_has_loaded_it(
+    person, new_person
+):
+    image_id = person.upload("large.jpg", make_jpeg((2016, 1512)))
+    page = new_person().page
+    requested = []
+    page.on("request", lambda request: requested.append(request.url.partition("?")[0]))
+
+    page.goto(f"/images/{image_id}")
+    expect(page.get_by_role("button", name="Copy caption")).to_be_visible()  # The script is ready.
+    assert shown_file(page.locator(".frame__image")).endswith("-preview.jpg")
+    assert [url for url in requested if url.endswith(".webp")] == []
+
+    page.goto("/gallery")
+    page.locator(f'.card[data-image-id="{image_id}"] .card__link').click()
+    page.get_by_role("link", name="Details").click()
+    expect(page.locator("[data-frame]")).to_have_css("background-image", re.compile(r"\.webp"))
+
+
 def test_phones_load_the_small_preview_in_the_lightbox_and_on_the_review_desk(new_person):
     person = new_person(viewport={"width": 412, "height": 823}, device_scale_factor=1.75)
     image_id = person.upload("large.jpg", make_jpeg((2016, 1512)))

@@ -87,8 +87,9 @@ class ImagePage {
     }
     const image = view.querySelector("img.frame__image");
     const frame = view.querySelector("[data-frame]");
-    if (image instanceof HTMLImageElement && frame instanceof HTMLElement) {
-      // Show the thumbnail until the preview is loaded.
+    if (image instanceof HTMLImageElement && frame instanceof HTMLElement && isFromGallery()) {
+      // Show the thumbnail until the preview is loaded. Only a visitor from the gallery has loaded
+      // it already; for others it would delay the preview.
       frame.style.setProperty("background-image", `url("${image.src}")`);
     }
     if (view.dataset.status === "pending") {
@@ -377,6 +378,10 @@ function waitUntilClosed(dialog) {
       resolve();
     }
   });
+}
+
+function isFromGallery() {
+  return document.referrer.startsWith(`${location.origin}/gallery`);
 }
 
 /** @param {Element | null | ""} element */
