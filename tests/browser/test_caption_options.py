@@ -160,7 +160,7 @@ def test_translations_are_shown_and_found_by_their_language(person, page, gemini
 
     page.goto("/gallery")
     page.get_by_text("Sort and more filters").click()
-    page.locator(".more-filters").get_by_label("Language").select_option("fr")
+    page.locator(".more-filters select[name=language]").select_option("fr")
     page.get_by_role("button", name="Apply").click()
     expect(page.locator(f"#card-{image_id}")).to_be_visible()
     expect(page.get_by_text("Remove language French – Français")).to_be_visible()

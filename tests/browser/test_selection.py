@@ -6,6 +6,8 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
+from tests.browser.test_accessibility import assert_no_violations
+from tests.support.local_system import wait_until
 from tests.support.scripted_gemini import answer
 from tests.support.time_limits import scaled_ms
 
@@ -214,6 +216,43 @@ def test_selected_images_get_new_captions_in_another_language(page, ids, gemini,
         "context": None,
         "use_embedded_text": False,
     }
+
+
+def status_of(person, image_id):
+    return person.api("GET", f"/api/images/{image_id}")[1]["status"]
+
+
+def test_options_of_selected_images_are_left_to_the_site_again(page, ids, gemini, person):
+    options = {"language": "de,fr", "style": "short", "context": "Rex", "use_embedded_text": True}
+    body = {"action": "regenerate", "ids": ids[:2], **options}
+    german = {"caption": "Ein Hund am Strand.", "alt_text": "Ein Hund", "language": "de"}
+    gemini.script += [answer(german)] * 2
+    person.api("POST", "/api/images/batch", body)
+    for image_id in ids[:2]:
+        wait_until(lambda each=image_id: status_of(person, each) == "completed", seconds=30)
+    start(page)
+    for image_id in ids[:2]:
+        box(page, image_id).check()
+    page.locator(".selection summary", has_text="New captions…").click()
+    for name, value in (
+        ("language", "site"),
+        ("style", "site"),
+        ("old_context", "remove"),
+        ("use_embedded_text", "false"),
+    ):
+        page.locator(f"select[data-option][name={name}]").select_option(value)
+    assert_no_violations(page)
+    press(page, "Write new captions")
+
+    expect(page.locator(".toast")).to_contain_text("Writing new captions for 2 images…")
+    for image_id in ids[:2]:
+        _, shown = person.api("GET", f"/api/images/{image_id}")
+        assert shown["caption_options"] == {
+            "language": None,
+            "style": None,
+            "context": None,
+            "use_embedded_text": False,
+        }
 
 
 def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):

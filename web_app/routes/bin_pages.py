@@ -8,7 +8,7 @@ from flask import Blueprint, flash, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as BaseResponse
 
 from web_app.dependencies import batch_actions, current_dependencies, owner_actions
-from web_app.errors import BadRequestError, NotOwnerError
+from web_app.errors import BadRequestError, InvalidCaptionOptionsError, NotOwnerError
 from web_app.middleware.owners import current_owner
 from web_app.middleware.rate_limits import count_further_caption, count_further_changes
 from web_app.routes.cursors import bin_cursor, parse_bin_cursor
@@ -16,7 +16,7 @@ from web_app.routes.request import list_place, parse_id
 from web_app.routes.schemas import DEFAULT_PAGE_SIZE as PAGE_SIZE
 from web_app.routes.schemas import MAX_EXPORTED_IDS
 from web_app.services.batch import ACTIONS, MAX_BATCH, TAG_ACTIONS, BatchResult
-from web_app.services.caption_options import OPTION_FIELDS, parse_option_changes
+from web_app.services.caption_options import parse_batch_changes
 from web_app.services.edits import clean_edit
 from web_app.services.listing import read_bin
 from web_app.services.wording import images_in_words
@@ -101,9 +101,11 @@ def change_selected() -> BaseResponse:
     if action in TAG_ACTIONS and not tags:
         flash("Write at least one tag first.", "rejected")
         return gallery
-    names = (*OPTION_FIELDS, "also_in")
-    wanted = {name: text for name in names if (text := request.form.get(name, "").strip())}
-    options = parse_option_changes(wanted) if action == "regenerate" else {}
+    try:
+        options = parse_batch_changes(request.form) if action == "regenerate" else {}
+    except InvalidCaptionOptionsError as error:
+        flash(str(error), "rejected")
+        return gallery
     _show_results(action, _run(action, ids, tags, options))
     return gallery
 

@@ -26,6 +26,8 @@ STYLE_LABELS: Final[Mapping[str, str]] = MappingProxyType(
 _REGIONAL_TAGS = ("en-GB", "en-US", "pt-BR", "pt-PT", "zh-Hans", "zh-Hant")
 # The names of the options in forms and in JSON.
 OPTION_FIELDS = ("language", "style", "context", "use_embedded_text")
+# In the form for many images: leave the language or the style to the site again.
+AS_SITE = "site"
 _SWITCH = {"": False, "false": False, "true": True}
 
 
@@ -49,9 +51,9 @@ def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
         InvalidCaptionOptionsError: a value is not valid.
     """
     changes: dict[str, Any] = {}
-    if "language" in fields:
-        further = fields.get("also_in") or ""
-        changes["languages"] = _parse_languages(f"{fields['language'] or ''},{further}")
+    further = fields.get("also_in") or ""
+    if "language" in fields or further:
+        changes["languages"] = _parse_languages(f"{fields.get('language') or ''},{further}")
     if "style" in fields:
         changes["style"] = _parse_style(fields["style"] or "")
     if "context" in fields:
@@ -59,6 +61,27 @@ def parse_option_changes(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "use_embedded_text" in fields:
         changes["uses_embedded_text"] = _parse_switch(fields["use_embedded_text"] or "")
     return changes
+
+
+def parse_batch_changes(form: Mapping[str, str]) -> dict[str, Any]:
+    """Return the attributes of `CaptionOptions` that the form for many images changes.
+
+    An empty field changes nothing. AS_SITE leaves the language or the style to the site. With
+    `old_context`, the context of each image is removed if the form has no other one.
+
+    Raises:
+        InvalidCaptionOptionsError: a value is not valid.
+    """
+    names = (*OPTION_FIELDS, "also_in")
+    fields: dict[str, str | None] = {
+        name: text for name in names if (text := form.get(name, "").strip())
+    }
+    for name in ("language", "style"):
+        if fields.get(name) == AS_SITE:
+            fields[name] = None
+    if form.get("old_context"):
+        fields.setdefault("context", None)
+    return parse_option_changes(fields)
 
 
 def language_label(tag: str) -> str:

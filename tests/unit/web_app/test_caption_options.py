@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -19,6 +20,7 @@ from database.models import (
 from database.rows import update_images
 from database.session import session_scope
 from tests.support.factories import make_jpeg
+from tests.unit.web_app.conftest import csrf_headers
 from tests.unit.web_app.test_owner_rules import token
 from web_app.errors import InvalidCaptionOptionsError
 from web_app.services.caption_options import language_choices, parse_caption_options
@@ -43,6 +45,13 @@ def call(app):
         return app.test_client().open(url, method=method, headers=headers, **body)
 
     return call
+
+
+@pytest.fixture
+def me(app, client):
+    """Return the client with the cookie of the owner "me"."""
+    client.set_cookie("owner", token(app, "me"))
+    return client
 
 
 @pytest.fixture
@@ -389,6 +398,61 @@ def test_the_form_of_the_gallery_leaves_empty_options_as_they_were(
     )
 
     assert stored(image_id) == CaptionOptions(("fr",), context="Rex")
+
+
+@pytest.fixture
+def described(call, add_mine, set_columns):
+    """Return an image with all options."""
+    image_id = add_mine()
+    body = {"regenerate": True, **GERMAN, "use_embedded_text": True}
+    call("POST", f"/api/images/{image_id}/retry", json=body)
+    set_columns(image_id, annotation_status=Status.COMPLETED)
+    return image_id
+
+
+ALL = CaptionOptions(("de",), CaptionStyle.SHORT, "Rex is the dog", uses_embedded_text=True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "changes"),
+    [
+        ({}, {}),
+        ({"language": "site"}, {"languages": ()}),
+        ({"style": "site"}, {"style": None}),
+        ({"old_context": "remove"}, {"context": None}),
+        ({"old_context": "remove", "context": "Bello"}, {"context": "Bello"}),
+        ({"context": "site"}, {"context": "site"}),
+        ({"use_embedded_text": "false"}, {"uses_embedded_text": False}),
+        ({"language": "fr", "also_in": "en"}, {"languages": ("fr", "en")}),
+    ],
+)
+def test_the_form_of_the_gallery_leaves_options_to_the_site_again(
+    call, described, stored, fields, changes
+):
+    empty = dict.fromkeys(("language", "style", "context", "also_in", "old_context"), "")
+
+    data = {"action": "regenerate", "id": described, **empty, **fields}
+    response = call("POST", "/images/batch", data=data)
+
+    assert (response.status_code, stored(described)) == (303, replace(ALL, **changes))
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"also_in": "fr"}, "Choose the language of the caption before further languages."),
+        ({"language": "site", "also_in": "fr"}, "Choose the language of the caption before"),
+        ({"style": "poem"}, "“poem” is no style."),
+    ],
+)
+def test_an_invalid_option_in_the_form_of_the_gallery_is_said_there(
+    app, me, described, stored, fields, message
+):
+    data = {"action": "regenerate", "id": described, **fields}
+    page = me.post("/images/batch", data=data, headers=csrf_headers(me), follow_redirects=True)
+
+    assert message in page.text
+    assert stored(described) == ALL
 
 
 def test_the_form_of_an_image_replaces_all_options(call, add_mine, stored, set_columns):

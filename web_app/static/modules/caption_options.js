@@ -2,6 +2,8 @@
 // this browser. The context is not kept, because other images need another one.
 
 const KEY = "how to describe uploads";
+/** In the form for many images: leave the language or the style to the site again. */
+export const AS_SITE = "site";
 const EMBEDDED_TEXT = "use_embedded_text";
 const KEPT = ["language", "also_in", "style", EMBEDDED_TEXT];
 
@@ -9,13 +11,14 @@ const KEPT = ["language", "also_in", "style", EMBEDDED_TEXT];
  * Return the options of a form by their names. An empty value leaves an option to the site.
  *
  * @param {HTMLElement} form
- * @returns {Record<string, string | boolean>}
+ * @returns {Record<string, string | boolean | null>}
  */
 export function readOptions(form) {
   const { also_in: further = "", [EMBEDDED_TEXT]: choice, ...options } = readFields(form);
+  const first = options.language === AS_SITE ? "" : options.language;
   return {
     ...options,
-    ...further.trim() && { language: `${options.language},${further}` },
+    ...further.trim() && { language: `${first},${further}` },
     ...choice && { [EMBEDDED_TEXT]: choice === "true" },
   };
 }

@@ -2,7 +2,7 @@
 // run one action on all of them. Without this script, the same form is sent to the server.
 
 import { getJSON, sendJSON } from "./api.js";
-import { readOptions } from "./caption_options.js";
+import { AS_SITE, readOptions } from "./caption_options.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
 import { showToast } from "./toast.js";
 
@@ -366,10 +366,19 @@ export class Selection {
     this.progress.hidden = true;
   }
 
-  /** Return the options for new captions. Those that are empty stay as they are. */
+  /**
+   * Return the options for new captions. Those that are empty stay as they are, and null leaves one
+   * to the site.
+   *
+   * @returns {object}
+   */
   #chosenOptions() {
-    const options = Object.entries(readOptions(this.form));
-    return Object.fromEntries(options.filter(([, value]) => value !== ""));
+    const { old_context: isRemoved, ...options } = readOptions(this.form);
+    for (const name of ["language", "style"]) {
+      options[name] = options[name] === AS_SITE ? null : options[name];
+    }
+    const chosen = Object.entries(options).filter(([, value]) => value !== "");
+    return { ...isRemoved && { context: null }, ...Object.fromEntries(chosen) };
   }
 
   #export() {

@@ -30,7 +30,7 @@ const LOST = "The connection was lost each time this file was sent. Check that t
  *
  * @typedef {object} Upload
  * @property {File} file
- * @property {Record<string, string | boolean>} options how to describe it: further fields of the form
+ * @property {Record<string, string | boolean | null>} options how to describe it: further fields of the form
  * @property {() => void} onStart
  * @property {(share: number) => void} onProgress called with the share that was sent, 0 to 1
  * @property {() => void} onWait called when the file must be sent again after a pause
