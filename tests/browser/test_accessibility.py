@@ -1,5 +1,6 @@
 """axe finds no violation on any page, in the light and the dark theme."""
 
+import re
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -134,6 +135,31 @@ def test_the_lightbox_has_no_violations(person, page):
     expect(page.locator(".lightbox__image--loaded")).to_be_visible()
 
     assert_no_violations(page)
+
+
+def test_screen_readers_skip_a_decorative_image_and_not_one_that_lacks_an_alt_text(person, page):
+    image_id = person.upload("ornament.jpg")
+    main = page.get_by_role("main")
+    for change, images in (({"decorative": True}, 0), ({"decorative": False, "alt_text": None}, 1)):
+        assert person.api("PATCH", f"/api/images/{image_id}", change)[0] == 200
+
+        page.goto(f"/images/{image_id}")
+        expect(main.get_by_role("img")).to_have_count(images)
+        expect(main.get_by_text("screen readers skip")).to_have_count(1 - images)
+        expect(main.get_by_text("No alt text.")).to_have_count(images)
+        assert_no_violations(page)
+
+        page.goto("/gallery?mine=true")
+        card = person.card(image_id)
+        expect(card.get_by_role("img")).to_have_count(images)
+        link = card.get_by_role("link", name=re.compile("dog", re.IGNORECASE)).first
+        assert_no_violations(page)
+        link.press("Enter")
+        viewer = page.get_by_role("dialog", name="Image viewer")
+        expect(page.locator(".lightbox__image--loaded")).to_be_visible()
+        expect(viewer.get_by_role("img")).to_have_count(images)
+        expect(viewer.get_by_text("Decorative: no alt text.")).to_have_count(1 - images)
+        assert_no_violations(page)
 
 
 def test_the_image_page_and_its_dialogs_have_no_violations(person, page):

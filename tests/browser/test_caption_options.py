@@ -130,6 +130,38 @@ def test_the_browser_keeps_the_choice_of_the_description_in_the_file(person, pag
     expect(page.locator(".facts")).not_to_contain_text("Used as context")
 
 
+def test_the_lightbox_shows_the_language_and_leads_to_a_new_caption_by_keyboard(
+    person, page, gemini, new_person
+):
+    gemini.script.append(GERMAN)
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Language").select_option("de")
+    image_id = person.upload()
+    gemini.script.append(FRENCH)
+    page.goto("/gallery?mine=true")
+    person.card(image_id).locator(".card__link").press("Enter")
+    dialog = page.get_by_role("dialog", name="Image viewer")
+    expect(dialog.get_by_text("Language: German")).to_be_visible()
+    assert_no_violations(page)
+
+    dialog.get_by_role("link", name="New caption").press("Enter")
+    expect(page).to_have_url(re.compile(rf"/images/{image_id}\?mine=true#new-caption$"))
+    expect(page.locator("summary", has_text=SUMMARY)).to_be_focused()
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Language")).to_be_focused()
+    page.get_by_label("Language").select_option("fr")
+    page.get_by_role("button", name="Write a new caption").last.press("Enter")
+    expect(page.locator(".caption")).to_have_text("Un chien sur la plage.")
+
+    stranger = new_person().page
+    stranger.goto(f"/gallery#image-{image_id}")
+    dialog = stranger.get_by_role("dialog", name="Image viewer")
+    expect(dialog.get_by_text("Language: French")).to_be_visible()
+    expect(dialog.get_by_role("link", name="Details")).to_be_visible()
+    expect(dialog.get_by_role("link", name="New caption")).to_be_hidden()
+
+
 def test_translations_are_shown_and_found_by_their_language(person, page, gemini):
     arabic = {"caption": "كلب يركض على الشاطئ", "alt_text": "كلب على الشاطئ"}
     french = {"caption": "Un chien sur la plage.", "alt_text": "Un chien"}
@@ -157,6 +189,14 @@ def test_translations_are_shown_and_found_by_their_language(person, page, gemini
     assert text.evaluate("element => getComputedStyle(element).direction") == "rtl"
     expect(page.get_by_text("no usable text in Japanese – 日本語")).to_be_visible()
     assert_no_violations(page)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    for name, text in (
+        ("Caption in Arabic", arabic["caption"]),
+        ("Alt text in French", french["alt_text"]),
+    ):
+        page.get_by_role("button", name=f"Copy {name[0].lower()}{name[1:]}").press("Enter")
+        expect(page.locator(".toast").get_by_text(f"{name} copied.")).to_be_visible()
+        assert page.evaluate("navigator.clipboard.readText()") == text
 
     page.goto("/gallery")
     page.get_by_text("Sort and more filters").click()

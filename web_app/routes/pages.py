@@ -25,7 +25,7 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from database.annotations import TEXT_FIELDS
 from database.images import get_image
-from database.languages import UNKNOWN
+from database.languages import UNKNOWN, language_name
 from database.listing import ImageFilter
 from database.models import (
     DEFAULT_OPTIONS,
@@ -400,6 +400,7 @@ def _helpers() -> dict[str, Any]:
         "list_url": list_url,
         "text_language": _text_language,
         "language_label": language_label,
+        "language_name": language_name,
         "language_choices": language_choices,
         "style_labels": STYLE_LABELS,
         "max_context_characters": MAX_CONTEXT_CHARACTERS,

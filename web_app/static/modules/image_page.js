@@ -64,6 +64,7 @@ class ImagePage {
     root.addEventListener("input", (event) => this.#keepDraft(event));
     document.addEventListener("keydown", (event) => followKey(event));
     this.#prepareView();
+    this.#openNewCaption();
   }
 
   /** @returns {HTMLDetailsElement | null} */
@@ -96,6 +97,15 @@ class ImagePage {
       this.#watch(view.dataset.version ?? "");
     }
     this.#restoreDraft();
+  }
+
+  /** Open the form for a new caption if the address names it, as the link of the lightbox does. */
+  #openNewCaption() {
+    const form = this.root.querySelector('[data-part="new-caption"]');
+    if (form instanceof HTMLDetailsElement && location.hash === `#${form.id}`) {
+      form.open = true;
+      form.querySelector("summary")?.focus();
+    }
   }
 
   /** @param {Event} event */

@@ -31,6 +31,7 @@ export class Lightbox {
       dir: "auto",
     });
     this.altText = createElement("p", { className: "lightbox__alt", dir: "auto" });
+    this.language = createElement("p", { className: "lightbox__alt" });
     this.note = createElement("p", { className: "lightbox__note" });
     this.copyButtons = ["Caption", "Alt text", "HTML", "Markdown"].map((name) =>
       this.#createCopyButton(name)
@@ -38,6 +39,7 @@ export class Lightbox {
     this.copyResult = createElement("p", { className: "lightbox__result" });
     this.position = createElement("p", { className: "lightbox__position" });
     this.detailsLink = createElement("a", { className: "lightbox__link" }, "Details");
+    this.newCaptionLink = createElement("a", { className: "lightbox__link" }, "New caption");
     this.previous = createButton(
       "previous",
       "Previous image",
@@ -91,8 +93,11 @@ export class Lightbox {
       { className: "lightbox__text" },
       this.caption,
       this.altText,
+      this.language,
       this.note,
     );
+    // A screen reader pronounces the caption in its language, so it need not read the name.
+    this.language.setAttribute("aria-live", "off");
     text.setAttribute("aria-live", "polite");
     // A long caption scrolls, which the keyboard can do only in an element with the focus.
     text.tabIndex = 0;
@@ -108,6 +113,7 @@ export class Lightbox {
       "div",
       { className: "lightbox__bar" },
       this.position,
+      this.newCaptionLink,
       this.detailsLink,
       this.closeButton,
     );
@@ -226,6 +232,11 @@ export class Lightbox {
     this.caption.lang = card.querySelector(".caption")?.getAttribute("lang") ?? "";
     this.altText.textContent = describeAltText(card);
     this.altText.hidden = !this.altText.textContent;
+    const { language, canDescribe } = card.dataset;
+    this.language.textContent = language ? `Language: ${language}` : "";
+    this.language.hidden = !language;
+    this.newCaptionLink.href = `${this.detailsLink.href}#new-caption`;
+    this.#setHidden(this.newCaptionLink, canDescribe === undefined);
     this.copyResult.textContent = "";
     const texts = textsToCopy(card);
     for (const button of this.copyButtons) {
@@ -268,14 +279,14 @@ export class Lightbox {
   }
 
   /**
-   * @param {HTMLButtonElement} button
+   * @param {HTMLElement} control
    * @param {boolean} isHidden
    */
-  #setHidden(button, isHidden) {
-    if (isHidden && button === document.activeElement) {
-      this.stage.focus(); // A hidden button loses the focus.
+  #setHidden(control, isHidden) {
+    if (isHidden && control === document.activeElement) {
+      this.stage.focus(); // A hidden control loses the focus.
     }
-    button.hidden = isHidden;
+    control.hidden = isHidden;
   }
 
   /**
