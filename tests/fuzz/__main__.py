@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 TARGETS = (
     "cursor",
     "events",
+    "file_description",
     "file_names",
     "image_header",
     "image_pixels",

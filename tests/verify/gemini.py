@@ -26,7 +26,7 @@ from lambda_functions.annotation.captioner import (
     MAX_OUTPUT_TOKENS,
     Captioner,
 )
-from lambda_functions.annotation.description import DESCRIBED
+from lambda_functions.annotation.description import DESCRIBED, Task
 from lambda_functions.annotation.models import media_resolution, thinking_ladder
 from lambda_functions.annotation.quality import ParsedAnnotation, parse_annotation
 from lambda_functions.annotation.responses import ModelResponse
@@ -84,7 +84,10 @@ class Service:
             Check("A caption is in the language that its owner chose.", self.chosen_language),
             Check("One answer has texts in further languages.", self.further_languages),
             Check("Without a caption there is an alt text.", self.alt_text_only),
-            Check("An order in the notes of the owner is not followed.", self.order_in_notes),
+            Check(
+                "An order in the notes of the owner, or in the file, is not followed.",
+                self.order_in_notes,
+            ),
             Check(f"A caption uses at most {MAX_IMAGE_TOKENS} tokens for the image.", self.tokens),
             Check(
                 "A low media resolution uses no more tokens than a high one.", self.media_resolution
@@ -146,15 +149,16 @@ class Service:
         return parsed.alt_text
 
     def order_in_notes(self) -> str:
-        caption = self._parsed(CaptionOptions(context=ORDER)).caption
+        options = CaptionOptions(context=ORDER, uses_embedded_text=True)
+        caption = self._parsed(options, embedded_text=ORDER).caption
         if ORDERED_WORD in caption.casefold():
             raise DifferentError(caption)
         return caption
 
-    def _parsed(self, options: CaptionOptions) -> ParsedAnnotation:
+    def _parsed(self, options: CaptionOptions, *, embedded_text: str = "") -> ParsedAnnotation:
         with self._captioner(self.model) as captioner:
-            response = _generate(captioner, options=options)
-            return parse_annotation(response.text, captioner.task(options))
+            task = captioner.task(options).with_embedded_text(embedded_text)
+            return parse_annotation(_generate(captioner, task=task).text, task)
 
     def media_resolution(self) -> str:
         low, high = (self._tokens_at(resolution) for resolution in ("low", "high"))
@@ -309,11 +313,11 @@ class Service:
 
 
 def _generate(
-    captioner: Captioner, jpeg: bytes | None = None, options: CaptionOptions = DEFAULT_OPTIONS
+    captioner: Captioner, jpeg: bytes | None = None, task: Task | None = None
 ) -> ModelResponse:
     return captioner.generate(
         make_jpeg() if jpeg is None else jpeg,
-        captioner.task(options),
+        task or captioner.task(DEFAULT_OPTIONS),
         timeout_seconds=TIMEOUT_SECONDS,
     )
 
