@@ -255,6 +255,34 @@ def test_options_of_selected_images_are_left_to_the_site_again(page, ids, gemini
         }
 
 
+def submit_button(page):
+    return page.get_by_role("button", name="Write new captions")
+
+
+def test_every_option_for_new_captions_is_reached_on_a_phone(page, ids):
+    page.set_viewport_size({"width": 320, "height": 480})
+    start(page)
+    box(page, ids[0]).check()
+    # A long gallery, so that the form is far from its end.
+    page.evaluate(
+        """() => {
+            const card = document.querySelector(".gallery .card");
+            for (let i = 0; i < 40; i += 1) {
+                card.after(card.cloneNode(true));
+            }
+            scrollTo({ top: 1000, behavior: "instant" });
+        }"""
+    )
+    page.locator(".selection summary", has_text="New captions…").click()
+
+    form = page.locator(".selection").bounding_box()
+    assert form["y"] >= 0 and form["y"] + form["height"] <= 480
+    for field in (*page.locator(".selection [data-option]").all(), submit_button(page)):
+        field.focus()
+        expect(field).to_be_in_viewport(ratio=0.9)
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+
+
 def test_a_thousand_images_are_deleted_in_parts_with_progress(page, ids):
     """The API is replaced, because uploading a thousand images would take minutes."""
     sent = []
