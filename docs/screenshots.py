@@ -313,7 +313,7 @@ def open_lightbox(page: Page) -> None:
 
 def open_editor(page: Page) -> None:
     """Open the form that edits the text."""
-    page.locator(".editor__summary").click()
+    page.locator("[data-editor] > summary").click()
 
 
 def select_images(page: Page) -> None:
