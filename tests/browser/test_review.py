@@ -231,33 +231,33 @@ def test_a_text_survives_a_lost_connection_and_a_reload(person, page):
     assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Not sent yet"
 
 
-@pytest.mark.parametrize("width", [320, 375, 1280])
-def test_every_state_has_no_violations_and_large_buttons(new_person, width):
+def test_every_state_has_no_violations_and_large_buttons(new_person):
+    widths = (320, 375, 1280)
     person = new_person(has_touch=True)
     page = person.page
-    page.set_viewport_size({"width": width, "height": 800})
     page.goto("/review")
     expect(name(page)).to_have_text("Everything is reviewed.")
-    assert_no_violations(page)
+    assert_no_violations(page, widths=widths)
     first, second = upload(person, "a-name-that-is-long-" * 6 + ".jpg", "second.jpg")
     person.api("PATCH", f"/api/images/{first}", {"alt_text": f"Image of {'dogs ' * 40}"})
     person.api("PATCH", f"/api/images/{second}", {"decorative": True, "reviewed": True})
 
     for query in ("", f"?image={second}", "?alt=long", "?alt=decorative", "?image=999999999"):
         open_desk(page, query)
-        assert_no_violations(page)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert_no_violations(page, widths=widths)
         buttons = page.locator(".desk__actions .button:visible, .desk__step:visible")
-        for box in (each.bounding_box() for each in buttons.all()):
-            assert box["height"] >= 44
-            assert box["width"] >= 44
+        for width in widths:
+            page.set_viewport_size({"width": width, "height": 800})
+            for box in (each.bounding_box() for each in buttons.all()):
+                assert box["height"] >= 44
+                assert box["width"] >= 44
     open_desk(page)
     expect(page.get_by_text("Up to 125 are easy to listen to.")).to_be_visible()
     page.get_by_role("button", name="Approve and next").tap()
     expect(name(page)).to_have_text("Everything is reviewed.")
     page.get_by_role("link", name="Changed since the review").tap()
     expect(name(page)).to_have_text("No image is in this list.")
-    assert_no_violations(page)
+    assert_no_violations(page, widths=widths)
 
 
 def test_the_desk_works_without_javascript(person, new_person):
