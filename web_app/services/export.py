@@ -72,6 +72,7 @@ COLUMNS = (
 
 def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
     """Return the values of the columns of one image."""
+    sources = image.sources
     return {
         "id": image.id,
         "file_name": image.filename,
@@ -83,9 +84,9 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "text_in_image": image.text_in_image,
         "language": image.language or UNKNOWN,
         "translations": image.translations,
-        "caption_source": image.sources["annotation"],
-        "alt_text_source": image.sources["alt_text"],
-        "tags_source": image.sources["tags"],
+        "caption_source": sources["annotation"],
+        "alt_text_source": sources["alt_text"],
+        "tags_source": sources["tags"],
         "reviewed_at": timestamp(image.reviewed_at) if image.reviewed_at else None,
         "model": image.model,
         "uploaded_at": timestamp(image.uploaded_at),
