@@ -207,12 +207,12 @@ def _utc_today_sqlite(element: utc_today, compiler: SQLCompiler, **kwargs: Any) 
     return "date('now')"
 
 
-def _text_enum(kind: type[StrEnum], constraint_name: str) -> Enum:
-    """Build a column type that stores an enum as text with a CHECK constraint."""
+def _text_enum(kind: type[StrEnum], constraint_name: str | None) -> Enum:
+    """Build a column type that stores an enum as text, with a CHECK constraint if it has a name."""
     return Enum(
         kind,
         native_enum=False,
-        create_constraint=True,
+        create_constraint=constraint_name is not None,
         name=constraint_name,
         length=16,
         values_callable=lambda members: [member.value for member in members],
@@ -512,9 +512,8 @@ class ImageReview(Base):
     reviewed_by: Mapped[str | None] = mapped_column(_exact_text(12))
     reviewed_version: Mapped[str | None] = mapped_column(_exact_text(12))
     state: Mapped[ReviewState] = mapped_column(_text_enum(ReviewState, "image_reviews_state"))
-    alt_text_state: Mapped[AltTextState] = mapped_column(
-        _text_enum(AltTextState, "image_reviews_alt_text_state")
-    )
+    # Without a constraint: MySQL copies a table to change one, and uploads would wait meanwhile.
+    alt_text_state: Mapped[AltTextState] = mapped_column(_text_enum(AltTextState, None))
     # The hash of the alt text, by which equal ones are found. None without one.
     alt_text_hash: Mapped[str | None] = mapped_column(_exact_text(12))
 

@@ -176,7 +176,6 @@ CREATE TABLE `image_reviews` (
   KEY `image_reviews_alt_text_of_owner` (`owner_id`,`alt_text_state`),
   KEY `image_reviews_same_alt_text` (`owner_id`,`alt_text_hash`),
   CONSTRAINT `image_reviews_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE,
-  CONSTRAINT `image_reviews_alt_text_state` CHECK ((`alt_text_state` in (_utf8mb4'decorative',_utf8mb4'missing',_utf8mb4'language',_utf8mb4'long',_utf8mb4'image_of',_utf8mb4'caption',_utf8mb4'good'))),
   CONSTRAINT `image_reviews_state` CHECK ((`state` in (_utf8mb4'unreviewed',_utf8mb4'reviewed',_utf8mb4'changed')))
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 

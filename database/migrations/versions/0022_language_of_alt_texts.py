@@ -1,8 +1,11 @@
-"""Allow the state of an alt text that is not in the expected language.
+"""Remove the constraint of the states of alt texts, so that they can have further states.
 
-The states of older images are written by the sweeps. The statements can run again after a crash.
+The states of older images are written by the sweeps. A constraint with one more state would copy
+the table on MySQL. Then uploads waited for the copy and the copy waited for uploads, until one of
+them failed after ten seconds. The statements can run again after a crash.
 """
 
+import sqlalchemy as sa
 from alembic import op
 
 revision = "0022"
@@ -10,21 +13,22 @@ down_revision = "0021"
 branch_labels = None
 depends_on = None
 
-_STATES = "'decorative', 'missing', 'language', 'long', 'image_of', 'caption', 'good'"
-_CONDITION = f"alt_text_state IN ({_STATES})"
+_CONSTRAINT = "image_reviews_alt_text_state"
 
 
 def upgrade() -> None:
-    if op.get_bind().dialect.name == "mysql":
+    bind = op.get_bind()
+    constraints = sa.inspect(bind).get_check_constraints("image_reviews")
+    if _CONSTRAINT not in {constraint["name"] for constraint in constraints}:
+        return
+    if bind.dialect.name == "mysql":
         op.execute(
-            "ALTER TABLE image_reviews DROP CHECK image_reviews_alt_text_state,"
-            f" ADD CONSTRAINT image_reviews_alt_text_state CHECK ({_CONDITION})"
+            f"ALTER TABLE image_reviews DROP CHECK {_CONSTRAINT}, ALGORITHM = INPLACE, LOCK = NONE"
         )
         return
-    # SQLite cannot change a constraint, so the table is copied.
+    # SQLite cannot remove a constraint, so the table is copied.
     with op.batch_alter_table("image_reviews") as batch:
-        batch.drop_constraint("image_reviews_alt_text_state", type_="check")
-        batch.create_check_constraint("image_reviews_alt_text_state", _CONDITION)
+        batch.drop_constraint(_CONSTRAINT, type_="check")
 
 
 def downgrade() -> None:
