@@ -466,7 +466,8 @@ class ImagePageSchema(ImagesSchema):
         metadata={
             "description": (
                 "The number of matching images, on the first page only. 1001 means more than 1,000;"
-                " null means that the words are too common to count."
+                " null means that the words are too common to count, or that `review` or `alt` was"
+                " given without `mine`."
             ),
             "maximum": 1001,
         },
