@@ -59,7 +59,7 @@ FOLDERS = {
         *("web_app/routes", "web_app/services"),
     },
     "annotation": {
-        *("database", "imaging", "imaging/containers"),
+        *("database", "imaging", "imaging/containers", "imaging/embedding"),
         *("lambda_functions", "lambda_functions/annotation"),
     },
     "thumbnail": {
