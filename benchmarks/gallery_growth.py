@@ -136,10 +136,8 @@ ORDERS = (
 # As many in each gallery, and as large a share of both. The index of an owner, and that of all.
 DECORATIVE = ImageFilter(alt_text=AltTextState.DECORATIVE)
 REVIEWS = (
-    # The first page counts up to 1,001 matches, and the smaller gallery has fewer. The second page
-    # counts none.
-    GalleryQuery("unreviewed", SEARCH_GOAL, ImageFilter(review=ReviewState.UNREVIEWED)),
-    GalleryQuery("changed", SEARCH_GOAL, ImageFilter(review=ReviewState.CHANGED)),
+    GalleryQuery("unreviewed", PAGE_GOAL, ImageFilter(review=ReviewState.UNREVIEWED)),
+    GalleryQuery("changed", PAGE_GOAL, ImageFilter(review=ReviewState.CHANGED)),
     GalleryQuery("page 2, changed", PAGE_GOAL, ImageFilter(review=ReviewState.CHANGED), page=2),
     GalleryQuery("oldest, decorative", PAGE_GOAL, replace(DECORATIVE, sort=Sort.OLDEST)),
     *(
