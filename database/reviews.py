@@ -153,14 +153,15 @@ def check_reviews(session: Session, *, limit: int) -> int:
 
 @event.listens_for(Image, "after_insert")
 def _add_review(_mapper: Mapper[Image], connection: Connection, image: Image) -> None:
-    texts = (image.annotation, image.alt_text)
+    # An upload has no alt text, and a missing one is judged without the language.
+    language = caption_language(connection) if image.alt_text else DEFAULT_LANGUAGE
     review = {
         "image_id": image.id,
         "owner_id": image.owner_id,
         "is_decorative": False,
         "state": ReviewState.UNREVIEWED,
         "alt_text_state": alt_text_state(
-            texts[1], texts[0], language=caption_language(connection), is_decorative=False
+            image.alt_text, image.annotation, language=language, is_decorative=False
         ),
         "alt_text_hash": _alt_text_hash(image.alt_text),
     }
