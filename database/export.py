@@ -34,7 +34,7 @@ _Row = TypeVar("_Row")
 
 
 class ExportedImage(NamedTuple):
-    """What is written about one image: a row of `_COLUMNS`.
+    """The texts and facts of one image: a row of `_COLUMNS`.
 
     A tuple is made in a quarter of the time of a frozen data class.
     """
@@ -73,7 +73,7 @@ class ExportedImage(NamedTuple):
 
     @property
     def is_decorative(self) -> bool:
-        """Whether the image needs no alt text."""
+        """True if the image needs no alt text."""
         return bool(self.stored_decorative)
 
     @property

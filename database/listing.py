@@ -111,7 +111,7 @@ def list_ids(
     query = _query(session, where)
     if query.terms:
         return _search(session, query, limit, after, where, is_reversed)
-    return session.scalars(_page(select(Image.id), query, limit, after, where, is_reversed)).all()
+    return session.scalars(_page(query, limit, after, where, is_reversed)).all()
 
 
 def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) -> int | None:
@@ -125,7 +125,7 @@ def count_images(session: Session, *, at_most: int, where: ImageFilter = ALL) ->
     query = _query(session, where)
     if query.terms:
         return full_text.count(session, query, at_most=at_most)
-    matching = _matching(select(Image.id), query, where).limit(at_most)
+    matching = _matching(query, where).limit(at_most)
     if where.is_of_reviews:
         matching = full_text.limit_time(matching, first_table=ImageReview.__tablename__)
     counted = select(func.count()).select_from(matching.subquery())
@@ -150,19 +150,18 @@ def _search(
 
 
 def _page(
-    images: Select[Any],
     query: full_text.Query,
     limit: int,
     after: Position | None,
     where: ImageFilter,
     is_reversed: bool,
-) -> Select[Any]:
+) -> Select[int]:
     id_column = ImageReview.__table__.c.image_id if where.is_of_reviews else Image.__table__.c.id
     order: list[ColumnElement[Any]] = [id_column]
     if where.sort is Sort.CHANGED:
         order.insert(0, Image.__table__.c.updated_at)
     is_ascending = (where.sort is Sort.OLDEST) != is_reversed
-    matching = _matching(images, query, where)
+    matching = _matching(query, where)
     if after is not None:
         matching = matching.where(_is_after(order, after, is_ascending))
     directed = [column.asc() if is_ascending else column.desc() for column in order]
@@ -189,7 +188,8 @@ def _is_after(
     return and_(changed_at <= after.changed_at, is_earlier)
 
 
-def _matching(images: Select[Any], query: full_text.Query, where: ImageFilter) -> Select[Any]:
+def _matching(query: full_text.Query, where: ImageFilter) -> Select[int]:
+    images = select(Image.id)
     if where.is_of_reviews:
         has_review = ImageReview.image_id == Image.id
         images = images.join(ImageReview, has_review).where(*_in_review(where))
