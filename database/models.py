@@ -1,7 +1,7 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
 model read in it, the authors of its texts, their earlier versions, its review, how its owner wants
-it described, the language of its caption, fingerprints of annotations, tokens used per day, the
-activity of the functions, and the state of the captioning service.
+it described, the language of its caption, fingerprints of annotations, imports and exports, tokens
+used per day, the activity of the functions, and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
 thumbnail. Each job has its own columns, whose names begin with the name of the job.
@@ -667,6 +667,38 @@ class ImportChange(Base):
     __table_args__ = (
         Index("import_changes_image", "image_id"),  # Deletes the texts with their image.
         _TABLE_OPTIONS,
+    )
+
+
+class ExportState(StrEnum):
+    """The state of an export."""
+
+    RUNNING = "running"
+    COMPLETED = "completed"  # The whole file was sent.
+    STOPPED = "stopped"  # Only a part was sent, or nothing.
+
+
+class Export(Base):
+    """The progress of an export, for the client that gave it an id."""
+
+    __tablename__ = "exports"
+
+    id: Mapped[int] = mapped_column(_BigID, primary_key=True, autoincrement=True)
+    export_id: Mapped[str] = mapped_column(_exact_text(36))  # A UUID, chosen by the client.
+    owner_id: Mapped[str] = mapped_column(_exact_text(255))  # Empty for a client without an owner.
+    state: Mapped[ExportState] = mapped_column(_text_enum(ExportState, "exports_state"))
+    images: Mapped[int | None]  # All images to export, if counting them did not take long.
+    images_done: Mapped[int] = mapped_column(default=0)
+    error_code: Mapped[str | None] = mapped_column(String(64))
+    error_message: Mapped[str | None] = mapped_column(String(500))
+    started_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
+    changed_at: Mapped[datetime] = mapped_column(UTCDateTime, default=utc_now())
+
+    __table_args__ = (
+        Index("exports_export_id", "export_id", "owner_id", unique=True),
+        Index("exports_changed", "changed_at"),  # Finds old rows.
+        # The server that writes an export must not change the row of a later one.
+        {**_TABLE_OPTIONS, "sqlite_autoincrement": True},
     )
 
 

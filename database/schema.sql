@@ -47,6 +47,23 @@ CREATE TABLE `daily_tokens` (
   PRIMARY KEY (`day`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
 
+CREATE TABLE `exports` (
+  `id` bigint NOT NULL AUTO_INCREMENT,
+  `export_id` varchar(36) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `owner_id` varchar(255) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL,
+  `state` varchar(16) NOT NULL,
+  `images` int DEFAULT NULL,
+  `images_done` int NOT NULL,
+  `error_code` varchar(64) DEFAULT NULL,
+  `error_message` varchar(500) DEFAULT NULL,
+  `started_at` datetime(6) NOT NULL,
+  `changed_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`id`),
+  UNIQUE KEY `exports_export_id` (`export_id`,`owner_id`),
+  KEY `exports_changed` (`changed_at`),
+  CONSTRAINT `exports_state` CHECK ((`state` in (_utf8mb4'running',_utf8mb4'completed',_utf8mb4'stopped')))
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
 CREATE TABLE `images` (
   `id` bigint NOT NULL AUTO_INCREMENT,
   `filename` varchar(255) NOT NULL,

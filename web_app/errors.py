@@ -23,6 +23,7 @@ WebError                          `str(error)` is a sentence for a person, `code
 ├── InvalidCaptionOptionsError    how to describe an image is not valid        422
 ├── InvalidImportError            lines of a file of corrections cannot be imported 422
 ├── ImportNotFoundError           the owner has no import with this id            404
+├── ExportNotFoundError           the client has no export with this id           404
 ├── InvalidKeyNameError           the name of an API key is empty or too long     422
 ├── RateLimitedError              too many requests; wait and retry               429
 ├── ServerBusyError               too many uploads in progress; wait and retry    503
@@ -249,6 +250,13 @@ class ImportNotFoundError(WebError):
 
     code, http_status = "import_not_found", 404
     message = "This import is no longer stored. A later one took its place. Choose the file again."
+
+
+class ExportNotFoundError(WebError):
+    """The client has no export with this id, or it ended more than a day ago."""
+
+    code, http_status = "export_not_found", 404
+    message = "There is no export with this id. It is kept for a day. Start the export again."
 
 
 class InvalidKeyNameError(WebError):

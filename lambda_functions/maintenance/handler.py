@@ -3,8 +3,8 @@
 `migrate` updates the schema and the users of the database at each deployment. `sweep` runs every
 minute: it fails overdue jobs, publishes lost events again, requests the jobs that wait for the
 captioning service in their order, deletes images whose time in the bin is over, finishes
-interrupted deletions, and checks the words and states by which images are found. After a repair,
-the operator lets it request failed jobs again.
+interrupted deletions, deletes the progress of old exports, and checks the words and states by which
+images are found. After a repair, the operator lets it request failed jobs again.
 """
 
 import json
@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session, sessionmaker
 from database import caption_service, migrations
 from database.deletion import list_deleting, remove_deleted
 from database.events import REDRIVE_DETAIL_TYPE
+from database.export_progress import delete_old_exports
 from database.image_words import check_words
 from database.jobs import reset_failed_jobs
 from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
@@ -47,6 +48,8 @@ MAX_REQUEUED_JOBS = 500
 # The most deletions that one sweep finishes. Each takes three requests to S3, and all of them must
 # end before the Lambda time-out.
 MAX_DELETIONS = 200
+# The most exports whose progress one sweep deletes.
+MAX_OLD_EXPORTS = 1000
 # The images whose words and states one sweep checks: the newest, and as many others.
 CHECKED_IMAGES = 250
 
@@ -89,6 +92,8 @@ class SweepFunction:
             "requested_again": self.event_bus.publish(stalled),
             "deleted": self._finish_deletions(),
         }
+        with session_scope(self.session_factory) as session:
+            delete_old_exports(session, limit=MAX_OLD_EXPORTS)
         self._check_derived()
         return counts
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from itertools import chain
 from threading import BoundedSemaphore
 from typing import Any
+from uuid import UUID
 
 from flask import Response, url_for
 from sqlalchemy.orm import Session, sessionmaker
@@ -16,11 +17,17 @@ from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links
 from web_app.errors import TooManyExportsError, TooManyImagesError
 from web_app.middleware.owners import current_owner
+from web_app.routes import serializers
 from web_app.routes.openapi import READ_AUTH, StrictBlueprint, documents_errors
 from web_app.routes.request import image_filter, parse_ids
-from web_app.routes.schemas import MAX_EXPORTED_IDS, ExportQuerySchema
+from web_app.routes.schemas import MAX_EXPORTED_IDS, ExportQuerySchema, ExportSchema
 from web_app.services.archive import MAX_IMAGES, Archive, Metadata
-from web_app.services.export import FORMATS, ZIP, ExportFormat
+from web_app.services.export import FORMATS, ZIP, ExportFormat, Images
+from web_app.services.export_progress import (
+    ExportProgress,
+    begin_progress,
+    read_progress,
+)
 
 # In each process. An export keeps a processor busy, and pages must still be served.
 _AT_ONCE = 2
@@ -62,27 +69,54 @@ exports = StrictBlueprint(
 def export_images(query: dict[str, Any]) -> Response:
     """Export the captions of the images that match, as a file"""
     ids = parse_ids(query["ids"], MAX_EXPORTED_IDS) if "ids" in query else None
-    where = image_filter(query, ids)
     factory = current_dependencies().session_factory
+    with session_scope(factory) as session:
+        # Whatever is read twice must have the same images.
+        where = replace(image_filter(query, ids), max_id=newest_id(session))
+    export_id = query.get("export_id")
+    progress = begin_progress(
+        factory,
+        current_owner().known_id,
+        str(export_id) if export_id is not None else None,
+        where,
+        readings=1 if query["format"] == ZIP else FORMATS[query["format"]].readings,
+    )
+    try:
+        return _export(factory, where, query, progress)
+    except Exception as error:
+        progress.end(error)
+        raise
+
+
+@exports.route("/exports/<uuid:export_id>")
+@exports.doc(operationId="getExport", security=READ_AUTH)
+@exports.response(200, ExportSchema)
+@documents_errors(exports, 401, 404, 503, codes={404: ("export_not_found",)})
+def show_export(export_id: UUID) -> dict[str, Any]:
+    """Get the progress of an export of yours"""
+    factory = current_dependencies().session_factory
+    return serializers.export(read_progress(factory, current_owner().known_id, str(export_id)))
+
+
+def _export(
+    factory: sessionmaker[Session],
+    where: ImageFilter,
+    query: dict[str, Any],
+    progress: ExportProgress,
+) -> Response:
     if query["format"] == ZIP:
         _expect_few(factory, where)
-        return _send(_archive(factory, where, query), "application/zip", "images.zip")
+        archive = _archive(factory, where, query, progress)
+        return _send(archive, progress, "application/zip", "images.zip")
     chosen = FORMATS[query["format"]]
-    pieces = (piece.encode() for piece in _text(chosen, factory, where))
-    return _send(pieces, chosen.content_type, chosen.filename)
+    text = _text(chosen, lambda: progress.count(read_exported(factory, where)))
+    pieces = (piece.encode() for piece in text)
+    return _send(pieces, progress, chosen.content_type, chosen.filename)
 
 
-def _text(
-    chosen: ExportFormat, factory: sessionmaker[Session], where: ImageFilter
-) -> Iterator[str]:
-    with session_scope(factory) as session:
-        # A format that reads the images twice must find the same ones.
-        where = replace(where, max_id=newest_id(session))
+def _text(chosen: ExportFormat, images: Images) -> Iterator[str]:
     page_url = url_for("pages.show_image", image_id=0, _external=True).removesuffix("0")
-    return chosen.write(
-        lambda: read_exported(factory, where),
-        lambda image_id: f"{page_url}{image_id}",
-    )
+    return chosen.write(images, lambda image_id: f"{page_url}{image_id}")
 
 
 def _expect_few(factory: sessionmaker[Session], where: ImageFilter) -> None:
@@ -101,7 +135,10 @@ def _expect_few(factory: sessionmaker[Session], where: ImageFilter) -> None:
 
 
 def _archive(
-    factory: sessionmaker[Session], where: ImageFilter, query: dict[str, Any]
+    factory: sessionmaker[Session],
+    where: ImageFilter,
+    query: dict[str, Any],
+    progress: ExportProgress,
 ) -> Iterator[bytes]:
     archive = Archive(
         current_dependencies().object_store,
@@ -109,10 +146,13 @@ def _archive(
         wants_originals=query["pictures"] == "originals",
         metadata=Metadata(query["metadata"]),
     )
-    return archive.write(read_images(factory, where), _text(FORMATS["csv"], factory, where))
+    table = _text(FORMATS["csv"], lambda: read_exported(factory, where))
+    return archive.write(progress.count(read_images(factory, where)), table)
 
 
-def _send(pieces: Iterator[bytes], content_type: str, filename: str) -> Response:
+def _send(
+    pieces: Iterator[bytes], progress: ExportProgress, content_type: str, filename: str
+) -> Response:
     """Send the pieces as a file.
 
     Raises:
@@ -127,8 +167,9 @@ def _send(pieces: Iterator[bytes], content_type: str, filename: str) -> Response
     except BaseException:
         _running.release()
         raise
-    response = Response(chain([first], pieces), content_type=content_type)
+    response = Response(progress.follow(chain([first], pieces)), content_type=content_type)
     response.call_on_close(_running.release)
+    response.call_on_close(progress.end)
     response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     response.headers["Cache-Control"] = "no-store"
     return response

@@ -18,6 +18,7 @@ from database.models import (
     AltTextState,
     AnnotationSource,
     CaptionStyle,
+    ExportState,
     ImportState,
     ReviewState,
     Status,
@@ -650,6 +651,38 @@ class ExportQuerySchema(FilterSchema):
             "description": f"Only these images: up to {MAX_EXPORTED_IDS} ids, separated by commas.",
         }
     )
+    export_id = fields.UUID(
+        metadata={
+            "description": "A new random UUID. The progress is then at `/api/exports/{export_id}`."
+        }
+    )
+
+
+class ExportSchema(Schema):
+    """The progress of an export."""
+
+    id = fields.UUID(required=True)
+    state = fields.String(
+        required=True,
+        validate=OneOf([each.value for each in ExportState]),
+        metadata={"description": "`completed` when the whole file was sent."},
+    )
+    images = fields.Integer(
+        required=True,
+        allow_none=True,
+        metadata={"description": "How many images matched at the start. Null if not known."},
+    )
+    images_done = fields.Integer(
+        required=True, metadata={"description": "How many are in the file so far."}
+    )
+    error = fields.Nested(
+        FileErrorSchema,
+        required=True,
+        allow_none=True,
+        metadata={"description": "Why the export was refused."},
+    )
+    started_at = fields.String(required=True, metadata=_TIME)
+    changed_at = fields.String(required=True, metadata=_TIME)
 
 
 class EditSchema(Schema):

@@ -5,6 +5,7 @@ from typing import Any
 
 from flask import url_for
 
+from database.export_progress import FoundExport
 from database.models import ApiKey, Image, Import, Job, Status, TextVersion
 from web_app.services.batch import BatchResult
 from web_app.services.caption_writers import caption_writer
@@ -217,6 +218,21 @@ def import_(row: Import) -> dict[str, Any]:
         "changed": row.changed,
         "unchanged": row.unchanged,
         "created_at": timestamp(row.created_at),
+    }
+
+
+def export(found: FoundExport) -> dict[str, Any]:
+    """Return the progress of an export."""
+    row = found.row
+    error = {"code": row.error_code, "message": row.error_message} if row.error_code else None
+    return {
+        "id": row.export_id,
+        "state": found.state,
+        "images": row.images,
+        "images_done": row.images_done,
+        "error": error,
+        "started_at": timestamp(row.started_at),
+        "changed_at": timestamp(row.changed_at),
     }
 
 

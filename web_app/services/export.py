@@ -37,12 +37,14 @@ class ExportFormat:
     """One format of an export.
 
     Attributes:
-        write: writes the images that a function returns, which it may call twice.
+        write: writes the images that a function returns.
+        readings: how often it calls that function.
     """
 
     content_type: str
     filename: str
     write: Callable[[Images, PageURL], Iterator[str]]
+    readings: int = 1
 
 
 COLUMNS = (
@@ -232,5 +234,5 @@ FORMATS = {
     "huggingface": ExportFormat(
         "application/jsonl; charset=utf-8", "metadata.jsonl", _hugging_face
     ),
-    "coco": ExportFormat("application/json", "captions.coco.json", _coco),
+    "coco": ExportFormat("application/json", "captions.coco.json", _coco, readings=2),
 }

@@ -283,7 +283,7 @@ def test_no_route_accepts_an_object_key(app):
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
 
     # `filename` belongs to static files.
-    assert arguments == {"image_id", "key_id", "import_id", "filename"}
+    assert arguments == {"image_id", "key_id", "import_id", "export_id", "filename"}
 
 
 @pytest.mark.parametrize(

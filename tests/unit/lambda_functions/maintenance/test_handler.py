@@ -12,6 +12,7 @@ from sqlalchemy import inspect, text
 from database import caption_service, object_keys
 from database.bin import move_to_bin
 from database.deletion import mark_deleting
+from database.export_progress import add_export
 from database.jobs import claim_job, record_failure, record_postponement
 from database.listing import ImageFilter, list_images
 from database.models import Job, Status
@@ -263,6 +264,20 @@ def test_an_interrupted_deletion_is_finished(sweep, interrupt_deletion, session_
         object_keys.small_preview_key(key),
     ]
     assert count_rows(session_factory) == 0
+
+
+def test_the_progress_of_old_exports_is_deleted(sweep, session_factory):
+    with session_scope(session_factory) as session:
+        for name in ("old", "new"):
+            add_export(session, "me", name, images=1)
+        session.execute(
+            text("UPDATE exports SET changed_at = '2026-01-01' WHERE export_id = 'old'")
+        )
+
+    sweep.sweep()
+
+    with session_scope(session_factory) as session:
+        assert session.scalars(text("SELECT export_id FROM exports")).all() == ["new"]
 
 
 def test_a_row_stays_until_all_objects_can_be_deleted(sweep, interrupt_deletion, session_factory):

@@ -1,0 +1,125 @@
+"""The progress of exports under gunicorn: for clients that read slowly, break off, or read all."""
+
+import time
+import uuid
+
+import pytest
+import requests
+from sqlalchemy import insert
+
+from database.models import Image
+from database.session import session_scope
+from tests.integration.test_web_app import SECRET_KEY, run_web_app
+from tests.support import mysql_server
+from tests.support.time_limits import scaled
+from web_app.middleware.owners import Owner, Owners
+
+# Together more than the kernel buffers for a connection, so that a client can make the server wait.
+IMAGES = 10_000
+CAPTION = "A dog. " * 250
+
+
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def web_app(request, aws, make_gate, tmp_path_factory):
+    """Run the application with many images of one owner, on SQLite and then on MySQL."""
+    folder = tmp_path_factory.mktemp("exports")
+    url = f"sqlite:///{folder / 'images.sqlite3'}"
+    if request.param == "mysql":
+        url = request.getfixturevalue("migrated_mysql_database")
+        mysql_server.delete_rows(url, besides="alembic_version")
+    with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
+        add_images(web_app.session_factory)
+        yield web_app
+
+
+def add_images(session_factory, **columns):
+    """Add many images of one owner, with long captions."""
+    rows = [
+        {
+            "filename": f"{number}.jpg",
+            "original_key": f"originals/{number}.jpg",
+            "content_type": "image/jpeg",
+            "size_bytes": 1,
+            "width": 1,
+            "height": 1,
+            "sha256": f"{number:064}",
+            "owner_id": "me",
+            "annotation": CAPTION,
+            **columns,
+        }
+        for number in range(IMAGES)
+    ]
+    with session_scope(session_factory) as session:
+        session.execute(insert(Image), rows)
+
+
+class Export:
+    """An export of a client, and its progress."""
+
+    def __init__(self, web_app):
+        self._id = uuid.uuid4()
+        self._url = web_app.url
+        token = Owners(SECRET_KEY).token(Owner("me", is_new=False))
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self.response = self._get(f"/api/export?mine=true&export_id={self._id}", stream=True)
+        # The connection is closed when this iterator is gone.
+        self._pieces = self.response.iter_content(64 * 1024)
+
+    def read_some(self):
+        """Read a part of the file, and then nothing."""
+        next(self._pieces)
+
+    def read_all(self):
+        """Read the rest of the file."""
+        return b"".join(self._pieces)
+
+    def _get(self, path, **options):
+        response = requests.get(
+            self._url + path, headers=self._headers, timeout=scaled(60), **options
+        )
+        response.raise_for_status()
+        return response
+
+    def progress(self):
+        return self._get(f"/api/exports/{self._id}").json()
+
+    def wait_until(self, condition):
+        deadline = time.monotonic() + scaled(60)
+        while not condition(progress := self.progress()):
+            assert time.monotonic() < deadline, str(progress)
+            time.sleep(0.1)
+        return progress
+
+
+@pytest.fixture
+def export(web_app):
+    export = Export(web_app)
+    yield export
+    export.response.close()
+
+
+def test_the_progress_of_a_waiting_client_is_the_progress_of_its_file(export):
+    export.read_some()
+    first = export.wait_until(lambda shown: shown["images_done"] > 0)
+    # The client reads nothing, and the server still says that the export runs.
+    later = export.wait_until(lambda shown: shown["changed_at"] > first["changed_at"])
+
+    assert (later["state"], later["images"]) == ("running", IMAGES)
+    assert later["images_done"] < IMAGES
+
+
+def test_an_export_is_complete_when_its_client_has_all(export):
+    lines = export.read_all().count(b"\n")
+
+    assert lines == IMAGES + 1
+    ended = export.wait_until(lambda shown: shown["state"] != "running")
+    assert (ended["state"], ended["images"], ended["images_done"]) == ("completed", IMAGES, IMAGES)
+
+
+def test_an_export_has_stopped_when_its_client_is_gone(export):
+    export.read_some()
+    export.response.close()
+
+    ended = export.wait_until(lambda shown: shown["state"] != "running")
+    assert (ended["state"], ended["images"]) == ("stopped", IMAGES)
+    assert ended["images_done"] < IMAGES
