@@ -190,6 +190,8 @@ def test_selected_images_are_exported(page, ids):
 
     rows = download.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(image_id) for image_id in ids[:2]]
+    expect(page.locator(".selection .export")).to_have_text("The file is complete: 2 images.")
+    expect(page.locator(".toast")).to_contain_text("The file is complete: 2 images.")
 
 
 def test_selected_images_get_new_captions_in_another_language(page, ids, gemini, person):

@@ -72,11 +72,15 @@ class Gate:
             back.join()
             self._connections -= pair
 
-    @staticmethod
-    def _pump(source: socket.socket, sink: socket.socket) -> None:
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while data := source.recv(256 * 1024):
                 sink.sendall(data)
+        self.close_both(source, sink)
+
+    @staticmethod
+    def close_both(source: socket.socket, sink: socket.socket) -> None:
+        """Close a connection in both directions."""
         for end in (source, sink):
             with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)

@@ -3,6 +3,7 @@
 /** @type {Record<string, () => Promise<{ mount: (element: HTMLElement) => void }>>} */
 const modules = {
   "confirm-dialog": () => import("./confirm_dialog.js"),
+  exports: () => import("./exports.js"),
   gallery: () => import("./gallery.js"),
   "image-page": () => import("./image_page.js"),
   "review-desk": () => import("./review_desk.js"),

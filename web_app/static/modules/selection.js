@@ -3,6 +3,7 @@
 
 import { getJSON, sendJSON } from "./api.js";
 import { AS_SITE, readOptions } from "./caption_options.js";
+import { startExport } from "./exports.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
 import { showToast } from "./toast.js";
 
@@ -392,7 +393,7 @@ export class Selection {
       search.set("ids", [...this.#ids].join(","));
     }
     search.set("format", "csv");
-    location.assign(`/api/export?${search}`);
+    startExport(`/api/export?${search}`, getPart(this.form, "exports"));
   }
 
   /**

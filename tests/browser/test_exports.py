@@ -1,0 +1,181 @@
+"""Browser tests of exports: their progress, their end, a broken download, and a refusal.
+
+A valve between the browser and gunicorn holds the file back, so that an export is in the middle
+for as long as a test needs.
+"""
+
+import re
+import socket
+import threading
+from contextlib import suppress
+
+import pytest
+from playwright.sync_api import expect
+
+from database.models import Status
+from tests.browser.test_accessibility import assert_no_violations
+from tests.integration.conftest import Gate, aws, make_gate
+from tests.integration.test_exports import IMAGES, add_images
+from tests.integration.test_web_app import run_web_app
+from tests.support.time_limits import scaled_ms
+
+__all__ = ["aws", "make_gate"]  # Fixtures.
+
+# More than the pages need on one connection.
+PASSED_BYTES = 4 * 1024 * 1024
+
+
+class Valve(Gate):
+    """A gate that lets only the first bytes of each long response pass while it is closed."""
+
+    def __init__(self, target):
+        self.is_open = threading.Event()
+        super().__init__(target)
+
+    def _pump(self, source, sink):
+        passed, server = 0, self._server
+        # The kernel would otherwise buffer more the faster this end reads.
+        source.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
+        with suppress(OSError):
+            while data := source.recv(256 * 1024):
+                sink.sendall(data)
+                passed += len(data)
+                while passed > PASSED_BYTES and not self.is_open.wait(0.05):
+                    if self._server is not server:  # The gate was shut meanwhile.
+                        return
+        self.close_both(source, sink)
+
+
+@pytest.fixture(scope="module")
+def web_app(chromium, aws, make_gate, tmp_path_factory):
+    """Run the application with many images."""
+    folder = tmp_path_factory.mktemp("exports")
+    url = f"sqlite:///{folder / 'images.sqlite3'}"
+    with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
+        completed = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
+        add_images(web_app.session_factory, **completed)
+        yield web_app
+
+
+@pytest.fixture
+def valve(web_app):
+    """Put a closed valve before the server."""
+    valve = Valve(("127.0.0.1", int(web_app.url.rpartition(":")[2])))
+    yield valve
+    valve.is_open.set()
+    valve.shut()
+
+
+@pytest.fixture
+def make_page(browser, valve, script_errors):
+    """Return a function that opens a window behind the valve."""
+    contexts = []
+
+    def make(**options):
+        context = browser.new_context(base_url=f"http://127.0.0.1:{valve.port}", **options)
+        context.set_default_timeout(scaled_ms(30))
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: script_errors.append(str(error)))
+        return page
+
+    yield make
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(make_page):
+    page = make_page()
+    page.goto("/gallery")
+    return page
+
+
+def start_export(page, name):
+    page.get_by_role("navigation", name="Export and import").get_by_role("link", name=name).click()
+    return page.locator("nav .export")
+
+
+def expect_progress(line):
+    """Wait until some of the images are in the file."""
+    expect(line).to_have_text(re.compile(rf"^Exporting: [1-9][\d,]* of {IMAGES:,} images$"))
+    expect(line.get_by_role("progressbar", name="Progress of the export")).to_be_visible()
+
+
+@pytest.mark.parametrize("name", ["Spreadsheet (CSV)", "JSON Lines"])
+def test_a_person_sees_the_progress_and_the_end_of_an_export(page, valve, name):
+    with page.expect_download() as download:
+        line = start_export(page, name)
+    expect(page.locator(".toast")).to_contain_text("The export has started.")
+    expect_progress(line)
+    # Screen readers announce the toasts only, so not each step.
+    assert line.evaluate("element => element.closest('[aria-live], [role=status]')") is None
+
+    valve.is_open.set()
+
+    end = f"The file is complete: {IMAGES:,} images."
+    expect(line).to_have_text(end)
+    expect(page.locator("[role=status] .toast")).to_contain_text(end)
+    expect(line.get_by_role("progressbar")).to_have_count(0)
+    text = download.value.path().read_text(encoding="utf-8-sig")
+    assert text.count("A dog. A dog. ") >= IMAGES
+
+
+def test_a_person_is_told_that_a_download_broke_off(page, valve):
+    line = start_export(page, "Spreadsheet (CSV)")
+    expect_progress(line)
+
+    valve.shut()
+    valve.open()
+
+    stopped = re.compile(
+        rf"The export stopped after [1-9][\d,]* of {IMAGES:,} images\. Start it again\."
+    )
+    expect(line).to_have_text(stopped)
+    expect(page.locator(".toast--error")).to_contain_text(stopped)
+
+    # The message of the last export disappears when another one begins.
+    valve.is_open.set()
+    again = start_export(page, "Spreadsheet (CSV)")
+    expect(again).to_have_text(f"The file is complete: {IMAGES:,} images.")
+
+
+def test_a_person_is_told_why_an_export_is_refused(page):
+    line = start_export(page, "ZIP with pictures")
+
+    reason = "More than 500 images match, and a ZIP can hold up to 500."
+    expect(line).to_contain_text(reason)
+    expect(page.locator(".toast--error")).to_contain_text(reason)
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_running_export_is_accessible_and_starts_by_keyboard(make_page, width, theme):
+    page = make_page(color_scheme=theme, viewport={"width": width, "height": 800})
+    page.goto("/gallery")
+    page.get_by_role("link", name="Spreadsheet (CSV)").focus()
+    page.keyboard.press("Enter")
+    expect_progress(page.locator("nav .export"))
+
+    assert_no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_exports_of_the_page_of_imports_have_a_progress_too(make_page):
+    page = make_page()
+    page.goto("/import")
+    page.get_by_role("link", name="CSV", exact=True).click()
+
+    # None of the images is of this person.
+    expect(page.locator(".export")).to_have_text("The file is complete: 0 images.")
+
+
+def test_an_export_works_without_javascript(make_page, valve):
+    valve.is_open.set()
+    page = make_page(java_script_enabled=False)
+    page.goto("/gallery")
+
+    with page.expect_download() as download:
+        page.get_by_role("link", name="JSON Lines").click()
+
+    assert download.value.path().read_bytes().count(b"\n") == IMAGES
