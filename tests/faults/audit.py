@@ -19,6 +19,7 @@ from tests.faults.faulty_system import (
     IMAGE_BUCKET,
     THUMBNAIL_BUCKET,
     FaultySystem,
+    StoredObjects,
 )
 from tests.faults.numbered_images import number_in, numbered_image
 from tests.support.time_limits import scaled
@@ -158,7 +159,7 @@ def _check_annotation(found: Audit, number: int, row: Any) -> None:
         found.wrong.append(f"image {number}'s annotation is not completed but has a caption")
 
 
-def _check_thumbnail(found: Audit, number: int, row: Any, thumbnails: Mapping[str, bytes]) -> None:
+def _check_thumbnail(found: Audit, number: int, row: Any, thumbnails: StoredObjects) -> None:
     key = row.original_key.replace("originals/", "thumbnails/").rpartition(".")[0] + ".webp"
     stored = thumbnails.get(key)
     if row.thumbnail_status == "completed":
@@ -215,8 +216,8 @@ def _check_totals(
     found: Audit,
     system: FaultySystem,
     rows: Collection[Any],
-    originals: Mapping[str, bytes],
-    thumbnails: Mapping[str, bytes],
+    originals: StoredObjects,
+    thumbnails: StoredObjects,
 ) -> None:
     ids = set(system.acknowledged.values())
     if len(ids) != len(system.acknowledged):

@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import requests
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, NullPool, create_engine, text
 
 from tests.faults.faulty_gemini import FaultyGemini, faulty_gemini
 from tests.faults.faulty_s3 import FaultyS3, faulty_s3
@@ -27,6 +28,25 @@ MAX_ATTEMPTS = 3
 FUNCTION_SECONDS = 14  # The annotation function allows Gemini six of these.
 DEADLINE_SECONDS = 60
 SWEEP_SECONDS = 3
+
+
+class StoredObjects:
+    """The objects in a bucket, as they are listed now. Each is read when it is needed."""
+
+    def __init__(self, s3: Any, bucket: str) -> None:
+        self._s3, self._bucket = s3, bucket
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+        self._keys = {found["Key"] for page in pages for found in page.get("Contents", [])}
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys)
+
+    def get(self, key: str) -> bytes | None:
+        """Return the bytes of an object, or None if it is not in the list."""
+        if key not in self._keys:
+            return None
+        data: bytes = self._s3.get_object(Bucket=self._bucket, Key=key)["Body"].read()
+        return data
 
 
 class FaultySystem(LocalSystem):
@@ -56,7 +76,7 @@ class FaultySystem(LocalSystem):
                 "FAULTS_S3_URL": s3.url,
                 "FAULTS_SWEEP_SECONDS": str(SWEEP_SECONDS),
                 "LOCAL_FUNCTION_TIMEOUT_SECONDS": str(FUNCTION_SECONDS),
-                "LOCAL_PROCESSES_PER_FUNCTION": "3",
+                "LOCAL_PROCESSES_PER_FUNCTION": "2",
                 "PROCESSING_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
                 "MAX_ATTEMPTS": str(MAX_ATTEMPTS),
                 **environment,
@@ -80,6 +100,11 @@ class FaultySystem(LocalSystem):
         self.secrets = [gemini.key]
         self._numbers = iter(range(1, 4096))
         self._lock = threading.Lock()
+
+    @cached_property
+    def _engine(self) -> Engine:
+        # A connection for each statement, because the server may have ended every older one.
+        return create_engine(self.database_url, poolclass=NullPool)
 
     def new_number(self) -> int:
         """Return the number of a new image."""
@@ -149,23 +174,12 @@ class FaultySystem(LocalSystem):
 
     def rows(self) -> Sequence[Any]:
         """Return every row, from the database."""
-        engine = create_engine(self.database_url)
-        try:
-            with engine.connect() as connection:
-                return connection.execute(text("SELECT * FROM images ORDER BY id")).all()
-        finally:
-            engine.dispose()
+        with self._engine.connect() as connection:
+            return connection.execute(text("SELECT * FROM images ORDER BY id")).all()
 
-    def objects(self, bucket: str) -> dict[str, bytes]:
-        """Return every object of a bucket by its key, from the AWS emulator without the proxy."""
-        s3 = self.client("s3")
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
-        keys = [found["Key"] for page in pages for found in page.get("Contents", [])]
-        with ThreadPoolExecutor(4) as readers:
-            bodies = readers.map(
-                lambda key: s3.get_object(Bucket=bucket, Key=key)["Body"].read(), keys
-            )
-            return dict(zip(keys, bodies, strict=True))
+    def objects(self, bucket: str) -> "StoredObjects":
+        """Return the objects of a bucket, from the AWS emulator without the proxy."""
+        return StoredObjects(self.client("s3"), bucket)
 
     def logs(self) -> str:
         """Return the output and the log files of all processes."""
@@ -190,20 +204,16 @@ class FaultySystem(LocalSystem):
             return status["annotation_status"] != "pending" or bool(status["annotation_error"])
 
         wait_until(is_postponed, seconds=self.terminal_seconds)
-        engine = create_engine(self.database_url)
-        try:
-            with engine.begin() as connection:
-                connection.execute(
-                    text(
-                        "UPDATE images SET annotation_claimed_until = uploaded_at"
-                        " WHERE id = :id AND annotation_status = 'pending'"
-                        " AND annotation_error_code IS NOT NULL"
-                    ),
-                    {"id": image_id},
-                )
-                connection.execute(text("UPDATE caption_service SET paused_until = NULL"))
-        finally:
-            engine.dispose()
+        with self._engine.begin() as connection:
+            connection.execute(
+                text(
+                    "UPDATE images SET annotation_claimed_until = uploaded_at"
+                    " WHERE id = :id AND annotation_status = 'pending'"
+                    " AND annotation_error_code IS NOT NULL"
+                ),
+                {"id": image_id},
+            )
+            connection.execute(text("UPDATE caption_service SET paused_until = NULL"))
 
     def kill_all(self) -> None:
         """Kill the supervisor by kill -9, which ends all other processes too."""

@@ -309,21 +309,21 @@ def test_every_image_of_a_burst_ends_captioned_or_truthfully_failed(make_system,
 def test_a_burst_ends_well_on_mysql_too(make_system):
     system = make_system("lab", "mysql", lost_share=0.01, repeated_share=0.01)
 
-    run_burst(system, 400)
+    run_burst(system, 150)
 
-    assert_truthful_end(system, 400)
+    assert_truthful_end(system, 150)
 
 
 def test_images_of_which_all_events_were_lost_are_requested_again_in_time(make_system):
     system = make_system("prod")
     system.lose_events = True
-    system.upload(1000, UPLOAD_SECONDS)
+    system.upload(400, UPLOAD_SECONDS)
     system.clock.at(system.clock.now + 60, lambda: setattr(system, "lose_events", False))
     system.sweep_every_minute()
 
     system.clock.run(system.is_finished, at_most_seconds=1800)
 
-    assert_truthful_end(system, 1000)
+    assert_truthful_end(system, 400)
 
 
 def test_jobs_of_a_function_that_is_throttled_completely_fail_at_their_deadline(make_system):
