@@ -42,8 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 # The files of each group share a running system.
 _GROUPS = {
     "browser": ("tests/browser/",),
-    "commands": tuple(
-        f"tests/end_to_end/test_{name}.py" for name in ("backfill", "redrive", "smoke")
+    "end to end": tuple(
+        f"tests/end_to_end/test_{name}.py"
+        for name in ("backfill", "generated_client", "local_system", "redrive", "smoke")
     ),
 }
 

@@ -1,4 +1,4 @@
-"""A local system for tests that run a command of the deployment on it."""
+"""A local system with a fake Gemini, shared by the tests that do not stop it."""
 
 import pytest
 
@@ -17,12 +17,13 @@ def gemini(session_gemini):
     """Return the fake Gemini server without a script."""
     session_gemini.script.clear()
     session_gemini.requests.clear()
+    session_gemini.delay_seconds = 0
     return session_gemini
 
 
 @pytest.fixture(scope="session")
-def system(session_gemini, tmp_path_factory):
-    """Run a system that the tests of all commands share. It contains images of earlier tests."""
+def scripted_system(session_gemini, tmp_path_factory):
+    """Run a system that contains images of earlier tests."""
     running = LocalSystem(
         tmp_path_factory.mktemp("commands") / "state",
         GEMINI_API_KEY="the-key",
@@ -31,3 +32,9 @@ def system(session_gemini, tmp_path_factory):
     running.start()
     yield running
     assert running.stop() == 0
+
+
+@pytest.fixture(scope="session")
+def system(scripted_system):
+    """Return the system of a file that needs no other one."""
+    return scripted_system

@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from tests.support.factories import make_jpeg
-from tests.support.local_system import LocalSystem, wait_until
+from tests.support.local_system import wait_until
 from tests.support.time_limits import scaled
 
 # The generator would format the files with a program that these tests do not have.
@@ -31,14 +31,6 @@ OPERATIONS = {
     "usage": ["get_usage"],
     "health": ["get_health"],
 }
-
-
-@pytest.fixture(scope="module")
-def system(tmp_path_factory):
-    running = LocalSystem(tmp_path_factory.mktemp("generated") / "state")
-    running.start()
-    yield running
-    assert running.stop() == 0
 
 
 @pytest.fixture(scope="module")

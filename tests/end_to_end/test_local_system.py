@@ -16,7 +16,7 @@ from PIL import Image
 
 from tests.support.factories import FORMAT_NAMES, make_encoded, make_jpeg, make_photo, truncated
 from tests.support.local_system import ROOT, LocalSystem, environment, wait_until
-from tests.support.scripted_gemini import Reply, error, scripted_gemini
+from tests.support.scripted_gemini import Reply, error
 from tests.support.time_limits import scaled
 
 RED, GREEN, BLUE, YELLOW = (230, 25, 25), (25, 180, 25), (25, 25, 230), (230, 210, 50)
@@ -25,36 +25,8 @@ SIZE = (640, 480)
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory):
-    """Run a system with the Gemini emulator, shared by the tests that do not stop it."""
+    """Run a system without a key, shared by the tests that do not stop it."""
     running = LocalSystem(tmp_path_factory.mktemp("local") / "state", LOCAL_RECOGNISER="on")
-    running.start()
-    yield running
-    end(running)
-
-
-@pytest.fixture(scope="module")
-def module_gemini():
-    with scripted_gemini() as gemini:
-        yield gemini
-
-
-@pytest.fixture
-def gemini(module_gemini):
-    """Return the fake Gemini server of the module without a script and requests."""
-    module_gemini.script.clear()
-    module_gemini.requests.clear()
-    module_gemini.delay_seconds = 0
-    return module_gemini
-
-
-@pytest.fixture(scope="module")
-def scripted_system(module_gemini, tmp_path_factory):
-    """Run a system with the fake Gemini server, shared by the tests that do not stop it."""
-    running = LocalSystem(
-        tmp_path_factory.mktemp("scripted") / "state",
-        GEMINI_API_KEY="the-key",
-        GOOGLE_GEMINI_BASE_URL=module_gemini.url,
-    )
     running.start()
     yield running
     end(running)
@@ -67,11 +39,11 @@ def end(running):
 
 
 @pytest.fixture(scope="module")
-def module_killed_system(module_gemini, tmp_path_factory):
+def module_killed_system(session_gemini, tmp_path_factory):
     running = LocalSystem(
         tmp_path_factory.mktemp("killed") / "state",
         GEMINI_API_KEY="the-key",
-        GOOGLE_GEMINI_BASE_URL=module_gemini.url,
+        GOOGLE_GEMINI_BASE_URL=session_gemini.url,
         # An event of a killed function is delivered again after this time.
         LOCAL_FUNCTION_TIMEOUT_SECONDS="12",
     )
