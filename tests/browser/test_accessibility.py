@@ -32,14 +32,16 @@ def assert_no_violations(page, *, widths=(None,), colours_of=None):
     """Run all rules in the light theme, and those about colours in the dark one too.
 
     Args:
-        widths: the widths of the window; None leaves it as it is. The width never changes a colour
-            of the dark theme, so that is tested at the last width only.
+        widths: the widths of the window; None leaves it as it is. The width hides parts but changes
+            no colour, so colours are compared at the first and the last width, and those of the
+            dark theme at the last.
         colours_of: the selectors of the parts whose colours are compared; None compares all.
     """
     without_colours = {rule: {"enabled": False} for rule in COLOUR_RULES}
     for width in widths:
         _set_up(page, width, "light")
-        _run(page, None, {"rules": without_colours} if colours_of else {})
+        skips_colours = colours_of or width not in (widths[0], widths[-1])
+        _run(page, None, {"rules": without_colours} if skips_colours else {})
     if colours_of:
         _run(page, {"include": colours_of}, {"runOnly": COLOUR_RULES})
     _set_up(page, None, "dark")
