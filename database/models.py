@@ -415,11 +415,6 @@ class Image(Base):
         return self._review.reviewed_at if self._review is not None and is_reviewed else None
 
     @property
-    def version(self) -> str:
-        """The time of the last change, which identifies a version of the row."""
-        return f"{self.updated_at:%Y-%m-%d %H:%M:%S.%f}"
-
-    @property
     def status(self) -> Status:
         """Pending while a job is pending, then failed if a job failed, else completed."""
         jobs = {self.annotation_status, self.thumbnail_status}

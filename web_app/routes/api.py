@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from flask import jsonify
+from flask import Response, jsonify
 from flask.typing import ResponseReturnValue
 
-from database.images import get_image, list_images_by_id
+from database.images import get_image, list_images_by_id, list_row_versions
 from database.listing import Position, list_ids
 from database.models import Image
 from database.session import session_scope
@@ -95,11 +95,17 @@ def show_status(image_id: int) -> ResponseReturnValue:
 def list_statuses(query: dict[str, Any]) -> ResponseReturnValue:
     """Get the status of several images, newest first; unknown ids are left out"""
     image_ids = parse_ids(query["ids"], MAX_IDS)
-    with session_scope(current_dependencies().session_factory) as session:
-        images = list_images_by_id(session, image_ids)
-    return render_unless_cached(
-        versions_of(images, _owner_id()), lambda: jsonify(images=_images(images))
-    )
+    factory = current_dependencies().session_factory
+    # Most requests are of pages that wait, and nothing has changed.
+    with session_scope(factory) as session:
+        versions = list_row_versions(session, image_ids)
+
+    def render() -> Response:
+        with session_scope(factory) as session:
+            images = list_images_by_id(session, image_ids)
+        return jsonify(images=_images(images))
+
+    return render_unless_cached(versions_of(versions, _owner_id()), render)
 
 
 @api.route("/images")

@@ -14,14 +14,19 @@ from flask.typing import ResponseReturnValue
 
 from database import reviews
 from database.annotations import texts_of
+from database.images import RowVersion
 from database.models import Image
 from web_app.dependencies import current_dependencies
 from web_app.routes.assets import code_version
 
 
-def versions_of(images: Iterable[Image], owner_id: str | None) -> list[tuple[int, str, bool]]:
+def versions_of(
+    images: Iterable[Image | RowVersion], owner_id: str | None
+) -> list[tuple[int, str, bool]]:
     """Return for each image its id, its version, and whether this owner has it, for an ETag."""
-    return [(image.id, image.version, image.owner_id == owner_id) for image in images]
+    return [
+        (image.id, image.updated_at.isoformat(), image.owner_id == owner_id) for image in images
+    ]
 
 
 def texts_version(image: Image) -> str:
@@ -51,7 +56,7 @@ def render_unless_cached(
     Args:
         depends_on: the data that the response depends on, as a value that JSON can represent. The
             code and the signed links are added here.
-        render: renders the response.
+        render: renders the response. What it reads may be newer than `depends_on`, but not older.
         version: the last part of the ETag, for `expects_texts_of`.
     """
     window = current_dependencies().object_store.signing_window()

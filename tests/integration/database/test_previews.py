@@ -77,7 +77,7 @@ def test_an_image_without_a_preview_gets_one_while_its_jobs_stay_completed(sessi
     )
     assert after.thumbnail_claimed_until is None
     assert (after.preview.width, after.preview.height) == SIZE
-    assert after.version != before.version  # So that cached pages are not used again.
+    assert after.updated_at != before.updated_at  # So that cached pages are not used again.
 
 
 def test_derivatives_that_are_made_again_replace_the_sizes_of_the_previews(session_factory):
