@@ -25,7 +25,7 @@ from database.models import (
     TextSources,
     VersionSource,
 )
-from database.reviews import write_reviews
+from database.reviews import end_decorative, write_reviews
 from database.rows import execute_update, is_visible, lock_images, update_each, update_images
 from database.versions import TextChange, add_versions
 
@@ -196,16 +196,26 @@ def edit_annotations(
         changes: the new texts of each image.
         source: the origin of texts that are not the model's.
     """
-    edits = {row.id: (row, changes[row.id]) for row in lock_texts(session, changes)}
+    edit_locked(session, lock_texts(session, changes), changes, source=source)
+
+
+def edit_locked(
+    session: Session,
+    rows: Sequence[Row[Any]],
+    changes: Mapping[int, Mapping[str, Any]],
+    *,
+    source: VersionSource,
+) -> None:
+    """Edit the texts of several images, whose rows `lock_texts` returned in this transaction."""
+    edits = {row.id: (row, changes[row.id]) for row in rows if row.id in changes}
     _write_texts(session, edits, source)
     described = [
         image_id
         for image_id, (row, edit) in edits.items()
         if edit.get("alt_text") and edit["alt_text"] != row.alt_text
     ]
-    if described:
-        # A new alt text would never be shown while the image is decorative.
-        write_reviews(session, described, decorative=False)
+    # A new alt text would never be shown while the image is decorative.
+    end_decorative(session, described)
     captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
     if captioned:
         complete_failed_annotations(session, captioned)
@@ -303,7 +313,7 @@ def _write_texts(
         update_each(session, Image, Image.id, values)
     has_row = TextSources.image_id.in_(list(edits))
     execute_update(session, delete(TextSources).where(has_row))
-    session.execute(insert(TextSources), sources)
+    session.connection().execute(insert(TextSources), sources)
     _follow_changes(session, changes)
 
 

@@ -87,11 +87,12 @@ def list_changes(
     session: Session, import_id: int, *, after_id: int = 0, limit: int
 ) -> Sequence[Change]:
     """Return the changes of an import in the order of the images, from the one after `after_id`."""
-    wanted = select(ImportChange).where(
+    columns = (ImportChange.image_id, ImportChange.texts_before, ImportChange.texts_after)
+    wanted = select(*columns).where(
         ImportChange.import_id == import_id, ImportChange.image_id > after_id
     )
-    rows = session.scalars(wanted.order_by(ImportChange.image_id).limit(limit))
-    return [Change(row.image_id, row.texts_before, row.texts_after) for row in rows]
+    rows = session.execute(wanted.order_by(ImportChange.image_id).limit(limit))
+    return [Change(*row) for row in rows]
 
 
 def read_for_import(

@@ -60,8 +60,8 @@ def add_versions(session: Session, changes: Sequence[TextChange]) -> None:
             # The text is older than this table, so its time is not known.
             add(change, change.before, change.before_source, None)
         add(change, change.after, change.source, now)
-    # Without this option, rows with and without a NULL would be statements of their own.
-    session.execute(insert(TextVersion).execution_options(render_nulls=True), rows)
+    # The bulk insert of a session would group the rows by their NULLs first.
+    session.connection().execute(insert(TextVersion), rows)
     _remove_oldest(session, rows)
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.annotations import edit_annotations, lock_texts
+from database.annotations import edit_locked, lock_texts
 from database.imports import (
     Change,
     add_import,
@@ -296,11 +296,12 @@ def _is_time(text: str, time_of_change: datetime) -> bool:
 def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> None:
     changed_since = expected - len(changes)  # Those of images that were deleted for good.
     for batch in _batches(changes):
-        rows = {row.id: row for row in lock_texts(session, [each.image_id for each in batch])}
+        locked = lock_texts(session, [each.image_id for each in batch])
+        rows = {row.id: row for row in locked}
         changed_since += sum(not _has(rows.get(each.image_id), each.before) for each in batch)
         if not changed_since:
             corrections = {each.image_id: each.after for each in batch}
-            edit_annotations(session, corrections, source=VersionSource.IMPORT)
+            edit_locked(session, locked, corrections, source=VersionSource.IMPORT)
     if changed_since:
         images = "1 image was" if changed_since == 1 else f"{changed_since:,} images were"
         raise ConflictError(
@@ -318,7 +319,8 @@ def _undo(session: Session, changes: Sequence[Change]) -> int:
     """Restore texts, and return the number of images that have all of their earlier texts again."""
     restored = 0
     for batch in _batches(changes):
-        rows = {row.id: row for row in lock_texts(session, [each.image_id for each in batch])}
+        locked = lock_texts(session, [each.image_id for each in batch])
+        rows = {row.id: row for row in locked}
         restored += sum(_has(rows.get(each.image_id), each.after) for each in batch)
         edits = {
             each.image_id: {
@@ -329,7 +331,8 @@ def _undo(session: Session, changes: Sequence[Change]) -> int:
             for each in batch
             if each.image_id in rows
         }
-        edit_annotations(session, {image_id: edit for image_id, edit in edits.items() if edit})
+        restored_texts = {image_id: edit for image_id, edit in edits.items() if edit}
+        edit_locked(session, locked, restored_texts, source=VersionSource.HUMAN)
     return restored
 
 
