@@ -15,12 +15,13 @@
 import io
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -169,12 +170,17 @@ def _system() -> Iterator[LocalSystem]:
 def _upload_seconds(system: LocalSystem, content: bytes) -> float:
     started = time.perf_counter()
     [result] = system.upload(("photo.jpg", content))
-    wait_until(
-        lambda: system.status(result["id"])["status"] == "completed",
-        seconds=60,
-        every_seconds=0.01,
-    )
-    return time.perf_counter() - started
+    # The row instead of the API: a hundred requests a second would keep one of two processors busy.
+    with closing(sqlite3.connect(system.state_dir / "images.sqlite3")) as connection:
+        is_pending = "SELECT 1 FROM images WHERE id = ? AND overall_status = 'pending'"
+        wait_until(
+            lambda: connection.execute(is_pending, (result["id"],)).fetchone() is None,
+            seconds=60,
+            every_seconds=0.002,
+        )
+    seconds = time.perf_counter() - started
+    assert system.status(result["id"])["status"] == "completed"
+    return seconds
 
 
 def _bare_seconds(content: bytes, path: Path) -> float:
