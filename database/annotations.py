@@ -1,6 +1,6 @@
 """Store, reuse, edit and restore what is written about images."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,10 +23,13 @@ from database.models import (
     Status,
     TextInImage,
     TextSources,
+    TranslationEdits,
+    Translations,
     VersionSource,
 )
 from database.reviews import end_decorative, write_reviews
 from database.rows import execute_update, is_visible, lock_images, update_each, update_images
+from database.translations import changed_edits, write_edits
 from database.versions import TextChange, add_versions
 
 # The texts about an image that the model writes and a person can edit.
@@ -161,7 +164,7 @@ def find_generated(session: Session, fingerprint: str) -> GeneratedAnnotation | 
         image.annotation_model or "",
         text_in_image=image.text_in_image,
         language=image.language,
-        translations=image.translations,
+        translations=image.generated_translations,
     )
 
 
@@ -179,7 +182,8 @@ def edit_annotation(session: Session, image_id: int, changes: Mapping[str, Any])
     removed.
 
     Args:
-        changes: new values of any of `annotation`, `alt_text` and `tags`; None clears.
+        changes: new values of any of `annotation`, `alt_text` and `tags`; None clears. And
+            `translations`: the `TranslationChanges`.
     """
     edit_annotations(session, {image_id: changes})
 
@@ -263,8 +267,12 @@ def _lock(
             Image.annotation_source,
             TextSources.alt_text.label("alt_text_source"),
             TextSources.tags.label("tags_source"),
+            ImageLanguage.translations.label("generated_translations"),
+            TranslationEdits.texts.label("translation_edits"),
         )
         .outerjoin(TextSources, TextSources.image_id == Image.id)
+        .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
+        .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
         .where(Image.id.in_(image_ids), *conditions)
     ).all()
 
@@ -314,7 +322,19 @@ def _write_texts(
     has_row = TextSources.image_id.in_(list(edits))
     execute_update(session, delete(TextSources).where(has_row))
     session.connection().execute(insert(TextSources), sources)
+    write_edits(session, dict(_changed_translations(edits)))
     _follow_changes(session, changes)
+
+
+def _changed_translations(
+    edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]],
+) -> Iterator[tuple[int, Translations]]:
+    """Yield the images whose translations change, and the texts of a person in them."""
+    for image_id, (row, edit) in edits.items():
+        before = row.translation_edits or {}
+        after = changed_edits(row.generated_translations, before, edit.get("translations", {}))
+        if after != before:
+            yield image_id, after
 
 
 # The texts of an image before a change; those after it; and the origin of each.

@@ -21,7 +21,11 @@ from database.models import (
     ReviewState,
     TextInImage,
     TextSources,
+    TranslationEdits,
+    Translations,
     effective_sources,
+    effective_translations,
+    translation_sources,
 )
 from database.rows import is_visible
 from database.session import session_scope
@@ -50,7 +54,8 @@ class ExportedImage(NamedTuple):
     stored_language: str | None
     stored_decorative: bool | None
     reviewed_at: datetime | None  # None unless the present texts are the approved ones.
-    stored_translations: Mapping[str, Mapping[str, str]] | None
+    generated_translations: Translations | None
+    translation_edits: Translations | None
     model: str | None
     content_type: str
     width: int
@@ -82,9 +87,18 @@ class ExportedImage(NamedTuple):
         return "" if self.stored_decorative else self.alt_text
 
     @property
-    def translations(self) -> Mapping[str, Mapping[str, str]]:
-        """The model's texts in further languages."""
-        return self.stored_translations or {}
+    def translations(self) -> Translations:
+        """The texts in further languages."""
+        if self.generated_translations is None and self.translation_edits is None:
+            return {}
+        return effective_translations(self.generated_translations, self.translation_edits)
+
+    @property
+    def translation_sources(self) -> Mapping[str, Mapping[str, AnnotationSource]]:
+        """The author of each text in a further language."""
+        if self.generated_translations is None and self.translation_edits is None:
+            return {}
+        return translation_sources(self.translations, self.translation_edits)
 
     @property
     def sources(self) -> Mapping[str, AnnotationSource | None]:
@@ -105,6 +119,7 @@ _COLUMNS = (
     ImageReview.is_decorative,
     case((ImageReview.state == ReviewState.REVIEWED, ImageReview.reviewed_at)),
     ImageLanguage.translations,
+    TranslationEdits.texts,
     Image.annotation_model,
     Image.content_type,
     Image.width,
@@ -159,6 +174,7 @@ def _read(session: Session, ids: Sequence[int]) -> Sequence[ExportedImage]:
         select(*_COLUMNS)
         .outerjoin(TextSources, TextSources.image_id == Image.id)
         .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
+        .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
         .outerjoin(ImageReview, ImageReview.image_id == Image.id)
         .outerjoin(TextInImage, TextInImage.image_id == Image.id)
         .where(Image.id.in_(ids), is_visible())

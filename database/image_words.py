@@ -12,7 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, Select, event, func, insert, select, update
 from sqlalchemy.orm import Mapper, Session
 
-from database.models import CaptionLanguage, Image, ImageLanguage, ImageWords, TextInImage
+from database.models import (
+    CaptionLanguage,
+    Image,
+    ImageLanguage,
+    ImageWords,
+    TextInImage,
+    TranslationEdits,
+    effective_translations,
+)
 from database.rows import execute_update, insert_if_absent, update_each
 from database.words import stored_words
 
@@ -113,12 +121,17 @@ def list_older_ids(session: Session, before_id: int | None, limit: int) -> Seque
 
 def _select_texts(image_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
     texts = (Image.filename, Image.annotation, Image.alt_text, Image.tags, TextInImage.text)
-    written = (ImageLanguage.language.label("written"), ImageLanguage.translations)
+    written = (
+        ImageLanguage.language.label("written"),
+        ImageLanguage.translations,
+        TranslationEdits.texts.label("translation_edits"),
+    )
     language = select(CaptionLanguage.language).scalar_subquery().label("language")
     return (
         select(Image.id, *texts, *written, ImageWords.words, language)
         .outerjoin(TextInImage, TextInImage.image_id == Image.id)
         .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
+        .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
         .outerjoin(ImageWords, ImageWords.image_id == Image.id)
         .where(Image.id.in_(image_ids))
     )
@@ -129,7 +142,7 @@ def _read_words(
 ) -> Iterator[tuple[int, str | None, str]]:
     """Yield the id of each image, its stored words, and the words of its texts."""
     for row in session.execute(texts).all():
-        translations: dict[str, dict[str, str]] = row.translations or {}
+        translations = effective_translations(row.translations, row.translation_edits)
         translated = [text for each in translations.values() for text in each.values()]
         in_texts = (row.filename, row.annotation, row.alt_text, row.text, *translated)
         language = row.language or DEFAULT_LANGUAGE

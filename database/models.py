@@ -1,6 +1,6 @@
 """The models: one row for each image, its preview, its words for the search, the text that the
 model read in it, the authors of its texts, their earlier versions, its review, how its owner wants
-it described, the language of its caption, fingerprints of annotations, imports and exports, tokens
+it described, the languages of its texts, fingerprints of annotations, imports and exports, tokens
 used per day, the activity of the functions, and the state of the captioning service.
 
 The same models serve MySQL 8.4 and SQLite. Each row has two independent jobs, annotation and
@@ -122,6 +122,54 @@ def effective_sources(
     return {
         field: source if getattr(texts, field) or source is AnnotationSource.HUMAN else None
         for field, source in stored.items()
+    }
+
+
+# Texts in further languages, by their BCP 47 tags: a `caption` and an `alt_text` each.
+Translations = Mapping[str, Mapping[str, str]]
+
+
+def effective_translations(
+    by_model: Translations | None, edits: Translations | None
+) -> Translations:
+    """Return the texts in further languages: those of a person, and else the model's.
+
+    Args:
+        by_model: the model's texts.
+        edits: those of a person. An empty text removes the model's.
+    """
+    edits = edits or {}
+    texts = {
+        tag: {**(by_model or {}).get(tag, {}), **edits.get(tag, {})}
+        for tag in {**(by_model or {}), **edits}
+    }
+    return {
+        tag: {
+            **({"caption": each["caption"]} if each.get("caption") else {}),
+            "alt_text": each.get("alt_text", ""),
+        }
+        for tag, each in texts.items()
+        if any(each.values())
+    }
+
+
+def translation_sources(
+    translations: Translations, edits: Translations | None
+) -> dict[str, dict[str, AnnotationSource]]:
+    """Return the author of each text in a further language.
+
+    Args:
+        translations: what `effective_translations` returns.
+        edits: the texts of a person.
+    """
+    return {
+        tag: {
+            name: AnnotationSource.HUMAN
+            if name in (edits or {}).get(tag, {})
+            else AnnotationSource.MODEL
+            for name in texts
+        }
+        for tag, texts in translations.items()
     }
 
 
@@ -323,6 +371,9 @@ class Image(Base):
         lazy="selectin", viewonly=True
     )
     _caption_language: Mapped["ImageLanguage | None"] = relationship(lazy="selectin", viewonly=True)
+    _translation_edits: Mapped["TranslationEdits | None"] = relationship(
+        lazy="selectin", viewonly=True
+    )
     # None in a row of the previous version, until the sweep adds one.
     _review: Mapped["ImageReview | None"] = relationship(lazy="selectin", viewonly=True)
     # None until the thumbnail function has stored one.
@@ -371,10 +422,31 @@ class Image(Base):
         return self._caption_language.language if self._caption_language is not None else None
 
     @property
-    def translations(self) -> Mapping[str, Mapping[str, str]]:
-        """The `caption` and the `alt_text` of the model in further languages, by their tags."""
+    def caption_language(self) -> str | None:
+        """The tag of the caption's language; None if it is not known, or a person wrote it."""
+        is_of_model = self.annotation and self.annotation_source is AnnotationSource.MODEL
+        return self.language if is_of_model else None
+
+    @property
+    def generated_translations(self) -> Translations:
+        """The model's texts in further languages."""
         languages = self._caption_language
         return (languages.translations if languages is not None else None) or {}
+
+    @property
+    def translation_edits(self) -> Translations:
+        """The texts of a person in further languages."""
+        return self._translation_edits.texts if self._translation_edits is not None else {}
+
+    @property
+    def translations(self) -> Translations:
+        """The texts in further languages, as `effective_translations` returns them."""
+        return effective_translations(self.generated_translations, self.translation_edits)
+
+    @property
+    def translation_sources(self) -> dict[str, dict[str, AnnotationSource]]:
+        """The author of each text in a further language."""
+        return translation_sources(self.translations, self.translation_edits)
 
     @property
     def caption_options(self) -> CaptionOptions:
@@ -484,8 +556,22 @@ class ImageLanguage(Base):
 
     image_id: Mapped[int] = _image_id()
     language: Mapped[str] = mapped_column(String(MAX_TAG_CHARACTERS))  # The tag of the caption's.
-    # The caption and the alt text in further languages, by the tags of these.
+    # The model's caption and alt text in further languages, by the tags of these.
     translations: Mapped[dict[str, dict[str, str]] | None] = mapped_column(JSON(none_as_null=True))
+
+    __table_args__ = (_TABLE_OPTIONS,)
+
+
+class TranslationEdits(Base):
+    """The texts of a person in further languages. An image without any has no row.
+
+    They are apart from the model's, which a new caption replaces, also one of the previous version.
+    """
+
+    __tablename__ = "translation_edits"
+
+    image_id: Mapped[int] = _image_id()
+    texts: Mapped[dict[str, dict[str, str]]] = mapped_column(JSON)  # An empty one was removed.
 
     __table_args__ = (_TABLE_OPTIONS,)
 

@@ -32,6 +32,8 @@ from database.models import (
     ImageCaptionOptions,
     ImageReview,
     ReviewState,
+    TranslationEdits,
+    Translations,
     utc_now,
 )
 from database.rows import is_visible, update_each, update_images
@@ -53,15 +55,21 @@ class Approval:
     reviewer: str | None
 
 
-def texts_version(texts: Sequence[Any], *, is_decorative: bool) -> str:
+def texts_version(
+    texts: Sequence[Any], translation_edits: Translations | None, *, is_decorative: bool
+) -> str:
     """Return a short hash of the texts of an image. It is part of the ETags of the API.
 
     Args:
         texts: caption, alt text and tags.
+        translation_edits: the texts of a person in further languages.
         is_decorative: whether the image needs no alt text.
     """
-    data = json.dumps([*texts, "decorative"] if is_decorative else list(texts))
-    return _hash(data)
+    # An image without these has the version that it had before they existed.
+    further: list[Any] = ["decorative"] if is_decorative else []
+    if translation_edits:
+        further.append(translation_edits)
+    return _hash(json.dumps([*texts, *further], sort_keys=True))
 
 
 def write_reviews(
@@ -192,7 +200,16 @@ def _select(image_ids: Collection[int]) -> Select[*tuple[Any, ...]]:
         select(CaptionLanguage.language).scalar_subquery().label("site_language"),
     )
     return (
-        select(Image.id, Image.owner_id, *_TEXTS, own, *_REVIEW_COLUMNS, *languages)
+        select(
+            Image.id,
+            Image.owner_id,
+            *_TEXTS,
+            TranslationEdits.texts.label("translation_edits"),
+            own,
+            *_REVIEW_COLUMNS,
+            *languages,
+        )
+        .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
         .outerjoin(ImageReview, ImageReview.image_id == Image.id)
         .outerjoin(ImageCaptionOptions, ImageCaptionOptions.image_id == Image.id)
         .where(Image.id.in_(image_ids))
@@ -213,7 +230,7 @@ def _decide(
     """Return the columns of a review after a decision."""
     is_decorative = bool(before["is_decorative"]) if decorative is None else decorative
     texts = (row.annotation, row.alt_text, row.tags)
-    version = texts_version(texts, is_decorative=is_decorative)
+    version = texts_version(texts, row.translation_edits, is_decorative=is_decorative)
     reviewed = {name: before[f"reviewed_{name}"] for name in ("at", "by", "version")}
     if approval is not None and approval.reviewer is None:
         reviewed = dict.fromkeys(reviewed)

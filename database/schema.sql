@@ -252,3 +252,10 @@ CREATE TABLE `texts_in_images` (
   PRIMARY KEY (`image_id`),
   CONSTRAINT `texts_in_images_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;
+
+CREATE TABLE `translation_edits` (
+  `image_id` bigint NOT NULL,
+  `texts` json NOT NULL,
+  PRIMARY KEY (`image_id`),
+  CONSTRAINT `translation_edits_ibfk_1` FOREIGN KEY (`image_id`) REFERENCES `images` (`id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_0900_ai_ci;

@@ -49,6 +49,8 @@ checks.positive_data_acceptance.expected-statuses = ["2xx", "409", "422"]
 [[operations]]
 include-name = "PATCH /api/images/{image_id}"
 parameters = { image_id = 1, "header.If-Match" = "*" }
+# A schema does not name the known languages.
+checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 
 [[operations]]
 include-name = "POST /api/images/{image_id}/versions/restore"

@@ -32,7 +32,7 @@ def versions_of(
 def texts_version(image: Image) -> str:
     """Return the version of the texts of an image, which is the last part of its ETag."""
     texts = list(texts_of(image).values())
-    return reviews.texts_version(texts, is_decorative=image.is_decorative)
+    return reviews.texts_version(texts, image.translation_edits, is_decorative=image.is_decorative)
 
 
 def expects_texts_of(image: Image) -> bool:

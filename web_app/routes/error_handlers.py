@@ -137,7 +137,8 @@ def _first_message(messages: object) -> tuple[str, str]:
             messages = messages[0]
         else:
             key, messages = next(iter(messages.items()))
-            if isinstance(key, str) and key not in ("json", "query", "_schema"):
+            # marshmallow adds `value` to the keys of a `Dict`.
+            if isinstance(key, str) and key not in ("json", "query", "_schema", "value"):
                 field = key
     return field, str(messages)
 

@@ -259,12 +259,22 @@ class ErrorSchema(Schema):
     code = fields.String(required=True)
 
 
+class TranslationSchema(Schema):
+    """The texts of an image in a further language. Without a caption, it has none here."""
+
+    caption = fields.String()
+    alt_text = fields.String(required=True)
+
+
 class TextsSchema(Schema):
     """What the owner can edit."""
 
     annotation = fields.String(required=True, allow_none=True)
     alt_text = fields.String(required=True, allow_none=True)
     tags = fields.List(fields.String(), required=True, allow_none=True)
+    translations = fields.Dict(
+        keys=fields.String(), values=fields.Nested(TranslationSchema), required=True
+    )
     decorative = fields.Boolean(required=True)
 
 
@@ -336,11 +346,14 @@ class ChosenOptionsSchema(Schema):
     use_embedded_text = fields.Boolean(required=True)
 
 
-class TranslationSchema(Schema):
-    """The texts of an image in a further language. An image without a caption has none here."""
+_AUTHORS = OneOf([source.value for source in AnnotationSource])
 
-    caption = fields.String()
-    alt_text = fields.String(required=True)
+
+class TranslationSourcesSchema(Schema):
+    """The author of each text in a further language."""
+
+    caption = fields.String(validate=_AUTHORS)
+    alt_text = fields.String(required=True, validate=_AUTHORS)
 
 
 class ImageSchema(Schema):
@@ -376,7 +389,13 @@ class ImageSchema(Schema):
         keys=fields.String(),
         values=fields.Nested(TranslationSchema),
         required=True,
-        metadata={"description": "The model's texts in further languages, by their tags."},
+        metadata={"description": "The texts in further languages, by their tags."},
+    )
+    translation_sources = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(TranslationSourcesSchema),
+        required=True,
+        metadata={"description": "The authors of `translations`."},
     )
     caption_options = fields.Nested(
         ChosenOptionsSchema,
@@ -685,6 +704,25 @@ class ExportSchema(Schema):
     changed_at = fields.String(required=True, metadata=_TIME)
 
 
+class TranslationEditSchema(Schema):
+    """New texts in a further language. Null or empty clears a text; missing ones stay."""
+
+    error_messages = {  # noqa: RUF012
+        "type": "Give an object with caption and alt_text.",
+        "unknown": "It is unknown here. Use caption and alt_text.",
+    }
+
+    class Meta:
+        unknown = RAISE
+
+    caption = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ANNOTATION_CHARACTERS)
+    )
+    alt_text = fields.String(
+        allow_none=True, validate=MaxLength("characters", max=MAX_ALT_TEXT_CHARACTERS)
+    )
+
+
 class EditSchema(Schema):
     """The fields to change. Null or empty clears a field; missing fields stay."""
 
@@ -703,6 +741,14 @@ class EditSchema(Schema):
         fields.String(validate=MaxLength("characters", max=MAX_TAG_CHARACTERS)),
         allow_none=True,
         validate=MaxLength("tags", max=MAX_TAGS),
+    )
+    translations = fields.Dict(
+        keys=fields.String(),
+        values=fields.Nested(TranslationEditSchema, allow_none=True),
+        metadata={
+            "description": "Texts in further languages, by BCP 47 tags. Other languages stay. Null "
+            "for a language takes back the edits of it, so that it has the AI version again.",
+        },
     )
     restore = RestoredFields(
         metadata={

@@ -75,6 +75,7 @@ def image(image: Image, links: ImageLinks) -> dict[str, Any]:
         "text_in_image": image.text_in_image,
         "language": image.language,
         "translations": image.translations,
+        "translation_sources": image.translation_sources,
         "caption_options": caption_options(image) if is_mine else None,
         "annotation_error": job_error(image, Job.ANNOTATION),
         "thumbnail_error": job_error(image, Job.THUMBNAIL),

@@ -140,7 +140,7 @@ class Archive:
 
 
 def _translations(image: Image, name: str) -> Mapping[str, str]:
-    """Return a text of the model in further languages, by their tags."""
+    """Return a text in further languages, by their tags."""
     return {tag: texts[name] for tag, texts in image.translations.items() if texts.get(name)}
 
 

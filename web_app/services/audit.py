@@ -13,7 +13,11 @@ logger = logging.getLogger(__name__)
 
 def lengths_of(image: Image) -> dict[str, int]:
     """Return the number of characters of each text, and of tags."""
-    return {field: len(value or ()) for field, value in texts_of(image).items()}
+    translated = [text for texts in image.translations.values() for text in texts.values()]
+    return {
+        **{field: len(value or ()) for field, value in texts_of(image).items()},
+        **({"translations": sum(map(len, translated))} if translated else {}),
+    }
 
 
 def log_change(

@@ -1,15 +1,19 @@
 """Validate and clean the text that an owner writes about an image."""
 
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from database.languages import language_name, parse_tag
+from database.models import MAX_CAPTION_LANGUAGES, Translations, effective_translations
+from database.translations import TranslationChanges, changed_edits
 from web_app.errors import InvalidEditError
 
 MAX_ANNOTATION_CHARACTERS = 2000
 MAX_ALT_TEXT_CHARACTERS = 500
 MAX_TAGS = 20
 MAX_TAG_CHARACTERS = 50
+MAX_TRANSLATIONS = MAX_CAPTION_LANGUAGES - 1
 # Duplicates are removed before tags are counted, but only from a list of this length.
 _MAX_LISTED_TAGS = 50 * MAX_TAGS
 
@@ -17,29 +21,91 @@ _TEXTS = {
     "annotation": ("The caption", MAX_ANNOTATION_CHARACTERS),
     "alt_text": ("The alt text", MAX_ALT_TEXT_CHARACTERS),
 }
+_TRANSLATED = {"caption": _TEXTS["annotation"], "alt_text": _TEXTS["alt_text"]}
 # These characters change the text direction of the rest of the page.
 _DIRECTIONS = set("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Clean `annotation`, `alt_text` and `tags`, where present. Empty values become None.
+    """Clean `annotation`, `alt_text`, `tags` and `translations`, where present. Empty values become
+    None.
 
     Raises:
-        InvalidEditError: a value is too long, or there are too many tags.
+        InvalidEditError: a value is too long, there are too many tags, or a language is not known.
     """
     clean: dict[str, Any] = {}
     for field, (name, limit) in _TEXTS.items():
         if field in changes:
-            text = clean_line(changes[field] or "", limit)
-            if len(text) > limit:
-                raise InvalidEditError(
-                    f"{name} has {len(text)} characters. The limit is {limit}. Shorten it and save"
-                    " again."
-                )
-            clean[field] = text or None
+            clean[field] = _clean_text(changes[field], name, limit)
     if "tags" in changes:
         clean["tags"] = _clean_tags(changes["tags"] or []) or None
+    if changes.get("translations"):
+        clean["translations"] = _clean_translations(changes["translations"])
     return clean
+
+
+def check_translations(
+    by_model: Translations | None,
+    edits: Translations | None,
+    changes: TranslationChanges,
+    *,
+    caption_language: str | None,
+) -> None:
+    """Require that an image can have the translations that a change makes.
+
+    Args:
+        by_model: the model's texts in further languages.
+        edits: those of a person.
+        changes: the cleaned change.
+        caption_language: the tag of the caption's language, if it is known.
+
+    Raises:
+        InvalidEditError: there are too many, or one is in the language of the caption.
+    """
+    if caption_language is not None and changes.get(caption_language) is not None:
+        raise InvalidEditError(
+            f"{language_name(caption_language)} is the language of the caption. Change the caption "
+            "and the alt text themselves."
+        )
+    translations = effective_translations(by_model, changed_edits(by_model, edits, changes))
+    if len(translations) > MAX_TRANSLATIONS:
+        raise InvalidEditError(
+            f"An image can have texts in up to {MAX_TRANSLATIONS} further languages. This would be "
+            f"{len(translations)}. Remove those of another language first."
+        )
+
+
+def _clean_translations(
+    changes: Mapping[str, Mapping[str, str | None] | None],
+) -> TranslationChanges:
+    clean: dict[str, Mapping[str, str | None] | None] = {}
+    for name, texts in changes.items():
+        tag = parse_tag(name)
+        if tag is None:
+            raise InvalidEditError(
+                f"“{name[:50]}” is not a known language. Give its tag, such as de or pt-BR."
+            )
+        if tag in clean:
+            raise InvalidEditError(f"The texts in {language_name(tag)} are given twice.")
+        clean[tag] = None if texts is None else dict(_clean_translation(tag, texts))
+    return clean
+
+
+def _clean_translation(
+    tag: str, texts: Mapping[str, str | None]
+) -> Iterator[tuple[str, str | None]]:
+    for field, (name, limit) in _TRANSLATED.items():
+        if field in texts:
+            yield field, _clean_text(texts[field], f"{name} in {language_name(tag)}", limit)
+
+
+def _clean_text(text: str | None, name: str, limit: int) -> str | None:
+    clean = clean_line(text or "", limit)
+    if len(clean) > limit:
+        raise InvalidEditError(
+            f"{name} has {len(clean)} characters. The limit is {limit}. Shorten it and save again."
+        )
+    return clean or None
 
 
 def _clean_tags(tags: Sequence[str]) -> list[str]:

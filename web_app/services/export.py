@@ -61,6 +61,7 @@ COLUMNS = (
     "caption_source",
     "alt_text_source",
     "tags_source",
+    "translation_sources",
     "reviewed_at",
     "model",
     "uploaded_at",
@@ -89,6 +90,7 @@ def _fields(image: ExportedImage, page_url: PageURL) -> dict[str, Any]:
         "caption_source": sources["annotation"],
         "alt_text_source": sources["alt_text"],
         "tags_source": sources["tags"],
+        "translation_sources": image.translation_sources,
         "reviewed_at": timestamp(image.reviewed_at) if image.reviewed_at else None,
         "model": image.model,
         "uploaded_at": timestamp(image.uploaded_at),
@@ -112,6 +114,7 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
             "tags": ", ".join(image.tags),
             "decorative": "true" if image.is_decorative else "false",
             "translations": _as_cell(image.translations),
+            "translation_sources": _as_cell(image.translation_sources),
         }
         writer.writerow(_safe_cell(fields[column]) for column in COLUMNS)
         if number % _LINES_PER_PIECE == 0:
@@ -122,7 +125,7 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
 
 
 def _as_cell(translations: Mapping[str, Mapping[str, str]]) -> str:
-    """Return translations as JSON, or nothing if there are none."""
+    """Return what is about translations as JSON, or nothing if there are none."""
     return json.dumps(translations, ensure_ascii=False) if translations else ""
 
 

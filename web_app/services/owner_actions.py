@@ -34,7 +34,7 @@ from web_app.errors import (
 )
 from web_app.logs import owner_hash
 from web_app.services.audit import lengths_of, log_change
-from web_app.services.edits import clean_edit
+from web_app.services.edits import check_translations, clean_edit
 
 MAX_RETRIES_AT_ONCE = 100
 # The same bytes always fail in the same way, and an original that was not stored is not there.
@@ -74,7 +74,8 @@ class OwnerActions:
 
         Args:
             image_id: the image.
-            changes: new values of `annotation`, `alt_text` or `tags`; empty or None clears.
+            changes: new values of `annotation`, `alt_text`, `tags` or `translations`; empty or None
+                clears. None for a language of the translations takes back the edits of it.
             restored: the fields in which the model's text is restored first.
             decorative: whether the image needs no alt text; None changes nothing.
             reviewed: whether the owner approves the texts after this change; None changes nothing.
@@ -88,6 +89,13 @@ class OwnerActions:
             image = self._get_own(session, image_id, for_update=True)
             if not expects(image):
                 raise _changed_meanwhile(image)
+            if "translations" in edit:
+                check_translations(
+                    image.generated_translations,
+                    image.translation_edits,
+                    edit["translations"],
+                    caption_language=image.caption_language,
+                )
             before = lengths_of(image)
             if restored and not restore_annotation(session, image_id, restored):
                 raise ConflictError(
@@ -260,7 +268,13 @@ class OwnerActions:
 
 
 def _changed_meanwhile(image: Image) -> ChangedMeanwhileError:
-    return ChangedMeanwhileError({**texts_of(image), "decorative": image.is_decorative})
+    return ChangedMeanwhileError(
+        {
+            **texts_of(image),
+            "translations": image.translations,
+            "decorative": image.is_decorative,
+        }
+    )
 
 
 def _reset(

@@ -32,6 +32,7 @@ def test_a_pending_image_has_every_field_and_empty_results(client, add_row):
         "text_in_image": None,
         "language": None,
         "translations": {},
+        "translation_sources": {},
         "caption_options": None,
         "annotation_error": None,
         "thumbnail_error": None,

@@ -76,6 +76,7 @@ def test_a_table_has_one_line_for_each_image_newest_first(export, two_images):
         "caption_source": "model",
         "alt_text_source": "model",
         "tags_source": "model",
+        "translation_sources": "",
         "reviewed_at": "",
         "model": "gemini",
         "uploaded_at": dog["uploaded_at"],

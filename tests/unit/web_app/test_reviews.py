@@ -81,6 +81,7 @@ def test_texts_that_changed_after_they_were_read_are_not_approved(api, patch, im
         "annotation": "Another.",
         "alt_text": "Dog on beach",
         "tags": ["dog"],
+        "translations": {},
         "decorative": False,
     }
     patch(decorative=True)

@@ -51,6 +51,7 @@ def test_an_edit_of_texts_that_another_client_changed_is_refused_with_both(
         "annotation": "Rex.",
         "alt_text": None,
         "tags": ["dog"],
+        "translations": {},
         "decorative": False,
     }
     newer = {**headers, "If-Match": client.get(path, headers=headers).headers["ETag"]}
