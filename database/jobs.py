@@ -245,7 +245,7 @@ def reset_several_for_retry(
 
 
 def list_retryable(
-    session: Session, image_ids: Collection[int], job: Job, *, even_completed: bool = False
+    session: Session, image_ids: Collection[int], job: Job, *, even_completed: bool
 ) -> Sequence[int]:
     """Return which of these images have a job that `reset_several_for_retry` would reset."""
     conditions = (Image.id.in_(image_ids), is_visible(), _may_retry(job, even_completed))

@@ -44,7 +44,7 @@ def note_work(session: Session, job: Job) -> bool:
         job_column(job, "status") == Status.PENDING,
         job_column(job, "claimed_until") > utc_now(),
         # A postponed job has a claim too, but its attempt is not counted.
-        or_(~is_waiting_for_captions(job), job_column(job, "attempts") > 0),
+        job_column(job, "attempts") > 0,
     )
     if session.scalar(is_worked_on.limit(1)) is not None:
         execute_update(session, update(JobActivity).where(row).values(worked_at=utc_now()))
@@ -184,7 +184,7 @@ def _new_limit(session: Session, job: Job, idle_seconds: int, limit: int) -> int
 def _count_new(session: Session, job: Job, *, idle_since: datetime) -> int:
     """Count the jobs without any work of which the row did not change since a time."""
     conditions = (is_visible(), *waiting(job), _is_new(job), Image.updated_at < idle_since)
-    return session.scalar(select(func.count()).where(*conditions)) or 0
+    return session.scalars(select(func.count()).where(*conditions)).one()
 
 
 def _list_stalled(session: Session, kind: _Kind, idle_seconds: int) -> list[Any]:

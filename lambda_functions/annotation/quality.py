@@ -223,7 +223,7 @@ def _split_tags(value: Any) -> Iterator[str]:
     tags = [value] if isinstance(value, str) else value
     for tag in tags if isinstance(tags, list) else []:
         if isinstance(tag, str):
-            yield from re.split(r"[,;、，\n]", tag[:_MAX_TAG_TEXT], maxsplit=_MAX_READ_TAGS)
+            yield from re.split(r"[,;、，\n]", tag[:_MAX_TAG_TEXT])
 
 
 def _clean_tag(text: str) -> str:

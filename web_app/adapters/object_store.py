@@ -158,8 +158,7 @@ class ObjectStore:
             access_key = self._credentials.get_frozen_credentials().access_key
         except BotoCoreError as error:  # There are none, or they could not be refreshed.
             raise StorageUnavailableError from error
-        window_seconds = max(1, self._presigned_url_seconds // 2)
-        return f"{access_key} {int(time.time()) // window_seconds}"
+        return f"{access_key} {int(time.time()) // (self._presigned_url_seconds // 2)}"
 
     def check_originals(self) -> None:
         """Check that the image bucket exists and can be used."""
