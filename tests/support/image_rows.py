@@ -3,6 +3,8 @@
 import uuid
 from dataclasses import replace
 
+from sqlalchemy import text
+
 from database.annotations import (
     GeneratedAnnotation,
     edit_annotation,
@@ -107,3 +109,19 @@ def add_with_fingerprint(session_factory, fingerprint, caption=CAPTION):
     claimed = claim(session_factory, key)
     record(session_factory, record_annotation, claimed, replace(caption, fingerprint=fingerprint))
     return image_id, key
+
+
+def change_meanwhile(mocker, module, statement, when="before"):
+    """Run a statement before or after a module's next update, as another transaction could."""
+    original = module.update_images
+
+    def update_images(session, *conditions, values):
+        mocker.patch.object(module, "update_images", original)
+        if when == "before":
+            session.execute(text(statement))
+        updated = original(session, *conditions, values=values)
+        if when == "after":
+            session.execute(text(statement))
+        return updated
+
+    mocker.patch.object(module, "update_images", update_images)

@@ -18,6 +18,7 @@ from database.annotations import (
 )
 from database.images import add_image, get_image
 from database.jobs import (
+    fail_annotations_without_caption,
     record_failure,
     record_thumbnail,
     record_upload_failed,
@@ -197,6 +198,24 @@ def test_a_new_caption_that_fails_is_a_failure_although_a_person_wrote_the_capti
     assert read(session_factory, image_id).annotation_error_code == "blocked"
 
 
+@pytest.mark.parametrize("state", ["removed", "of an old release"])
+def test_a_caption_that_is_none_of_a_person_does_not_end_the_job(session_factory, state):
+    if state == "removed":
+        image_id, key = add(session_factory)
+        edit(session_factory, image_id, annotation="Our Rex!")
+        edit(session_factory, image_id, annotation=None)
+    else:  # Without the copy of the model's caption.
+        image_id, key = add_captioned(session_factory)
+        with session_scope(session_factory) as session:
+            session.execute(text("UPDATE images SET generated_annotation = NULL"))
+        record(session_factory, reset_for_retry, image_id, Job.ANNOTATION, even_completed=True)
+
+    claimed = claim(session_factory, key)
+    record(session_factory, record_failure, claimed, code="blocked", message="m")
+
+    assert read(session_factory, image_id).annotation_error_code == "blocked"
+
+
 def test_an_edit_changes_only_the_named_fields_and_keeps_the_generated_text(session_factory):
     image_id, _ = add_captioned(session_factory)
 
@@ -270,10 +289,22 @@ def test_a_removed_caption_of_a_person_leaves_no_completed_job_without_a_caption
     image = read(session_factory, failed)
     assert (image.annotation, image.annotation_status) == (None, Status.FAILED)
     assert image.annotation_error_code == "caption_removed"
+    assert image.annotation_error_message == (
+        "The caption was removed, and AI has not written one. Write a caption, or retry."
+    )
     assert read(session_factory, captioned).annotation_status is Status.COMPLETED
 
     edit(session_factory, failed, annotation="Our Rex again!")
     assert read(session_factory, failed).annotation_status is Status.COMPLETED
+
+
+def test_a_caption_that_a_person_wrote_meanwhile_is_no_removed_caption(session_factory):
+    image_id, _ = add_failed(session_factory)
+    edit(session_factory, image_id, annotation="Our Rex!")
+
+    record(session_factory, fail_annotations_without_caption, [image_id])
+
+    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
 
 
 def test_a_caption_does_not_end_the_failure_of_an_original_that_was_not_stored(session_factory):

@@ -223,3 +223,13 @@ def test_a_new_job_takes_no_turn_while_an_older_one_waits(service, session_facto
     first = claim(session_factory, key)
     assert first.has_waited
     assert take_turn(service, limit=9, claim=first) is None
+
+
+def test_a_new_job_waits_only_for_older_jobs_that_wait(service, session_factory):
+    add(session_factory)  # Its event has not arrived yet.
+    _, key = add(session_factory)
+    _, newer_key = add(session_factory)
+    postponement = {"code": "model_busy", "message": "Busy.", "seconds": 0}
+    record(session_factory, record_postponement, claim(session_factory, newer_key), **postponement)
+
+    assert take_turn(service, limit=9, claim=claim(session_factory, key)) is None

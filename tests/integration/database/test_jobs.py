@@ -12,6 +12,7 @@ from database.annotations import record_annotation
 from database.errors import ImageNotFoundError
 from database.jobs import (
     REDRIVABLE_CODES,
+    FailedJob,
     complete_failed_annotations,
     record_failure,
     record_postponement,
@@ -24,6 +25,7 @@ from database.jobs import (
     reset_several_for_retry,
 )
 from database.models import Image, Job, Status
+from database.rows import lock_images
 from database.session import session_scope
 from database.stalled_jobs import fail_overdue_jobs, requeue_stalled_jobs
 from tests.support.image_rows import (
@@ -32,6 +34,7 @@ from tests.support.image_rows import (
     add_captioned,
     add_completed,
     add_failed,
+    change_meanwhile,
     claim,
     find_same_bytes,
     read,
@@ -130,8 +133,10 @@ def test_an_expired_claim_can_be_replaced_and_its_late_result_is_dropped(session
 
 
 def test_claiming_a_job_without_a_row_raises_image_not_found(session_factory):
-    with pytest.raises(ImageNotFoundError):
-        claim(session_factory, "originals/00000000-0000-0000-0000-000000000000.jpg")
+    key = "originals/00000000-0000-0000-0000-000000000000.jpg"
+
+    with pytest.raises(ImageNotFoundError, match=key):
+        claim(session_factory, key)
 
 
 @pytest.mark.parametrize("job", list(Job))
@@ -193,6 +198,17 @@ def test_a_transient_failure_is_recorded_and_the_job_can_be_claimed_at_once(sess
     image = read(session_factory, image_id)
     assert (image.annotation_status, image.annotation_error_code) == (Status.PENDING, "model_busy")
     assert claim(session_factory, key).attempt == 2
+
+
+def test_an_attempt_that_is_not_counted_is_free(session_factory):
+    image_id, key = add(session_factory)
+    busy = {"code": "database_busy", "message": "Busy."}
+    record(session_factory, record_transient_failure, claim(session_factory, key), **busy)
+    claimed = claim(session_factory, key)
+
+    record(session_factory, record_transient_failure, claimed, **busy, is_counted=False)
+
+    assert read(session_factory, image_id).annotation_attempts == 1
 
 
 def postpone(session_factory, key, seconds):
@@ -315,6 +331,28 @@ def test_failed_jobs_are_reset_in_order_up_to_a_limit_and_permanent_failures_sta
         assert image.annotation_error_code is None
 
 
+def test_a_job_that_another_transaction_completes_meanwhile_is_not_reset(session_factory, mocker):
+    image_id, _ = add_failed(session_factory)
+    change_meanwhile(mocker, jobs, "UPDATE images SET annotation_status = 'completed'")
+
+    record(session_factory, reset_failed_jobs, limit=10)
+
+    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
+
+
+# SQLite has no row locks.
+@pytest.mark.parametrize("session_factory", ["mysql"], indirect=True)
+def test_a_failed_job_that_another_transaction_has_locked_waits_for_the_next_time(session_factory):
+    (locked_id, locked_key), (_, free_key) = (add_failed(session_factory) for _ in range(2))
+
+    with session_scope(session_factory) as other:
+        lock_images(other, [locked_id])
+        reset = record(session_factory, reset_failed_jobs, limit=10)
+
+    assert reset == [(Job.ANNOTATION, free_key)]
+    assert record(session_factory, reset_failed_jobs, limit=10) == [(Job.ANNOTATION, locked_key)]
+
+
 def test_of_the_failed_jobs_those_that_were_requested_first_are_reset_first(session_factory):
     (_, later_key), (earlier_id, earlier_key) = (
         add_failed(session_factory, Job.ANNOTATION) for _ in range(2)
@@ -375,12 +413,44 @@ def test_a_job_without_a_result_fails_after_the_maximum_of_attempts(session_fact
 
     failed_job = claim(session_factory, key)
 
-    assert (failed_job.image_id, failed_job.code) == (image_id, "attempts_exhausted")
+    code = "attempts_exhausted"
+    message = "The work was started 3 times and never finished. Try it again."
+    assert failed_job == FailedJob(image_id, key, Job.ANNOTATION, code, message)
     assert claim(session_factory, key) is None
     image = read(session_factory, image_id)
     assert image.annotation_status is Status.FAILED
-    assert image.annotation_error_code == "attempts_exhausted"
-    assert "3 times" in image.annotation_error_message
+    assert (image.annotation_error_code, image.annotation_error_message) == (code, message)
+
+
+def test_a_job_with_attempts_left_does_not_fail_if_its_lease_ends_during_a_claim(
+    session_factory, mocker
+):
+    image_id, key = add(session_factory)
+    claim(session_factory, key)
+    end_lease = "UPDATE images SET annotation_claimed_until = NULL"
+    change_meanwhile(mocker, jobs, end_lease, when="after")
+
+    assert claim(session_factory, key) is None
+
+    assert read(session_factory, image_id).annotation_status is Status.PENDING
+
+
+def test_a_retry_resets_no_job_that_changed_after_it_was_read(session_factory, mocker):
+    completed_meanwhile, _ = add_failed(session_factory)
+    failed_meanwhile, _ = add(session_factory)
+    change_meanwhile(
+        mocker,
+        jobs,
+        "UPDATE images SET annotation_status ="
+        f" CASE id WHEN {completed_meanwhile} THEN 'completed' ELSE 'failed' END",
+    )
+    ids = [completed_meanwhile, failed_meanwhile]
+
+    record(session_factory, reset_several_for_retry, ids, Job.ANNOTATION)
+
+    # An event is published only for a job that was read as failed.
+    statuses = [read(session_factory, image_id).annotation_status for image_id in ids]
+    assert statuses == [Status.COMPLETED, Status.FAILED]
 
 
 def test_a_job_past_its_deadline_fails_unless_it_is_claimed(session_factory):

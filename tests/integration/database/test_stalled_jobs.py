@@ -10,6 +10,8 @@ from database.bin import move_to_bin
 from database.events import MAX_EVENT_AGE_SECONDS
 from database.jobs import FailedJob, record_postponement, record_transient_failure
 from database.models import Image, Job, JobActivity, Status
+from database.previews import claim_completed_thumbnail
+from database.rows import lock_images
 from database.session import session_scope
 from database.stalled_jobs import (
     FEWEST_REQUEUED,
@@ -19,7 +21,7 @@ from database.stalled_jobs import (
     note_work,
     requeue_stalled_jobs,
 )
-from tests.support.image_rows import add, claim, read, record
+from tests.support.image_rows import add, add_completed, change_meanwhile, claim, read, record
 
 IDLE_SECONDS = 300
 LIMIT = 500
@@ -86,6 +88,14 @@ def test_a_claim_on_a_job_that_was_postponed_is_work(session_factory):
     assert is_working(session_factory)
 
 
+def test_new_derivatives_of_a_completed_job_are_no_work(session_factory):
+    _, key = add_completed(session_factory)
+    with session_scope(session_factory) as session:
+        assert claim_completed_thumbnail(session, key, lease_seconds=60)
+
+    assert not is_working(session_factory, Job.THUMBNAIL)
+
+
 def overdue(session_factory, **options):
     failed = record(
         session_factory, fail_overdue_jobs, Job.ANNOTATION, deadline_seconds=900, **options
@@ -149,6 +159,33 @@ def test_one_sweep_fails_a_limited_number_of_jobs_the_oldest_first(session_facto
 
     assert overdue(session_factory) == [ids[1], ids[2]]
     assert overdue(session_factory) == [ids[0]]
+
+
+def test_an_overdue_job_that_is_claimed_meanwhile_does_not_fail(session_factory, mocker):
+    image_id, _ = add(session_factory)
+    age(session_factory, 901, "annotation_requested_at")
+    claimed = "UPDATE images SET annotation_claimed_until = '2999-01-01 00:00:00'"
+    change_meanwhile(mocker, stalled_jobs, claimed)
+
+    overdue(session_factory)
+
+    assert read(session_factory, image_id).annotation_status is Status.PENDING
+
+
+# SQLite has no row locks.
+@pytest.mark.parametrize("session_factory", ["mysql"], indirect=True)
+def test_an_overdue_job_that_another_transaction_has_locked_waits_for_the_next_sweep(
+    session_factory,
+):
+    locked_id, free_id = (add(session_factory)[0] for _ in range(2))
+    age(session_factory, 901, "annotation_requested_at")
+
+    with session_scope(session_factory) as other:
+        lock_images(other, [locked_id])
+        failed = overdue(session_factory)
+
+    assert failed == [free_id]
+    assert overdue(session_factory) == [locked_id]
 
 
 def test_a_job_that_waits_for_captions_fails_at_its_deadline_unless_it_may_wait(session_factory):
@@ -226,6 +263,95 @@ def test_few_jobs_are_requested_while_the_events_of_others_come(session_factory,
 
     assert (len(first), len(second)) == (FIRST_REQUEUED, FEWEST_REQUEUED)
     assert not {*first} & {*second}
+
+
+@pytest.mark.parametrize(
+    ("begun", "requested"),
+    [(FIRST_REQUEUED // 10, 2 * FIRST_REQUEUED), (FIRST_REQUEUED // 10 + 1, FEWEST_REQUEUED)],
+)
+def test_the_queue_moves_if_more_than_a_tenth_of_the_requested_number_begins(
+    session_factory, waiting, begun, requested
+):
+    sweep(session_factory)
+    begin(session_factory, begun)
+    pass_a_minute(session_factory)
+
+    assert len(sweep(session_factory)) == requested
+
+
+def test_after_a_sweep_that_requested_all_jobs_the_rate_begins_again(session_factory, waiting):
+    is_working(session_factory)
+    with session_scope(session_factory) as session:
+        session.execute(
+            text(
+                "UPDATE job_activity SET requeued = 100, not_requeued = 0,"
+                " requeued_at = '2020-01-01 00:00:00'"
+            )
+        )
+
+    assert len(sweep(session_factory)) == FIRST_REQUEUED
+
+
+def test_a_sweep_records_what_it_requested_for_each_kind_of_job(session_factory):
+    for _ in range(2):
+        add(session_factory)
+    age(session_factory, IDLE_SECONDS + 1, "updated_at")
+    with session_scope(session_factory) as session:
+        session.execute(text("UPDATE images SET thumbnail_status = 'completed' WHERE id % 2 = 0"))
+    is_working(session_factory, Job.THUMBNAIL)
+
+    sweep(session_factory)
+
+    with session_scope(session_factory) as session:
+        activities = session.scalars(select(JobActivity)).all()
+    assert {
+        activity.job: (activity.requeued, activity.not_requeued) for activity in activities
+    } == {
+        Job.ANNOTATION: (2, 0),
+        Job.THUMBNAIL: (1, 0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("state", "restarts_deadline"), [("begun", False), ("waiting", False), ("begun", True)]
+)
+def test_the_jobs_that_were_requested_first_are_requested_again_first_up_to_the_limit(
+    session_factory, state, restarts_deadline
+):
+    images = [add(session_factory) for _ in range(3)]
+    for image_id, seconds in zip((i for i, _ in images), (1000, 3000, 2000), strict=True):
+        age(session_factory, seconds, "annotation_requested_at", where=f"id = {image_id}")
+        age(session_factory, 4000 - seconds, "updated_at", where=f"id = {image_id}")
+    code = "model_busy" if state == "waiting" else "internal_error"
+    with session_scope(session_factory) as session:
+        session.execute(text(f"UPDATE images SET annotation_error_code = '{code}'"))
+        session.execute(text("UPDATE images SET thumbnail_status = 'completed'"))
+
+    requested = record(
+        session_factory,
+        requeue_stalled_jobs,
+        idle_seconds=IDLE_SECONDS,
+        limit=1,
+        restarts_deadline=restarts_deadline,
+    )
+
+    assert requested == [(Job.ANNOTATION, images[1][1])]
+
+
+def test_jobs_without_any_work_are_requested_in_the_order_of_their_last_change(session_factory):
+    images = [add(session_factory) for _ in range(3)]
+    for image_id, seconds in zip((i for i, _ in images), (1000, 3000, 2000), strict=True):
+        age(session_factory, seconds, "annotation_requested_at", where=f"id = {image_id}")
+        age(session_factory, 4000 - seconds, "updated_at", where=f"id = {image_id}")
+
+    assert sweep(session_factory) == [images[place][1] for place in (0, 2, 1)]
+
+
+def test_no_job_of_an_image_in_the_bin_is_requested_again(session_factory):
+    record(session_factory, move_to_bin, [add(session_factory)[0]], days=30)
+    age(session_factory, IDLE_SECONDS + 1, "updated_at")
+
+    assert sweep(session_factory) == []
 
 
 def test_jobs_are_requested_in_turn_and_not_the_same_again(session_factory, waiting):
