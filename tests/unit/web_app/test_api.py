@@ -192,7 +192,8 @@ def test_invalid_ids_are_refused_with_an_example(client, query):
     response = client.get(f"/api/image_status{query}")
 
     assert (response.status_code, response.json["code"]) == (400, "invalid_ids")
-    assert "?ids=1,2,3" in response.json["error"]
+    sentence = response.json["error"].removeprefix("Check “ids”: ")
+    assert sentence == "Give the ids of the images, for example ?ids=1,2,3."
 
 
 @pytest.mark.parametrize("path", ["/api/image_status/1", "/api/image_status?ids=1"])

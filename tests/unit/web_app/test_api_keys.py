@@ -192,6 +192,7 @@ def test_people_who_sign_in_have_no_keys(make_client, mocker):
     response = client.get("/api/keys")
 
     assert (response.status_code, response.json["code"]) == (409, "keys_not_used")
+    assert response.json["error"] == "People sign in on this site, so it uses no API keys."
 
 
 # The page.

@@ -14,6 +14,7 @@ import time_machine
 from botocore.awsrequest import AWSResponse
 from urllib3 import HTTPResponse
 
+from database.deletion import DeletedObjects
 from web_app.adapters.object_store import ObjectStore
 from web_app.errors import StorageUnavailableError
 from web_app.middleware.slow_clients import UPLOADS_AT_ONCE
@@ -182,7 +183,25 @@ def test_a_link_sets_the_content_type_and_disposition_of_the_response(make_store
     assert query_of(original)["response-content-type"] == "image/heic"
     assert query_of(original)["response-content-disposition"] == "inline; filename*=UTF-8''a.heic"
     assert query_of(thumbnail)["response-content-type"] == "image/webp"
-    assert query_of(thumbnail)["response-content-disposition"].startswith("inline; ")
+    assert query_of(thumbnail)["response-content-disposition"] == (
+        "inline; filename*=UTF-8''thumbnail.webp"
+    )
+
+
+def test_a_link_to_a_derivative_leads_to_the_bucket_of_derivatives(make_store):
+    store = make_store()
+
+    preview = store.presigned_preview_url("previews/p.jpg", filename="a.jpg")
+    copy = store.presigned_copy_url("copies/c.png", content_type="image/png", filename="a.png")
+
+    for url, path, content_type, disposition in (
+        (preview, "/previews/p.jpg", "image/jpeg", "inline; filename*=UTF-8''a.jpg"),
+        (copy, "/copies/c.png", "image/png", "attachment; filename*=UTF-8''a.png"),
+    ):
+        assert urlsplit(url).netloc.startswith("the-thumbnails.s3.")
+        assert urlsplit(url).path == path
+        assert query_of(url)["response-content-type"] == content_type
+        assert query_of(url)["response-content-disposition"] == disposition
 
 
 def test_browsers_keep_an_object_for_as_long_as_its_link_is_valid(make_store):
@@ -277,6 +296,102 @@ def test_the_s3_client_has_time_outs_and_a_connection_for_every_thread(make_stor
     assert config.max_pool_connections >= UPLOADS_AT_ONCE
 
 
+IMAGES, THUMBNAILS = (
+    f"https://the-{name}.s3.eu-west-1.amazonaws.com/" for name in ("images", "thumbnails")
+)
+
+
+def answer_with(client, status):
+    """Answer each request of an S3 client with a status, and return the list of the requests."""
+    sent = []
+
+    def answer(request, **_):
+        sent.append((request.method, request.url))
+        body = HTTPResponse(io.BytesIO(), preload_content=False)
+        return AWSResponse(request.url, status, {}, body)
+
+    client.meta.events.register("before-send.s3", answer)
+    return sent
+
+
+def test_an_original_is_looked_for_in_its_bucket(make_store):
+    store = make_store()
+    sent = answer_with(store._client, 200)
+
+    assert store.has_original(KEY)
+
+    assert sent == [("HEAD", IMAGES + KEY)]
+
+
+def test_an_original_that_s3_does_not_have_is_not_stored(make_store):
+    store = make_store()
+    answer_with(store._client, 404)
+
+    assert not store.has_original(KEY)
+
+
+def test_an_urgent_look_for_an_original_sends_one_request_with_a_short_time_out(make_store):
+    store = make_store()
+    sent = answer_with(store._probe, 503)
+
+    with pytest.raises(StorageUnavailableError):
+        store.has_original(KEY, is_urgent=True)
+
+    assert len(sent) == 1
+    assert store._probe.meta.config.read_timeout <= 2
+
+
+def test_each_bucket_is_checked_by_one_request(make_store):
+    store = make_store()
+    sent = answer_with(store._probe, 200)
+
+    store.check_originals()
+    store.check_thumbnails()
+
+    assert [(method, url.rstrip("/") + "/") for method, url in sent] == [
+        ("HEAD", IMAGES),
+        ("HEAD", THUMBNAILS),
+    ]
+
+
+def test_a_bucket_that_cannot_be_used_is_unavailable(make_store):
+    store = make_store()
+    answer_with(store._probe, 403)
+
+    for check in (store.check_originals, store.check_thumbnails):
+        with pytest.raises(StorageUnavailableError):
+            check()
+
+
+def test_all_objects_of_an_image_are_deleted(make_store):
+    store = make_store()
+    sent = answer_with(store._client, 204)
+
+    store.delete(DeletedObjects(1, KEY, ("thumbnails/t.webp", "previews/p.jpg")))
+
+    assert sent == [
+        ("DELETE", IMAGES + KEY),
+        ("DELETE", THUMBNAILS + "thumbnails/t.webp"),
+        ("DELETE", THUMBNAILS + "previews/p.jpg"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda store: store.delete(DeletedObjects(1, KEY, ())),
+        lambda store: store.has_original(KEY),
+    ],
+    ids=["delete", "look"],
+)
+def test_a_refused_request_means_that_the_storage_is_unavailable(make_store, use):
+    store = make_store()
+    answer_with(store._client, 403)
+
+    with pytest.raises(StorageUnavailableError):
+        use(store)
+
+
 def test_a_download_link_has_the_original_file_name_and_is_signed(make_store):
     url = make_store().presigned_download_url(
         KEY, content_type="image/jpeg", filename='Übung "1" 🏖.jpg'
@@ -285,6 +400,7 @@ def test_a_download_link_has_the_original_file_name_and_is_signed(make_store):
     assert query_of(url)["response-content-disposition"] == (
         "attachment; filename*=UTF-8''%C3%9Cbung%20%221%22%20%F0%9F%8F%96.jpg"
     )
+    assert query_of(url)["response-content-type"] == "image/jpeg"
     assert query_of(url)["X-Amz-Signature"] == sign(url, SECRET_KEY)
 
 

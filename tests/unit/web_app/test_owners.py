@@ -31,6 +31,14 @@ def test_a_token_identifies_its_owner_in_a_cookie_and_as_a_bearer_token():
     assert OWNERS.identify(request(authorization=f"Bearer {token}")) == OWNER
 
 
+def test_an_api_key_identifies_the_owner_that_has_it():
+    owners = Owners(KEY, find_key_owner={"iak_valid": "the-owner-id"}.get)
+
+    assert owners.named_by("iak_valid") == OWNER
+    with pytest.raises(InvalidOwnerTokenError):
+        owners.named_by("iak_revoked")
+
+
 def test_a_token_needs_no_quoting_in_headers():
     token = OWNERS.token(OWNERS.identify(request()))
 
@@ -237,6 +245,15 @@ def test_a_page_never_replaces_a_cookie_not_even_one_that_it_cannot_verify(clien
     client.set_cookie("owner", value)
 
     assert "owner" not in set_cookies(client.get(path))
+
+
+def test_over_https_a_page_never_replaces_a_cookie_that_it_cannot_verify(app):
+    browser = app.test_client(use_cookies=False)
+
+    response = browser.get("/", base_url=HTTPS, headers={"Cookie": "__Host-owner=tampered"})
+
+    assert response.status_code == 200
+    assert set_cookies(response).keys().isdisjoint({"owner", "__Host-owner"})
 
 
 def test_two_tabs_of_a_new_visitor_upload_as_one_owner(app, send):

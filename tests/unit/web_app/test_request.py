@@ -2,6 +2,7 @@
 
 import errno
 import io
+import re
 import tempfile
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from flask import request as current_request
 
 from tests.support import factories
 from web_app.routes.request import parse_id
+from web_app.services.uploads import MAX_FILES
 
 
 @pytest.mark.parametrize(
@@ -113,3 +115,39 @@ def test_a_form_of_too_many_parts_is_told_so(client, read_rows):
     assert response.json["error"].startswith("This form has more than 1,000 parts")
     assert "MB" not in response.json["error"]
     assert read_rows() == []
+
+
+def test_files_above_the_number_of_one_request_are_counted_and_not_stored(app):
+    begun = []
+
+    @app.after_request
+    def remember(response):
+        for file in current_request._begun_files:
+            file.seek(0)
+            begun.append((file.size_bytes, file.read()))
+        return response
+
+    parts = b"".join(HEAD + b"x\r\n" for _ in range(MAX_FILES + 1))
+
+    response = app.test_client().post("/upload", data=parts + b"--x--\r\n", **FORM)
+
+    assert response.json["results"][-1]["error"]["code"] == "too_many_files"
+    assert begun == [(1, b"x")] * MAX_FILES + [(1, b"")]
+
+
+@pytest.mark.parametrize("text", ["abc", "0", "1.0", "9" * 19])
+def test_a_path_with_another_text_than_an_id_leads_to_no_image(client, add_row, text):
+    add_row()
+
+    assert client.get("/api/image_status/1").status_code == 200
+    assert client.get(f"/api/image_status/{text}").status_code == 404
+
+
+def test_the_link_back_from_an_image_leads_to_its_page_of_the_gallery(client, add_row):
+    first, *_ = [add_row() for _ in range(30)]
+    gallery = client.get("/gallery").get_data(as_text=True)
+    cursor = re.search(r"cursor=([\w.-]+)", gallery)[1]
+
+    page = client.get(f"/images/{first}?cursor={cursor}").get_data(as_text=True)
+
+    assert f'href="/gallery?cursor={cursor}' in page
