@@ -52,6 +52,13 @@ def test_the_header_has_the_format_and_the_size(name):
     assert (header.format.name, header.width, header.height) == (name, 67, 41)
 
 
+@pytest.mark.parametrize("size", [(1, 1), (1, 30), (30, 1)])
+def test_an_image_may_be_one_pixel_wide_or_high(size):
+    header = header_of(make_encoded("PNG", size))
+
+    assert (header.width, header.height) == size
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("name", ["JPEG", "PNG", "WebP", "TIFF", "AVIF", "HEIC"])
 def test_the_size_is_upright_for_every_orientation(name, orientation):

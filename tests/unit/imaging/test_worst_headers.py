@@ -6,7 +6,6 @@ from contextlib import suppress
 
 import pytest
 
-from imaging.containers.reading import Budget, BudgetSpentError, HeaderReader
 from imaging.errors import ImageError, InvalidImageError
 from imaging.header import read_header
 from tests.support.factories import (
@@ -98,32 +97,6 @@ def test_a_file_that_spends_its_budget_is_rejected_with_a_message():
         header_of(io.BytesIO(data))
 
     assert raised.value.code == "invalid_image"
-
-
-def test_the_budget_grows_with_the_size_of_the_file():
-    small, large = Budget(0), Budget(UPLOAD_BYTES)
-
-    large.spend(UPLOAD_BYTES // 40)
-
-    with pytest.raises(BudgetSpentError):
-        small.spend(UPLOAD_BYTES // 40)
-
-
-def test_a_piece_larger_than_a_megabyte_is_refused():
-    reader = HeaderReader(io.BytesIO(bytes(3 * MEGABYTE)))
-
-    assert len(reader.read(MEGABYTE, MEGABYTE)) == MEGABYTE
-    with pytest.raises(InvalidImageError):
-        reader.read(0, MEGABYTE + 1)
-
-
-@pytest.mark.parametrize("position", [90, 100, 2**70])
-def test_a_piece_beyond_the_end_of_the_file_is_refused(position):
-    reader = HeaderReader(io.BytesIO(bytes(100)))
-
-    with pytest.raises(InvalidImageError):
-        reader.read(position, 11)
-    assert reader.read(89, 11) == bytes(11)
 
 
 # Honest files that come closest to the limits.

@@ -1,4 +1,5 @@
 import json
+import re
 from contextlib import suppress
 from hashlib import sha256
 
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database.language_check import find_language
-from database.models import DEFAULT_OPTIONS
+from database.models import DEFAULT_OPTIONS, CaptionOptions, CaptionStyle
 from lambda_functions.annotation.description import PROMPT, make_task
 from lambda_functions.annotation.quality import (
     MAX_ALT_TEXT_CHARACTERS,
@@ -50,6 +51,8 @@ def test_a_good_response_is_not_changed():
         as_json(caption="```json\n" + as_json() + "\n```"),
         "[" + as_json() + "]",
         "Some {thing} first: " + as_json(),
+        as_json(caption=f"\n {as_json()}"),
+        as_json().replace("dog runs", "dog\nruns"),
     ],
 )
 def test_json_is_found_in_code_fences_in_prose_and_inside_its_own_caption(text):
@@ -174,7 +177,10 @@ def test_a_response_that_is_not_a_caption_is_rejected_with_the_reason(text, reas
     with pytest.raises(CaptionRejectedError) as caught:
         read(text)
 
-    assert reason in str(caught.value)
+    sentence, advice = str(caught.value).split(". ")
+    assert reason in sentence
+    assert re.fullmatch("The model's caption was rejected: [a-z].*[a-z]", sentence)
+    assert advice == "Try it again, or write one yourself."
     assert caught.value.code == "caption_rejected"
 
 
@@ -257,6 +263,27 @@ def test_a_long_caption_is_shortened_to_whole_sentences():
     assert caption.endswith("beach.")
 
 
+def number_of(characters):
+    """Return a text of this many characters, without a sentence, that is not repetitive."""
+    digits = "".join(str(number**9) for number in range(100, 1000))
+    return "A number: " + digits[: characters - len("A number: ")]
+
+
+def test_a_caption_of_the_maximum_length_is_not_changed():
+    caption = number_of(MAX_CAPTION_CHARACTERS)
+
+    assert caption_of(caption) == caption
+    with pytest.raises(CaptionRejectedError, match="too long"):
+        caption_of(number_of(MAX_CAPTION_CHARACTERS + 1))
+
+
+def test_all_sentences_that_fit_exactly_stay():
+    first = f"{number_of(500)}. A dog sits beside it. "
+    rest = number_of(MAX_CAPTION_CHARACTERS - len(first) - 1) + "."
+
+    assert caption_of(f"{first}{rest} A cat sits beside it.") == first + rest
+
+
 def test_a_long_alt_text_is_shortened_to_sentences_or_words():
     sentences = (
         "A dog runs on a beach. The sea is behind it and the grey sky has no clouds, while a"
@@ -273,9 +300,64 @@ def test_a_long_alt_text_is_shortened_to_sentences_or_words():
     assert words.startswith(shortened.removesuffix("…"))
 
 
-@pytest.mark.parametrize("alt_text", ["", None, ["x"], "N/A", "I'm sorry, I can't see it."])
+@pytest.mark.parametrize(
+    "alt_text",
+    ["", None, ["x"], "N/A", "I'm sorry, I can't see it.", "Der Hund und die Katze"],
+)
 def test_an_unusable_alt_text_is_replaced_by_the_caption(alt_text):
     assert read(as_json(alt_text=alt_text)).alt_text == CAPTION
+
+
+@pytest.mark.parametrize(
+    ("raw", "cleaned"),
+    [
+        ("Image of a dog", "A dog"),
+        ("A photo showing two dogs", "Two dogs"),
+        ("Image of", "Image of"),
+        ("A photo of a king hangs on the wall", "A photo of a king hangs on the wall"),
+    ],
+)
+def test_an_alt_text_does_not_say_that_it_is_an_image(raw, cleaned):
+    assert read(as_json(alt_text=raw)).alt_text == cleaned
+
+
+def test_without_a_requested_caption_the_response_has_an_alt_text_and_tags():
+    task = make_task(PROMPT, "English", CaptionOptions(style=CaptionStyle.ALT_TEXT_ONLY))
+
+    parsed = parse_annotation('{"alt_text": "A dog on a beach", "tags": ["dog"]}', task)
+
+    assert parsed == ParsedAnnotation("", "A dog on a beach", ["dog"])
+
+
+@pytest.mark.parametrize(
+    ("language", "declared", "is_accepted"),
+    [
+        ("Icelandic", "en", False),  # The language of the text is known, and another is wanted.
+        ("Icelandic", "is", True),
+        ("Icelandic", None, True),
+        ("Icelandic", "de", True),  # The text is not in this language.
+        ("Klingon", "en", True),  # Nothing is known about the wanted language.
+    ],
+)
+def test_a_caption_for_a_language_that_is_not_recognized_is_checked_by_the_declared_one(
+    language, declared, is_accepted
+):
+    caption = "A brown dog runs with a ball on the grass near the river."
+    answer = as_json(caption, language=declared)
+
+    if is_accepted:
+        assert read(answer, language).caption == caption
+    else:
+        with pytest.raises(CaptionRejectedError, match=f"not in {language}"):
+            read(answer, language)
+
+
+def test_a_text_may_repeat_seven_words_of_the_instructions_and_not_eight():
+    words = re.findall(r"\w+", make_task(PROMPT, "English", DEFAULT_OPTIONS).own_words)
+
+    assert caption_of(" ".join(words[-7:])) == " ".join(words[-7:])
+    with pytest.raises(CaptionRejectedError, match="instructions"):
+        caption_of(" ".join(words[-8:]))
 
 
 @pytest.mark.parametrize(
@@ -286,6 +368,10 @@ def test_an_unusable_alt_text_is_replaced_by_the_caption(alt_text):
         (None, []),
         ({"a": 1}, []),
         (["x" * (MAX_TAG_CHARACTERS + 1), "dog"], ["dog"]),
+        (["x" * MAX_TAG_CHARACTERS], ["x" * MAX_TAG_CHARACTERS]),
+        ([""] * 99 + ["dog", "beach"], ["dog"]),  # No more than 100 are read.
+        ([".NET", "C#", '"dog";', "sea."], [".net", "c#", "dog", "sea"]),
+        (["X-ray", "SpaceX", "İstanbul"], ["x-ray", "spacex", "istanbul"]),
         ([f"tag{n}" for n in range(99)], [f"tag{n}" for n in range(MAX_TAGS)]),
     ],
 )
