@@ -207,3 +207,45 @@ def test_translations_are_shown_and_found_by_their_language(person, page, gemini
     assert_no_violations(page)
     page.get_by_text("Remove language French – Français").click()
     expect(page).not_to_have_url(re.compile("language="))
+
+
+def test_translations_are_corrected_and_restored_by_keyboard(person, page, gemini):
+    texts = {"language": "en", "caption": "A dog.", "alt_text": "A dog", "tags": ["dog"]}
+    arabic = {"caption": "كلب على الشاطئ", "alt_text": "كلب"}
+    french = {"caption": "Un chien.", "alt_text": "Chien"}
+    gemini.script.append(answer({**texts, "translations": {"ar": arabic, "fr": french}}))
+    page.goto("/")
+    page.get_by_text("How to describe").click()
+    page.get_by_label("Language").select_option("en")
+    page.get_by_label("Also in").fill("ar, fr")
+    image_id = person.upload()
+    page.goto(f"/images/{image_id}")
+
+    page.get_by_text("Edit caption, alt text, tags and translations").focus()
+    page.keyboard.press("Enter")
+    for width in (320, 1280):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert_no_violations(page)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+    caption = page.get_by_label("Caption in French")
+    expect(caption).to_have_value("Un chien.")
+    caption.fill("Rex court.")
+    # A reload restores the unsaved text.
+    page.reload()
+    expect(page.get_by_label("Caption in French")).to_have_value("Rex court.")
+    page.get_by_role("button", name="Save").press("Enter")
+
+    expect(page.locator(".toast")).to_contain_text("Saved.")
+    region = page.get_by_role("region", name="French – Français", exact=True)
+    expect(region).to_contain_text("Rex court.")
+    expect(region).to_contain_text("Edited by you")
+    expect(page.get_by_role("region", name="Arabic – العربية")).not_to_contain_text("Edited")
+    assert_no_violations(page)
+    _, image = person.api("GET", f"/api/images/{image_id}")
+    assert image["translations"] == {"ar": arabic, "fr": {**french, "caption": "Rex court."}}
+    assert image["sources"]["caption"] == "model"
+
+    page.get_by_role("button", name="Use these texts in French").press("Enter")
+    expect(region).to_contain_text("Un chien.")
+    page.get_by_role("button", name="Undo").press("Enter")
+    expect(region).to_contain_text("Rex court.")

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import (
@@ -216,6 +216,8 @@ def edit_image(image_id: int) -> ResponseReturnValue:
     }
     if "tags" in form:
         changes["tags"] = form["tags"].split(",")
+    if translations := _translations_of(form):
+        changes["translations"] = translations
     version = form.get("version")
 
     def is_expected(image: Image) -> bool:
@@ -241,7 +243,13 @@ def edit_image(image_id: int) -> ResponseReturnValue:
 
 @pages.post("/images/<image_id:image_id>/restore")
 def restore_image(image_id: int) -> BaseResponse:
-    """Restore the model's text in one field of the form, or in all."""
+    """Restore the model's text in one field or further language of the form, or in all fields."""
+    if language := request.form.get("language"):
+        return _change(
+            image_id,
+            "The AI version is back.",
+            lambda actions: actions.edit(image_id, {"translations": {language: None}}),
+        )
     fields = request.form.getlist("field") or TEXT_FIELDS
     if not all(field in TEXT_FIELDS for field in fields):
         raise BadRequestError(f"The fields are {', '.join(TEXT_FIELDS)}.", code="invalid_request")
@@ -374,6 +382,22 @@ def _file_size(size_bytes: int) -> str:
     return f"{math.floor(size_bytes / 1024**2 * 10 + 0.5) / 10:g} MB"
 
 
+def _translations_of(form: Mapping[str, str]) -> dict[str, dict[str, str]]:
+    """Return the texts in further languages of a form, by their language and their name."""
+    translations: dict[str, dict[str, str]] = {}
+    for field, text in form.items():
+        kind, _, rest = field.partition(".")
+        language, _, name = rest.partition(".")
+        if kind == "translations" and name in ("caption", "alt_text"):
+            translations.setdefault(language, {})[name] = text
+    return translations
+
+
+def _further_languages(image: Image) -> Sequence[str]:
+    """Return the further languages that have texts, and those that were requested."""
+    return list(dict.fromkeys((*image.translations, *image.caption_options.languages[1:])))
+
+
 def _missing_languages(image: Image) -> Sequence[str]:
     """Return the further languages that were requested and in which there is no usable text."""
     if image.annotation_status is not Status.COMPLETED:
@@ -405,6 +429,7 @@ def _helpers() -> dict[str, Any]:
         "style_labels": STYLE_LABELS,
         "max_context_characters": MAX_CONTEXT_CHARACTERS,
         "max_further_languages": MAX_CAPTION_LANGUAGES - 1,
+        "further_languages": _further_languages,
         "missing_languages": _missing_languages,
         "caption_options": serializers.caption_options,
         "can_retry": serializers.can_retry,

@@ -62,16 +62,19 @@ def check_translations(
     Raises:
         InvalidEditError: there are too many, or one is in the language of the caption.
     """
-    if caption_language is not None and changes.get(caption_language) is not None:
+    after = changed_edits(by_model, edits, changes)
+    # A form sends all texts, also those that an image has from before a new caption.
+    own = after.get(caption_language or "", {})
+    if caption_language and any(own.values()) and own != (edits or {}).get(caption_language):
         raise InvalidEditError(
             f"{language_name(caption_language)} is the language of the caption. Change the caption "
             "and the alt text themselves."
         )
-    translations = effective_translations(by_model, changed_edits(by_model, edits, changes))
-    if len(translations) > MAX_TRANSLATIONS:
+    count = len(effective_translations(by_model, after))
+    if count > max(MAX_TRANSLATIONS, len(effective_translations(by_model, edits))):
         raise InvalidEditError(
             f"An image can have texts in up to {MAX_TRANSLATIONS} further languages. This would be "
-            f"{len(translations)}. Remove those of another language first."
+            f"{count}. Remove those of another language first."
         )
 
 

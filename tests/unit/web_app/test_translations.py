@@ -107,6 +107,64 @@ def test_a_text_in_the_language_of_a_persons_caption_is_a_translation(
     assert patch({"en": {"caption": "A dog."}}).json["translations"]["en"]["caption"] == "A dog."
 
 
+def test_what_an_image_has_from_before_can_stay(client, app, patch, image_id, session_factory):
+    patch({"pt": {"caption": "Cão."}, "it": {"caption": "Cane."}})
+    with session_scope(session_factory) as session:
+        # A new caption, in a language that a person had translated, and in another one.
+        language = session.get_one(ImageLanguage, image_id)
+        language.language, language.translations = "pt", {**MODELS, "es": MODELS["fr"]}
+
+    assert patch({"pt": {"caption": "Cão."}, "it": {"caption": "Il cane."}}).status_code == 200
+    assert patch({"pt": {"caption": "Um cão."}}).status_code == 422
+    assert patch({"nl": {"caption": "Hond."}}).status_code == 422
+    assert patch({"pt": {"caption": None}}).status_code == 200
+
+
+@pytest.fixture
+def post(client, image_id, headers):
+    """Return a function that sends a form of the image's page and returns the translations."""
+
+    def post(action, **form):
+        data = {name.replace("__", "."): value for name, value in form.items()}
+        response = client.post(f"/images/{image_id}/{action}", data=data, headers=headers)
+        assert response.status_code == 303, response.text
+        return client.get(f"/api/images/{image_id}").json["translations"]
+
+    return post
+
+
+def test_a_form_corrects_and_restores_translations(client, post, image_id, headers):
+    edited = post("edit", translations__de__caption="Rex.", translations__de__alt_text="Hund")
+    page = client.get(f"/images/{image_id}", headers={**headers, "Accept": "text/html"}).get_data(
+        as_text=True
+    )
+    restored = post("restore", language="de")
+
+    assert edited["de"] == {"caption": "Rex.", "alt_text": "Hund"}
+    assert "Use these texts" in page
+    assert restored == MODELS
+
+
+def test_fields_of_a_form_that_name_no_text_are_ignored(post):
+    assert (
+        post("edit", translations__de="x", translations__de__tags="x", translations="x") == MODELS
+    )
+
+
+def test_a_form_that_another_edit_overtook_shows_both_texts(client, patch, image_id, headers):
+    patch({"de": {"caption": "Rex."}})
+
+    response = client.post(
+        f"/images/{image_id}/edit",
+        data={"version": "old", "translations.de.caption": "Wolf."},
+        headers={**headers, "Accept": "text/html"},
+    )
+
+    assert response.status_code == 412
+    assert ">Wolf.</textarea>" in response.text
+    assert 'Saved meanwhile: <q dir="auto">Rex.</q>' in response.text
+
+
 def test_an_outdated_change_is_refused_with_the_present_texts(client, patch, headers, image_id):
     etag = client.get(f"/api/images/{image_id}", headers=headers).headers["ETag"]
     first = patch({"de": {"caption": "Rex."}}, **{"If-Match": etag})

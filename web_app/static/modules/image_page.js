@@ -56,6 +56,7 @@ class ImagePage {
           "Writing a new caption…",
         ),
       restore: (form) => this.#restore(form),
+      "restore-language": (form) => this.#restoreLanguage(form),
       "restore-version": (form) => this.#restoreVersion(form),
       edit: (form) => this.#save(form),
     };
@@ -113,7 +114,7 @@ class ImagePage {
     const form = closestTarget(event, '[data-action="edit"]');
     if (form instanceof HTMLFormElement) {
       const { annotation, altText, tags, version } = editorFields(form);
-      const fields = [annotation, altText, tags, version];
+      const fields = [annotation, altText, tags, version, ...translationFields(form)];
       writeDraft(this.id, Object.fromEntries(fields.map(({ name, value }) => [name, value])));
     }
   }
@@ -126,7 +127,7 @@ class ImagePage {
       return;
     }
     const { annotation, altText, tags, version } = editorFields(form);
-    const texts = [annotation, altText, tags];
+    const texts = [annotation, altText, tags, ...translationFields(form)];
     if (texts.every(({ name, value }) => value === draft[name])) {
       discardDraft(this.id);
       return;
@@ -324,6 +325,31 @@ class ImagePage {
   }
 
   /**
+   * Restore the model's texts in a further language, and offer to undo it.
+   *
+   * @param {HTMLFormElement} form
+   */
+  async #restoreLanguage(form) {
+    const language = String(new FormData(form).get("language"));
+    let before;
+    try {
+      before = (await getJSON(this.url)).translations[language] ?? {};
+    } catch (error) {
+      showToast(messageOf(error), { isError: true });
+      return;
+    }
+    /** @param {object | null} texts */
+    const body = (texts) => ({ translations: { [language]: texts } });
+    // A text that is missing now must be missing again after the undo.
+    const earlier = { caption: null, alt_text: null, ...before };
+    const undo = () => this.#change("PATCH", this.url, body(earlier), "Your texts are back.");
+    await this.#change("PATCH", this.url, body(null), "The texts are the AI version again.", {
+      label: "Undo",
+      onPress: undo,
+    });
+  }
+
+  /**
    * Restore an earlier text, and offer to undo it.
    *
    * @param {HTMLFormElement} form
@@ -421,6 +447,18 @@ function editorFields(form) {
   };
 }
 
+/**
+ * Return the fields of the texts in further languages: `translations.de.caption`.
+ *
+ * @param {HTMLFormElement} form
+ * @returns {HTMLTextAreaElement[]}
+ */
+function translationFields(form) {
+  return [...form.querySelectorAll("textarea")].filter(({ name }) =>
+    name.startsWith("translations.")
+  );
+}
+
 /** @param {string} text */
 function splitTags(text) {
   return text.split(",").map((tag) => tag.trim()).filter(Boolean);
@@ -433,8 +471,10 @@ function splitTags(text) {
  */
 function changedFields(form) {
   const { annotation, altText, tags } = editorFields(form);
-  /** @type {Record<string, string | string[] | null>} */
+  /** @type {Record<string, string | string[] | object | null>} */
   const changes = {};
+  /** @type {Record<string, Record<string, string | null>>} */
+  const translations = {};
   // After a conflict, the fields begin with texts that are not saved.
   const isConflict = form.dataset.isConflict !== undefined;
   for (const field of [annotation, altText]) {
@@ -444,6 +484,13 @@ function changedFields(form) {
   }
   if (isConflict || tags.value !== tags.defaultValue) {
     changes.tags = splitTags(tags.value);
+  }
+  for (const field of translationFields(form)) {
+    if (isConflict || field.value !== field.defaultValue) {
+      const [, language, name] = field.name.split(".");
+      translations[language] = { ...translations[language], [name]: field.value.trim() || null };
+      changes.translations = translations;
+    }
   }
   return changes;
 }
