@@ -12,7 +12,15 @@ from sqlalchemy import Row, delete, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from database.bin import is_in_bin
-from database.models import Image, ImageReview, Import, ImportChange, ImportState
+from database.models import (
+    Image,
+    ImageLanguage,
+    ImageReview,
+    Import,
+    ImportChange,
+    ImportState,
+    TranslationEdits,
+)
 from database.rows import execute_update, is_visible
 
 _INSERTED_ROWS = 1000
@@ -111,8 +119,14 @@ def read_for_import(
             Image.updated_at,
             in_own_bin.label("is_in_bin"),
             ImageReview.is_decorative,
+            Image.annotation_source,
+            ImageLanguage.language,
+            ImageLanguage.translations.label("generated_translations"),
+            TranslationEdits.texts.label("translation_edits"),
         )
         .outerjoin(ImageReview, ImageReview.image_id == Image.id)
+        .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
+        .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
         .where(Image.id.in_(image_ids), or_(is_visible(), in_own_bin))
     ).all()
 

@@ -153,6 +153,17 @@ def effective_translations(
     }
 
 
+def language_of_caption(image: Any) -> str | None:
+    """Return the tag of the caption's language; None if it is not known, or a person wrote it.
+
+    Args:
+        image: a row with `annotation`, `annotation_source` and `language`.
+    """
+    is_of_model = image.annotation and image.annotation_source is AnnotationSource.MODEL
+    language: str | None = image.language
+    return language if is_of_model else None
+
+
 def translation_sources(
     translations: Translations, edits: Translations | None
 ) -> dict[str, dict[str, AnnotationSource]]:
@@ -423,9 +434,8 @@ class Image(Base):
 
     @property
     def caption_language(self) -> str | None:
-        """The tag of the caption's language; None if it is not known, or a person wrote it."""
-        is_of_model = self.annotation and self.annotation_source is AnnotationSource.MODEL
-        return self.language if is_of_model else None
+        """The tag of the caption's language, as `language_of_caption` returns it."""
+        return language_of_caption(self)
 
     @property
     def generated_translations(self) -> Translations:

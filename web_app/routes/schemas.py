@@ -922,7 +922,7 @@ class ImportFileSchema(Schema):
         required=True,
         metadata={
             "description": "The CSV or JSON Lines of an export, or some of its columns: `id` or "
-            "`file_name`, and any of `caption`, `alt_text` and `tags`."
+            "`file_name`, and any of `caption`, `alt_text`, `tags` and `translations`."
         },
     )
 
@@ -940,12 +940,22 @@ class ImportQuerySchema(Schema):
     )
 
 
+class ImportedTranslationSchema(Schema):
+    """Texts in a further language: only those that an import changes."""
+
+    caption = fields.String(allow_none=True)
+    alt_text = fields.String(allow_none=True)
+
+
 class ImportedTextsSchema(Schema):
     """Texts of an image: only those that an import changes."""
 
     annotation = fields.String(allow_none=True)
     alt_text = fields.String(allow_none=True)
     tags = fields.List(fields.String(), allow_none=True)
+    translations = fields.Dict(
+        keys=fields.String(), values=fields.Nested(ImportedTranslationSchema)
+    )
 
 
 class ImportChangeSchema(Schema):

@@ -17,15 +17,22 @@ _MAX_ID_DIGITS = 18
 
 # The columns with texts that an import changes, and the fields of an image.
 TEXT_COLUMNS = {"caption": "annotation", "alt_text": "alt_text", "tags": "tags"}
+_TRANSLATIONS = "translations"
 _KEYS = ("id", "file_name")
 # The other columns of an export tell nothing that an import can change.
-_READ_COLUMNS = (*_KEYS, "updated_at", *TEXT_COLUMNS)
+_READ_COLUMNS = (*_KEYS, "updated_at", *TEXT_COLUMNS, _TRANSLATIONS)
 _SEPARATORS = ",;\t"
 _BYTE_ORDER_MARKS = {
     b"\xef\xbb\xbf": "utf-8-sig",
     b"\xff\xfe": "utf-16",
     b"\xfe\xff": "utf-16",
 }
+
+
+_NO_TRANSLATIONS = (
+    "The translations cannot be read. Write them as an export does, for example "
+    '{"de": {"caption": "Ein Hund.", "alt_text": "Hund"}}.'
+)
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,7 @@ class Correction:
         file_name: the name of the file, or None.
         updated_at: the time of the last change at the time of the export, or None.
         texts: the new texts by the field of the image. Tags are a list, or text with commas.
+        translations: the new texts in further languages, by language and name.
     """
 
     number: int
@@ -45,6 +53,7 @@ class Correction:
     file_name: str | None
     updated_at: str | None
     texts: Mapping[str, str | Sequence[str]]
+    translations: Mapping[str, Mapping[str, str]]
 
 
 def read_corrections(data: bytes) -> tuple[list[Correction], list[LineError]]:
@@ -163,8 +172,10 @@ def _check_columns(names: Sequence[str]) -> list[str]:
         raise InvalidImportError("Two columns of the first line have the same name. Remove one.")
     if not set(_KEYS) & set(columns):
         raise InvalidImportError("Add a column “id” or “file_name”, which names the images.")
-    if not set(TEXT_COLUMNS) & set(columns):
-        raise InvalidImportError("Add a column “caption”, “alt_text” or “tags” with new texts.")
+    if not {*TEXT_COLUMNS, _TRANSLATIONS} & set(columns):
+        raise InvalidImportError(
+            "Add a column “caption”, “alt_text”, “tags” or “translations” with new texts."
+        )
     return columns
 
 
@@ -233,7 +244,32 @@ def _correction(number: int, cells: _Cells) -> Correction:
             texts[field] = value
         elif (text := _text_of(cells, column)) is not None:
             texts[field] = text
-    return Correction(number, image_id, file_name, _text_of(cells, "updated_at"), texts)
+    translations = dict(_translations(cells.get(_TRANSLATIONS)))
+    return Correction(
+        number, image_id, file_name, _text_of(cells, "updated_at"), texts, translations
+    )
+
+
+def _translations(value: Any) -> Iterator[tuple[str, Mapping[str, str]]]:
+    """Yield each language with its new texts. Null changes nothing.
+
+    Raises:
+        ValueError: a sentence for the person.
+    """
+    if isinstance(value, str):  # The cell of a table.
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            raise ValueError(_NO_TRANSLATIONS) from None
+    if not isinstance(value, dict | None):
+        raise ValueError(_NO_TRANSLATIONS)
+    for language, texts in (value or {}).items():
+        if not isinstance(texts, dict | None):
+            raise ValueError(_NO_TRANSLATIONS)
+        for name, text in (texts or {}).items():
+            if name not in ("caption", "alt_text") or not isinstance(text, str | None):
+                raise ValueError(_NO_TRANSLATIONS)
+        yield language, {name: text for name, text in (texts or {}).items() if text is not None}
 
 
 def _image_id(value: Any) -> int | None:

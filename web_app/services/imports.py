@@ -25,8 +25,16 @@ from database.imports import (
     list_changes,
     read_for_import,
 )
-from database.models import Import, ImportState, VersionSource
+from database.models import (
+    Import,
+    ImportState,
+    Translations,
+    VersionSource,
+    effective_translations,
+    language_of_caption,
+)
 from database.session import session_scope
+from database.translations import TranslationChanges
 from web_app.errors import (
     ConflictError,
     ImageInBinError,
@@ -38,12 +46,14 @@ from web_app.errors import (
     WebError,
 )
 from web_app.services.audit import log_change
-from web_app.services.edits import clean_edit
+from web_app.services.edits import check_translations, clean_edit
 from web_app.services.import_files import MAX_LINES, Correction, read_corrections
 from web_app.services.timestamps import timestamp
 from web_app.services.uploads import clean_filename
 
 _BATCH_IMAGES = 1000
+
+_TranslatedTexts = Mapping[str, Mapping[str, str | None]]
 
 _Item = TypeVar("_Item")
 
@@ -253,19 +263,33 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
     """Return what a line changes.
 
     Raises:
-        InvalidEditError: a text is too long.
+        InvalidEditError: a text is too long, or a translation is not possible.
         ConflictError: the image was changed after the export.
     """
-    new = clean_edit(
-        {
-            field: text.split(",") if field == "tags" and isinstance(text, str) else text
-            for field, text in line.texts.items()
-            if not _is_same(text, getattr(image, field))
-            # The alt text of a decorative image is empty in an export.
-            and not (image.is_decorative and field == "alt_text" and not text)
-        }
-    )
+    texts = {
+        field: text.split(",") if field == "tags" and isinstance(text, str) else text
+        for field, text in line.texts.items()
+        if not _is_same(text, getattr(image, field))
+        # The alt text of a decorative image is empty in an export.
+        and not (image.is_decorative and field == "alt_text" and not text)
+    }
+    new = clean_edit({**texts, "translations": line.translations})
+    translations = _present_translations(image)
+    changed = _changed_texts(translations, new.pop("translations", {}))
     after = {k: v for k, v in new.items() if not _is_same(v or "", getattr(image, k))}
+    before = {field: getattr(image, field) for field in after}
+    if changed:
+        check_translations(
+            image.generated_translations,
+            image.translation_edits,
+            changed,
+            caption_language=language_of_caption(image),
+        )
+        after["translations"] = changed
+        before["translations"] = {
+            tag: {name: _translation(translations, tag, name) for name in texts}
+            for tag, texts in changed.items()
+        }
     if not after:
         return None
     if line.updated_at and not _is_time(line.updated_at, image.updated_at):
@@ -274,7 +298,28 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
             "again. Or empty the cell “updated_at” to replace the newer texts.",
             code="changed_meanwhile",
         )
-    return Change(image.id, {field: getattr(image, field) for field in after}, after)
+    return Change(image.id, before, after)
+
+
+def _present_translations(row: Any) -> Translations:
+    return effective_translations(row.generated_translations, row.translation_edits)
+
+
+def _changed_texts(present: Translations, new: TranslationChanges) -> _TranslatedTexts:
+    """Return the new texts in further languages that differ from the present ones."""
+    changed = {
+        tag: {
+            name: text
+            for name, text in (texts or {}).items()
+            if not _is_same(text or "", _translation(present, tag, name) or "")
+        }
+        for tag, texts in new.items()
+    }
+    return {tag: texts for tag, texts in changed.items() if texts}
+
+
+def _translation(translations: Translations, tag: str, name: str) -> str | None:
+    return translations.get(tag, {}).get(name) or None
 
 
 def _is_same(new: str | Sequence[str], current: str | Sequence[str] | None) -> bool:
@@ -312,7 +357,32 @@ def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> Non
 
 
 def _has(row: Row[*tuple[Any, ...]] | None, texts: Mapping[str, Any]) -> bool:
-    return row is not None and all(getattr(row, field) == text for field, text in texts.items())
+    if row is None:
+        return False
+    return _unchanged(row, texts, texts) == texts
+
+
+def _unchanged(
+    row: Row[*tuple[Any, ...]], expected: Mapping[str, Any], wanted: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the wanted ones of those texts that an image still has as expected."""
+    kept = {
+        field: text
+        for field, text in wanted.items()
+        if field != "translations" and getattr(row, field) == expected[field]
+    }
+    present = _present_translations(row)
+    translations = {
+        tag: {
+            name: text
+            for name, text in texts.items()
+            if _translation(present, tag, name) == expected["translations"][tag][name]
+        }
+        for tag, texts in wanted.get("translations", {}).items()
+    }
+    if any(translations.values()):
+        kept["translations"] = {tag: texts for tag, texts in translations.items() if texts}
+    return kept
 
 
 def _undo(session: Session, changes: Sequence[Change]) -> int:
@@ -323,11 +393,7 @@ def _undo(session: Session, changes: Sequence[Change]) -> int:
         rows = {row.id: row for row in locked}
         restored += sum(_has(rows.get(each.image_id), each.after) for each in batch)
         edits = {
-            each.image_id: {
-                field: text
-                for field, text in each.before.items()
-                if getattr(rows[each.image_id], field) == each.after[field]
-            }
+            each.image_id: _unchanged(rows[each.image_id], each.after, each.before)
             for each in batch
             if each.image_id in rows
         }

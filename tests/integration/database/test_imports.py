@@ -6,9 +6,10 @@ import threading
 import pytest
 from sqlalchemy import delete, func, select
 
+from database.annotations import edit_annotation
 from database.models import Image, Import, ImportChange, ImportState, Status
 from database.session import session_scope
-from tests.support.image_rows import add, add_captioned, add_failed, edit, read
+from tests.support.image_rows import add, add_captioned, add_failed, edit, read, record
 from web_app.errors import ConflictError, InvalidImportError
 from web_app.services.imports import Imports
 
@@ -42,6 +43,34 @@ def test_an_import_is_applied_and_undone(session_factory, imports):
     image = read(session_factory, image_id)
     assert (image.annotation, image.tags) == (before.annotation, before.tags)
     assert image.sources == before.sources
+
+
+def test_translations_are_imported_and_undone(session_factory, imports):
+    image_id, _ = add_captioned(session_factory)
+    record(
+        session_factory,
+        edit_annotation,
+        image_id,
+        {"translations": {"de": {"caption": "Ein Hund.", "alt_text": "Hund"}}},
+    )
+    before = read(session_factory, image_id).translations
+    row = imports.propose(
+        lines(
+            {
+                "id": image_id,
+                "caption": "Rex.",
+                "translations": {"de": {"caption": "Rex 🐕."}, "ar": {"alt_text": "كلب"}},
+            }
+        )
+    )
+    imports.apply(row.id)
+    assert read(session_factory, image_id).translations == {
+        "de": {"caption": "Rex 🐕.", "alt_text": "Hund"},
+        "ar": {"alt_text": "كلب"},
+    }
+
+    assert imports.undo(row.id).kept == 0
+    assert read(session_factory, image_id).translations == before
 
 
 def test_an_undo_of_the_caption_that_ended_a_failure_leaves_a_failed_job(session_factory, imports):

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from sqlalchemy import delete
 
-from database.models import Image
+from database.models import Image, ImageLanguage
 from database.session import session_scope
 from tests.unit.web_app.conftest import csrf_headers, encode_form
 from tests.unit.web_app.test_owner_rules import token
@@ -335,7 +335,7 @@ def test_many_changes_are_read_in_pages(client, me, propose, add_row):
         (b"id,captoin\n1,x\n", "The first line must name columns of an export. It has “captoin”."),
         (b"id,caption,caption\n1,x,y\n", "Two columns of the first line have the same name."),
         (b"caption\nx\n", "Add a column “id” or “file_name”"),
-        (b"id,width\n1,2\n", "Add a column “caption”, “alt_text” or “tags”"),
+        (b"id,width\n1,2\n", "Add a column “caption”, “alt_text”, “tags” or “translations”"),
         (b'"id,caption\n1,x\n', "A quotation mark is not closed"),
         (b"id,caption\n" + b"1,x\n" * (MAX_LINES + 1), "This file has more than 10,000 lines."),
         (b"id,caption\n" + b"1,x\n" * 100_000, "This file has more than 10,000 lines."),
@@ -559,3 +559,157 @@ def test_the_page_says_that_an_import_is_not_possible_any_more(browser):
     for action in ("apply", "undo"):
         assert post(browser, f"/import/7/{action}").location == "/import"
         assert "no longer stored" in browser.get("/import").get_data(as_text=True)
+
+
+# Translations
+
+
+MODELS = {
+    "de": {"caption": "Ein Hund.", "alt_text": "Hund"},
+    "fr": {"caption": "Un chien.", "alt_text": "Chien"},
+}
+
+
+@pytest.fixture
+def translated(add_row, session_factory):
+    """Add an image of `me` that the model described in English, German and French."""
+    image_id = add_row(owner_id="me", annotation="A dog.", annotation_source="model")
+    with session_scope(session_factory) as session:
+        session.add(ImageLanguage(image_id=image_id, language="en", translations=MODELS))
+    return image_id
+
+
+@pytest.fixture
+def translations(client, translated):
+    return lambda: client.get(f"/api/images/{translated}").json["translations"]
+
+
+def in_csv(image_id, translations):
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["id", "translations"], [image_id, json.dumps(translations)]])
+    return text.getvalue()
+
+
+def in_json(image_id, translations):
+    return json.dumps({"id": image_id, "translations": translations})
+
+
+@pytest.mark.parametrize("write", [in_csv, in_json])
+def test_translations_are_imported_and_undone(
+    translated, translations, propose, apply, undo, write
+):
+    proposed = propose(
+        write(
+            translated,
+            {
+                "de": {"caption": "Rex.", "alt_text": None},
+                "fr": {"caption": "Un chien.", "alt_text": ""},
+                "PT": {"alt_text": "Cão"},
+                "es": None,
+            },
+        )
+    )
+
+    [change] = proposed["changes"]
+    after = {"de": {"caption": "Rex."}, "fr": {"alt_text": None}, "pt": {"alt_text": "Cão"}}
+    before = {
+        "de": {"caption": "Ein Hund."},
+        "fr": {"alt_text": "Chien"},
+        "pt": {"alt_text": None},
+    }
+    assert change["before"] == {"translations": before}
+    assert change["after"] == {"translations": after}
+    assert apply(proposed).status_code == 200
+    assert translations() == {
+        "de": {"caption": "Rex.", "alt_text": "Hund"},
+        "fr": {"caption": "Un chien.", "alt_text": ""},
+        "pt": {"alt_text": "Cão"},
+    }
+
+    assert undo(proposed).json["kept"] == 0
+    assert translations() == MODELS
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_export_with_translations_changes_nothing(client, translated, propose, me, kind):
+    client.patch(
+        f"/api/images/{translated}",
+        json={"translations": {"de": {"caption": "=Rex"}, "fr": {"alt_text": ""}}},
+        headers=me,
+    )
+    response = client.get(f"/api/export?format={kind}&mine=true", headers=me)
+
+    proposed = propose(response.get_data())
+
+    response.close()
+    assert (proposed["changed"], proposed["unchanged"]) == (0, 1)
+
+
+def test_an_undo_keeps_a_translation_that_was_changed_since(
+    client, translated, translations, propose, apply, undo, me
+):
+    new = {"de": {"caption": "Rex.", "alt_text": "Rex"}}
+    proposed = propose(in_json(translated, new))
+    apply(proposed)
+    client.patch(
+        f"/api/images/{translated}",
+        json={"translations": {"de": {"alt_text": "Wolf"}}},
+        headers=me,
+    )
+
+    assert undo(proposed).json["kept"] == 1
+    assert translations()["de"] == {"caption": "Ein Hund.", "alt_text": "Wolf"}
+
+
+def test_a_translation_that_was_changed_after_the_comparison_refuses_the_import(
+    client, translated, translations, propose, apply, me
+):
+    proposed = propose(in_json(translated, {"de": {"caption": "Rex."}}))
+    client.patch(
+        f"/api/images/{translated}",
+        json={"translations": {"de": {"caption": "Wolf."}}},
+        headers=me,
+    )
+
+    refused = apply(proposed)
+
+    assert (refused.status_code, refused.json["code"]) == (409, "import_outdated")
+    assert translations()["de"]["caption"] == "Wolf."
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ("not JSON", "The translations cannot be read."),
+        (["de"], "The translations cannot be read."),
+        ({"de": "Ein Hund"}, "The translations cannot be read."),
+        ({"de": {"caption": 1}}, "The translations cannot be read."),
+        ({"de": {"tags": "x"}}, "The translations cannot be read."),
+        ({"klingon": {"caption": "x"}}, "“klingon” is not a known language."),
+        ({"de": {"alt_text": "x" * 501}}, "The alt text in German has 501 characters."),
+        ({"en": {"caption": "A dog!"}}, "English is the language of the caption."),
+        ({t: {"caption": "x"} for t in ("it", "es", "pt")}, "up to 4 further languages."),
+    ],
+)
+@pytest.mark.parametrize("write", [in_csv, in_json])
+def test_translations_that_cannot_be_imported_are_named(
+    translated, translations, send, write, value, message
+):
+    response = send(write(translated, value))
+
+    assert (response.status_code, response.json["code"]) == (422, "invalid_import")
+    [line] = response.json["lines"]
+    assert message in line["message"]
+    assert translations() == MODELS
+
+
+def test_the_differences_of_translations_are_on_the_page(client, translated, propose, me):
+    proposed = propose(in_json(translated, {"de": {"caption": "<b>Rex</b>"}}))
+
+    page = client.get(f"/import/{proposed['id']}", headers={**me, "Accept": "text/html"}).get_data(
+        as_text=True
+    )
+
+    assert "<td>Caption in German</td>" in page
+    assert ">Ein Hund.</td>" in page
+    assert "&lt;b&gt;Rex&lt;/b&gt;" in page
