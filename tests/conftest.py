@@ -1,5 +1,6 @@
 """Fixtures and hooks for all tests."""
 
+import gc
 import logging
 import os
 import shutil
@@ -99,6 +100,13 @@ def pytest_configure() -> None:
     # The workers of pytest-xdist inherit this variable.
     if time_limits.VARIABLE not in os.environ:
         os.environ[time_limits.VARIABLE] = str(time_limits.measure_factor())
+
+
+def pytest_collection_finish() -> None:
+    # Modules and tests stay until the end of the run. To look through them for garbage again and
+    # again takes a seventh of the processor time of the unit tests.
+    gc.collect()
+    gc.freeze()
 
 
 # Last, when the fixtures are closed and the workers of pytest-xdist have ended.
