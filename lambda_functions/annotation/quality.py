@@ -117,7 +117,7 @@ def _read_translations(value: Any, task: Task) -> Iterator[tuple[str, Mapping[st
         if not isinstance(texts, dict):
             continue
         name = language_name(tag)
-        judge = _Judge(task.own_words, find_language(name), tag, None)
+        judge = _Judge(task.own_words, find_language(name))
         main_field = "caption" if task.has_caption else "alt_text"
         try:
             main_text = _read_main_text(texts, main_field, judge, name)
@@ -258,8 +258,8 @@ class _Judge:
 
     own_words: str
     wanted: Language | None
-    wanted_tag: str
-    declared: Language | None
+    wanted_tag: str = ""
+    declared: Language | None = None
 
     def problem_of(self, text: str, *, min_words: int = MIN_WORDS) -> str | None:
         """Return why a text is no description in the requested language, or None."""
@@ -306,11 +306,13 @@ class _Judge:
         )
 
     def _is_declared_language(self, text: str) -> bool:
-        """Return whether a text is in the language that the model names, and another is wanted."""
+        """Return whether a text is in the language that the model names.
+
+        Texts in the wanted language cannot be recognized, so it is not the one that is named.
+        """
         return (
             bool(self.wanted_tag)
             and self.declared is not None
-            and self.wanted_tag.partition("-")[0] not in self.declared.names
             and not self.declared.is_foreign(text)
         )
 

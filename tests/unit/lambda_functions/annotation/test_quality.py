@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from database.language_check import find_language
+from database.languages import LANGUAGES, language_name
 from database.models import DEFAULT_OPTIONS, CaptionOptions, CaptionStyle
 from lambda_functions.annotation.description import PROMPT, make_task
 from lambda_functions.annotation.quality import (
@@ -249,6 +250,13 @@ def test_a_language_is_found_by_each_of_its_names_and_codes(name, known):
     assert (find_language(name) is not None) == known
 
 
+@pytest.mark.parametrize("region", ["", "-XX", "-Latn"])
+def test_a_language_that_is_found_by_its_code_is_found_by_its_name(region):
+    codes = [code for code in LANGUAGES if find_language(code) is not None]
+
+    assert all(find_language(language_name(code + region)) is not None for code in codes)
+
+
 @pytest.mark.parametrize("value", [None, [], {}, 7, "", "no", "x" * 100_000, "Klingon"])
 def test_an_unknown_outcome_or_language_does_not_reject_a_caption(value):
     assert read(as_json(outcome=value, language=value)).caption == CAPTION
@@ -370,7 +378,7 @@ def test_a_text_may_repeat_seven_words_of_the_instructions_and_not_eight():
         (["x" * (MAX_TAG_CHARACTERS + 1), "dog"], ["dog"]),
         (["x" * MAX_TAG_CHARACTERS], ["x" * MAX_TAG_CHARACTERS]),
         ([""] * 99 + ["dog", "beach"], ["dog"]),  # No more than 100 are read.
-        ([".NET", "C#", '"dog";', "sea."], [".net", "c#", "dog", "sea"]),
+        ([".NET", "C#", "dog:", "sea."], [".net", "c#", "dog", "sea"]),
         (["X-ray", "SpaceX", "İstanbul"], ["x-ray", "spacex", "istanbul"]),
         ([f"tag{n}" for n in range(99)], [f"tag{n}" for n in range(MAX_TAGS)]),
     ],
