@@ -14,6 +14,7 @@ from database.jobs import (
     REDRIVABLE_CODES,
     FailedJob,
     complete_failed_annotations,
+    list_pending,
     record_failure,
     record_postponement,
     record_thumbnail,
@@ -609,6 +610,16 @@ def test_of_several_jobs_only_those_named_that_failed_are_reset(session_factory)
         session_factory, reset_several_for_retry, ids, Job.ANNOTATION, even_completed=True
     )
     assert again == [(completed_id, completed_key)]
+
+
+def test_the_images_with_a_pending_job_are_listed_among_those_named(session_factory):
+    pending_id, _ = add(session_factory)
+    completed_id, _ = add_captioned(session_factory)
+    add(session_factory)
+    ids = [pending_id, completed_id]
+
+    assert record(session_factory, list_pending, ids, Job.ANNOTATION) == [pending_id]
+    assert sorted(record(session_factory, list_pending, ids, Job.THUMBNAIL)) == ids
 
 
 def test_a_caption_of_a_person_ends_only_the_failures_of_the_images_named(session_factory):
