@@ -395,9 +395,9 @@ def failed_state(job: Job, code: str, message: str) -> dict[str, Any]:
     failed = job_state(job, Status.FAILED, code, message)
     if job is not Job.ANNOTATION:
         return failed
+    # Before the model's first caption, the author is stored only while there is a caption.
     has_persons_caption = and_(
         Image.annotation_source == AnnotationSource.HUMAN,
-        Image.annotation.is_not(None),
         Image.generated_annotation.is_(None),
     )
     completed = job_state(job, Status.COMPLETED)
