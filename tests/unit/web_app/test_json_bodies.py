@@ -80,7 +80,9 @@ def test_a_body_that_cannot_be_parsed_is_a_bad_request_and_no_error_of_the_serve
     response = change(route, data=body, content_type="application/json")
 
     assert (response.status_code, response.json["code"]) == (400, "bad_request")
-    assert response.json["error"].endswith("send it again.")
+    assert response.json["error"] == (
+        "This body is not valid JSON, or it is nested too deeply. Correct it and send it again."
+    )
     assert caplog.records == []
 
 
@@ -175,6 +177,16 @@ def test_a_body_of_a_type_that_the_route_does_not_read_is_refused(change, path, 
     response = change(("POST", path), data=b"regenerate=1", content_type=content_type)
 
     assert (response.status_code, response.json["code"]) == (415, "unsupported_media_type")
+
+
+def test_a_body_of_the_maximum_length_is_accepted(change):
+    body = b'{"annotation": "A dog."}'.ljust(MAX_BODY_BYTES)
+
+    response = change(
+        ("PATCH", "/api/images/{image_id}"), data=body, content_type="application/json"
+    )
+
+    assert (response.status_code, response.json["annotation"]) == (200, "A dog.")
 
 
 def test_the_longest_valid_edit_is_accepted_as_json_and_as_a_form(change):
