@@ -1,12 +1,17 @@
 """Corrections of texts in further languages: by the API and in exports."""
 
+import io
 import json
+import zipfile
 
 import pytest
 
 from database.models import AnnotationSource, ImageLanguage
 from database.session import session_scope
+from tests.unit.web_app.test_export import store_images
 from tests.unit.web_app.test_owner_rules import token
+
+__all__ = ["store_images"]  # A fixture.
 
 MODELS = {
     "de": {"caption": "Ein Hund.", "alt_text": "Hund"},
@@ -201,3 +206,20 @@ def test_exports_have_the_corrections_and_their_authors(client, patch, headers, 
     assert exported["translation_sources"]["de"] == {"caption": "human", "alt_text": "model"}
     assert '""caption"": ""Rex.""' in table.get_data(as_text=True)
     table.close()
+
+
+def test_the_metadata_of_pictures_has_the_corrections(client, store_images, headers):
+    [image_id] = store_images("me")
+    client.patch(
+        f"/api/images/{image_id}",
+        json={"translations": {"de": {"caption": "Rex läuft."}}},
+        headers=headers,
+    )
+
+    response = client.get("/api/export?format=zip&metadata=sidecar", headers=headers)
+    archive = zipfile.ZipFile(io.BytesIO(response.get_data()))
+    response.close()
+
+    [sidecar] = [name for name in archive.namelist() if name.endswith(".xmp")]
+    text = archive.read(sidecar).decode()
+    assert '<rdf:li xml:lang="de">Rex läuft.</rdf:li>' in text
