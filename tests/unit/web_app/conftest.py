@@ -3,6 +3,7 @@
 import re
 import secrets
 import uuid
+from threading import BoundedSemaphore
 
 import pytest
 
@@ -10,8 +11,15 @@ from database.models import Image, ImageLanguage, TextInImage
 from database.session import create_session_factory, session_scope
 from tests.support.clients import asking_for_html
 from web_app.app import create_app
+from web_app.routes import exports
 
 BROWSER = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8"
+
+
+@pytest.fixture(autouse=True)
+def no_running_exports(mocker):
+    """Let no export of an earlier test run, whose response was not closed."""
+    mocker.patch.object(exports, "_running", BoundedSemaphore(exports._AT_ONCE))
 
 
 @pytest.fixture

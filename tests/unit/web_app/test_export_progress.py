@@ -2,7 +2,6 @@
 
 import time
 import uuid
-from threading import BoundedSemaphore
 
 import pytest
 from sqlalchemy.exc import ProgrammingError
@@ -19,12 +18,6 @@ from web_app.services.export import ExportFormat
 __all__ = ["store_images"]  # A fixture.
 
 FORMATS = ["csv", "jsonl", "huggingface", "coco", "zip"]
-
-
-@pytest.fixture(autouse=True)
-def turns(mocker):
-    """Let no export of an earlier test run, whose response was not closed."""
-    mocker.patch("web_app.routes.exports._running", BoundedSemaphore(2))
 
 
 @pytest.fixture
