@@ -7,7 +7,7 @@ from threading import BoundedSemaphore
 from typing import Any
 from uuid import UUID
 
-from flask import Response, url_for
+from flask import Response, request, url_for
 from sqlalchemy.orm import Session, sessionmaker
 
 from database.export import read_exported, read_images
@@ -15,7 +15,7 @@ from database.images import newest_id
 from database.listing import ImageFilter, count_images
 from database.session import session_scope
 from web_app.dependencies import current_dependencies, image_links
-from web_app.errors import TooManyExportsError, TooManyImagesError
+from web_app.errors import ExportNotFoundError, TooManyExportsError, TooManyImagesError
 from web_app.middleware.owners import current_owner
 from web_app.routes import serializers
 from web_app.routes.openapi import READ_AUTH, StrictBlueprint, documents_errors
@@ -73,11 +73,12 @@ def export_images(query: dict[str, Any]) -> Response:
     with session_scope(factory) as session:
         # Whatever is read twice must have the same images.
         where = replace(image_filter(query, ids), max_id=newest_id(session))
-    export_id = query.get("export_id")
+    # A request for the headers alone sends no file.
+    has_progress = "export_id" in query and request.method == "GET"
     progress = begin_progress(
         factory,
         current_owner().known_id,
-        str(export_id) if export_id is not None else None,
+        str(query["export_id"]) if has_progress else None,
         where,
         readings=1 if query["format"] == ZIP else FORMATS[query["format"]].readings,
     )
@@ -88,14 +89,18 @@ def export_images(query: dict[str, Any]) -> Response:
         raise
 
 
-@exports.route("/exports/<uuid:export_id>")
+@exports.route("/exports/<export_id>")
 @exports.doc(operationId="getExport", security=READ_AUTH)
 @exports.response(200, ExportSchema)
 @documents_errors(exports, 401, 404, 503, codes={404: ("export_not_found",)})
-def show_export(export_id: UUID) -> dict[str, Any]:
+def show_export(export_id: str) -> dict[str, Any]:
     """Get the progress of an export of yours"""
+    try:
+        export_id = str(UUID(export_id))  # In the form in which it is stored.
+    except ValueError:
+        raise ExportNotFoundError from None
     factory = current_dependencies().session_factory
-    return serializers.export(read_progress(factory, current_owner().known_id, str(export_id)))
+    return serializers.export(read_progress(factory, current_owner().known_id, export_id))
 
 
 def _export(
@@ -130,7 +135,7 @@ def _expect_few(factory: sessionmaker[Session], where: ImageFilter) -> None:
     if count is None or count > MAX_IMAGES:
         raise TooManyImagesError(
             f"More than {MAX_IMAGES} images match, and a ZIP can hold up to {MAX_IMAGES}. Search "
-            "for fewer, give their ids, or export another format."
+            "for fewer, select some of them, or export another format."
         )
 
 

@@ -13,6 +13,7 @@ from flask_smorest import Api, Blueprint
 
 from web_app.middleware.csrf import HEADER as CSRF_HEADER
 from web_app.middleware.owners import COOKIE_NAME
+from web_app.routes import schemas
 from web_app.routes.request import ID_CONVERTERS, MAX_ID, JSONParser
 from web_app.routes.schemas import (
     CONTEXT,
@@ -210,6 +211,10 @@ def _finished(document: dict[str, Any]) -> dict[str, Any]:
     document["servers"] = [{"url": "/"}]
     components = document["components"]
     components["schemas"].pop("PaginationMetadata", None)
+    for name, schema in components["schemas"].items():
+        if described := getattr(schemas, f"{name}Schema", None):
+            first_paragraph = described.__doc__.partition("\n\n")[0]
+            schema.setdefault("description", " ".join(first_paragraph.split()))
     components.pop("headers", None)
     # flask-smorest adds 422 to each route that reads parameters, also to those that answer 400.
     components.pop("responses", None)
@@ -229,13 +234,13 @@ def _finished(document: dict[str, Any]) -> dict[str, Any]:
     return document
 
 
-def _describe_success(schemas: Mapping[str, Any], status: str, response: dict[str, Any]) -> None:
+def _describe_success(named: Mapping[str, Any], status: str, response: dict[str, Any]) -> None:
     """Replace the phrase of a status, such as “OK”, by what the body holds."""
     if response["description"] != HTTPStatus(int(status)).phrase:
         return
     schema = response.get("content", {}).get("application/json", {}).get("schema", {})
-    named = schemas.get(schema.get("$ref", "").rpartition("/")[2], {})
-    description = named.get("description", "Done. The response has no body.")
+    held = named.get(schema.get("$ref", "").rpartition("/")[2], {})
+    description = held.get("description", "Done. The response has no body.")
     response["description"] = description.splitlines()[0].rstrip(".")
 
 

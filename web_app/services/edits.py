@@ -114,8 +114,10 @@ def _clean_text(text: str | None, name: str, limit: int) -> str | None:
 def _clean_tags(tags: Sequence[str]) -> list[str]:
     if len(tags) > _MAX_LISTED_TAGS:
         raise InvalidEditError(f"Use up to {MAX_TAGS} tags. You have {len(tags)}.")
+    # A comma separates tags in forms and in spreadsheets, so it cannot be part of one.
+    parts = (part for tag in tags for part in tag.split(","))
     distinct: dict[str, str] = {}
-    for tag in filter(None, (clean_line(tag, MAX_TAG_CHARACTERS) for tag in tags)):
+    for tag in filter(None, (clean_line(part, MAX_TAG_CHARACTERS) for part in parts)):
         distinct.setdefault(tag.casefold(), tag)
     kept = list(distinct.values())
     if len(kept) > MAX_TAGS:

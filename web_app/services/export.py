@@ -171,20 +171,22 @@ def image_folder_entry(name: str, image: ExportedImage | Image) -> dict[str, Any
 
 
 def _coco(images: Images, page_url: PageURL) -> Iterator[str]:
-    """Write captions in the format of COCO."""
+    """Write captions in the format of COCO, of the images that the first reading found.
+
+    An image that matches only later has no caption here. The ids of the others are kept, which
+    takes about 60 bytes for each.
+    """
+    listed = set[int]()
+
+    def write_image(image: ExportedImage) -> dict[str, Any]:
+        listed.add(image.id)
+        name = file_name(image.id, image.filename, image.content_type)
+        size = (image.width, image.height)
+        return {**coco_image(image.id, name, size), "coco_url": page_url(image.id)}
+
     return coco(
-        (
-            {
-                **coco_image(
-                    image.id,
-                    file_name(image.id, image.filename, image.content_type),
-                    (image.width, image.height),
-                ),
-                "coco_url": page_url(image.id),
-            }
-            for image in images()
-        ),
-        (coco_caption(image) for image in images() if image.annotation),
+        map(write_image, images()),
+        (coco_caption(image) for image in images() if image.annotation and image.id in listed),
     )
 
 

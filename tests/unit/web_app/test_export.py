@@ -7,9 +7,11 @@ import re
 import tracemalloc
 import uuid
 import zipfile
+from datetime import UTC, datetime
 
 import pytest
 from PIL import Image as PILImage
+from sqlalchemy import update
 
 from database.models import Image, Preview
 from database.object_keys import preview_key
@@ -165,6 +167,26 @@ def test_captions_of_coco_refer_to_their_images(export, two_images, add_row):
     assert set(images) == {*two_images, without_caption}
     assert {each["image_id"] for each in document["annotations"]} == set(two_images)
     assert all({"width", "height", "file_name"} <= image.keys() for image in images.values())
+
+
+def test_an_image_that_matches_only_later_has_no_caption_in_coco(
+    client, two_images, session_factory
+):
+    deleted, other = two_images
+
+    def set_deleted(time):
+        with session_scope(session_factory) as session:
+            session.execute(update(Image).where(Image.id == deleted).values(deleting_at=time))
+
+    set_deleted(datetime.now(UTC))
+    pieces = client.get("/api/export?format=coco", buffered=False).iter_encoded()
+    written = [next(pieces), next(pieces)]
+    set_deleted(None)
+
+    document = json.loads(b"".join([*written, *pieces]))
+
+    assert [image["id"] for image in document["images"]] == [other]
+    assert [each["image_id"] for each in document["annotations"]] == [other]
 
 
 @pytest.mark.parametrize("chosen", ["csv", "jsonl", "huggingface", "coco"])

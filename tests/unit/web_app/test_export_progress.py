@@ -224,6 +224,31 @@ def test_an_id_that_is_no_uuid_is_refused(client, export_id):
     assert client.get(f"/api/exports/{export_id}").status_code == 404
 
 
+@pytest.mark.parametrize("form", ["{}", "{{{}}}", "urn:uuid:{}"])
+def test_each_form_of_a_uuid_names_the_same_export(client, export_id, progress, add_row, form):
+    add_row()
+
+    read_all(client.get(f"/api/export?export_id={form.format(export_id.upper())}", buffered=False))
+
+    assert progress()["state"] == "completed"
+    response = client.get(f"/api/exports/{export_id.replace('-', '')}")
+    assert (response.status_code, response.json["id"]) == (200, export_id)
+    assert client.get("/api/exports/abc").json["code"] == "export_not_found"
+
+
+def test_a_request_for_the_headers_alone_changes_no_progress(
+    client, open_export, progress, export_id, store_images
+):
+    store_images("me", "me")
+    response = open_export()
+
+    assert client.head(f"/api/export?export_id={export_id}").status_code == 200
+
+    assert progress()["state"] == "running"
+    read_all(response)
+    assert progress()["state"] == "completed"
+
+
 @pytest.mark.parametrize(
     "error",
     [

@@ -111,6 +111,8 @@ def test_each_response_says_what_it_holds(document):
         for status, response in operation["responses"].items():
             is_redirect_or_unchanged = status[0] == "3"
             assert is_redirect_or_unchanged or response["description"] not in phrases, path
+            says_none = response["description"] == "Done. The response has no body"
+            assert says_none == (status == "204"), (path, status)
 
 
 def test_the_api_page_explains_each_code_and_can_be_tried(client, document):

@@ -580,6 +580,12 @@ def test_too_many_tags_are_counted_in_the_message(program, add_mine):
     assert response.json["error"] == "Check “tags”: Use up to 20 tags. You have 25."
 
 
+def test_a_comma_separates_tags_everywhere(program, add_mine):
+    response = program("PATCH", f"/api/images/{add_mine()}", json={"tags": ["a,b", "c", "B, d"]})
+
+    assert response.json["tags"] == ["a", "b", "c", "d"]
+
+
 def test_an_invalid_form_redirects_to_a_page_with_the_reason(client, browser, my_image):
     response = browser(f"/images/{my_image}/edit", annotation="x" * 2001)
 
