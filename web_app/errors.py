@@ -249,7 +249,10 @@ class ImportNotFoundError(WebError):
     """The owner has no import with this id, or a later one took its place."""
 
     code, http_status = "import_not_found", 404
-    message = "This import is no longer stored. A later one took its place. Choose the file again."
+    message = (
+        "You have no import at this address. A later one takes the place of an earlier one. Choose "
+        "the file again."
+    )
 
 
 class ExportNotFoundError(WebError):

@@ -63,6 +63,11 @@ def read_corrections(data: bytes) -> tuple[list[Correction], list[LineError]]:
         InvalidImportError: the whole file cannot be read.
     """
     text = _decode(data)
+    if text.lstrip().startswith("["):
+        raise InvalidImportError(
+            "This file is a list in JSON. Write one object on each line, without brackets around "
+            "them and without commas between them."
+        )
     is_json = text.lstrip().startswith("{")
     corrections: list[Correction] = []
     errors: list[LineError] = []
@@ -131,6 +136,7 @@ def _csv(text: str) -> Iterator[tuple[int, _Cells]]:
             yield number, ValueError(_quoting_problem(error))
             return
         if any(cell.strip() for cell in row):
+            row = _without_empty_end(row, len(columns or ()))
             if columns is None:
                 columns = _check_columns(row)
             elif len(row) != len(columns):
@@ -143,6 +149,14 @@ def _csv(text: str) -> Iterator[tuple[int, _Cells]]:
             else:
                 yield number, {k: _cell(v) for k, v in zip(columns, row, strict=True)}
         number = lines_before + rows.line_num + 1
+
+
+def _without_empty_end(row: Sequence[str], expected: int) -> list[str]:
+    """Return a row without the empty cells that spreadsheet programs add at its end."""
+    cells = list(row)
+    while len(cells) > expected and not cells[-1].strip():
+        cells.pop()
+    return cells
 
 
 def _separator(text: str) -> str:

@@ -331,6 +331,8 @@ def test_many_changes_are_read_in_pages(client, me, propose, add_row):
         (b"\xef\xbb\xbf\r\n", "This file is empty."),
         (b"id,caption\n", "This file has no lines with images."),
         (b"PK\x03\x04", "This is a workbook or a ZIP."),
+        (b'[{"id": 1, "caption": "x"}]', "This file is a list in JSON."),
+        (b"id,,caption\n1,,x\n", "The first line must name columns of an export. It has “”."),
         (b"\x89PNG\r\n\x1a\n\x00\x00", "The characters of this file cannot be read."),
         (b"id,captoin\n1,x\n", "The first line must name columns of an export. It has “captoin”."),
         (b"id,caption,caption\n1,x,y\n", "Two columns of the first line have the same name."),
@@ -347,6 +349,12 @@ def test_a_file_that_cannot_be_read_is_refused_with_the_reason(make_client, app,
     headers = {"Authorization": f"Bearer {token(app, 'me')}"}
 
     assert message_of(send_file(client, headers, data)).startswith(sentence)
+
+
+def test_empty_cells_at_the_ends_of_lines_are_ignored(propose, dog):
+    proposed = propose(f"id,caption,,\n{dog},New.,,\n,,,\n")
+
+    assert [change["after"] for change in proposed["changes"]] == [{"annotation": "New."}]
 
 
 def test_each_line_that_cannot_be_imported_is_named_and_nothing_is_imported(
@@ -558,7 +566,9 @@ def test_the_page_asks_for_a_file(browser):
 def test_the_page_says_that_an_import_is_not_possible_any_more(browser):
     for action in ("apply", "undo"):
         assert post(browser, f"/import/7/{action}").location == "/import"
-        assert "no longer stored" in browser.get("/import").get_data(as_text=True)
+        assert "You have no import at this address." in browser.get("/import").get_data(
+            as_text=True
+        )
 
 
 # Translations
