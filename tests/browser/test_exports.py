@@ -96,29 +96,51 @@ def start_export(page, name):
     return page.locator("nav .export")
 
 
-def expect_progress(line):
+def end_of(name, images):
+    """Return the message at the end of an export."""
+    return (
+        f"{name}: The server has sent the whole file ({images}). "
+        "Look at the downloads of your browser."
+    )
+
+
+def expect_progress(line, name="Spreadsheet (CSV)"):
     """Wait until some of the images are in the file."""
-    expect(line).to_have_text(re.compile(rf"^Exporting: [1-9][\d,]* of {IMAGES:,} images$"))
-    expect(line.get_by_role("progressbar", name="Progress of the export")).to_be_visible()
+    progress = rf"^{re.escape(name)}: [1-9][\d,]* of {IMAGES:,} images$"
+    expect(line).to_have_text(re.compile(progress))
+    bar = line.get_by_role("progressbar", name=f"Progress of the export: {name}", exact=True)
+    expect(bar).to_be_visible()
 
 
 @pytest.mark.parametrize("name", ["Spreadsheet (CSV)", "JSON Lines"])
 def test_a_person_sees_the_progress_and_the_end_of_an_export(page, valve, name):
     with page.expect_download() as download:
         line = start_export(page, name)
-    expect(page.locator(".toast")).to_contain_text("The export has started.")
-    expect_progress(line)
+    expect(page.locator(".toast")).to_contain_text(f"{name}: The export has started.")
+    expect_progress(line, name)
     # Screen readers announce the toasts only, so not each step.
     assert line.evaluate("element => element.closest('[aria-live], [role=status]')") is None
 
     valve.is_open.set()
 
-    end = f"The file is complete: {IMAGES:,} images."
+    end = end_of(name, f"{IMAGES:,} images")
     expect(line).to_have_text(end)
     expect(page.locator("[role=status] .toast")).to_contain_text(end)
     expect(line.get_by_role("progressbar")).to_have_count(0)
     text = download.value.path().read_text(encoding="utf-8-sig")
     assert text.count("A dog. A dog. ") >= IMAGES
+
+
+def test_exports_that_run_at_once_have_the_names_of_their_links(page, valve):
+    names = ["Spreadsheet (CSV)", "JSON Lines"]
+    for name in names:
+        lines = start_export(page, name)
+    for name, line in zip(names, lines.all(), strict=True):
+        expect_progress(line, name)
+
+    valve.is_open.set()
+
+    expect(lines).to_have_text([end_of(name, f"{IMAGES:,} images") for name in names])
 
 
 def test_a_person_is_told_that_a_download_broke_off(page, valve):
@@ -129,7 +151,8 @@ def test_a_person_is_told_that_a_download_broke_off(page, valve):
     valve.open()
 
     stopped = re.compile(
-        rf"The export stopped after [1-9][\d,]* of {IMAGES:,} images\. Start it again\."
+        rf"Spreadsheet \(CSV\): The export stopped after [1-9][\d,]* of {IMAGES:,} images\. "
+        r"Start it again\."
     )
     expect(line).to_have_text(stopped)
     expect(page.locator(".toast--error")).to_contain_text(stopped)
@@ -137,13 +160,13 @@ def test_a_person_is_told_that_a_download_broke_off(page, valve):
     # The message of the last export disappears when another one begins.
     valve.is_open.set()
     again = start_export(page, "Spreadsheet (CSV)")
-    expect(again).to_have_text(f"The file is complete: {IMAGES:,} images.")
+    expect(again).to_have_text(end_of("Spreadsheet (CSV)", f"{IMAGES:,} images"))
 
 
 def test_a_person_is_told_why_an_export_is_refused(page):
     line = start_export(page, "ZIP with pictures")
 
-    reason = "More than 500 images match, and a ZIP can hold up to 500."
+    reason = "ZIP with pictures: More than 500 images match, and a ZIP can hold up to 500."
     expect(line).to_contain_text(reason)
     expect(page.locator(".toast--error")).to_contain_text(reason)
 
@@ -163,11 +186,11 @@ def test_a_running_export_is_accessible_and_starts_by_keyboard(make_page, width,
 
 def test_the_exports_of_the_page_of_imports_have_a_progress_too(make_page):
     page = make_page()
-    page.goto("/import")
+    page.goto("/import", wait_until="networkidle")  # The script of the links has started.
     page.get_by_role("link", name="CSV", exact=True).click()
 
     # None of the images is of this person.
-    expect(page.locator(".export")).to_have_text("The file is complete: 0 images.")
+    expect(page.locator(".export")).to_have_text(end_of("CSV", "0 images"))
 
 
 def test_an_export_works_without_javascript(make_page, valve):

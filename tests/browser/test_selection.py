@@ -190,8 +190,9 @@ def test_selected_images_are_exported(page, ids):
 
     rows = download.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(image_id) for image_id in ids[:2]]
-    expect(page.locator(".selection .export")).to_have_text("The file is complete: 2 images.")
-    expect(page.locator(".toast")).to_contain_text("The file is complete: 2 images.")
+    end = "Selected images (CSV): The server has sent the whole file (2 images)."
+    expect(page.locator(".selection .export")).to_contain_text(end)
+    expect(page.locator(".toast")).to_contain_text(end)
 
 
 def test_selected_images_get_new_captions_in_another_language(page, ids, gemini, person):

@@ -80,12 +80,21 @@ browserTest("a hidden tab asks for nothing", async ({ clock, server, document })
 
 /** @type {[ExportProgress | null, string][]} */
 const SENTENCES = [
-  [progress(), "Exporting: 120 of 2,300 images"],
-  [progress({ images: null }), "Exporting: 120 images"],
-  [progress({ images: 1, images_done: 0 }), "Exporting: 0 of 1 image"],
-  [progress({ state: "completed", images_done: 2300 }), "The file is complete: 2,300 images."],
-  [progress({ state: "completed", images_done: 2299 }), "The file is complete: 2,299 images."],
-  [progress({ state: "completed", images_done: 1 }), "The file is complete: 1 image."],
+  [progress(), "120 of 2,300 images"],
+  [progress({ images: null }), "120 images"],
+  [progress({ images: 1, images_done: 0 }), "0 of 1 image"],
+  [
+    progress({ state: "completed", images_done: 2300 }),
+    "The server has sent the whole file (2,300 images). Look at the downloads of your browser.",
+  ],
+  [
+    progress({ state: "completed", images_done: 2299 }),
+    "The server has sent the whole file (2,299 images). Look at the downloads of your browser.",
+  ],
+  [
+    progress({ state: "completed", images_done: 1 }),
+    "The server has sent the whole file (1 image). Look at the downloads of your browser.",
+  ],
   [
     progress({ state: "stopped" }),
     "The export stopped after 120 of 2,300 images. Start it again.",

@@ -9,6 +9,7 @@ const INTERVAL_SECONDS = 1; // As often as the server stores the progress.
 const ERROR_INTERVAL_SECONDS = 5;
 // The request for the download may wait before the server begins the export.
 const MAX_MISSES = 30;
+const LOOK_AT_DOWNLOADS = "Look at the downloads of your browser.";
 
 /**
  * The fields of the API's export object that the pages use.
@@ -27,7 +28,7 @@ export function mount(root) {
     const isOther = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
     if (link instanceof HTMLAnchorElement && !isOther) {
       event.preventDefault();
-      startExport(link.href, getPart(root, "exports"));
+      startExport(link.text.trim(), link.href, getPart(root, "exports"));
     }
   });
 }
@@ -35,10 +36,11 @@ export function mount(root) {
 /**
  * Start a download, and show its progress until it ends.
  *
+ * @param {string} label begins each message, because several exports can run at once
  * @param {string} address
  * @param {HTMLElement} container
  */
-export async function startExport(address, container) {
+export async function startExport(label, address, container) {
   const id = newUUID();
   const url = new URL(address, location.href);
   url.searchParams.set("export_id", id);
@@ -47,15 +49,15 @@ export async function startExport(address, container) {
   for (const ended of container.querySelectorAll(".export--ended")) {
     ended.remove();
   }
-  const text = createElement("span", {}, "Exporting…");
+  const text = createElement("span", {}, `${label}: The export begins…`);
   const bar = createElement("progress");
-  bar.setAttribute("aria-label", "Progress of the export");
+  bar.setAttribute("aria-label", `Progress of the export: ${label}`);
   const line = createElement("p", { className: "export" }, text, bar);
   container.append(line);
-  showToast("The export has started. Your browser saves the file.");
+  showToast(`${label}: The export has started. Your browser saves the file.`);
 
   const last = await followExport(id, (progress) => {
-    text.textContent = describeExport(progress);
+    text.textContent = `${label}: ${describeExport(progress)}`;
     if (progress.images) {
       bar.max = progress.images;
       bar.value = progress.images_done;
@@ -63,7 +65,7 @@ export async function startExport(address, container) {
   });
   bar.remove();
   line.classList.add("export--ended");
-  text.textContent = describeExport(last);
+  text.textContent = `${label}: ${describeExport(last)}`;
   showToast(text.textContent, { isError: last?.state !== "completed" });
 }
 
@@ -101,17 +103,18 @@ export async function followExport(id, onChange) {
 /** @param {ExportProgress | null} progress */
 export function describeExport(progress) {
   if (progress === null) {
-    return "The progress of this export is not known. Look at the downloads of your browser.";
+    return `The progress of this export is not known. ${LOOK_AT_DOWNLOADS}`;
   }
   const { state, images, images_done: done, error } = progress;
   const all = images ?? done;
   const counted = all === done ? imagesInWords(done) : `${numbered(done)} of ${imagesInWords(all)}`;
   switch (state) {
     case "running":
-      return `Exporting: ${counted}`;
+      return counted;
     case "completed":
-      // Images that were deleted meanwhile are not in the file.
-      return `The file is complete: ${imagesInWords(done)}.`;
+      // The page cannot know what the browser has saved. Images that were deleted meanwhile are not
+      // in the file.
+      return `The server has sent the whole file (${imagesInWords(done)}). ${LOOK_AT_DOWNLOADS}`;
     default:
       return error?.message ?? `The export stopped after ${counted}. Start it again.`;
   }

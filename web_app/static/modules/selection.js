@@ -393,7 +393,8 @@ export class Selection {
       search.set("ids", [...this.#ids].join(","));
     }
     search.set("format", "csv");
-    startExport(`/api/export?${search}`, getPart(this.form, "exports"));
+    const address = `/api/export?${search}`;
+    startExport("Selected images (CSV)", address, getPart(this.form, "exports"));
   }
 
   /**
