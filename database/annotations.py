@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, delete, func, insert, select
+from sqlalchemy import ColumnElement, Row, delete, false, func, insert, select
 from sqlalchemy.orm import Session
 
 from database.image_words import set_caption_language, write_words
@@ -20,6 +20,7 @@ from database.models import (
     AnnotationSource,
     Image,
     ImageLanguage,
+    ImageReview,
     Status,
     TextInImage,
     TextSources,
@@ -27,7 +28,7 @@ from database.models import (
     Translations,
     VersionSource,
 )
-from database.reviews import end_decorative, write_reviews
+from database.reviews import write_reviews
 from database.rows import execute_update, is_visible, lock_images, update_each, update_images
 from database.translations import changed_edits, write_edits
 from database.versions import TextChange, add_versions
@@ -210,22 +211,33 @@ def edit_locked(
     *,
     source: VersionSource,
 ) -> None:
-    """Edit the texts of several images, whose rows `lock_texts` returned in this transaction."""
+    """Edit the texts of several images, whose rows `lock_texts` returned in this transaction.
+
+    An edit can also say whether the image is `decorative`.
+    """
     edits = {row.id: (row, changes[row.id]) for row in rows if row.id in changes}
     _write_texts(session, edits, source)
-    described = [
-        image_id
-        for image_id, (row, edit) in edits.items()
-        if edit.get("alt_text") and edit["alt_text"] != row.alt_text
-    ]
-    # A new alt text would never be shown while the image is decorative.
-    end_decorative(session, described)
+    for wanted in (False, True):
+        ids = [
+            image_id
+            for image_id, (row, edit) in edits.items()
+            if row.decorative is not wanted and _is_decorative_after(row, edit) is wanted
+        ]
+        if ids:
+            write_reviews(session, ids, decorative=wanted)
     captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
     if captioned:
         complete_failed_annotations(session, captioned)
     cleared = [image_id for image_id, edit in changes.items() if edit.get("annotation", "") is None]
     if cleared:
         fail_annotations_without_caption(session, cleared)
+
+
+def _is_decorative_after(row: Row[Any], edit: Mapping[str, Any]) -> bool:
+    # A new alt text would never be shown while the image is decorative.
+    is_described = edit.get("alt_text") and edit["alt_text"] != row.alt_text
+    is_decorative: bool = edit.get("decorative", row.decorative and not is_described)
+    return is_decorative
 
 
 def restore_annotation(
@@ -269,10 +281,12 @@ def _lock(
             TextSources.tags.label("tags_source"),
             ImageLanguage.translations.label("generated_translations"),
             TranslationEdits.texts.label("translation_edits"),
+            func.coalesce(ImageReview.is_decorative, false()).label("decorative"),
         )
         .outerjoin(TextSources, TextSources.image_id == Image.id)
         .outerjoin(ImageLanguage, ImageLanguage.image_id == Image.id)
         .outerjoin(TranslationEdits, TranslationEdits.image_id == Image.id)
+        .outerjoin(ImageReview, ImageReview.image_id == Image.id)
         .where(Image.id.in_(image_ids), *conditions)
     ).all()
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, delete, insert, or_, select, update
+from sqlalchemy import Row, delete, false, func, insert, or_, select, update
 from sqlalchemy.orm import Session
 
 from database.bin import is_in_bin
@@ -28,7 +28,10 @@ _INSERTED_ROWS = 1000
 
 @dataclass(frozen=True)
 class Change:
-    """The texts of one image before and after an import: only those that change."""
+    """The texts of one image before and after an import: only those that change.
+
+    And `decorative`, if the import ends it.
+    """
 
     image_id: int
     before: Mapping[str, Any]
@@ -118,7 +121,7 @@ def read_for_import(
             Image.tags,
             Image.updated_at,
             in_own_bin.label("is_in_bin"),
-            ImageReview.is_decorative,
+            func.coalesce(ImageReview.is_decorative, false()).label("decorative"),
             Image.annotation_source,
             ImageLanguage.language,
             ImageLanguage.translations.label("generated_translations"),

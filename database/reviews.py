@@ -111,14 +111,6 @@ def write_reviews(
     return ids
 
 
-def end_decorative(session: Session, image_ids: Collection[int]) -> None:
-    """Let these images need an alt text, if they did not. The caller has locked them."""
-    is_decorative = (ImageReview.image_id.in_(image_ids), ImageReview.is_decorative)
-    ids = session.scalars(select(ImageReview.image_id).where(*is_decorative)).all()
-    if ids:
-        write_reviews(session, ids, decorative=False)
-
-
 def count_same_alt_texts(session: Session, image: Image, *, at_most: int) -> int:
     """Count the other images of the same owner that have the same alt text."""
     if not image.alt_text:

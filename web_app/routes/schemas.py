@@ -956,6 +956,9 @@ class ImportedTextsSchema(Schema):
     translations = fields.Dict(
         keys=fields.String(), values=fields.Nested(ImportedTranslationSchema)
     )
+    decorative = fields.Boolean(
+        metadata={"description": "True before and false after, if a new alt text ends it."}
+    )
 
 
 class ImportChangeSchema(Schema):

@@ -271,12 +271,14 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
         for field, text in line.texts.items()
         if not _is_same(text, getattr(image, field))
         # The alt text of a decorative image is empty in an export.
-        and not (image.is_decorative and field == "alt_text" and not text)
+        and not (image.decorative and field == "alt_text" and not text)
     }
     new = clean_edit({**texts, "translations": line.translations})
     translations = _present_translations(image)
     changed = _changed_texts(translations, new.pop("translations", {}))
     after = {k: v for k, v in new.items() if not _is_same(v or "", getattr(image, k))}
+    if image.decorative and after.get("alt_text"):
+        after["decorative"] = False
     before = {field: getattr(image, field) for field in after}
     if changed:
         check_translations(
@@ -343,7 +345,7 @@ def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> Non
     for batch in _batches(changes):
         locked = lock_texts(session, [each.image_id for each in batch])
         rows = {row.id: row for row in locked}
-        changed_since += sum(not _has(rows.get(each.image_id), each.before) for each in batch)
+        changed_since += sum(not _has(rows.get(each.image_id), _expected(each)) for each in batch)
         if not changed_since:
             corrections = {each.image_id: each.after for each in batch}
             edit_locked(session, locked, corrections, source=VersionSource.IMPORT)
@@ -354,6 +356,12 @@ def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> Non
             "the file again.",
             code="import_outdated",
         )
+
+
+def _expected(change: Change) -> Mapping[str, Any]:
+    """Return what an import expects of an image: also that it is not decorative, unless it was."""
+    is_described = "alt_text" in change.before
+    return {"decorative": False, **change.before} if is_described else change.before
 
 
 def _has(row: Row[*tuple[Any, ...]] | None, texts: Mapping[str, Any]) -> bool:
@@ -393,13 +401,24 @@ def _undo(session: Session, changes: Sequence[Change]) -> int:
         rows = {row.id: row for row in locked}
         restored += sum(_has(rows.get(each.image_id), each.after) for each in batch)
         edits = {
-            each.image_id: _unchanged(rows[each.image_id], each.after, each.before)
+            each.image_id: _restored(rows[each.image_id], each)
             for each in batch
             if each.image_id in rows
         }
         restored_texts = {image_id: edit for image_id, edit in edits.items() if edit}
         edit_locked(session, locked, restored_texts, source=VersionSource.HUMAN)
     return restored
+
+
+def _restored(row: Row[*tuple[Any, ...]], change: Change) -> dict[str, Any]:
+    """Return the edit that undoes a change, without what was changed since."""
+    edit = _unchanged(row, change.after, change.before)
+    if "decorative" in change.before and not {"alt_text", "decorative"} <= edit.keys():
+        # A person decided about the alt text since.
+        edit.pop("alt_text", None)
+        edit.pop("decorative", None)
+    # The earlier alt text must not end what a person marked since.
+    return {"decorative": row.decorative, **edit} if edit else edit
 
 
 def _batches(items: Iterable[_Item]) -> Iterator[Sequence[_Item]]:

@@ -8,6 +8,7 @@ from sqlalchemy import delete, func, select
 
 from database.annotations import edit_annotation
 from database.models import Image, Import, ImportChange, ImportState, Status
+from database.reviews import write_reviews
 from database.session import session_scope
 from tests.support.image_rows import add, add_captioned, add_failed, edit, read, record
 from web_app.errors import ConflictError, InvalidImportError
@@ -71,6 +72,18 @@ def test_translations_are_imported_and_undone(session_factory, imports):
 
     assert imports.undo(row.id).kept == 0
     assert read(session_factory, image_id).translations == before
+
+
+def test_an_undo_restores_decorative(session_factory, imports):
+    image_id, _ = add_captioned(session_factory)
+    record(session_factory, write_reviews, [image_id], decorative=True)
+    row = imports.propose(lines({"id": image_id, "alt_text": "Rex"}))
+    imports.apply(row.id)
+    image = read(session_factory, image_id)
+    assert (image.is_decorative, image.alt_text) == (False, "Rex")
+
+    assert imports.undo(row.id).kept == 0
+    assert read(session_factory, image_id).is_decorative
 
 
 def test_an_undo_of_the_caption_that_ended_a_failure_leaves_a_failed_job(session_factory, imports):

@@ -321,6 +321,87 @@ def test_many_changes_are_read_in_pages(client, me, propose, add_row):
     assert seen == ids
 
 
+# Decorative images
+
+
+@pytest.fixture
+def decorative(client, me, add_row):
+    """Return an image with the alt text “kept” that was marked as decorative and approved."""
+    image_id = add_row(owner_id="me", filename="line.png")
+    for change in ({"alt_text": "kept"}, {"decorative": True}, {"reviewed": True}):
+        assert client.patch(f"/api/images/{image_id}", json=change, headers=me).status_code == 200
+    return image_id
+
+
+def test_an_undo_restores_decorative_and_the_review(decorative, propose, apply, undo, read):
+    before = read(decorative)
+    proposed = propose(f"id,alt_text\n{decorative},new\n")
+    [change] = proposed["changes"]
+    assert change["before"] == {"alt_text": "kept", "decorative": True}
+    assert change["after"] == {"alt_text": "new", "decorative": False}
+
+    assert apply(proposed).status_code == 200
+    applied = read(decorative)
+    assert (applied["decorative"], applied["alt_text"]) == (False, "new")
+    assert applied["review"] == "changed"
+
+    assert undo(proposed).get_json()["kept"] == 0
+    restored = read(decorative)
+    for field in ("decorative", "alt_text", "review", "reviewed_at", "sources"):
+        assert restored[field] == before[field]
+    assert (restored["decorative"], restored["review"]) == (True, "reviewed")
+
+
+def test_the_comparison_names_that_an_image_stops_being_decorative(client, me, decorative, propose):
+    proposed = propose(f"id,alt_text\n{decorative},new\n")
+
+    response = client.get(f"/import/{proposed['id']}", headers={**me, "Accept": "text/html"})
+
+    page = " ".join(response.get_data(as_text=True).split())
+    assert '<td>Decorative</td> <td dir="auto">Yes</td> <td dir="auto">No</td>' in page
+
+
+@pytest.mark.parametrize("later", [{"alt_text": "later"}, {"decorative": True}])
+def test_an_undo_keeps_a_later_decision_about_the_alt_text(
+    client, me, decorative, propose, apply, undo, read, later
+):
+    proposed = propose(f"id,caption,alt_text\n{decorative},A line.,new\n")
+    apply(proposed)
+    client.patch(f"/api/images/{decorative}", json=later, headers=me)
+    before = read(decorative)
+
+    assert undo(proposed).get_json()["kept"] == 1
+
+    restored = read(decorative)
+    assert restored["annotation"] is None
+    for field in ("decorative", "alt_text"):
+        assert restored[field] == before[field]
+
+
+def test_an_undo_leaves_an_image_decorative_that_was_marked_since(
+    client, me, dog, propose, apply, undo, read
+):
+    proposed = propose(f"id,alt_text\n{dog},Rex\n")
+    apply(proposed)
+    client.patch(f"/api/images/{dog}", json={"decorative": True}, headers=me)
+
+    undo(proposed)
+
+    assert read(dog)["decorative"]
+    client.patch(f"/api/images/{dog}", json={"decorative": False}, headers=me)
+    assert read(dog)["alt_text"] == "Dog"
+
+
+def test_an_image_that_was_marked_as_decorative_after_the_comparison_refuses_the_import(
+    client, me, dog, propose, apply, read
+):
+    proposed = propose(f"id,alt_text\n{dog},Rex\n")
+    client.patch(f"/api/images/{dog}", json={"decorative": True}, headers=me)
+
+    assert apply(proposed).get_json()["code"] == "import_outdated"
+    assert read(dog)["decorative"]
+
+
 # Files that cannot be imported
 
 
