@@ -195,6 +195,28 @@ def test_selected_images_are_exported(page, ids):
     expect(page.locator(".toast")).to_contain_text(end)
 
 
+@pytest.mark.parametrize("width", [320, 375, 768, 1280])
+def test_a_message_covers_neither_the_masthead_nor_the_buttons_of_the_selection(page, ids, width):
+    page.set_viewport_size({"width": width, "height": 800})
+    start(page)
+    press(page, "Delete")  # Without an image, this is an error, which stays until it is closed.
+    toast = page.locator(".toast--error")
+    expect(toast).to_be_in_viewport(ratio=1)
+
+    box(page, ids[0]).check()
+    press(page, "Export")
+    expect(page.locator(".selection .export--ended")).to_be_visible()
+    message = page.locator(".toast").bounding_box()
+    for covered in (".selection", ".masthead"):
+        place = page.locator(covered).bounding_box()
+        assert (
+            message["y"] >= place["y"] + place["height"]
+            or message["y"] + message["height"] <= place["y"]
+        ), covered
+    page.locator(".selection").get_by_role("link", name="Cancel").click()
+    expect(page.locator(".selection")).to_be_hidden()
+
+
 def test_selected_images_get_new_captions_in_another_language(page, ids, gemini, person):
     german = {"caption": "Ein Hund am Strand.", "alt_text": "Ein Hund", "tags": ["hund"]}
     gemini.script += [answer({**german, "language": "de"})] * 2
