@@ -17,6 +17,7 @@ from tests.browser.test_accessibility import assert_no_violations
 from tests.integration.conftest import Gate, aws, make_gate
 from tests.integration.test_exports import IMAGES, add_images
 from tests.integration.test_web_app import run_web_app
+from tests.support.local_system import wait_until
 from tests.support.time_limits import scaled_ms
 
 __all__ = ["aws", "make_gate"]  # Fixtures.
@@ -87,13 +88,22 @@ def make_page(browser, valve, script_errors):
 @pytest.fixture
 def page(make_page):
     page = make_page()
-    page.goto("/gallery")
+    open_with_scripts(page, "/gallery")
     return page
+
+
+def open_with_scripts(page, path):
+    """Open a page, and wait until a click on its exports is handled by the script."""
+    page.goto(path)
+    loaded = "performance.getEntriesByType('resource').map(({ name }) => name)"
+    module = f"{loaded}.find((name) => name.includes('/modules/exports'))"
+    wait_until(lambda: page.evaluate(module), seconds=30)
+    page.evaluate(f"import({module}).then(() => true)")
 
 
 def start_export(page, name):
     page.get_by_role("navigation", name="Export and import").get_by_role("link", name=name).click()
-    return page.locator("nav .export")
+    return page.locator(".export")
 
 
 def end_of(name, images):
@@ -173,20 +183,30 @@ def test_a_person_is_told_why_an_export_is_refused(page):
 
 @pytest.mark.parametrize("width", [320, 1280])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_running_export_is_accessible_and_starts_by_keyboard(make_page, width, theme):
+def test_a_running_export_is_accessible_and_starts_by_keyboard(make_page, valve, width, theme):
     page = make_page(color_scheme=theme, viewport={"width": width, "height": 800})
-    page.goto("/gallery")
+    open_with_scripts(page, "/gallery")
     page.get_by_role("link", name="Spreadsheet (CSV)").focus()
     page.keyboard.press("Enter")
-    expect_progress(page.locator("nav .export"))
+    line = page.locator(".export")
+    expect_progress(line)
+    # The gallery loads further images, and the progress stays visible.
+    expect(line).to_be_in_viewport(ratio=1)
 
     assert_no_violations(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
+    valve.is_open.set()
+    expect(line).to_contain_text("The server has sent the whole file")
+    assert_no_violations(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+    page.get_by_role("button", name="Close message: Spreadsheet (CSV)").press("Enter")
+    expect(line).to_have_count(0)
 
 
 def test_the_exports_of_the_page_of_imports_have_a_progress_too(make_page):
     page = make_page()
-    page.goto("/import", wait_until="networkidle")  # The script of the links has started.
+    open_with_scripts(page, "/import")
     page.get_by_role("link", name="CSV", exact=True).click()
 
     # None of the images is of this person.

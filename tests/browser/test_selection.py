@@ -191,7 +191,7 @@ def test_selected_images_are_exported(page, ids):
     rows = download.value.path().read_text(encoding="utf-8-sig").splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == [str(image_id) for image_id in ids[:2]]
     end = "Selected images (CSV): The server has sent the whole file (2 images)."
-    expect(page.locator(".selection .export")).to_contain_text(end)
+    expect(page.locator(".export")).to_contain_text(end)
     expect(page.locator(".toast")).to_contain_text(end)
 
 

@@ -2,7 +2,7 @@
 // file as a download, so that a large one needs no memory of the page.
 
 import { APIError, getJSON } from "./api.js";
-import { closestTarget, createElement, getPart } from "./markup.js";
+import { closestTarget, createElement, createIcon, getPart } from "./markup.js";
 import { showToast } from "./toast.js";
 
 const INTERVAL_SECONDS = 1; // As often as the server stores the progress.
@@ -21,31 +21,31 @@ const LOOK_AT_DOWNLOADS = "Look at the downloads of your browser.";
  * @property {{ message: string } | null} error
  */
 
-/** @param {HTMLElement} root links that download an export, and the part that shows its progress */
+/** @param {HTMLElement} root links that download an export */
 export function mount(root) {
   root.addEventListener("click", (event) => {
     const link = closestTarget(event, "a[download]");
     const isOther = event.ctrlKey || event.metaKey || event.shiftKey || event.altKey;
     if (link instanceof HTMLAnchorElement && !isOther) {
       event.preventDefault();
-      startExport(link.text.trim(), link.href, getPart(root, "exports"));
+      startExport(link.text.trim(), link.href);
     }
   });
 }
 
 /**
- * Start a download, and show its progress until it ends.
+ * Start a download. Show its progress at the top of the page, and then how it ended.
  *
  * @param {string} label begins each message, because several exports can run at once
  * @param {string} address
- * @param {HTMLElement} container
  */
-export async function startExport(label, address, container) {
+export async function startExport(label, address) {
   const id = newUUID();
   const url = new URL(address, location.href);
   url.searchParams.set("export_id", id);
   createElement("a", { href: url.href, download: "" }).click();
 
+  const container = getPart(document, "exports");
   for (const ended of container.querySelectorAll(".export--ended")) {
     ended.remove();
   }
@@ -63,9 +63,13 @@ export async function startExport(label, address, container) {
       bar.value = progress.images_done;
     }
   });
-  bar.remove();
   line.classList.add("export--ended");
   text.textContent = `${label}: ${describeExport(last)}`;
+  const close = createElement("button", { type: "button", className: "export__close" });
+  close.append(createIcon("close"));
+  close.setAttribute("aria-label", `Close message: ${label}`);
+  close.addEventListener("click", () => line.remove());
+  bar.replaceWith(close);
   showToast(text.textContent, { isError: last?.state !== "completed" });
 }
 

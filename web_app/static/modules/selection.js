@@ -393,8 +393,7 @@ export class Selection {
       search.set("ids", [...this.#ids].join(","));
     }
     search.set("format", "csv");
-    const address = `/api/export?${search}`;
-    startExport("Selected images (CSV)", address, getPart(this.form, "exports"));
+    startExport("Selected images (CSV)", `/api/export?${search}`);
   }
 
   /**
