@@ -189,6 +189,49 @@ def test_texts_that_another_window_changed_are_shown_beside_the_own_ones(person,
     assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Mine"
 
 
+def test_an_undo_shows_a_text_that_was_saved_elsewhere_since(person, page):
+    first, second = upload(person, "first.jpg", "second.jpg")
+    person.api("PATCH", f"/api/images/{second}", {"alt_text": "Earlier", "tags": ["dog"]})
+    open_desk(page)
+    page.get_by_label("Tags").fill("cat")
+    page.get_by_label("Alt text").fill("Mine")
+    page.get_by_label("Alt text").press("Enter")
+    expect(name(page)).to_have_text("first.jpg")
+    person.api("PATCH", f"/api/images/{second}", {"alt_text": "Theirs"})
+
+    page.keyboard.press("Control+z")
+
+    expect(page.get_by_role("alert")).to_contain_text("changed while you edited")
+    expect(page.get_by_text("Saved meanwhile: Theirs")).to_be_visible()
+    expect(page.get_by_label("Alt text")).to_have_value("Earlier")
+    assert person.api("GET", f"/api/images/{second}")[1]["alt_text"] == "Theirs"
+    page.get_by_role("button", name="Save only").click()
+    expect(page.locator('[data-part="saved"]')).to_have_text("Saved.")
+    assert person.api("GET", f"/api/images/{second}")[1]["alt_text"] == "Earlier"
+    assert person.api("GET", f"/api/images/{first}")[1]["review"] == "unreviewed"
+
+
+def test_several_edits_of_one_image_are_undone_in_turn(person, page):
+    (image_id,) = upload(person, "edits.jpg")
+    person.api("PATCH", f"/api/images/{image_id}", {"alt_text": "Earlier"})
+    open_desk(page)
+    for text in ("One", "Two"):
+        page.get_by_label("Alt text").fill(text)
+        page.get_by_role("button", name="Save only").click()
+        expect(page.locator('[data-part="saved"]')).to_have_text("Saved.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("d")
+    expect(page.locator('[data-part="facts"]')).to_contain_text("Decorative")
+
+    page.keyboard.press("Control+z")
+    expect(page.locator('[data-part="facts"]')).not_to_contain_text("Decorative")
+    for text in ("One", "Earlier"):
+        page.keyboard.press("Control+z")
+        expect(page.get_by_label("Alt text")).to_have_value(text)
+
+    assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Earlier"
+
+
 def test_texts_changed_meanwhile_are_not_approved_unseen(person, page):
     (image_id,) = upload(person, "unseen.jpg")
     open_desk(page)

@@ -72,6 +72,17 @@ export async function getJSON(url, { fresh = false } = {}) {
 }
 
 /**
+ * Fetch JSON, and its ETag, which a later edit can send as `If-Match`.
+ *
+ * @param {string} url
+ * @returns {Promise<{ body: any, etag: string }>}
+ */
+export async function getWithETag(url) {
+  const response = await fetchWithRetry(url, { cache: "no-cache" });
+  return { body: await readJSON(response), etag: response.headers.get("ETag") ?? "" };
+}
+
+/**
  * Send JSON and return the JSON of the response, or null if it has none.
  *
  * @param {"POST" | "PATCH" | "DELETE"} method

@@ -1,7 +1,7 @@
 // The review desk: shows one image after the other without loading the page again, and has keys for
 // everything that its buttons do.
 
-import { APIError, getJSON, getPage, sendJSON } from "./api.js";
+import { APIError, getJSON, getPage, getWithETag, sendJSON } from "./api.js";
 import { asHTML, asMarkdown, canCopy, copy, linkedImage } from "./copying.js";
 import { discardDraft, readDraft, writeDraft } from "./drafts.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
@@ -11,6 +11,7 @@ import { showToast } from "./toast.js";
 
 /** @typedef {import("./api.js").ImageStatus} ImageStatus */
 /** @typedef {HTMLInputElement | HTMLTextAreaElement} Field */
+/** @typedef {"annotation" | "alt_text" | "tags"} TextName */
 
 /**
  * What reverses an action, and the image that is then shown.
@@ -22,6 +23,9 @@ import { showToast } from "./toast.js";
  */
 
 const MAX_UNDOS = 50;
+/** @type {TextName[]} */
+const TEXTS = ["annotation", "alt_text", "tags"];
+const NO_ETAG = '"none"'; // Matches no image.
 
 /** @param {HTMLElement} root */
 export function mount(root) {
@@ -406,7 +410,7 @@ class ReviewDesk {
     discardDraft(id);
     /** @type {Record<string, unknown>} */
     const old = {};
-    for (const name of ["annotation", "alt_text", "tags"]) {
+    for (const name of TEXTS) {
       if (name in changes) {
         old[name] = before[name];
       }
@@ -421,9 +425,65 @@ class ReviewDesk {
       old.reviewed = before.review === "reviewed";
     }
     if (Object.keys(old).length > 0) {
-      this.#remember({ id, message: undone, run: () => sendJSON("PATCH", url, old) });
+      const etag = await this.#etagOf(image);
+      this.#remember({ id, message: undone, run: () => this.#restore(id, old, etag) });
     }
     return image;
+  }
+
+  /**
+   * Return the ETag of an image that was just saved, or one that matches no image if it was
+   * changed since.
+   *
+   * @param {ImageStatus} saved
+   */
+  async #etagOf(saved) {
+    try {
+      const { body, etag } = await getWithETag(`/api/images/${saved.id}`);
+      return body.updated_at === saved.updated_at ? etag : NO_ETAG;
+    } catch {
+      return NO_ETAG; // The texts are saved, so this is no error of the edit.
+    }
+  }
+
+  /**
+   * Give an image its earlier texts, unless it has other ones than those that were saved here. Then
+   * both are shown.
+   *
+   * @param {number} id
+   * @param {Record<string, any>} old
+   * @param {string} etag the ETag of what was saved here
+   */
+  async #restore(id, old, etag) {
+    const names = TEXTS.filter((name) => name in old);
+    try {
+      /** @type {Record<string, string>} */
+      const headers = names.length > 0 ? { "If-Match": etag } : {};
+      await sendJSON("PATCH", `/api/images/${id}`, old, headers);
+    } catch (error) {
+      if (error instanceof APIError && error.code === "changed_meanwhile") {
+        await this.#load(this.#address(id));
+        this.#fill(names, old);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Write earlier texts into the fields, so that the server shows them beside the present ones.
+   *
+   * @param {TextName[]} names
+   * @param {Record<string, any>} texts
+   */
+  #fill(names, texts) {
+    const form = this.#form;
+    if (form) {
+      const fields = fieldsOf(form);
+      for (const name of names) {
+        fields[name].value = [texts[name] ?? ""].flat().join(", ");
+      }
+      fields.version.value = ""; // Not the version of the present texts, or they would be replaced.
+    }
   }
 
   /** @param {Undo} undo */
