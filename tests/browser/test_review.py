@@ -279,7 +279,7 @@ def test_every_state_has_no_violations_and_large_buttons(new_person):
     person = new_person(has_touch=True)
     page = person.page
     page.goto("/review")
-    expect(name(page)).to_have_text("Everything is reviewed.")
+    expect(name(page)).to_have_text("You have no images.")
     assert_no_violations(page, widths=widths)
     first, second = upload(person, "a-name-that-is-long-" * 6 + ".jpg", "second.jpg")
     person.api("PATCH", f"/api/images/{first}", {"alt_text": f"Image of {'dogs ' * 40}"})

@@ -3,7 +3,7 @@ images beside it.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy.orm import Session, sessionmaker
 
@@ -37,11 +37,12 @@ class Desk:
 
     Attributes:
         image: None if the list is empty.
-        is_missing: whether the wanted image is not there any more. The next one is shown.
+        is_missing: whether the owner has no such image. Another one is shown.
         previous_id: the image before it.
         next_image: the image after it.
         left: how many images the list has, at most MAX_COUNT; None if counting would take long.
         problems: what is wrong with the alt text, in sentences.
+        has_images: whether the owner has images, in this list or not.
         has_changed: of an empty list, whether reviewed images of the owner were changed.
     """
 
@@ -51,6 +52,7 @@ class Desk:
     next_image: Image | None = None
     left: int | None = 0
     problems: Sequence[str] = ()
+    has_images: bool = True
     has_changed: bool = False
 
 
@@ -69,8 +71,14 @@ def read_desk(
         after = Position(image_id) if is_missing and image_id is not None else None
         image = wanted or _first(session, where, after) or _first(session, where)
         if image is None:
-            changed = ImageFilter(owner_id=where.owner_id, review=ReviewState.CHANGED)
-            return Desk(None, is_missing, has_changed=_first(session, changed) is not None)
+            own = ImageFilter(owner_id=where.owner_id)
+            changed = replace(own, review=ReviewState.CHANGED)
+            return Desk(
+                None,
+                is_missing,
+                has_images=_first(session, own) is not None,
+                has_changed=_first(session, changed) is not None,
+            )
         position = position_of(image, where)
         before = list_ids(session, limit=1, after=position, where=where, is_reversed=True)
         return Desk(

@@ -61,7 +61,7 @@ def image(client, image_id):
 
 
 def test_the_desk_shows_only_own_images_that_are_not_reviewed(me, add_mine, add_row, send):
-    assert shown(me.get("/review")) == "Everything is reviewed."
+    assert shown(me.get("/review")) == "You have no images."
     first, second = add_mine("first.jpg"), add_mine("second.jpg")
     others = add_row(filename="others.jpg", **CAPTIONED)
 
@@ -69,11 +69,26 @@ def test_the_desk_shows_only_own_images_that_are_not_reviewed(me, add_mine, add_
     assert shown(page) == "second.jpg"
     assert "2 in this list" in page.text
     assert shown(send(second, "approve")) == "first.jpg"
-    assert shown(me.get(f"/review?image={others}")) == "first.jpg"
-    assert "deleted meanwhile" in me.get(f"/review?image={others}").text
     assert shown(send(first, "approve")) == "Everything is reviewed."
     assert send(others, "approve").status_code == 403
     assert image(me, others)["review"] == "unreviewed"
+
+
+def test_an_address_of_an_image_of_others_or_of_none_shows_an_own_one(me, add_mine, add_row):
+    mine = [add_mine("first.jpg"), add_mine("second.jpg")]
+    others = add_row(filename="others.jpg", **CAPTIONED)
+    sentence = "That image was deleted, or is not one of yours."
+
+    for image_id in (others, 99_999):
+        page = me.get(f"/review?image={image_id}")
+        assert shown(page) == "second.jpg"
+        assert f"{sentence} This is another one." in page.text
+    for image_id in mine:
+        me.delete(f"/api/images/{image_id}", headers=csrf_headers(me))
+    page = me.get(f"/review?image={others}")
+    assert shown(page) == "You have no images."
+    assert sentence in page.text
+    assert "This is another one." not in page.text
 
 
 def test_an_approval_saves_the_texts_and_shows_the_next_image(me, add_mine, send):
@@ -258,8 +273,14 @@ def test_a_value_that_is_no_id_shows_the_first_image(me, add_mine, value):
     assert shown(me.get(f"/review?image={value}")) == "a.jpg"
 
 
-def test_a_visitor_without_images_sees_an_empty_desk(client):
-    assert shown(client.get("/review")) == "Everything is reviewed."
+@pytest.mark.parametrize("query", ["", "?review=changed", "?alt=missing"])
+def test_a_visitor_without_images_is_led_to_the_upload(client, add_row, query):
+    add_row(filename="others.jpg", **CAPTIONED)
+
+    page = client.get(f"/review{query}")
+
+    assert shown(page) == "You have no images."
+    assert re.search(r'href="/"\s*>Upload images</a>', page.text)
 
 
 def test_the_filters_keep_a_search(me, add_mine):
