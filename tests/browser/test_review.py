@@ -232,6 +232,33 @@ def test_several_edits_of_one_image_are_undone_in_turn(person, page):
     assert person.api("GET", f"/api/images/{image_id}")[1]["alt_text"] == "Earlier"
 
 
+def test_the_undo_of_an_approval_says_what_the_review_is_then(person, page):
+    (image_id,) = upload(person, "approved.jpg")
+    person.api("PATCH", f"/api/images/{image_id}", {"reviewed": True})
+    person.api("PATCH", f"/api/images/{image_id}", {"alt_text": "Rex"})
+    open_desk(page, "?review=changed")
+    facts = page.locator('[data-part="facts"]')
+    expect(facts).to_contain_text("Changed since the review")
+    page.keyboard.press("Enter")
+    expect(name(page)).to_have_text("No image is in this list.")
+
+    page.keyboard.press("Control+z")
+    expect(toast(page)).to_contain_text("The approval is withdrawn. The image is unreviewed now.")
+    expect(facts).to_contain_text("Not reviewed")
+    assert person.api("GET", f"/api/images/{image_id}")[1]["review"] == "unreviewed"
+
+    # The approval of an approved image only saves its texts.
+    person.api("PATCH", f"/api/images/{image_id}", {"reviewed": True})
+    open_desk(page, f"?review=reviewed&image={image_id}")
+    page.get_by_label("Alt text").fill("Rex, a dog")
+    page.get_by_label("Alt text").press("Enter")
+    expect(toast(page)).to_contain_text("Approved.")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+z")
+    expect(toast(page)).to_contain_text("The earlier text is back.")
+    expect(page.get_by_label("Alt text")).to_have_value("Rex")
+
+
 def test_texts_changed_meanwhile_are_not_approved_unseen(person, page):
     (image_id,) = upload(person, "unseen.jpg")
     open_desk(page)

@@ -130,6 +130,22 @@ def test_tags_are_added_and_the_undo_removes_them(page, ids):
     expect(page.locator(f"#card-{ids[0]} .tags")).not_to_contain_text("holiday")
 
 
+def test_approvals_are_withdrawn(person, page, ids):
+    person.api("PATCH", f"/api/images/{ids[0]}", {"reviewed": True})
+    person.api("PATCH", f"/api/images/{ids[0]}", {"alt_text": "Rex"})
+    start(page)
+    box(page, ids[0]).check()
+    press(page, "Approve")
+    expect(page.locator(".toast")).to_contain_text("Approved 1 image.")
+    assert person.api("GET", f"/api/images/{ids[0]}")[1]["review"] == "reviewed"
+
+    page.locator(".toast").get_by_role("button", name="Withdraw approval").click()
+
+    message = "Withdrew the approval of 1 image. The state is “Unreviewed” now."
+    expect(page.locator(".toast")).to_contain_text(message)
+    assert person.api("GET", f"/api/images/{ids[0]}")[1]["review"] == "unreviewed"
+
+
 def test_refused_images_stay_selected_and_the_reason_is_shown(person, page, ids):
     full = [f"tag {number}" for number in range(20)]
     assert person.api("PATCH", f"/api/images/{ids[0]}", {"tags": full})[0] == 200

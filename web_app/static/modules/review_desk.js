@@ -397,7 +397,7 @@ class ReviewDesk {
    * Change the image, if it still has the texts that the page shows, and remember how to undo it.
    *
    * @param {Record<string, unknown>} changes
-   * @param {string} undone the message of the undo
+   * @param {string} undone the message of the undo, unless it withdraws an approval
    * @returns {Promise<ImageStatus>}
    */
   async #patch(changes, undone) {
@@ -426,7 +426,10 @@ class ReviewDesk {
     }
     if (Object.keys(old).length > 0) {
       const etag = await this.#etagOf(image);
-      this.#remember({ id, message: undone, run: () => this.#restore(id, old, etag) });
+      const message = old.reviewed === false
+        ? "The approval is withdrawn. The image is unreviewed now."
+        : undone;
+      this.#remember({ id, message, run: () => this.#restore(id, old, etag) });
     }
     return image;
   }
@@ -529,7 +532,7 @@ class ReviewDesk {
 
   async #approve() {
     const next = this.#step("next");
-    await this.#patch({ ...this.#changes(), reviewed: true }, "The approval is withdrawn.");
+    await this.#patch({ ...this.#changes(), reviewed: true }, "The earlier text is back.");
     await this.#load(next ?? this.#first());
     showToast("Approved.", { action: this.#undoButton() });
   }

@@ -37,7 +37,7 @@ const INVERSE = { add_tags: "remove_tags", approve: "unapprove", delete: "undele
 /** @type {Record<string, (images: string) => string>} */
 const UNDONE = {
   remove_tags: (images) => `Removed the tag from ${images}.`,
-  unapprove: (images) => `Withdrew the approval of ${images}.`,
+  unapprove: (images) => `Withdrew the approval of ${images}. The state is “Unreviewed” now.`,
   undelete: (images) => `Restored ${images}.`,
 };
 
@@ -532,7 +532,10 @@ export class Selection {
         this.gallery.refreshAll(restored);
       }
     };
-    return { label: "Undo", onPress: undo };
+    // The approval of texts that were changed since an earlier one cannot be undone: without it, they
+    // are not reviewed.
+    const label = inverse === "unapprove" ? "Withdraw approval" : "Undo";
+    return { label, onPress: undo };
   }
 }
 
