@@ -217,27 +217,12 @@ def edit_locked(
     """
     edits = {row.id: (row, changes[row.id]) for row in rows if row.id in changes}
     _write_texts(session, edits, source)
-    for wanted in (False, True):
-        ids = [
-            image_id
-            for image_id, (row, edit) in edits.items()
-            if row.decorative is not wanted and _is_decorative_after(row, edit) is wanted
-        ]
-        if ids:
-            write_reviews(session, ids, decorative=wanted)
     captioned = [image_id for image_id, edit in changes.items() if edit.get("annotation")]
     if captioned:
         complete_failed_annotations(session, captioned)
     cleared = [image_id for image_id, edit in changes.items() if edit.get("annotation", "") is None]
     if cleared:
         fail_annotations_without_caption(session, cleared)
-
-
-def _is_decorative_after(row: Row[Any], edit: Mapping[str, Any]) -> bool:
-    # A new alt text would never be shown while the image is decorative.
-    is_described = edit.get("alt_text") and edit["alt_text"] != row.alt_text
-    is_decorative: bool = edit.get("decorative", row.decorative and not is_described)
-    return is_decorative
 
 
 def restore_annotation(
@@ -338,6 +323,27 @@ def _write_texts(
     session.connection().execute(insert(TextSources), sources)
     write_edits(session, dict(_changed_translations(edits)))
     _follow_changes(session, changes)
+    _write_decorative(session, edits)
+
+
+def _write_decorative(
+    session: Session, edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]]
+) -> None:
+    """Write which images need no alt text, as the edits say. Any alt text in an edit ends it."""
+    for wanted in (False, True):
+        ids = [
+            image_id
+            for image_id, (row, edit) in edits.items()
+            if row.decorative is not wanted and _is_decorative_after(row, edit) is wanted
+        ]
+        if ids:
+            write_reviews(session, ids, decorative=wanted)
+
+
+def _is_decorative_after(row: Row[Any], edit: Mapping[str, Any]) -> bool:
+    # An alt text would never be shown while the image is decorative.
+    is_decorative: bool = edit.get("decorative", row.decorative and not edit.get("alt_text"))
+    return is_decorative
 
 
 def _changed_translations(

@@ -227,7 +227,9 @@ def edit_image(image_id: int) -> ResponseReturnValue:
         return _change(
             image_id,
             "Saved.",
-            lambda actions: actions.edit(image_id, changes, expects=is_expected),
+            lambda actions: actions.edit(
+                image_id, changes, is_whole_form=True, expects=is_expected
+            ),
         )
     except ChangedMeanwhileError:
         image = _get_image(image_id)

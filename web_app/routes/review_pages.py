@@ -111,6 +111,7 @@ def _edit(actions: OwnerActions, image_id: int, action: str) -> None:
         changes,
         decorative=decision.get("decorative"),
         reviewed=decision.get("reviewed"),
+        is_whole_form=True,
         expects=is_expected,
     )
 

@@ -762,8 +762,8 @@ class EditSchema(Schema):
     )
     decorative = StrictBoolean(
         metadata={
-            "description": "Whether the image needs no alt text. A new alt text in another request "
-            "makes it false."
+            "description": "Whether the image needs no alt text. An alt text in another request, "
+            "also a restored one, makes it false."
         }
     )
     reviewed = StrictBoolean(
@@ -957,7 +957,7 @@ class ImportedTextsSchema(Schema):
         keys=fields.String(), values=fields.Nested(ImportedTranslationSchema)
     )
     decorative = fields.Boolean(
-        metadata={"description": "True before and false after, if a new alt text ends it."}
+        metadata={"description": "True before and false after, if an alt text ends it."}
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Row
 from sqlalchemy.orm import Session, sessionmaker
 
-from database.annotations import edit_locked, lock_texts
+from database.annotations import TEXT_FIELDS, edit_locked, lock_texts
 from database.imports import (
     Change,
     add_import,
@@ -266,19 +266,20 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
         InvalidEditError: a text is too long, or a translation is not possible.
         ConflictError: the image was changed after the export.
     """
+    present = {field: getattr(image, field) for field in TEXT_FIELDS}
+    if image.decorative:
+        present["alt_text"] = ""  # As in an export.
     texts = {
         field: text.split(",") if field == "tags" and isinstance(text, str) else text
         for field, text in line.texts.items()
-        if not _is_same(text, getattr(image, field))
-        # The alt text of a decorative image is empty in an export.
-        and not (image.decorative and field == "alt_text" and not text)
+        if not _is_same(text, present[field])
     }
     new = clean_edit({**texts, "translations": line.translations})
     translations = _present_translations(image)
     changed = _changed_texts(translations, new.pop("translations", {}))
     after = {k: v for k, v in new.items() if not _is_same(v or "", getattr(image, k))}
-    if image.decorative and after.get("alt_text"):
-        after["decorative"] = False
+    if image.decorative and new.get("alt_text"):
+        after |= {"alt_text": new["alt_text"], "decorative": False}
     before = {field: getattr(image, field) for field in after}
     if changed:
         check_translations(

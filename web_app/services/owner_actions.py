@@ -68,6 +68,7 @@ class OwnerActions:
         restored: Collection[str] = (),
         decorative: bool | None = None,
         reviewed: bool | None = None,
+        is_whole_form: bool = False,
         expects: Callable[[Image], bool] = lambda image: True,
     ) -> Image:
         """Replace the annotation by the owner's text, or restore the model's; review the texts.
@@ -79,6 +80,8 @@ class OwnerActions:
             restored: the fields in which the model's text is restored first.
             decorative: whether the image needs no alt text; None changes nothing.
             reviewed: whether the owner approves the texts after this change; None changes nothing.
+            is_whole_form: whether the changes hold all texts of a form, also the unchanged ones. An
+                unchanged alt text leaves an image decorative.
             expects: returns whether the image still has the texts that the client read.
 
         Raises:
@@ -89,6 +92,8 @@ class OwnerActions:
             image = self._get_own(session, image_id, for_update=True)
             if not expects(image):
                 raise _changed_meanwhile(image)
+            if is_whole_form and edit.get("alt_text") == image.alt_text:
+                edit.pop("alt_text", None)
             if "translations" in edit:
                 check_translations(
                     image.generated_translations,

@@ -3,7 +3,12 @@
 import pytest
 from sqlalchemy import delete, select, text, update
 
-from database.annotations import GeneratedAnnotation, edit_annotations, record_annotation
+from database.annotations import (
+    GeneratedAnnotation,
+    edit_annotations,
+    record_annotation,
+    restore_annotation,
+)
 from database.bin import move_to_bin
 from database.caption_options import set_caption_options
 from database.image_words import set_caption_language
@@ -112,11 +117,24 @@ def test_an_alt_text_that_a_person_writes_ends_decorative(session_factory):
     image_id, _ = add_captioned(session_factory)
     record(session_factory, write_reviews, [image_id], decorative=True)
 
-    edit(session_factory, image_id, annotation="Rex.", alt_text="Dog on beach")
+    edit(session_factory, image_id, annotation="Rex.")
     assert read(session_factory, image_id).is_decorative
+    edit(session_factory, image_id, alt_text="Dog on beach")
+    assert not read(session_factory, image_id).is_decorative
+    record(session_factory, write_reviews, [image_id], decorative=True)
     edit(session_factory, image_id, alt_text="")
     assert read(session_factory, image_id).is_decorative
     edit(session_factory, image_id, alt_text="Rex on a beach")
+    assert not read(session_factory, image_id).is_decorative
+
+
+def test_the_restored_alt_text_of_the_model_ends_decorative(session_factory):
+    image_id, _ = add_captioned(session_factory)
+    record(session_factory, write_reviews, [image_id], decorative=True)
+
+    record(session_factory, restore_annotation, image_id, ["annotation", "tags"])
+    assert read(session_factory, image_id).is_decorative
+    record(session_factory, restore_annotation, image_id, ["alt_text"])
     assert not read(session_factory, image_id).is_decorative
 
 

@@ -361,6 +361,26 @@ def test_the_comparison_names_that_an_image_stops_being_decorative(client, me, d
     assert '<td>Decorative</td> <td dir="auto">Yes</td> <td dir="auto">No</td>' in page
 
 
+def test_a_decorative_image_gets_its_kept_alt_text_back(
+    client, me, decorative, propose, apply, undo, read
+):
+    proposed = propose(f"id,alt_text\n{decorative},kept\n")
+    assert [change["after"] for change in proposed["changes"]] == [
+        {"alt_text": "kept", "decorative": False}
+    ]
+    response = client.get(f"/import/{proposed['id']}", headers={**me, "Accept": "text/html"})
+    page = response.get_data(as_text=True)
+    assert "<td>Decorative</td>" in page
+    assert "<td>Alt text</td>" not in page
+
+    apply(proposed)
+    image = read(decorative)
+    assert (image["decorative"], image["alt_text"]) == (False, "kept")
+
+    undo(proposed)
+    assert read(decorative)["decorative"]
+
+
 @pytest.mark.parametrize("later", [{"alt_text": "later"}, {"decorative": True}])
 def test_an_undo_keeps_a_later_decision_about_the_alt_text(
     client, me, decorative, propose, apply, undo, read, later

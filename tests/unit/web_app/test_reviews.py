@@ -99,6 +99,40 @@ def test_a_decorative_image_has_an_empty_alt_text_and_a_missing_one_is_null(patc
     assert (taken_back["decorative"], taken_back["alt_text"]) == (False, "A dog")
 
 
+def test_the_alt_text_that_was_kept_ends_decorative(patch):
+    patch(decorative=True)
+    assert patch(annotation="Rex.")["decorative"]
+
+    described = patch(alt_text="Dog on beach")
+
+    assert (described["decorative"], described["alt_text"]) == (False, "Dog on beach")
+    assert patch(alt_text="Dog on beach", decorative=True)["decorative"]
+
+
+@pytest.mark.parametrize(
+    ("path", "fields"),
+    [("/images/{}/edit", {"tags": "dog"}), ("/review/{}", {"action": "save"})],
+)
+def test_a_form_with_an_unchanged_alt_text_leaves_an_image_decorative(
+    my_browser, api, patch, image_id, path, fields
+):
+    patch(decorative=True)
+    form = {"annotation": "Rex.", "alt_text": "Dog on beach", **fields}
+
+    def send(**texts):
+        response = my_browser.post(
+            path.format(image_id), data=form | texts, headers=csrf_headers(my_browser)
+        )
+        assert response.status_code in (302, 303)
+        return api("GET", f"/images/{image_id}").json
+
+    image = send()
+    assert (image["annotation"], image["decorative"]) == ("Rex.", True)
+
+    image = send(alt_text="Rex runs")
+    assert (image["alt_text"], image["decorative"]) == ("Rex runs", False)
+
+
 @pytest.mark.parametrize("body", [{"decorative": 1}, {"reviewed": "yes"}, {"reviewed": None}])
 def test_a_decision_is_true_or_false(patch, body):
     assert patch(status=422, **body)["code"] == "invalid_edit"

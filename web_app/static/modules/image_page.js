@@ -312,12 +312,15 @@ class ImagePage {
     const field = String(new FormData(form).get("field"));
     let before;
     try {
-      before = (await getJSON(this.url))[field];
+      before = await getJSON(this.url);
     } catch (error) {
       showToast(messageOf(error), { isError: true });
       return;
     }
-    const undo = () => this.#change("PATCH", this.url, { [field]: before }, "Your text is back.");
+    const undo = () =>
+      field === "alt_text" && before.decorative
+        ? this.#change("PATCH", this.url, { decorative: true }, "The image is decorative again.")
+        : this.#change("PATCH", this.url, { [field]: before[field] }, "Your text is back.");
     await this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], {
       label: "Undo",
       onPress: undo,
