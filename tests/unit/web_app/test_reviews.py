@@ -377,13 +377,13 @@ def test_the_page_of_an_image_lists_earlier_texts_for_its_owner(my_browser, app,
 
 
 def test_an_earlier_text_is_restored_by_a_form(my_browser, api, patch, image_id):
-    patch(tags=["rex, small"], annotation=None)
+    patch(tags=["rex", "small"], annotation=None)
     patch(tags=["max"])
 
     page = restore(my_browser, image_id, field="tags", number="2")
 
     assert "The earlier text is back." in page.text
-    assert api("GET", f"/images/{image_id}").json["tags"] == ["rex, small"]
+    assert api("GET", f"/images/{image_id}").json["tags"] == ["rex", "small"]
     restore(my_browser, image_id, field="annotation", number="1")
     restore(my_browser, image_id, field="annotation", number="2")
     assert api("GET", f"/images/{image_id}").json["annotation"] is None
