@@ -14,7 +14,7 @@ from web_app.errors import (
 from web_app.routes.imported_files import CHANGES_ON_PAGE, counted, own_imports, propose
 from web_app.routes.request import parse_id
 from web_app.services.import_files import MAX_IMPORT_BYTES, MAX_LINES
-from web_app.services.wording import images_in_words
+from web_app.services.wording import images_in_words, images_were
 
 import_pages = Blueprint("import_pages", __name__, url_prefix="/import")
 
@@ -64,10 +64,13 @@ def undo_import(import_id: int) -> BaseResponse:
         undone = own_imports().undo(counted(import_id))
     except (ConflictError, ImportNotFoundError) as error:
         return _refused(error)
+    if undone.kept is None:
+        flash("This import was undone before. Nothing more was changed.", "accepted")
+        return redirect(url_for("import_pages.choose_file"), 303)
     flash(f"Restored the texts of {images_in_words(undone.row.changed - undone.kept)}.", "accepted")
     if undone.kept:
         flash(
-            f"{images_in_words(undone.kept)} changed or deleted after the import. Texts that were "
+            f"{images_were(undone.kept)} changed or deleted after the import. Texts that were "
             "changed since are kept.",
             "rejected",
         )

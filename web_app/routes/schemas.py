@@ -999,8 +999,10 @@ class UndoneImportSchema(ImportSchema):
 
     kept = fields.Integer(
         required=True,
+        allow_none=True,
         metadata={
-            "description": "How many images were changed after the import. Those texts are kept."
+            "description": "How many images were changed after the import. Those texts are kept. "
+            "Null if the import was undone before."
         },
     )
 

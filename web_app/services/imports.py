@@ -7,7 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -50,6 +50,7 @@ from web_app.services.edits import check_translations, clean_edit
 from web_app.services.import_files import MAX_LINES, Correction, read_corrections
 from web_app.services.timestamps import timestamp
 from web_app.services.uploads import clean_filename
+from web_app.services.wording import images_were
 
 _BATCH_IMAGES = 1000
 
@@ -76,11 +77,12 @@ class UndoneImport:
     """An import that was undone.
 
     Attributes:
-        kept: how many images have a text that was changed after the import. It was kept.
+        kept: how many images have a text that was changed after the import. It was kept. None if
+            the import was undone before.
     """
 
     row: Import
-    kept: int
+    kept: int | None
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,7 @@ class Imports:
         Raises:
             ConflictError: the import was not applied.
         """
-        kept = 0
+        kept = None
         changes: Sequence[Change] = []
         with session_scope(self.session_factory) as session:
             row = self._get(session, import_id)
@@ -206,7 +208,11 @@ def _find_targets(
     targets: dict[int, Correction] = {}
     for line in corrections:
         try:
-            image_id = line.image_id or _only_id(line.file_name or "", ids_of_names)
+            image_id = (
+                _only_id(line.file_name or "", ids_of_names)
+                if line.image_id is None
+                else line.image_id
+            )
             if image_id in targets:
                 raise ValueError(
                     f"Line {targets[image_id].number} is about the same image. Remove one of them."
@@ -264,6 +270,7 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
 
     Raises:
         InvalidEditError: a text is too long, or a translation is not possible.
+        InvalidImportError: the time of the export is no time.
         ConflictError: the image was changed after the export.
     """
     present = {field: getattr(image, field) for field in TEXT_FIELDS}
@@ -295,7 +302,7 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
         }
     if not after:
         return None
-    if line.updated_at and not _is_time(line.updated_at, image.updated_at):
+    if line.updated_at and _exported_time(line.updated_at) != image.updated_at:
         raise ConflictError(
             f"This image was changed on {timestamp(image.updated_at)}, after the export. Export it "
             "again. Or empty the cell “updated_at” to replace the newer texts.",
@@ -334,11 +341,16 @@ def _is_same(new: str | Sequence[str], current: str | Sequence[str] | None) -> b
     return new == current or (not new and not current)
 
 
-def _is_time(text: str, time_of_change: datetime) -> bool:
+def _exported_time(text: str) -> datetime:
+    """Return the time of a cell. A time without a zone is in UTC, as all times of an export."""
     try:
-        return datetime.fromisoformat(text.strip()) == time_of_change
+        time = datetime.fromisoformat(text.strip())
     except ValueError:
-        return False
+        raise InvalidImportError(
+            f"“{text.strip()[:50]}” in “updated_at” is not a time as in an export, such as "
+            "2026-11-22T08:03:11.120000Z. Copy it from the export. Or empty the cell."
+        ) from None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 
 def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> None:
@@ -351,10 +363,9 @@ def _apply(session: Session, changes: Sequence[Change], *, expected: int) -> Non
             corrections = {each.image_id: each.after for each in batch}
             edit_locked(session, locked, corrections, source=VersionSource.IMPORT)
     if changed_since:
-        images = "1 image was" if changed_since == 1 else f"{changed_since:,} images were"
         raise ConflictError(
-            f"{images} changed or deleted after the comparison, so nothing was imported. Choose "
-            "the file again.",
+            f"{images_were(changed_since)} changed or deleted after the comparison, so nothing was "
+            "imported. Choose the file again.",
             code="import_outdated",
         )
 

@@ -261,7 +261,8 @@ def test_apply_and_undo_can_be_repeated(client, me, propose, apply, undo, read, 
     assert apply(proposed).status_code == 200
     assert read(dog)["annotation"] == "Later."
     assert undo(proposed).get_json()["kept"] == 1
-    assert undo(proposed).status_code == 200
+    repeated = undo(proposed)
+    assert (repeated.status_code, repeated.get_json()["kept"]) == (200, None)
     assert apply(proposed).get_json()["code"] == "import_undone"
 
 
@@ -568,6 +569,29 @@ def test_an_image_that_changed_after_the_export_is_an_error_of_its_line(
     assert propose(json.dumps(corrected))["changed"] == 1
 
 
+def test_a_time_of_an_export_without_a_zone_is_in_utc(propose, export, dog):
+    exported = json.loads(export("jsonl"))
+    time = exported["updated_at"].removesuffix("Z")
+
+    assert propose(json.dumps({"id": dog, "caption": "Rex.", "updated_at": time}))["changed"] == 1
+
+
+@pytest.mark.parametrize("time", ["yesterday", "27.11.2026 01:06", "2026-13-01", "x" * 10_000])
+def test_a_time_that_is_none_of_an_export_is_named(send, propose, dog, time):
+    [(number, message)] = lines_of(send(f"id,caption,updated_at\n{dog},Rex.,{time}\n"))
+
+    assert number == 2
+    assert message.startswith(f"“{time[:50]}” in “updated_at” is not a time as in an export")
+    # A line that changes nothing needs no time.
+    assert propose(f"id,caption,updated_at\n{dog},A dog.,{time}\n")["unchanged"] == 1
+
+
+def test_the_id_0_is_an_id(send, dog):
+    [(_, message)] = lines_of(send("id,file_name,caption\n0,dog.jpg,Rex.\n"))
+
+    assert message.startswith("There is no image with this id.")
+
+
 def test_only_the_first_lines_with_errors_are_listed(send):
     response = send("id,caption\n" + "".join(f"{n},x\n" for n in range(10_000, 10_150)))
 
@@ -646,6 +670,38 @@ def test_a_person_compares_applies_and_undoes_without_javascript(browser, dog, r
     assert post(browser, f"{compared.location}/undo").status_code == 303
     assert read(dog)["annotation"] == "A dog."
     assert "Restored the texts of 1 image." in browser.get("/import").get_data(as_text=True)
+
+
+def test_the_page_says_what_an_undo_kept_and_that_it_was_done_before(
+    browser, me, propose, apply, dog
+):
+    proposed = propose(f"id,caption\n{dog},Rex.\n")
+    apply(proposed)
+    browser.patch(f"/api/images/{dog}", json={"annotation": "Later."}, headers=me)
+
+    post(browser, f"/import/{proposed['id']}/undo")
+    page = browser.get("/import").get_data(as_text=True)
+    assert "Restored the texts of 0 images." in page
+    assert "1 image was changed or deleted after the import." in page
+
+    post(browser, f"/import/{proposed['id']}/undo")
+    page = browser.get("/import").get_data(as_text=True)
+    assert "This import was undone before." in page
+    assert "Restored the texts" not in page
+
+
+@pytest.mark.parametrize(
+    ("count", "sentence"),
+    [
+        (1, "The image of this file has these texts already."),
+        (2, "All 2 images of this file have these texts already."),
+    ],
+)
+def test_the_page_says_that_there_is_nothing_to_change(browser, propose, add_row, count, sentence):
+    ids = [add_row(owner_id="me", annotation="A cat.") for _ in range(count)]
+    proposed = propose("id,caption\n" + "".join(f"{each},A cat.\n" for each in ids))
+
+    assert sentence in browser.get(f"/import/{proposed['id']}").get_data(as_text=True)
 
 
 def test_the_page_lists_the_lines_with_errors(browser):
