@@ -247,7 +247,7 @@ def _compare(
         for image_id in ids:
             line = targets[image_id]
             try:
-                change = _difference(_expect_own(images.get(image_id), owner_id), line)
+                change = _difference(_expect_known(images.get(image_id)), line, owner_id)
             except WebError as error:
                 errors.append(LineError(line.number, str(error)))
             else:
@@ -255,20 +255,19 @@ def _compare(
                     yield change
 
 
-def _expect_own(image: Row[*tuple[Any, ...]] | None, owner_id: str) -> Row[*tuple[Any, ...]]:
+def _expect_known(image: Row[*tuple[Any, ...]] | None) -> Row[*tuple[Any, ...]]:
     if image is None:
         raise NotFoundError("There is no image with this id. It may have been deleted.")
-    if image.owner_id != owner_id:
-        raise NotOwnerError
     if image.is_in_bin:
         raise ImageInBinError
     return image
 
 
-def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None:
+def _difference(image: Row[*tuple[Any, ...]], line: Correction, owner_id: str) -> Change | None:
     """Return what a line changes.
 
     Raises:
+        NotOwnerError: the line changes an image of another owner.
         InvalidEditError: a text is too long, or a translation is not possible.
         InvalidImportError: the time of the export is no time.
         ConflictError: the image was changed after the export.
@@ -301,7 +300,10 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction) -> Change | None
             for tag, texts in changed.items()
         }
     if not after:
+        # Also for images of others, which an export of all images contains.
         return None
+    if image.owner_id != owner_id:
+        raise NotOwnerError
     if line.updated_at and _exported_time(line.updated_at) != image.updated_at:
         raise ConflictError(
             f"This image was changed on {timestamp(image.updated_at)}, after the export. Export it "

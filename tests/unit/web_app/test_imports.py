@@ -135,6 +135,19 @@ def test_an_export_changes_nothing(propose, export, add_row, format):
     assert (proposed["changed"], proposed["unchanged"]) == (0, len(ODD_TEXTS) + 1)
 
 
+def test_unchanged_lines_about_images_of_others_are_ignored(send, propose, export, dog, add_row):
+    others = add_row(owner_id="other", annotation="A cat.", alt_text="Cat", tags=["cat"])
+    exported = export("csv").decode()
+
+    proposed = propose(exported.replace("A dog.", "Rex."))
+
+    assert [change["id"] for change in proposed["changes"]] == [dog]
+    [(_, message)] = lines_of(send(exported.replace("A cat.", "Mine.")))
+    assert message.startswith("This image belongs to someone else.")
+    [(_, message)] = lines_of(send(f"id,caption\n{others},Mine.\n"))
+    assert message.startswith("This image belongs to someone else.")
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "windows-1252"])
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
