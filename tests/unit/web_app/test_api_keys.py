@@ -11,6 +11,7 @@ from database.models import ApiKey, utc_now
 from database.session import session_scope
 from tests.support.factories import make_jpeg
 from tests.unit.web_app.conftest import csrf_headers
+from web_app.adapters.sign_in import HEADER as SIGN_IN_HEADER
 from web_app.services.api_keys import MAX_KEYS
 
 
@@ -183,13 +184,12 @@ def test_a_request_with_a_key_gets_503_while_the_database_is_unavailable(client_
 def test_people_who_sign_in_have_no_keys(make_client, mocker):
     client = make_client()
     dependencies = client.application.extensions["image_annotation"]
-    sign_in = mocker.Mock()
-    sign_in.owner_id.return_value = "somebody"
+    sign_in = mocker.Mock(owner_id={"signed data": "somebody"}.__getitem__)
     client.application.extensions["image_annotation"] = type(dependencies)(
         **{**vars(dependencies), "sign_in": sign_in}
     )
 
-    response = client.get("/api/keys")
+    response = client.get("/api/keys", headers={SIGN_IN_HEADER: "signed data"})
 
     assert (response.status_code, response.json["code"]) == (409, "keys_not_used")
     assert response.json["error"] == "People sign in on this site, so it uses no API keys."
