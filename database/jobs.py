@@ -84,12 +84,18 @@ class FailedJob:
     reason: str
 
 
-def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
+def record_upload_failed(
+    session: Session, image_id: int, message: str, *, is_missing: bool = False
+) -> bool:
     """Fail both jobs of an image if its original could not be stored.
 
+    Args:
+        is_missing: S3 says that there is no original. Then only a completed job proves that there
+            was one: the sweep may have requested a job, and a function has looked in vain.
+
     Returns:
-        False when a function has already claimed a job. Its event arrived, so S3 did store the
-        original, although its answer was lost.
+        False when a function has already claimed a job, or completed it. Its event arrived, so S3
+        did store the original, although its answer was lost.
     """
     untouched = [
         condition
@@ -102,6 +108,8 @@ def record_upload_failed(session: Session, image_id: int, message: str) -> bool:
             func.coalesce(job_column(job, "error_code"), QUEUED_CODE) == QUEUED_CODE,
         )
     ]
+    if is_missing:
+        untouched = [job_column(job, "status") != Status.COMPLETED for job in Job]
     failure: dict[str, Any] = {}
     for job in Job:
         failure |= job_state(job, Status.FAILED, "upload_failed", message)

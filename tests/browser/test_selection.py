@@ -221,7 +221,7 @@ def test_a_message_covers_neither_the_masthead_nor_the_buttons_of_the_selection(
 
     box(page, ids[0]).check()
     press(page, "Export")
-    expect(page.locator(".selection .export--ended")).to_be_visible()
+    expect(page.locator(".masthead .export--ended")).to_be_visible()
     message = page.locator(".toast").bounding_box()
     for covered in (".selection", ".masthead"):
         place = page.locator(covered).bounding_box()

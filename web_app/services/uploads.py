@@ -319,22 +319,24 @@ class UploadService:
             # have stored it without an answer, or a simultaneous upload of the same bytes did.
             logger.exception("could not store an original", extra={"image_id": image_id})
             failure = _not_stored()
-            if not self._has_original(new.original_key) and self._record_failed(
-                image_id, str(failure)
+            is_stored = self._has_original(new.original_key)
+            if not is_stored and self._record_failed(
+                image_id, str(failure), is_missing=is_stored is False
             ):
                 raise failure from error
 
-    def _has_original(self, key: str) -> bool:
+    def _has_original(self, key: str) -> bool | None:
+        """Return whether the original is stored, or None if S3 does not say."""
         try:
             return self.object_store.has_original(key, is_urgent=True)
         except StorageUnavailableError:
-            return False
+            return None
 
-    def _record_failed(self, image_id: int, message: str) -> bool:
+    def _record_failed(self, image_id: int, message: str, *, is_missing: bool) -> bool:
         """Return False if the original was stored after all, because a function works on it."""
         try:
             with session_scope(self.session_factory) as session:
-                return record_upload_failed(session, image_id, message)
+                return record_upload_failed(session, image_id, message, is_missing=is_missing)
         except DatabaseUnavailableError:
             # The client gets the error anyway, and the sweep fails the row after its deadline.
             logger.error("could not record a failed upload", extra={"image_id": image_id})

@@ -89,6 +89,25 @@ def test_an_upload_fails_although_its_job_waits_for_its_turn(session_factory):
     assert read(session_factory, image_id).annotation_error_code == "upload_failed"
 
 
+def test_an_upload_without_an_original_fails_although_a_function_looked_for_it(session_factory):
+    image_id, key = add(session_factory)
+    claimed = claim(session_factory, key)
+
+    assert record(session_factory, record_upload_failed, image_id, "Away.", is_missing=True)
+
+    assert not record(session_factory, record_annotation, claimed, CAPTION)
+    assert read(session_factory, image_id).annotation_error_code == "upload_failed"
+
+
+def test_a_completed_job_proves_that_there_was_an_original(session_factory):
+    image_id, key = add(session_factory)
+    record(session_factory, record_annotation, claim(session_factory, key), CAPTION)
+
+    assert not record(session_factory, record_upload_failed, image_id, "Away.", is_missing=True)
+
+    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
+
+
 def test_a_job_can_be_claimed_only_once(session_factory):
     image_id, key = add(session_factory)
 

@@ -71,7 +71,10 @@ class LocalAWS:
 
 @pytest.fixture(scope="module")
 def aws(tmp_path_factory):
-    local = LocalAWS(tmp_path_factory.mktemp("state"))
+    # In a folder of its own, because a test looks for files that were written beside it.
+    folder = tmp_path_factory.mktemp("aws") / "state"
+    folder.mkdir()
+    local = LocalAWS(folder)
     yield local
     local.kill()
 

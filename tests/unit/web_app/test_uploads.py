@@ -546,21 +546,25 @@ def test_an_image_can_be_uploaded_again_after_it_was_deleted(
     assert len({row.original_key for row in read_rows()}) == 2
 
 
-def test_a_failed_put_is_accepted_when_a_function_has_claimed_a_job(
-    upload_service, object_store, session_factory, read_rows, upload
+@pytest.mark.parametrize("answers", [True, False])
+def test_after_a_failed_put_a_claim_counts_only_if_s3_does_not_say_that_the_original_is_missing(
+    upload_service, object_store, session_factory, read_rows, upload, mocker, answers
 ):
     def claim_before_the_response(key, body):
+        # By the event of S3, or by an event of the sweep.
         with session_scope(session_factory) as session:
             claim_job(session, Job.ANNOTATION, key, lease_seconds=30, max_attempts=3)
         raise StorageUnavailableError
 
     object_store.before_put = claim_before_the_response
+    if not answers:
+        mocker.patch.object(object_store, "has_original", side_effect=StorageUnavailableError)
 
     [result] = upload_service.accept_all([upload()], owner_id="me")
 
     [row] = read_rows()
-    assert result.outcome == "accepted"
-    assert row.annotation_status is Status.PENDING
+    assert result.outcome == ("rejected" if answers else "accepted")
+    assert row.annotation_status is (Status.FAILED if answers else Status.PENDING)
 
 
 def test_an_unexpected_error_rejects_only_its_own_file(upload_service, object_store, upload):
