@@ -2,6 +2,7 @@
 // file as a download, so that a large one needs no memory of the page.
 
 import { APIError, getJSON } from "./api.js";
+import { imagesInWords, numbered } from "./counts.js";
 import { closestTarget, createElement, createIcon, getPart } from "./markup.js";
 import { showToast } from "./toast.js";
 
@@ -141,14 +142,4 @@ function untilVisible() {
   return new Promise((resolve) => {
     document.addEventListener("visibilitychange", () => resolve(untilVisible()), { once: true });
   });
-}
-
-/** @param {number} count */
-function numbered(count) {
-  return count.toLocaleString("en");
-}
-
-/** @param {number} count */
-function imagesInWords(count) {
-  return `${numbered(count)} ${count === 1 ? "image" : "images"}`;
 }

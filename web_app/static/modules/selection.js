@@ -3,6 +3,7 @@
 
 import { getJSON, sendJSON } from "./api.js";
 import { AS_SITE, readOptions } from "./caption_options.js";
+import { imagesInWords, numbered } from "./counts.js";
 import { startExport } from "./exports.js";
 import { closestTarget, getPart, messageOf } from "./markup.js";
 import { showToast } from "./toast.js";
@@ -417,11 +418,11 @@ export class Selection {
     const refused = results.filter((result) => result.outcome === "refused");
     const reason = failure || refused[0]?.error?.message;
     const text = done.length > 0
-      ? MESSAGES[action](images(done.length))
+      ? MESSAGES[action](imagesInWords(done.length))
       : "Nothing to change for the selected images.";
     this.#show(action, done);
     if (reason) {
-      const left = failure ? "The others" : images(refused.length);
+      const left = failure ? "The others" : imagesInWords(refused.length);
       const before = done.length > 0 ? `${text} ` : "";
       showToast(`${before}${left} not changed: ${reason}`, {
         isError: true,
@@ -522,7 +523,7 @@ export class Selection {
         for await (const results of this.#sendIds(inverse, done, body)) {
           restored.push(...results.filter(({ error }) => !error).map(({ id }) => id));
         }
-        showToast(UNDONE[inverse](images(restored.length)));
+        showToast(UNDONE[inverse](imagesInWords(restored.length)));
       } catch (error) {
         showToast(messageOf(error), { isError: true });
       }
@@ -597,14 +598,4 @@ function hasTimesOfChanges() {
 /** @param {HTMLElement} card */
 function idOf(card) {
   return Number(card.dataset.imageId);
-}
-
-/** @param {number} count */
-function numbered(count) {
-  return count.toLocaleString("en");
-}
-
-/** @param {number} count */
-function images(count) {
-  return `${numbered(count)} ${count === 1 ? "image" : "images"}`;
 }
