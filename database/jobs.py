@@ -97,23 +97,22 @@ def record_upload_failed(
         False when a function has already claimed a job, or completed it. Its event arrived, so S3
         did store the original, although its answer was lost.
     """
-    untouched = [
-        condition
-        for job in Job
-        for condition in (
+    conditions: list[ColumnElement[bool]] = []
+    for job in Job:
+        if is_missing:
+            conditions.append(job_column(job, "status") != Status.COMPLETED)
+            continue
+        conditions += [
             job_column(job, "status") == Status.PENDING,
             job_column(job, "attempts") == 0,
             # A postponed attempt is not counted in `attempts`, but it sets `error_code`. A job that
             # waits for its turn proves nothing, because its event may be from the sweep.
             func.coalesce(job_column(job, "error_code"), QUEUED_CODE) == QUEUED_CODE,
-        )
-    ]
-    if is_missing:
-        untouched = [job_column(job, "status") != Status.COMPLETED for job in Job]
+        ]
     failure: dict[str, Any] = {}
     for job in Job:
         failure |= job_state(job, Status.FAILED, "upload_failed", message)
-    return update_images(session, Image.id == image_id, *untouched, values=failure)
+    return update_images(session, Image.id == image_id, *conditions, values=failure)
 
 
 def claim_job(
