@@ -25,6 +25,7 @@ from database.models import (
     Translations,
     effective_sources,
     effective_translations,
+    language_of_caption,
     translation_sources,
 )
 from database.rows import is_visible
@@ -73,8 +74,7 @@ class ExportedImage(NamedTuple):
     @property
     def language(self) -> str | None:
         """The tag of the caption's language, if a model wrote it."""
-        is_of_model = self.annotation and self.caption_source is AnnotationSource.MODEL
-        return self.stored_language if is_of_model else None
+        return language_of_caption(self.annotation, self.caption_source, self.stored_language)
 
     @property
     def is_decorative(self) -> bool:
@@ -89,15 +89,11 @@ class ExportedImage(NamedTuple):
     @property
     def translations(self) -> Translations:
         """The texts in further languages."""
-        if self.generated_translations is None and self.translation_edits is None:
-            return {}
         return effective_translations(self.generated_translations, self.translation_edits)
 
     @property
     def translation_sources(self) -> Mapping[str, Mapping[str, AnnotationSource]]:
         """The author of each text in a further language."""
-        if self.generated_translations is None and self.translation_edits is None:
-            return {}
         return translation_sources(self.translations, self.translation_edits)
 
     @property

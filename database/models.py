@@ -125,8 +125,9 @@ def effective_sources(
     }
 
 
-# Texts in further languages, by their BCP 47 tags: a `caption` and an `alt_text` each.
+# Texts in further languages, by their BCP 47 tags and these names.
 Translations = Mapping[str, Mapping[str, str]]
+TRANSLATED_TEXTS = ("caption", "alt_text")
 
 
 def effective_translations(
@@ -138,11 +139,10 @@ def effective_translations(
         by_model: the model's texts.
         edits: those of a person. An empty text removes the model's.
     """
-    edits = edits or {}
-    texts = {
-        tag: {**(by_model or {}).get(tag, {}), **edits.get(tag, {})}
-        for tag in {**(by_model or {}), **edits}
-    }
+    if not by_model and not edits:
+        return {}  # As most images, at once.
+    by_model, edits = by_model or {}, edits or {}
+    texts = {tag: {**by_model.get(tag, {}), **edits.get(tag, {})} for tag in {**by_model, **edits}}
     return {
         tag: {
             **({"caption": each["caption"]} if each.get("caption") else {}),
@@ -153,15 +153,17 @@ def effective_translations(
     }
 
 
-def language_of_caption(image: Any) -> str | None:
+def language_of_caption(
+    caption: str | None, source: AnnotationSource | None, stored: str | None
+) -> str | None:
     """Return the tag of the caption's language; None if it is not known, or a person wrote it.
 
     Args:
-        image: a row with `annotation`, `annotation_source` and `language`.
+        caption: the present caption.
+        source: its author.
+        stored: the tag of the language of the model's caption.
     """
-    is_of_model = image.annotation and image.annotation_source is AnnotationSource.MODEL
-    language: str | None = image.language
-    return language if is_of_model else None
+    return stored if caption and source is AnnotationSource.MODEL else None
 
 
 def translation_sources(
@@ -431,11 +433,6 @@ class Image(Base):
     def language(self) -> str | None:
         """The tag of the language in which the model wrote; None if it is not known."""
         return self._caption_language.language if self._caption_language is not None else None
-
-    @property
-    def caption_language(self) -> str | None:
-        """The tag of the caption's language, as `language_of_caption` returns it."""
-        return language_of_caption(self)
 
     @property
     def generated_translations(self) -> Translations:

@@ -31,6 +31,7 @@ from database.models import (
     DEFAULT_OPTIONS,
     MAX_CAPTION_LANGUAGES,
     MAX_CONTEXT_CHARACTERS,
+    TRANSLATED_TEXTS,
     CaptionOptions,
     Image,
     Status,
@@ -390,7 +391,7 @@ def _translations_of(form: Mapping[str, str]) -> dict[str, dict[str, str]]:
     for field, text in form.items():
         kind, _, rest = field.partition(".")
         language, _, name = rest.partition(".")
-        if kind == "translations" and name in ("caption", "alt_text"):
+        if kind == "translations" and name in TRANSLATED_TEXTS:
             translations.setdefault(language, {})[name] = text
     return translations
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from database.languages import language_name, parse_tag
-from database.models import MAX_CAPTION_LANGUAGES, Translations, effective_translations
+from database.models import MAX_CAPTION_LANGUAGES, effective_translations, language_of_caption
 from database.translations import TranslationChanges, changed_edits
 from web_app.errors import InvalidEditError
 
@@ -44,24 +44,21 @@ def clean_edit(changes: Mapping[str, Any]) -> dict[str, Any]:
     return clean
 
 
-def check_translations(
-    by_model: Translations | None,
-    edits: Translations | None,
-    changes: TranslationChanges,
-    *,
-    caption_language: str | None,
-) -> None:
+def check_translations(image: Any, changes: TranslationChanges) -> None:
     """Require that an image can have the translations that a change makes.
 
     Args:
-        by_model: the model's texts in further languages.
-        edits: those of a person.
+        image: the image, or a row with `annotation`, `annotation_source`, `language`,
+            `generated_translations` and `translation_edits`.
         changes: the cleaned change.
-        caption_language: the tag of the caption's language, if it is known.
 
     Raises:
         InvalidEditError: there are too many, or one is in the language of the caption.
     """
+    by_model, edits = image.generated_translations, image.translation_edits
+    caption_language = language_of_caption(
+        image.annotation, image.annotation_source, image.language
+    )
     after = changed_edits(by_model, edits, changes)
     # A form sends all texts, also those that an image has from before a new caption.
     own = after.get(caption_language or "", {})

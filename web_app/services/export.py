@@ -109,12 +109,12 @@ def _csv(images: Images, page_url: PageURL) -> Iterator[str]:
     text.write(_BYTE_ORDER_MARK)
     writer.writerow(COLUMNS)
     for number, image in enumerate(images(), start=1):
-        fields = {
-            **_fields(image, page_url),
+        fields = _fields(image, page_url)
+        fields |= {
             "tags": ", ".join(image.tags),
             "decorative": "true" if image.is_decorative else "false",
-            "translations": _as_cell(image.translations),
-            "translation_sources": _as_cell(image.translation_sources),
+            "translations": _as_cell(fields["translations"]),
+            "translation_sources": _as_cell(fields["translation_sources"]),
         }
         writer.writerow(_safe_cell(fields[column]) for column in COLUMNS)
         if number % _LINES_PER_PIECE == 0:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from database.models import TRANSLATED_TEXTS
 from web_app.errors import InvalidImportError, LineError
 from web_app.services.export import COLUMNS, is_marked_as_text
 
@@ -281,7 +282,7 @@ def _translations(value: Any) -> Iterator[tuple[str, Mapping[str, str]]]:
         if not isinstance(texts, dict | None):
             raise ValueError(_NO_TRANSLATIONS)
         for name, text in (texts or {}).items():
-            if name not in ("caption", "alt_text") or not isinstance(text, str | None):
+            if name not in TRANSLATED_TEXTS or not isinstance(text, str | None):
                 raise ValueError(_NO_TRANSLATIONS)
         yield language, {name: text for name, text in (texts or {}).items() if text is not None}
 

@@ -31,7 +31,6 @@ from database.models import (
     Translations,
     VersionSource,
     effective_translations,
-    language_of_caption,
 )
 from database.session import session_scope
 from database.translations import TranslationChanges
@@ -288,12 +287,7 @@ def _difference(image: Row[*tuple[Any, ...]], line: Correction, owner_id: str) -
         after |= {"alt_text": new["alt_text"], "decorative": False}
     before = {field: getattr(image, field) for field in after}
     if changed:
-        check_translations(
-            image.generated_translations,
-            image.translation_edits,
-            changed,
-            caption_language=language_of_caption(image),
-        )
+        check_translations(image, changed)
         after["translations"] = changed
         before["translations"] = {
             tag: {name: _translation(translations, tag, name) for name in texts}

@@ -95,12 +95,7 @@ class OwnerActions:
             if is_whole_form and edit.get("alt_text") == image.alt_text:
                 edit.pop("alt_text", None)
             if "translations" in edit:
-                check_translations(
-                    image.generated_translations,
-                    image.translation_edits,
-                    edit["translations"],
-                    caption_language=image.caption_language,
-                )
+                check_translations(image, edit["translations"])
             before = lengths_of(image)
             if restored and not restore_annotation(session, image_id, restored):
                 raise ConflictError(
