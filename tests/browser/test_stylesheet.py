@@ -1,4 +1,4 @@
-"""A browser test of the stylesheet."""
+"""Browser tests of the stylesheet."""
 
 import re
 from pathlib import Path
@@ -33,3 +33,11 @@ def test_the_browser_supports_every_declaration(page):
 
     assert all(declared.values())
     assert unsupported == {}, "Correct these declarations."
+
+
+def test_colours_change_at_once_with_the_theme_if_reduced_motion_is_preferred(page):
+    page.emulate_media(color_scheme="light", reduced_motion="reduce")
+    page.goto("/")
+    page.emulate_media(color_scheme="dark", reduced_motion="reduce")
+
+    assert page.evaluate("document.getAnimations().length") == 0
