@@ -13,11 +13,14 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from tests.browser.chromium import ChromiumMissingError, find_chromium, launch
 from tests.browser.person import Person
+from tests.browser.ready_images import ReadyImages
 from tests.support.local_system import LocalSystem, wait_until
 from tests.support.scripted_gemini import ScriptedGemini, scripted_gemini
 from tests.support.time_limits import scaled, scaled_ms
 
 MAX_UPLOAD_BYTES = 2 * 1024 * 1024
+# Chromium would draw sixty frames a second for as long as an image is pending.
+WITHOUT_ANIMATIONS: Any = {"reduced_motion": "reduce"}
 
 
 @pytest.fixture(scope="session")
@@ -70,6 +73,14 @@ def system(
     running.stop()
 
 
+@pytest.fixture(scope="session")
+def ready_images(system: LocalSystem) -> Iterator[ReadyImages]:
+    """Upload the image that `Person.add` copies."""
+    images = ReadyImages(system)
+    yield images
+    images.close()
+
+
 @pytest.fixture
 def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[ScriptedGemini]:
     """Return the emulated Gemini in its default state."""
@@ -97,16 +108,20 @@ def script_errors() -> Iterator[list[str]]:
 
 @pytest.fixture
 def new_person(
-    browser: Browser, system: LocalSystem, gemini: ScriptedGemini, script_errors: list[str]
+    browser: Browser,
+    system: LocalSystem,
+    ready_images: ReadyImages,
+    gemini: ScriptedGemini,
+    script_errors: list[str],
 ) -> Iterator[Callable[..., Person]]:
     """Return a function that opens a browser window with cookies and a cache of its own."""
     contexts: list[BrowserContext] = []
 
     def make(**options: Any) -> Person:
-        context = browser.new_context(base_url=system.url, **options)
+        context = browser.new_context(base_url=system.url, **WITHOUT_ANIMATIONS, **options)
         context.set_default_timeout(scaled_ms(30))
         contexts.append(context)
-        return Person(_new_page(context, script_errors), script_errors)
+        return Person(_new_page(context, script_errors), script_errors, system, ready_images)
 
     yield make
     for context in contexts:
@@ -119,7 +134,7 @@ def shared_window(browser: Browser, system: LocalSystem) -> Iterator[BrowserCont
 
     Its cache of scripts and styles halves the processor time of a test.
     """
-    with browser.new_context(base_url=system.url) as context:
+    with browser.new_context(base_url=system.url, **WITHOUT_ANIMATIONS) as context:
         context.set_default_timeout(scaled_ms(30))
         yield context
 
@@ -128,6 +143,7 @@ def shared_window(browser: Browser, system: LocalSystem) -> Iterator[BrowserCont
 def person(
     shared_window: BrowserContext,
     system: LocalSystem,
+    ready_images: ReadyImages,
     gemini: ScriptedGemini,
     script_errors: list[str],
 ) -> Iterator[Person]:
@@ -137,7 +153,7 @@ def person(
     shared_window.new_cdp_session(page).send(
         "Storage.clearDataForOrigin", {"origin": system.url, "storageTypes": "all"}
     )
-    yield Person(page, script_errors)
+    yield Person(page, script_errors, system, ready_images)
     for each in shared_window.pages:
         each.close()
     shared_window.clear_permissions()

@@ -47,7 +47,7 @@ def test_uploads_are_described_as_chosen_and_the_browser_keeps_language_and_styl
 
 
 def test_a_new_caption_is_written_in_another_language(person, page, gemini):
-    image_id = person.upload()
+    image_id = person.send()
     gemini.script.append(FRENCH)
     page.goto(f"/images/{image_id}")
     page.get_by_text(SUMMARY).click()

@@ -3,6 +3,7 @@
 import re
 
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from tests.browser.person import new_jpeg
@@ -22,10 +23,20 @@ def has_loaded(image):
     return image.evaluate("image => image.complete && image.naturalWidth > 0")
 
 
-def upload_many(system, count):
-    """Upload images of another owner."""
-    for start in range(0, count, 25):
-        system.upload(*((f"{n}.jpg", new_jpeg()) for n in range(start, min(start + 25, count))))
+def add_with_captions(person, *captions):
+    """Add images with these captions, the last one as the newest."""
+    for image_id, caption in zip(
+        person.add(*(f"{c}.jpg" for c in captions)), captions, strict=True
+    ):
+        assert person.api("PATCH", f"/api/images/{image_id}", {"annotation": caption})[0] == 200
+
+
+@pytest.fixture(scope="module")
+def many_images(system, ready_images):
+    """Add more images of another owner than a page shows."""
+    response = requests.post(f"{system.url}/api/owners", timeout=scaled(30))
+    names = (f"{number}.jpg" for number in range(PAGE_SIZE + 6))
+    ready_images.add(response.json()["owner_token"], *names)
 
 
 # Cards
@@ -115,7 +126,7 @@ def test_polling_pauses_in_a_hidden_tab(person, page, gemini):
 
 def test_a_failed_image_shows_the_reason_and_its_owner_can_retry_it(person, page, gemini):
     gemini.script.append(REFUSAL)
-    image_id = person.upload_failing("refused.jpg")
+    image_id = person.send("refused.jpg")
     page.goto("/gallery?status=failed")
     card = person.card(image_id)
     expect(card).to_contain_text("Caption:")
@@ -130,7 +141,7 @@ def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemi
     ids = []
     for name in ("a.jpg", "b.jpg"):
         gemini.script.append(REFUSAL)
-        ids.append(person.upload_failing(name))
+        ids.append(person.send(name))
     page.goto("/gallery?status=failed")
 
     page.get_by_role("button", name="Retry all my failed images").click()
@@ -143,7 +154,7 @@ def test_all_failed_images_of_an_owner_can_be_retried_at_once(person, page, gemi
 
 def test_a_failed_image_of_another_owner_has_no_retry_button(person, new_person, gemini):
     gemini.script.append(REFUSAL)
-    image_id = person.upload_failing("theirs.jpg")
+    image_id = person.send("theirs.jpg")
     stranger = new_person()
 
     stranger.page.goto("/gallery?status=failed")
@@ -153,7 +164,7 @@ def test_a_failed_image_of_another_owner_has_no_retry_button(person, new_person,
 
 
 def test_cards_keep_their_size_while_thumbnails_load(person, page):
-    person.upload("placed.jpg")
+    person.add("placed.jpg")
     page.route("**/image-annotation-thumbnails/**", lambda route: None)  # Never respond.
     page.goto("/gallery", wait_until="domcontentloaded")
 
@@ -166,7 +177,7 @@ def test_cards_keep_their_size_while_thumbnails_load(person, page):
 
 
 def test_an_expired_link_is_renewed(person, page):
-    image_id = person.upload("aged.jpg")
+    (image_id,) = person.add("aged.jpg")
     answers = iter(["expired"])
 
     def handle(route):
@@ -185,7 +196,7 @@ def test_an_expired_link_is_renewed(person, page):
 
 
 def test_a_link_that_fails_again_is_renewed_only_once(person, page):
-    image_id = person.upload("dead.jpg")
+    (image_id,) = person.add("dead.jpg")
     path = person.api("GET", f"/api/images/{image_id}")[1]["thumbnail_url"].partition("?")[0]
     requested = []
     page.route(f"{path}*", lambda route: (requested.append(1), route.fulfill(status=403)))
@@ -204,7 +215,7 @@ def test_a_search_finds_a_word_of_a_caption_and_its_url_can_be_shared(
     person, page, new_person, gemini
 ):
     gemini.script.append(caption_answer("A zeppelin over the harbour.", "zeppelin"))
-    image_id = person.upload("IMG_1.jpg")
+    image_id = person.send("IMG_1.jpg")
     page.goto("/gallery")
 
     page.get_by_role("searchbox").fill("zeppelin")
@@ -228,7 +239,7 @@ def test_a_search_without_results_offers_all_images(page):
 
 def test_a_tag_links_to_all_images_with_that_tag(person, page, gemini):
     gemini.script.append(caption_answer("A quokka smiles.", "quokka", "island"))
-    image_id = person.upload("IMG_2.jpg")
+    image_id = person.send("IMG_2.jpg")
     page.goto("/gallery")
 
     person.card(image_id).get_by_role("link", name="quokka", exact=True).click()
@@ -239,8 +250,7 @@ def test_a_tag_links_to_all_images_with_that_tag(person, page, gemini):
     expect(page).not_to_have_url(re.compile("tag="))
 
 
-def test_scrolling_loads_more_images_and_each_only_once(person, page, system):
-    upload_many(system, PAGE_SIZE + 6)
+def test_scrolling_loads_more_images_and_each_only_once(person, page, many_images):
     page.goto("/gallery")
     expect(page.locator(".card")).to_have_count(PAGE_SIZE)
 
@@ -252,8 +262,7 @@ def test_scrolling_loads_more_images_and_each_only_once(person, page, system):
     assert ids == sorted(ids, key=int, reverse=True)
 
 
-def test_load_more_is_a_link_without_javascript(new_person, system):
-    upload_many(system, PAGE_SIZE + 1)
+def test_load_more_is_a_link_without_javascript(new_person, many_images):
     page = new_person(java_script_enabled=False).page
     page.goto("/gallery")
 
@@ -264,8 +273,7 @@ def test_load_more_is_a_link_without_javascript(new_person, system):
     expect(page.get_by_role("link", name="First page")).to_be_visible()
 
 
-def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page, system):
-    upload_many(system, PAGE_SIZE + 1)
+def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page, many_images):
     page.add_init_script(NO_OBSERVER)
     page.goto("/gallery")
     more = page.get_by_role("button", name="Load more")
@@ -278,8 +286,7 @@ def test_load_more_works_by_keyboard_and_focuses_the_first_new_card(person, page
     expect(first_new).to_be_focused()
 
 
-def test_arrow_keys_move_between_cards_and_only_one_is_a_tab_stop(page, system):
-    upload_many(system, 6)
+def test_arrow_keys_move_between_cards_and_only_one_is_a_tab_stop(page, many_images):
     page.set_viewport_size({"width": 375, "height": 800})  # Two columns.
     page.goto("/gallery")
     links = page.locator(".card__link")
@@ -306,7 +313,7 @@ def test_arrow_keys_move_between_cards_and_only_one_is_a_tab_stop(page, system):
 @pytest.mark.parametrize("has_scripts", [True, False])
 def test_the_way_back_from_an_image_keeps_the_search(person, new_person, gemini, has_scripts):
     gemini.script.append(caption_answer("A narwhal dives.", "narwhal"))
-    image_id = person.upload("IMG_3.jpg")
+    image_id = person.send("IMG_3.jpg")
     page = new_person(java_script_enabled=has_scripts).page
     page.goto("/gallery?q=narwhal&status=completed")
     path = page.locator(".card__link").first.get_attribute("href")
@@ -325,7 +332,7 @@ def test_the_way_back_from_an_image_keeps_the_search(person, new_person, gemini,
 
 
 def test_the_lightbox_has_an_address_and_back_closes_it(person, page, new_person):
-    image_id = person.upload("linked.jpg")
+    (image_id,) = person.add("linked.jpg")
     page.goto("/gallery?tag=dog")
     person.card(image_id).locator(".card__link").click()
     dialog = page.get_by_role("dialog", name="Image viewer")
@@ -348,10 +355,8 @@ def test_the_lightbox_has_an_address_and_back_closes_it(person, page, new_person
     expect(stranger).to_have_url(re.compile(r"/gallery\?tag=dog$"))
 
 
-def test_the_lightbox_works_with_the_keyboard(person, page, gemini):
-    for name in ("third", "second", "first"):
-        gemini.script.append(caption_answer(f"The {name} of three."))
-        person.upload(f"{name}.jpg")
+def test_the_lightbox_works_with_the_keyboard(person, page):
+    add_with_captions(person, *(f"The {name} of three." for name in ("third", "second", "first")))
     page.goto("/gallery")
     links = page.locator(".card__link")
     links.first.focus()
@@ -380,7 +385,7 @@ def test_the_lightbox_works_with_the_keyboard(person, page, gemini):
 
 def test_texts_are_copied_in_the_lightbox_by_keyboard(person, page):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    image_id = person.upload("copied.jpg")
+    (image_id,) = person.add("copied.jpg")
     page.goto("/gallery")
     person.card(image_id).locator(".card__link").click()
     address = page.evaluate(f"location.origin + '/images/{image_id}/preview'")
@@ -399,7 +404,7 @@ def test_texts_are_copied_in_the_lightbox_by_keyboard(person, page):
 
 
 def test_the_lightbox_shows_the_preview(person, page):
-    image_id = person.upload("large.jpg")
+    (image_id,) = person.add("large.jpg")
     page.goto("/gallery")
 
     person.card(image_id).locator(".card__link").click()
@@ -411,10 +416,8 @@ def test_the_lightbox_shows_the_preview(person, page):
     expect(link).to_have_attribute("href", f"/images/{image_id}")
 
 
-def test_a_swipe_shows_the_next_image(person, page, new_person, gemini):
-    for name in ("older", "newer"):
-        gemini.script.append(caption_answer(f"The {name} of two."))
-        person.upload(f"{name}.jpg")
+def test_a_swipe_shows_the_next_image(person, page):
+    add_with_captions(person, "The older of two.", "The newer of two.")
     page.goto("/gallery")
     page.locator(".card__link").first.click()
     dialog = page.get_by_role("dialog", name="Image viewer")
@@ -429,7 +432,7 @@ def test_a_swipe_shows_the_next_image(person, page, new_person, gemini):
 
 
 def test_a_card_links_to_the_image_page_without_javascript(person, new_person):
-    image_id = person.upload("plain.jpg")
+    (image_id,) = person.add("plain.jpg")
     page = new_person(java_script_enabled=False).page
     page.goto("/gallery")
 
@@ -456,12 +459,12 @@ def test_one_click_adds_the_sample_photos_to_an_empty_gallery(page, live_url):
 def test_images_that_were_uploaded_meanwhile_are_offered_and_added_without_a_reload(
     person, new_person, page
 ):
-    shown = person.upload("shown.jpg")
+    (shown,) = person.add("shown.jpg")
     page.clock.install()
     page.goto("/gallery")
     page.evaluate("window.isSamePage = true")
     expect(person.card(shown)).to_be_visible()
-    added = new_person().upload("meanwhile.jpg")
+    (added,) = new_person().add("meanwhile.jpg")
     button = page.get_by_role("button", name="1 new image")
     expect(button).to_have_count(0)
 

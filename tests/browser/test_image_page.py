@@ -24,8 +24,16 @@ def caption_answer(caption):
 
 @pytest.fixture
 def image_id(person, page):
-    """Upload an image, open its page and return its id."""
-    made = person.upload("beach.jpg")
+    """Add an image, open its page and return its id."""
+    (made,) = person.add("beach.jpg")
+    page.goto(f"/images/{made}")
+    return made
+
+
+@pytest.fixture
+def sent_id(person, page):
+    """Do the same with an image whose caption can be written again."""
+    made = person.send("beach.jpg")
     page.goto(f"/images/{made}")
     return made
 
@@ -72,7 +80,7 @@ def downloaded(page):
 
 def test_the_owner_downloads_the_original_under_its_file_name(person, page):
     original = make_jpeg((66, 48), exif=make_exif(gps=True))
-    page.goto(f"/images/{person.upload('beach.jpg', original)}")
+    page.goto(f"/images/{person.send('beach.jpg', original)}")
 
     download = downloaded(page)
 
@@ -84,7 +92,7 @@ def test_the_owner_downloads_the_original_under_its_file_name(person, page):
 def test_another_visitor_opens_and_downloads_a_copy_without_metadata(person, new_person):
     original = make_jpeg((67, 48), exif=make_exif(gps=True))
     assert b"Camera Maker" in original
-    image_id = person.upload("beach.heic", original)
+    image_id = person.send("beach.heic", original)
     page = new_person().page
     page.goto(f"/images/{image_id}")
 
@@ -126,7 +134,7 @@ def shown_file(image):
 
 @pytest.mark.parametrize("size", [(2016, 1512), (1512, 2016)])
 def test_phones_and_usual_screens_load_the_small_preview(person, new_person, size):
-    image_id = person.upload("large.jpg", make_jpeg(size))
+    image_id = person.send("large.jpg", make_jpeg(size))
     small, large = ("-small-preview.jpg", size[0] / 2), ("-preview.jpg", size[0])
 
     for width, scale, (file, file_width) in (
@@ -147,7 +155,7 @@ def test_phones_and_usual_screens_load_the_small_preview(person, new_person, siz
 def test_the_thumbnail_is_shown_until_the_preview_is_loaded_if_the_gallery_has_loaded_it(
     person, new_person
 ):
-    image_id = person.upload("large.jpg", make_jpeg((2016, 1512)))
+    image_id = person.send("large.jpg", make_jpeg((2016, 1512)))
     page = new_person().page
     requested = []
     page.on("request", lambda request: requested.append(request.url.partition("?")[0]))
@@ -165,7 +173,7 @@ def test_the_thumbnail_is_shown_until_the_preview_is_loaded_if_the_gallery_has_l
 
 def test_phones_load_the_small_preview_in_the_lightbox_and_on_the_review_desk(new_person):
     person = new_person(viewport={"width": 412, "height": 823}, device_scale_factor=1.75)
-    image_id = person.upload("large.jpg", make_jpeg((2016, 1512)))
+    image_id = person.send("large.jpg", make_jpeg((2016, 1512)))
     page = person.page
 
     page.goto(f"/gallery#image-{image_id}")
@@ -242,7 +250,7 @@ def test_restoring_one_text_keeps_the_others_and_can_be_undone(page, image_id):
         expect(saved(page, field_name)).to_have_value(MINE[field_name])
 
 
-def test_every_action_shows_and_announces_its_result(page, image_id, gemini):
+def test_every_action_shows_and_announces_its_result(page, sent_id, gemini):
     messages = page.locator("[data-part=toasts]")
     assert messages.get_attribute("role") == "status"
     edit(page, caption="Rex at the sea.")
@@ -258,7 +266,7 @@ def test_every_action_shows_and_announces_its_result(page, image_id, gemini):
     expect(messages).to_be_empty()
 
 
-def test_a_second_click_on_write_a_new_caption_presses_no_other_button(page, image_id, gemini):
+def test_a_second_click_on_write_a_new_caption_presses_no_other_button(page, sent_id, gemini):
     gemini.delay_seconds = scaled(3)
     button = page.get_by_role("button", name="Write a new caption")
     button.scroll_into_view_if_needed()
@@ -321,7 +329,7 @@ def test_texts_have_their_direction_and_the_models_their_language(person, page, 
 
 def test_a_caption_of_a_person_ends_a_failure(person, page, gemini):
     gemini.script.append(REFUSAL)
-    image_id = person.upload_failing("refused.jpg")
+    image_id = person.send("refused.jpg")
     page.goto(f"/images/{image_id}")
     expect(page.locator(".status")).to_have_text("Failed")
 
@@ -334,7 +342,7 @@ def test_a_caption_of_a_person_ends_a_failure(person, page, gemini):
     expect(person.card(image_id)).to_have_count(0)
 
 
-def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
+def test_a_new_caption_replaces_a_caption_of_the_model(page, sent_id, gemini):
     gemini.script.append(caption_answer("Another caption."))
 
     page.get_by_role("button", name="Write a new caption").click()
@@ -342,7 +350,7 @@ def test_a_new_caption_replaces_a_caption_of_the_model(page, image_id, gemini):
     expect(page.locator(".caption")).to_have_text("Another caption.", timeout=scaled_ms(30))
 
 
-def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
+def test_a_new_caption_never_overwrites_an_edit(page, sent_id, gemini):
     edit(page, caption="My own caption.")
     expect(page.locator(".image__caption + .provenance")).to_contain_text("Edited by you")
     gemini.script.append(caption_answer("A newer caption of the model."))
@@ -355,7 +363,7 @@ def test_a_new_caption_never_overwrites_an_edit(page, image_id, gemini):
     expect(page.locator(".caption")).to_have_text("My own caption.")
 
 
-def test_a_new_caption_leaves_an_open_editor_unchanged(page, image_id, gemini):
+def test_a_new_caption_leaves_an_open_editor_unchanged(page, sent_id, gemini):
     gemini.delay_seconds = scaled(1)
     gemini.script.append(caption_answer("A new caption."))
     page.get_by_role("button", name="Write a new caption").click()
@@ -405,7 +413,7 @@ def test_an_image_is_deleted_after_a_confirmation(person, page, image_id):
 
 def test_a_failed_image_can_be_retried(person, page, gemini):
     gemini.script.append(REFUSAL)
-    image_id = person.upload_failing("refused.jpg")
+    image_id = person.send("refused.jpg")
     page.goto(f"/images/{image_id}")
     expect(page.locator(".error-message").first).to_contain_text("Caption:")
 
@@ -485,7 +493,7 @@ def expect_scripts(page):
 
 
 def test_the_keys_j_and_k_open_the_images_beside_this_one(person, page):
-    older, newer = person.upload("older.jpg"), person.upload("newer.jpg")
+    older, newer = person.add("older.jpg", "newer.jpg")
     page.goto(f"/images/{newer}?sort=newest")
     expect_scripts(page)
 

@@ -58,7 +58,7 @@ def cookies_of(page: Page, system: LocalSystem) -> dict[str, str]:
 
 def newest_image(person: Person) -> int:
     """Return the id of the newest image of the site."""
-    _, answer = person.api("GET", "/api/images?limit=1")
+    _, answer = person.fetch("GET", "/api/images?limit=1")
     return int(answer["images"][0]["id"])
 
 
@@ -66,7 +66,8 @@ def newest_image(person: Person) -> int:
 def test_a_page_of_another_site_cannot_replace_the_owner_or_upload(
     person, page, system, attacker, attack
 ):
-    image_id = person.upload()
+    (image_id,) = person.add("mine.jpg")
+    page.goto("/")
     cookies = cookies_of(page, system)
     script = attack.replace("SITE", system.url).replace(
         "FILE", base64.b64encode(new_jpeg()).decode()
@@ -85,7 +86,7 @@ def test_a_page_of_another_site_cannot_replace_the_owner_or_upload(
     wait_until(lambda: tab.evaluate("1") and answered, seconds=15)
     assert cookies_of(page, system) == cookies
     assert newest_image(person) == image_id
-    status, _ = person.api("DELETE", f"/api/images/{image_id}")
+    status, _ = person.fetch("DELETE", f"/api/images/{image_id}")
     assert status == 204
 
 
@@ -112,7 +113,7 @@ def test_a_visitor_who_follows_a_link_gets_an_owner_before_the_first_upload(
     image_id = person.upload()
 
     assert "owner" in cookies_of(page, system)
-    assert person.api("GET", f"/api/images/{image_id}")[1]["is_mine"]
+    assert person.fetch("GET", f"/api/images/{image_id}")[1]["is_mine"]
 
 
 def test_a_first_upload_without_an_answer_belongs_to_the_visitor(person, page):
@@ -134,7 +135,7 @@ def test_a_first_upload_without_an_answer_belongs_to_the_visitor(person, page):
 
     # The queue waits for the connection and sends the file again by itself.
     row = person.expect_state("lost.jpg", "duplicate")
-    status, image = person.api("GET", f"/api/images/{person.id_of(row)}")
+    status, image = person.fetch("GET", f"/api/images/{person.id_of(row)}")
     assert (status, image["is_mine"]) == (200, True)
 
 

@@ -1,6 +1,7 @@
 """Browser tests of the upload page."""
 
 import re
+from functools import cache
 
 import pytest
 from playwright.sync_api import expect
@@ -35,6 +36,7 @@ DataTransferItem.prototype.webkitGetAsEntry = function () {
 """
 
 
+@cache
 def large_jpeg():
     return encode(make_photo((900, 700)), "JPEG", quality=95)
 
@@ -245,7 +247,7 @@ def test_the_first_files_of_a_new_person_belong_to_one_owner(person, page):
 
     for number in range(4):
         row = person.expect_state(f"{number}.jpg", "completed", seconds=30)
-        assert person.api("GET", f"/api/images/{person.id_of(row)}")[1]["is_mine"]
+        assert person.fetch("GET", f"/api/images/{person.id_of(row)}")[1]["is_mine"]
 
 
 def test_retry_sends_only_the_failed_file_again(person, page):
