@@ -13,6 +13,7 @@ import pytest
 from playwright.sync_api import expect
 
 from database.models import Status
+from tests.browser.conftest import WITHOUT_ANIMATIONS
 from tests.browser.test_accessibility import assert_no_violations
 from tests.integration.conftest import Gate, aws, make_gate
 from tests.integration.test_exports import IMAGES, add_images
@@ -73,7 +74,9 @@ def make_page(browser, valve, script_errors):
     contexts = []
 
     def make(**options):
-        context = browser.new_context(base_url=f"http://127.0.0.1:{valve.port}", **options)
+        context = browser.new_context(
+            base_url=f"http://127.0.0.1:{valve.port}", **WITHOUT_ANIMATIONS, **options
+        )
         context.set_default_timeout(scaled_ms(30))
         contexts.append(context)
         page = context.new_page()
@@ -181,24 +184,23 @@ def test_a_person_is_told_why_an_export_is_refused(page):
     expect(page.locator(".toast--error")).to_contain_text(reason)
 
 
-@pytest.mark.parametrize("width", [320, 1280])
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_running_export_is_accessible_and_starts_by_keyboard(make_page, valve, width, theme):
-    page = make_page(color_scheme=theme, viewport={"width": width, "height": 800})
-    open_with_scripts(page, "/gallery")
+def test_a_running_export_is_accessible_and_starts_by_keyboard(page, valve):
+    widths = (320, 1280)
     page.get_by_role("link", name="Spreadsheet (CSV)").focus()
     page.keyboard.press("Enter")
     line = page.locator(".export")
     expect_progress(line)
-    # The gallery loads further images, and the progress stays visible.
-    expect(line).to_be_in_viewport(ratio=1)
+    for width in widths:
+        page.set_viewport_size({"width": width, "height": 800})
+        # The gallery loads further images, and the progress stays visible.
+        expect(line).to_be_in_viewport(ratio=1)
+    # Without the many cards, whose colours need seconds, and the link that loads more.
+    page.evaluate("document.querySelectorAll('.card ~ .card, .pager a').forEach((e) => e.remove())")
 
-    assert_no_violations(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert_no_violations(page, widths=widths)
     valve.is_open.set()
     expect(line).to_contain_text("The server has sent the whole file")
-    assert_no_violations(page)
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert_no_violations(page, widths=widths)
 
     page.get_by_role("button", name="Close message: Spreadsheet (CSV)").press("Enter")
     expect(line).to_have_count(0)
