@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 from tests.browser.person import new_jpeg
 from tests.support.time_limits import scaled_ms
 
-FILES = 120
+FILES = 60
 
 # Counts how often the line above all files appears.
 COUNT_BANNERS = """() => {
@@ -47,7 +47,7 @@ def mine(person):
     """Return the ids of all images of a person."""
     ids, query = [], "mine=true&limit=100"
     while True:
-        status, body = person.api("GET", f"/api/images?{query}")
+        status, body = person.fetch("GET", f"/api/images?{query}")
         assert status == 200
         ids += [image["id"] for image in body["images"]]
         if body["next_cursor"] is None:
