@@ -114,34 +114,67 @@ def test_pixels_and_other_metadata_stay(name):
     assert header(after) == header(before)
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_exiftool_reads_what_was_written(name, tmp_path):
-    [tags] = exiftool("-validate", "-warning", write(tmp_path, embedded(FILES[name])))
-    [all_tags] = exiftool(write(tmp_path, embedded(FILES[name])))
+def read_by_exiftool(folder, files, *options):
+    """Return what one run of ExifTool reads in each file, because a start takes most of its time.
 
-    for tag in ("XMP-dc:Description", "XMP-iptcCore:ExtDescrAccessibility"):
-        assert all_tags[tag] == TEXTS.caption
-        assert all_tags[f"{tag}-de"] == TEXTS.caption
-    assert all_tags["XMP-iptcCore:AltTextAccessibility"] == TEXTS.alt_text
-    assert all_tags["XMP-dc:Subject"] == TEXTS.tags
-    if "IPTC:Caption-Abstract" in all_tags or "jp" in name.lower():
-        assert all_tags["IPTC:Caption-Abstract"] == TEXTS.caption
-        assert all_tags["IPTC:Keywords"] == TEXTS.tags
-        assert all_tags["IPTC:CodedCharacterSet"] == "UTF8"
-    [before] = exiftool("-validate", "-warning", write(tmp_path, FILES[name], "before"))
-    tags.pop("SourceFile"), before.pop("SourceFile")
-    assert tags == before
+    Args:
+        folder: an empty folder for the files.
+        files: the bytes of each file by its name.
+        options: those of ExifTool.
+    """
+    paths = [write(folder, data, str(number)) for number, data in enumerate(files.values())]
+    found = exiftool(*options, *paths)
+    assert [tags.pop("SourceFile") for tags in found] == [str(path) for path in paths]
+    return dict(zip(files, found, strict=True))
 
 
-@pytest.mark.parametrize("name", FILES)
-def test_exiftool_reads_translations_as_alternatives_of_languages(name, tmp_path):
+@pytest.fixture(scope="module")
+def read_texts(tmp_path_factory):
+    """Return what ExifTool reads in each file with texts."""
+    files = {name: embedded(data) for name, data in FILES.items()}
+    return read_by_exiftool(tmp_path_factory.mktemp("texts"), files)
+
+
+@pytest.fixture(scope="module")
+def read_translations(tmp_path_factory):
+    """Return what ExifTool reads in each file with texts and translations."""
     translated = replace(
         TEXTS,
         caption_translations={"fr": "Un chien & <b>", "pt-BR": "Um cão"},
         alt_text_translations={"fr": "Chien"},
     )
+    files = {name: embedded(data, translated) for name, data in FILES.items()}
+    return read_by_exiftool(tmp_path_factory.mktemp("translations"), files)
 
-    [tags] = exiftool(write(tmp_path, embedded(FILES[name], translated)))
+
+@pytest.fixture(scope="module")
+def warnings(tmp_path_factory):
+    """Return the warnings of ExifTool about each file, before and with texts."""
+    files = {(name, "before"): data for name, data in FILES.items()}
+    files |= {(name, "after"): embedded(data) for name, data in FILES.items()}
+    folder = tmp_path_factory.mktemp("validated")
+    return read_by_exiftool(folder, files, "-validate", "-warning")
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_exiftool_reads_what_was_written(name, read_texts, warnings):
+    tags = read_texts[name]
+
+    for tag in ("XMP-dc:Description", "XMP-iptcCore:ExtDescrAccessibility"):
+        assert tags[tag] == TEXTS.caption
+        assert tags[f"{tag}-de"] == TEXTS.caption
+    assert tags["XMP-iptcCore:AltTextAccessibility"] == TEXTS.alt_text
+    assert tags["XMP-dc:Subject"] == TEXTS.tags
+    if "IPTC:Caption-Abstract" in tags or "jp" in name.lower():
+        assert tags["IPTC:Caption-Abstract"] == TEXTS.caption
+        assert tags["IPTC:Keywords"] == TEXTS.tags
+        assert tags["IPTC:CodedCharacterSet"] == "UTF8"
+    assert warnings[name, "after"] == warnings[name, "before"]
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_exiftool_reads_translations_as_alternatives_of_languages(name, read_translations):
+    tags = read_translations[name]
 
     assert tags["XMP-dc:Description"] == tags["XMP-dc:Description-de"] == TEXTS.caption
     assert tags["XMP-dc:Description-fr"] == "Un chien & <b>"
@@ -162,9 +195,9 @@ def test_a_second_time_replaces_the_first(name):
         assert again == embedded(FILES[name])
 
 
-@pytest.mark.parametrize("name", ["JPEG", "PNG", "lossy WebP", "TIFF"])
-def test_other_properties_of_existing_metadata_stay(name, tmp_path):
-    path = write(tmp_path, FILES[name], "image")
+def test_other_properties_of_existing_metadata_stay(tmp_path):
+    names = ("JPEG", "PNG", "lossy WebP", "TIFF")
+    paths = [write(tmp_path, FILES[name], name) for name in names]
     exiftool(
         "-overwrite_original",
         "-XMP-dc:Creator=Ada",
@@ -177,24 +210,26 @@ def test_other_properties_of_existing_metadata_stay(name, tmp_path):
         "-IPTC:By-line=Adä",
         "-IPTC:Keywords=old",
         "-IPTC:CodedCharacterSet=UTF8",
-        path,
+        *paths,
     )
 
-    path.write_bytes(embedded(path.read_bytes()))
-    [tags] = exiftool(path)
+    for path in paths:
+        path.write_bytes(embedded(path.read_bytes()))
+    found = exiftool(*paths)
 
-    assert tags["XMP-dc:Creator"] == "Ada"
-    assert tags["XMP-xmp:Rating"] == 4
-    assert tags["XMP-photoshop:City"] == "Köln"
-    assert tags["XMP-dc:Description"] == TEXTS.caption
-    assert tags["XMP-dc:Subject"] == TEXTS.tags
-    assert tags["XMP-iptcCore:AltTextAccessibility"] == TEXTS.alt_text
-    assert "XMP-dc:Description-fr" not in tags
-    if name == "JPEG":
-        assert tags["IPTC:By-line"] == "Adä"
-        assert tags["IPTC:Keywords"] == TEXTS.tags
-        [digests] = exiftool("-CurrentIPTCDigest", "-Photoshop:IPTCDigest", path)
-        assert len({value for key, value in digests.items() if "Digest" in key}) == 1
+    assert len(found) == len(names)
+    for tags in found:
+        assert tags["XMP-dc:Creator"] == "Ada"
+        assert tags["XMP-xmp:Rating"] == 4
+        assert tags["XMP-photoshop:City"] == "Köln"
+        assert tags["XMP-dc:Description"] == TEXTS.caption
+        assert tags["XMP-dc:Subject"] == TEXTS.tags
+        assert tags["XMP-iptcCore:AltTextAccessibility"] == TEXTS.alt_text
+        assert "XMP-dc:Description-fr" not in tags
+    assert found[0]["IPTC:By-line"] == "Adä"
+    assert found[0]["IPTC:Keywords"] == TEXTS.tags
+    [digests] = exiftool("-CurrentIPTCDigest", "-Photoshop:IPTCDigest", paths[0])
+    assert len({value for key, value in digests.items() if "Digest" in key}) == 1
 
 
 def test_exiftool_reads_a_sidecar(tmp_path):
