@@ -16,9 +16,11 @@ from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
 from pytest_mock import MockerFixture
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
+from werkzeug.routing import Rule
 from werkzeug.serving import make_server
+from whitenoise import WhiteNoise
 from xdist.scheduler import LoadFileScheduling
 
 from database.migrations import migrate
@@ -107,6 +109,7 @@ def pytest_collection_finish() -> None:
     # again takes a seventh of the processor time of the unit tests.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000)
 
 
 # Last, when the fixtures are closed and the workers of pytest-xdist have ended.
@@ -167,27 +170,70 @@ def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """Provide an engine on the file that `migrated_sqlite_url` replaces for each test.
+
+    An engine compiles each kind of statement only once. The compilation takes much longer than the
+    execution in a test.
+    """
+    path = tmp_path_factory.mktemp("shared") / "images.sqlite3"
+    engine = create_database_engine(DatabaseSettings(database_url=f"sqlite:///{path}"))
+
+    @event.listens_for(engine, "connect")
+    def do_not_wait_for_the_disk(connection: Any, _record: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    yield engine
+    engine.dispose()
+
+
 @pytest.fixture
-def migrated_sqlite_url(migrated_file: Path, tmp_path: Path) -> str:
-    """Return the URL of a migrated database file without rows."""
-    path = shutil.copy(migrated_file, tmp_path / "migrated.sqlite3")
-    return f"sqlite:///{path}"
+def migrated_sqlite_url(migrated_file: Path, sqlite_engine: Engine) -> Iterator[str]:
+    """Provide the URL of a migrated database file without rows."""
+    path = Path(str(sqlite_engine.url.database))
+    shutil.copy(migrated_file, path)
+    yield str(sqlite_engine.url)
+    sqlite_engine.dispose()
+    # A connection that is still open keeps the files of this test, and the next one gets new files.
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
+
+
+@pytest.fixture
+def migrated_sqlite_engine(migrated_sqlite_url: str, sqlite_engine: Engine) -> Engine:
+    """Return an engine on a migrated database file without rows.
+
+    It shares the connections and the compiled statements of other tests, but not their listeners.
+    """
+    return sqlite_engine.execution_options()
 
 
 @pytest.fixture(scope="session")
-def migrated_mysql_database(mysql_server_url: str) -> Iterator[str]:
-    """Provide a migrated database on the real server that tests use one after the other."""
+def mysql_engine(mysql_server_url: str) -> Iterator[Engine]:
+    """Provide an engine on a migrated database that tests use one after the other."""
     with mysql_server.fresh_database(mysql_server_url) as url:
-        _migrate(url)
-        yield url
+        engine = create_database_engine(DatabaseSettings(database_url=url))
+        migrate(engine)
+        yield engine
+        engine.dispose()
 
 
 @pytest.fixture
-def migrated_mysql_url(migrated_mysql_database: str, request: pytest.FixtureRequest) -> str:
-    """Return the URL of a migrated database without rows on the real server."""
+def migrated_mysql_engine(mysql_engine: Engine, request: pytest.FixtureRequest) -> Engine:
+    """Return an engine on a migrated database without rows on the real server.
+
+    It shares the connections and the compiled statements of other tests, but not their listeners.
+    """
     _count_mysql_tests(request.config, 1)
-    mysql_server.delete_rows(migrated_mysql_database, besides="alembic_version")
-    return migrated_mysql_database
+    mysql_server.delete_rows(mysql_engine, besides="alembic_version")
+    return mysql_engine.execution_options()
+
+
+@pytest.fixture
+def migrated_mysql_url(migrated_mysql_engine: Engine) -> str:
+    """Return the URL of a migrated database without rows on the real server."""
+    return migrated_mysql_engine.url.render_as_string(hide_password=False)
 
 
 def _migrate(url: str) -> None:
@@ -218,9 +264,9 @@ def database_url(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def session_factory(migrated_sqlite_url: str, make_engine: MakeEngine) -> sessionmaker[Session]:
+def session_factory(migrated_sqlite_engine: Engine) -> sessionmaker[Session]:
     """Return sessions on a migrated SQLite database, the faster kind."""
-    return create_session_factory(make_engine(migrated_sqlite_url))
+    return create_session_factory(migrated_sqlite_engine)
 
 
 @pytest.fixture
@@ -257,6 +303,35 @@ def object_store() -> FakeObjectStore:
 def event_bus() -> FakeEventBus:
     """Return a fake of the web application's event bus."""
     return FakeEventBus()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared_parts_of_applications() -> Iterator[None]:
+    """Build two parts once that are the same in every application of a process.
+
+    They are the functions that build URLs and the headers of static files. Together they take most
+    of the time of `create_app`, which most tests call.
+    """
+    compile_builder = Rule._compile_builder
+    read_static_file = WhiteNoise.get_static_file
+    builders: dict[Any, Any] = {}
+    static_files: dict[Any, Any] = {}
+
+    def compile_once(rule: Rule, append_unknown: bool = True) -> Any:
+        key = (rule.rule, repr(rule.defaults), tuple(rule._trace), append_unknown)
+        if key not in builders:
+            builders[key] = compile_builder(rule, append_unknown)
+        return builders[key]
+
+    def read_once(white_noise: WhiteNoise, path: str, url: str, stat_cache: Any = None) -> Any:
+        if (path, url) not in static_files:
+            static_files[path, url] = read_static_file(white_noise, path, url, stat_cache)
+        return static_files[path, url]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", compile_once)
+        patch.setattr(WhiteNoise, "get_static_file", read_once)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -25,8 +25,9 @@ def web_app(request, aws, make_gate, tmp_path_factory):
     folder = tmp_path_factory.mktemp("exports")
     url = f"sqlite:///{folder / 'images.sqlite3'}"
     if request.param == "mysql":
-        url = request.getfixturevalue("migrated_mysql_database")
-        mysql_server.delete_rows(url, besides="alembic_version")
+        engine = request.getfixturevalue("mysql_engine")
+        mysql_server.delete_rows(engine, besides="alembic_version")
+        url = engine.url.render_as_string(hide_password=False)
     with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
         add_images(web_app.session_factory)
         yield web_app

@@ -4,7 +4,6 @@ from database.session import create_session_factory
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
-def session_factory(request, make_engine):
+def session_factory(request):
     """Create sessions on a migrated database, SQLite and then MySQL."""
-    url = request.getfixturevalue(f"migrated_{request.param}_url")
-    return create_session_factory(make_engine(url))
+    return create_session_factory(request.getfixturevalue(f"migrated_{request.param}_engine"))
