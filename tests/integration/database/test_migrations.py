@@ -9,7 +9,7 @@ import pytest
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
-from sqlalchemy import MetaData, Table, func, insert, select, text, update
+from sqlalchemy import MetaData, Table, func, insert, inspect, select, text, update
 
 import database.migrations
 from database.jobs import claim_job, record_thumbnail
@@ -180,17 +180,21 @@ def _insert_image(connection, id_, texts, source):
     )
 
 
-@pytest.mark.parametrize("revision", EARLIER)
-def test_a_migration_removes_no_column(database_url, make_engine, revision):
+def test_no_migration_removes_a_column(database_url, make_engine):
     engine = make_engine(database_url)
-    migrate_to(engine, revision)
-    tables = MetaData()
-    tables.reflect(engine, only=["images"])
-    before = {column.name for column in tables.tables["images"].columns}
+    before = {}
+    for revision in EARLIER:
+        migrate_to(engine, revision)
+        before[revision] = _columns_of_images(engine)
 
     migrate(engine)
 
-    after = MetaData()
-    after.reflect(engine, only=["images"])
+    after = _columns_of_images(engine)
+    assert len(before) == len(EARLIER) > 0
     # The version that is still running reads these columns. Only a later release may remove them.
-    assert before <= {column.name for column in after.tables["images"].columns}
+    for revision, columns in before.items():
+        assert columns <= after, revision
+
+
+def _columns_of_images(engine):
+    return {column["name"] for column in inspect(engine).get_columns("images")}

@@ -21,7 +21,15 @@ from database.stalled_jobs import (
     note_work,
     requeue_stalled_jobs,
 )
-from tests.support.image_rows import add, add_completed, change_meanwhile, claim, read, record
+from tests.support.image_rows import (
+    add,
+    add_completed,
+    add_many,
+    change_meanwhile,
+    claim,
+    read,
+    record,
+)
 
 IDLE_SECONDS = 300
 LIMIT = 500
@@ -214,8 +222,7 @@ def test_a_postponed_job_keeps_the_reason_of_its_wait(session_factory):
 @pytest.fixture
 def waiting(session_factory):
     """Add many images of which no event came."""
-    for _ in range(4 * FIRST_REQUEUED):
-        add(session_factory)
+    add_many(session_factory, 4 * FIRST_REQUEUED)
     age(session_factory, IDLE_SECONDS + 1, "updated_at")
 
 
