@@ -23,8 +23,8 @@ from database.reviews import (
     count_same_alt_texts,
     write_reviews,
 )
-from database.session import create_session_factory, session_scope
-from tests.support.image_rows import CAPTION, add, add_captioned, claim, edit, read, record
+from database.session import session_scope
+from tests.support.image_rows import CAPTION, add_captioned, add_many, claim, edit, read, record
 
 UNREVIEWED, REVIEWED, CHANGED = ReviewState
 
@@ -290,16 +290,13 @@ def test_the_sweep_writes_the_states_of_texts_that_the_previous_version_changed(
     assert find(session_factory, review=UNREVIEWED) == [ids[1]]
 
 
-def test_the_migration_adds_missing_reviews(database_url, make_engine, mocker):
-    engine = make_engine(database_url)
-    migrate(engine)
-    session_factory = create_session_factory(engine)
-    ids = [add(session_factory)[0] for _ in range(5)]
+def test_the_migration_adds_missing_reviews(session_factory, mocker):
+    ids = add_many(session_factory, 5)
     with session_scope(session_factory) as session:
-        session.execute(text("DELETE FROM image_reviews"))
+        assert session.scalar(text("SELECT count(*) FROM image_reviews")) == 0
     mocker.patch("database.migrations.WORDS_BATCH", 2)
 
-    migrate(engine)
+    migrate(session_factory.kw["bind"])
 
     assert find(session_factory, review=UNREVIEWED) == ids[::-1]
     assert record(session_factory, add_missing_reviews, before_id=None, limit=3) == ids[2]

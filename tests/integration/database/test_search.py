@@ -2,6 +2,7 @@
 
 import json
 import uuid
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
@@ -13,7 +14,9 @@ from database.listing import ImageFilter, Position, Sort, count_images, list_ima
 from database.migrations import migrate
 from database.models import Image, Job, Status
 from database.search import Match
-from database.session import create_session_factory, session_scope
+from database.session import create_database_engine, create_session_factory, session_scope
+from database.settings import DatabaseSettings
+from tests.support import mysql_server
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 HOSTILE = [
@@ -251,10 +254,23 @@ def test_pages_of_search_results_have_no_gaps(session_factory):
     assert find(session_factory, tag="dog", before_id=ids[3]) == ids[2::-1]
 
 
-@pytest.fixture
-def many(database_url, make_engine):
-    """Add 3,000 images. The number in a word, such as `r83`, says how many images share it."""
-    engine = make_engine(database_url)
+@pytest.fixture(scope="module", params=["sqlite", "mysql"])
+def many(request, tmp_path_factory):
+    """Add 3,000 images. The number in a word, such as `r83`, says how many images share it.
+
+    The tests only read them.
+    """
+    with ExitStack() as stack:
+        url = f"sqlite:///{tmp_path_factory.mktemp('many') / 'images.sqlite3'}"
+        if request.param == "mysql":
+            server_url = request.getfixturevalue("mysql_server_url")
+            url = stack.enter_context(mysql_server.fresh_database(server_url))
+        engine = create_database_engine(DatabaseSettings(database_url=url))
+        stack.callback(engine.dispose)
+        yield _add_many(engine)
+
+
+def _add_many(engine):
     migrate(engine)
     session_factory = create_session_factory(engine)
     with session_scope(session_factory) as session:
@@ -324,7 +340,7 @@ def test_rare_and_common_words_find_the_right_images(many, mocker, first_rows):
         assert oldest == expected[::-1], where
 
 
-@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+@pytest.mark.parametrize("many", ["mysql"], indirect=True)
 def test_mysql_reads_rows_for_common_words_and_the_index_for_rare_ones(many, mocker):
     mocker.patch.object(full_text, "FIRST_ROWS", 5)
     indexed = mocker.spy(full_text, "_in_index")
@@ -337,10 +353,10 @@ def test_mysql_reads_rows_for_common_words_and_the_index_for_rare_ones(many, moc
     assert terms == [(Match("zzs1009"),)]  # "jpg" is in every row.
 
 
-def test_a_count_that_would_take_long_is_none(many, mocker, database_url):
+def test_a_count_that_would_take_long_is_none(many, mocker):
     mocker.patch.object(full_text, "MAX_COUNTED", 100)
 
-    is_sqlite = database_url.startswith("sqlite")
+    is_sqlite = many.kw["bind"].dialect.name == "sqlite"
     assert count(many, text="d2") == (1001 if is_sqlite else None)
     assert count(many, text="r83") == 31
     assert count(many, tag="o10") == (1001 if is_sqlite else None)
@@ -403,7 +419,7 @@ def _upgrade_to(revision):
     return lambda config, _head: original(config, revision)
 
 
-@pytest.mark.parametrize("database_url", ["mysql"], indirect=True)
+@pytest.mark.parametrize("many", ["mysql"], indirect=True)
 def test_mysql_reads_a_list_in_the_order_of_ids_without_sorting(many, mocker):
     statements = []
     with session_scope(many) as session:
