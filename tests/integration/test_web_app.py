@@ -2,6 +2,7 @@
 
 import hashlib
 import http.client
+import itertools
 import json
 import os
 import re
@@ -182,23 +183,35 @@ def mysql_web_app(aws, make_gate, tmp_path_factory, mysql_server_url):
         yield web_app
 
 
-@pytest.fixture
-def guarded_web_app(aws, make_gate, tmp_path):
-    """Run the application behind a proxy, with one worker, because each worker counts alone."""
+@pytest.fixture(scope="module")
+def guarded_web_app(aws, make_gate, tmp_path_factory):
+    """Run the application behind a proxy, with one worker, because each worker counts alone.
+
+    Tests send requests from an address of their own, so that they do not share a limit.
+    """
+    folder = tmp_path_factory.mktemp("guarded")
     with run_web_app(
-        f"sqlite:///{tmp_path / 'images.sqlite3'}",
+        f"sqlite:///{folder / 'images.sqlite3'}",
         aws,
         make_gate,
-        tmp_path,
+        folder,
         with_database_gate=False,
         arguments=("--workers", "1"),
         TRUSTED_PROXY_COUNT="1",
         ALLOWED_HOSTS="images.test",
         UPLOADS_PER_MINUTE="2",
         READS_PER_MINUTE="3",
-        TMPDIR=str(tmp_path),
     ) as web_app:
         yield web_app
+
+
+@pytest.fixture
+def address():
+    """Return the address of a client that no other test uses."""
+    return f"203.0.113.{next(_addresses)}"
+
+
+_addresses = itertools.count(1)
 
 
 @pytest.fixture(params=["sqlite", "mysql"])
@@ -536,11 +549,11 @@ def test_an_invalid_token_is_refused_and_the_connection_stays_usable(sqlite_web_
 # Proxies, hosts, limits and logs
 
 
-def from_load_balancer(**headers):
+def from_load_balancer(address, **headers):
     """Return the headers of a request through a load balancer, with changes by the client."""
     return {
         "Host": "images.test",
-        "X-Forwarded-For": "203.0.113.1",
+        "X-Forwarded-For": address,
         "X-Forwarded-Proto": "https",
         **headers,
     }
@@ -553,14 +566,14 @@ def is_treated_as_https(response):
 
 
 def test_x_forwarded_proto_is_used_only_behind_a_trusted_proxy(
-    guarded_web_app, sqlite_web_app, browser
+    guarded_web_app, sqlite_web_app, browser, address
 ):
     behind_proxy = send(
-        guarded_web_app, browser, ("a.jpg", new_jpeg()), headers=from_load_balancer()
+        guarded_web_app, browser, ("a.jpg", new_jpeg()), headers=from_load_balancer(address)
     )
     by_http = requests.get(
         guarded_web_app.url,
-        headers=from_load_balancer(**{"X-Forwarded-Proto": "http"}),
+        headers=from_load_balancer(address, **{"X-Forwarded-Proto": "http"}),
         timeout=scaled(30),
     )
     without_proxy = [
@@ -577,28 +590,28 @@ def test_x_forwarded_proto_is_used_only_behind_a_trusted_proxy(
     assert not any(is_treated_as_https(response) for response in (by_http, *without_proxy))
 
 
-def test_a_client_cannot_avoid_its_limit_with_a_forged_x_forwarded_for(guarded_web_app):
+def test_a_client_cannot_avoid_its_limit_with_a_forged_x_forwarded_for(guarded_web_app, address):
     def ask(forwarded_for, **headers):
         return requests.get(
             f"{guarded_web_app.url}/api/images",
-            headers=from_load_balancer(**{"X-Forwarded-For": forwarded_for, **headers}),
+            headers=from_load_balancer(forwarded_for, **headers),
             timeout=scaled(30),
         ).status_code
 
     status_codes = [
-        ask("203.0.113.1"),
-        ask("198.51.100.1, 203.0.113.1"),
-        ask("127.0.0.1, 10.0.0.1,203.0.113.1", **{"X-Real-IP": "10.0.0.2"}),
-        ask("::1, unknown, 203.0.113.1", Forwarded="for=10.0.0.3", X_Forwarded_For="1"),
+        ask(address),
+        ask(f"198.51.100.1, {address}"),
+        ask(f"127.0.0.1, 10.0.0.1,{address}", **{"X-Real-IP": "10.0.0.2"}),
+        ask(f"::1, unknown, {address}", Forwarded="for=10.0.0.3", X_Forwarded_For="1"),
     ]
 
     assert status_codes == [200, 200, 200, 429]
-    assert ask("203.0.113.1, 203.0.113.2") == 200
+    assert ask(f"{address}, 198.51.100.2") == 200
 
 
-def test_an_unknown_host_is_refused_except_for_health_checks(guarded_web_app):
+def test_an_unknown_host_is_refused_except_for_health_checks(guarded_web_app, address):
     def ask(path, host):
-        headers = {**from_load_balancer(Host=host), **JSON}
+        headers = {**from_load_balancer(address, Host=host), **JSON}
         return requests.get(guarded_web_app.url + path, headers=headers, timeout=scaled(30))
 
     refused = ask("/gallery", "evil.com")
@@ -610,10 +623,10 @@ def test_an_unknown_host_is_refused_except_for_health_checks(guarded_web_app):
 
 
 def test_an_upload_over_the_rate_limit_is_refused_unread_and_the_connection_stays_usable(
-    guarded_web_app, browser, tmp_path
+    guarded_web_app, browser, address
 ):
     large = new_jpeg() + bytes(18 * MEBIBYTE)
-    headers = from_load_balancer()
+    headers = from_load_balancer(address)
     written_bytes = 0
 
     def watch():
@@ -1023,16 +1036,17 @@ def test_no_worker_warned_or_died(web_app):
     assert log.count("Booting worker") == len(web_app.workers())
 
 
-def test_static_files_of_a_killed_process_are_removed_by_the_next_one(guarded_web_app, tmp_path):
+def test_static_files_of_a_killed_process_are_removed_by_the_next_one(guarded_web_app):
     [worker] = guarded_web_app.workers()
-    hostile = tmp_path / f"image-annotation-static-{10**30}-x"
+    folder = guarded_web_app.log.parent
+    hostile = folder / f"image-annotation-static-{10**30}-x"
     hostile.mkdir()
 
     worker.kill()
 
     def has_new_copies_only():
         processes = {str(child.pid) for child in guarded_web_app.workers()}
-        copies = tmp_path.glob("image-annotation-static-*")
+        copies = folder.glob("image-annotation-static-*")
         return {copy.name.split("-")[3] for copy in copies} == processes - {str(worker.pid)}
 
     guarded_web_app.wait_until(has_new_copies_only)
@@ -1055,55 +1069,80 @@ def test_without_a_secret_key_gunicorn_refuses_to_start_and_names_the_variables(
     assert "hunter2" not in started.stderr + started.stdout
 
 
-def read_secret_key(aws, arn):
-    """Start the application and print its key and the keys of a rotation."""
-    show = "print(app.secret_key, *app.config['SECRET_KEY_FALLBACKS'], sep=' | ')"
-    return subprocess.run(
-        [sys.executable, "-c", f"from web_app.wsgi import app; {show}"],
+# Starts the application once for each line of input, in one process: the imports take most of the
+# time of a start.
+_READ_SECRET_KEYS = """
+import json, os, runpy, sys, traceback
+
+for line in sys.stdin:
+    os.environ["FLASK_SECRET_ARN"] = line.strip()
+    try:
+        app = runpy.run_module("web_app.wsgi")["app"]
+        answer = [app.secret_key, *app.config["SECRET_KEY_FALLBACKS"]]
+    except Exception:
+        answer = traceback.format_exc()
+    print("answer:", json.dumps(answer), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def read_secret_keys(aws):
+    """Return a function that starts the application with a secret.
+
+    It returns the key and the keys of a rotation, or the traceback of a start that failed.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", _READ_SECRET_KEYS],
         cwd=PROJECT,
-        env={**aws.environment, "DATABASE_URL": "sqlite://", "FLASK_SECRET_ARN": arn},
-        capture_output=True,
+        env={**aws.environment, "DATABASE_URL": "sqlite://"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
         text=True,
-        timeout=scaled(60),
-        check=False,
     )
 
+    def read(arn):
+        process.stdin.write(f"{arn}\n")
+        process.stdin.flush()
+        for line in process.stdout:
+            if line.startswith("answer: "):
+                return json.loads(line.removeprefix("answer: "))
+        raise AssertionError("the process has ended")
 
-def test_the_secret_key_is_read_from_secrets_manager(aws):
+    yield read
+    process.communicate(timeout=scaled(60))
+
+
+def test_the_secret_key_is_read_from_secrets_manager(aws, read_secret_keys):
     secrets = aws.client("secretsmanager")
     arn = secrets.create_secret(Name="flask", SecretString="a key out of the store")["ARN"]
     short = secrets.create_secret(Name="flask-short", SecretString="too-short")["ARN"]
     secrets.close()
 
-    assert read_secret_key(aws, arn).stdout.splitlines()[-1] == "a key out of the store"
-    refused = read_secret_key(aws, short)
-    assert refused.returncode != 0
-    assert "FLASK_SECRET_ARN names is too short" in refused.stderr
-    assert "too-short" not in refused.stderr
-    assert read_secret_key(aws, f"{arn[:-6]}absent").returncode != 0
+    assert read_secret_keys(arn) == ["a key out of the store"]
+    refused = read_secret_keys(short)
+    assert "FLASK_SECRET_ARN names is too short" in refused
+    assert "too-short" not in refused
+    assert "ResourceNotFoundException" in read_secret_keys(f"{arn[:-6]}absent")
 
 
-def test_the_keys_of_a_rotation_are_read_from_secrets_manager(aws):
+def test_the_keys_of_a_rotation_are_read_from_secrets_manager(aws, read_secret_keys):
     """Rotate in the two steps of deployment/README.md."""
     secrets = aws.client("secretsmanager")
     first = secrets.create_secret(Name="flask-rotated", SecretString="the first key of the store")
     arn = first["ARN"]
 
-    def keys():
-        return read_secret_key(aws, arn).stdout.splitlines()[-1].split(" | ")
-
-    before = keys()
+    before = read_secret_keys(arn)
     second = secrets.put_secret_value(
         SecretId=arn, SecretString="the second key of the store", VersionStages=["AWSPENDING"]
     )
-    announced = keys()
+    announced = read_secret_keys(arn)
     secrets.update_secret_version_stage(
         SecretId=arn,
         VersionStage="AWSCURRENT",
         MoveToVersionId=second["VersionId"],
         RemoveFromVersionId=first["VersionId"],
     )
-    rotated = keys()
+    rotated = read_secret_keys(arn)
     secrets.close()
 
     assert before == ["the first key of the store"]

@@ -72,33 +72,37 @@ def test_every_route_that_reads_json_is_listed_here(client):
     assert reading == set(READS_JSON)
 
 
-@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 @pytest.mark.parametrize("route", READS_JSON, ids="-".join)
 def test_a_body_that_cannot_be_parsed_is_a_bad_request_and_no_error_of_the_server(
-    change, caplog, route, body
+    change, caplog, route
 ):
-    response = change(route, data=body, content_type="application/json")
+    for name, body in HOSTILE.items():
+        response = change(route, data=body, content_type="application/json")
 
-    assert (response.status_code, response.json["code"]) == (400, "bad_request")
-    assert response.json["error"] == (
-        "This body is not valid JSON, or it is nested too deeply. Correct it and send it again."
-    )
-    assert caplog.records == []
+        assert (response.status_code, response.json["code"]) == (400, "bad_request"), name
+        assert response.json["error"] == (
+            "This body is not valid JSON, or it is nested too deeply. Correct it and send it again."
+        )
+        assert caplog.records == []
 
 
-@pytest.mark.parametrize("body", WRONG)
 @pytest.mark.parametrize("route", READS_JSON, ids="-".join)
-def test_a_body_of_another_form_is_refused_and_no_error_of_the_server(change, caplog, route, body):
-    response = change(route, data=body, content_type="application/json")
+def test_a_body_of_another_form_is_refused_and_no_error_of_the_server(change, caplog, route):
+    for body in WRONG:
+        response = change(route, data=body, content_type="application/json")
 
-    assert response.status_code == 422
-    assert caplog.records == []
-
-
-NUMBERS = ["9" * 100_000, "-" + "9" * 100_000, "1e" + "9" * 100_000, "0" * 100_000]
+        assert response.status_code == 422, body
+        assert caplog.records == []
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=["long", "negative", "exponent", "zeros"])
+NUMBERS = {
+    "long": "9" * 100_000,
+    "negative": "-" + "9" * 100_000,
+    "exponent": "1e" + "9" * 100_000,
+    "zeros": "0" * 100_000,
+}
+
+
 @pytest.mark.parametrize(
     "address",
     [
@@ -114,11 +118,12 @@ NUMBERS = ["9" * 100_000, "-" + "9" * 100_000, "1e" + "9" * 100_000, "0" * 100_0
         "/gallery?status={}",
     ],
 )
-def test_a_long_number_in_an_address_is_no_error_of_the_server(client, caplog, address, number):
-    response = client.get(address.format(number), headers={"Accept": "application/json"})
+def test_a_long_number_in_an_address_is_no_error_of_the_server(client, caplog, address):
+    for name, number in NUMBERS.items():
+        response = client.get(address.format(number), headers={"Accept": "application/json"})
 
-    assert response.status_code in (400, 404, 422)
-    assert caplog.records == []
+        assert response.status_code in (400, 404, 422), name
+        assert caplog.records == []
 
 
 def test_a_body_over_the_limit_is_refused_by_every_route_but_the_upload(app, change):
