@@ -1,7 +1,9 @@
 """A client of Gemini that sends one image and returns one response."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Sequence
+from functools import cache
 from hashlib import sha256
 from typing import Final
 
@@ -43,6 +45,15 @@ _CLIENT_ARGUMENTS: Final = {
     # A redirect would send the key to another server.
     "follow_redirects": False,
 }
+
+
+@cache
+def _tls_context() -> ssl.SSLContext:
+    """Return one context for all connections, because it takes long to read the CA bundle.
+
+    The library would make two for each client.
+    """
+    return httpx2.create_ssl_context()
 
 
 class Captioner:
@@ -171,7 +182,11 @@ class Captioner:
                 vertexai=False,
                 http_options=types.HttpOptions(
                     api_version=API_VERSION,
-                    async_client_args=_CLIENT_ARGUMENTS,
+                    async_client_args={
+                        **_CLIENT_ARGUMENTS,
+                        "verify": _tls_context(),
+                        "ssl": _tls_context(),  # For WebSockets, which are not used.
+                    },
                 ),
             )
         try:
