@@ -19,10 +19,9 @@ HEADER = """\
 """
 
 
-def test_migrating_twice_changes_nothing(database_url, make_engine):
-    engine = make_engine(database_url)
+def test_migrating_twice_changes_nothing(session_factory):
+    engine = session_factory.kw["bind"]  # Its database was migrated before.
 
-    migrate(engine)
     migrate(engine)
 
     assert set(inspect(engine).get_table_names()) >= {"alembic_version", "images"}
@@ -40,11 +39,8 @@ def test_a_database_with_a_newer_schema_is_left_unchanged(database_url, make_eng
         assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
 
 
-def test_the_migrated_schema_agrees_with_the_models(database_url, make_engine):
-    engine = make_engine(database_url)
-    migrate(engine)
-
-    with engine.connect() as connection:
+def test_the_migrated_schema_agrees_with_the_models(session_factory):
+    with session_factory.kw["bind"].connect() as connection:
         context = MigrationContext.configure(
             connection,
             opts={"compare_type": True, "include_object": _is_in_the_models},
@@ -59,10 +55,8 @@ def _is_in_the_models(_object, name, _kind, _reflected, _compare_to):
     return not name.startswith(("search_", "images_search", "image_words_index"))
 
 
-def test_schema_sql_agrees_with_the_migrated_schema(mysql_url, make_engine, request):
-    engine = make_engine(mysql_url)
-    migrate(engine)
-    with engine.connect() as connection:
+def test_schema_sql_agrees_with_the_migrated_schema(migrated_mysql_engine, request):
+    with migrated_mysql_engine.connect() as connection:
         created = [
             connection.execute(text(f"SHOW CREATE TABLE {table.name}")).one()[1]
             for table in Base.metadata.sorted_tables
