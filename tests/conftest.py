@@ -109,6 +109,8 @@ def pytest_collection_finish() -> None:
     # again takes a seventh of the processor time of the unit tests.
     gc.collect()
     gc.freeze()
+    # Each application consists of thousands of objects, and Python would look for garbage after
+    # every 700 of them.
     gc.set_threshold(20_000)
 
 
