@@ -180,7 +180,7 @@ def _insert_image(connection, id_, texts, source):
     )
 
 
-def test_no_migration_removes_a_column(database_url, make_engine):
+def test_a_migration_removes_no_column(database_url, make_engine):
     engine = make_engine(database_url)
     before = {}
     for revision in EARLIER:

@@ -55,7 +55,7 @@ def uploaded(data):
 # for one, so one is not measured again.
 @pytest.mark.parametrize("name", WORST_HEADERS)
 @pytest.mark.parametrize(("size", "files"), [(UPLOAD_BYTES, 5), (70_000, 1)])
-def test_headers_are_read_within_the_bounds_of_work_and_memory(name, size, files):
+def test_a_header_is_read_within_the_bounds_of_work_and_memory(name, size, files):
     data = WORST_HEADERS[name](size)
     assert len(data) <= size
 
@@ -65,7 +65,7 @@ def test_headers_are_read_within_the_bounds_of_work_and_memory(name, size, files
 
 
 @pytest.mark.parametrize("name", WORST_HEADERS)
-def test_the_headers_of_many_files_are_read_within_the_same_bounds(name):
+def test_the_headers_of_a_request_are_read_within_the_same_bounds(name):
     with uploaded(WORST_HEADERS[name](REQUEST_BYTES // MAX_FILES)) as source:
         assert cost_of_reading(source, MAX_FILES) <= MAX_COST
 
