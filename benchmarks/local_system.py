@@ -155,6 +155,7 @@ def _system() -> Iterator[LocalSystem]:
         system = LocalSystem(
             Path(folder) / "state",
             LOCAL_RECOGNISER="off",
+            LOCAL_WEB_PROCESSES="2",
             LOCAL_PROCESSES_PER_FUNCTION="2",
             UPLOADS_PER_MINUTE="0",
             READS_PER_MINUTE="0",

@@ -69,6 +69,7 @@ class Settings:
     host: str
     port: int
     state_dir: Path
+    web_processes: int
     processes_per_function: int
     retry_seconds: int
     function_timeout_seconds: int | None
@@ -92,6 +93,7 @@ class Settings:
             host=merged.get("HOST") or LOOPBACK,
             port=read_number(merged, "PORT", 8000, 0, 65535) or free_port(),
             state_dir=(folder / (merged.get("LOCAL_STATE_DIR") or ".local")).resolve(),
+            web_processes=read_number(merged, "LOCAL_WEB_PROCESSES", 2, 1, 64),
             processes_per_function=read_number(merged, "LOCAL_PROCESSES_PER_FUNCTION", 2, 1, 64),
             retry_seconds=read_number(merged, "LOCAL_RETRY_SECONDS", 5, 0, 3600),
             function_timeout_seconds=_function_timeout_seconds(merged),

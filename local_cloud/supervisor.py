@@ -77,6 +77,7 @@ class Supervisor:
             "web",
             [
                 *("-m", "gunicorn", "--config", "web_app/gunicorn.conf.py"),
+                *("--workers", str(settings.web_processes)),
                 *("--bind", f"{settings.host}:{settings.port}", "web_app.wsgi:app"),
             ],
             settings.web_environment(folder.flask_secret_key()),

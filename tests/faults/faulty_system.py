@@ -76,6 +76,7 @@ class FaultySystem(LocalSystem):
                 "FAULTS_S3_URL": s3.url,
                 "FAULTS_SWEEP_SECONDS": str(SWEEP_SECONDS),
                 "LOCAL_FUNCTION_TIMEOUT_SECONDS": str(FUNCTION_SECONDS),
+                "LOCAL_WEB_PROCESSES": "2",
                 "LOCAL_PROCESSES_PER_FUNCTION": "2",
                 "PROCESSING_DEADLINE_SECONDS": str(DEADLINE_SECONDS),
                 "MAX_ATTEMPTS": str(MAX_ATTEMPTS),

@@ -174,7 +174,8 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
         "PORT": str(port),
         "LOCAL_STATE_DIR": str(state_dir),
         "LOCAL_RETRY_SECONDS": "1",
-        # A second process of each function doubles the work of a start.
+        # A second process of each program doubles the work of a start.
+        "LOCAL_WEB_PROCESSES": "1",
         "LOCAL_PROCESSES_PER_FUNCTION": "1",
         # Colours are measured in a hundredth of the time.
         "LOCAL_RECOGNISER": "off",

@@ -362,6 +362,7 @@ def local_defaults() -> dict[str, str]:
         "HOST": settings.host,
         "PORT": str(settings.port),
         "LOCAL_STATE_DIR": settings.state_dir.name,
+        "LOCAL_WEB_PROCESSES": str(settings.web_processes),
         "LOCAL_PROCESSES_PER_FUNCTION": str(settings.processes_per_function),
         "LOCAL_RETRY_SECONDS": str(settings.retry_seconds),
         "LOCAL_FUNCTION_TIMEOUT_SECONDS": as_text(settings.function_timeout_seconds),
