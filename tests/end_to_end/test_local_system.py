@@ -24,8 +24,8 @@ SIZE = (640, 480)
 
 
 @pytest.fixture(scope="module")
-def system(tmp_path_factory):
-    """Run a system without a key, shared by the tests that do not stop it."""
+def recognising_system(tmp_path_factory):
+    """Run a system without a key. Its recogniser takes a second of processor time for an image."""
     running = LocalSystem(tmp_path_factory.mktemp("local") / "state", LOCAL_RECOGNISER="on")
     running.start()
     yield running
@@ -88,11 +88,11 @@ def assert_upright(thumbnail):
         assert distance < 40, (place, rgb.getpixel(place), quadrants[quadrant])
 
 
-def test_only_the_user_can_read_the_files_of_a_run(system):
-    (result,) = system.upload(("private.png", make_encoded("PNG", SIZE)))
-    system.finished(result["id"])
+def test_only_the_user_can_read_the_files_of_a_run(recognising_system):
+    (result,) = recognising_system.upload(("private.png", make_encoded("PNG", SIZE)))
+    recognising_system.finished(result["id"])
 
-    files = [system.state_dir, *system.state_dir.rglob("*")]
+    files = [recognising_system.state_dir, *recognising_system.state_dir.rglob("*")]
 
     names = {path.name for path in files}
     assert {"images.sqlite3", "aws_config", "web.log", "objects", "headers"} <= names
@@ -166,11 +166,11 @@ def test_the_original_is_downloaded_byte_for_byte(system):
     assert response.headers["Content-Type"] == "image/jpeg"
 
 
-def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
-    (result,) = system.upload(("a <b>.jpg", make_jpeg((321, 200))))
-    status = system.finished(result["id"])
+def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(recognising_system):
+    (result,) = recognising_system.upload(("a <b>.jpg", make_jpeg((321, 200))))
+    status = recognising_system.finished(result["id"])
 
-    page = requests.get(f"{system.url}/gallery", timeout=scaled(30)).text
+    page = requests.get(f"{recognising_system.url}/gallery", timeout=scaled(30)).text
 
     assert f">{html.escape(status['annotation'])}<" in page
     assert f'alt="{html.escape(status["alt_text"])}"' in page
@@ -178,14 +178,18 @@ def test_the_gallery_shows_the_caption_as_text_and_the_alt_text_as_alt(system):
     assert "on this computer" in page
 
 
-def test_the_sample_photos_get_captions_that_name_what_they_show(system):
+def test_the_sample_photos_get_captions_that_name_what_they_show(recognising_system):
     session = requests.Session()
 
-    response = session.post(f"{system.url}/samples", timeout=scaled(30))
+    response = session.post(f"{recognising_system.url}/samples", timeout=scaled(30))
 
-    assert response.url == f"{system.url}/gallery"
-    listed = session.get(f"{system.url}/api/images", timeout=scaled(30)).json()["images"]
-    found = {i["filename"]: system.finished(i["id"]) for i in listed if i["is_mine"]}
+    assert response.url == f"{recognising_system.url}/gallery"
+    listed = session.get(f"{recognising_system.url}/api/images", timeout=scaled(30)).json()
+    found = {
+        image["filename"]: recognising_system.finished(image["id"])
+        for image in listed["images"]
+        if image["is_mine"]
+    }
     nouns = {"coffee.jpg": "espresso", "cat.jpg": "cat", "photographer.jpg": "person"}
     assert {name: nouns[name] in image["annotation"] for name, image in found.items()} == (
         dict.fromkeys(nouns, True)
