@@ -104,6 +104,8 @@ class Clients:
                 self.ids[number] = response.json()["results"][0]["id"]
                 self._request("GET", f"/api/image_status/{self.ids[number]}")
             self._request("GET", "/gallery")
+            # Every image is captioned afterwards, so more uploads than people send only take time.
+            self._stopping.wait(0.3)
 
     def _request(self, method, path, **arguments):
         started_at = time.monotonic()
