@@ -213,7 +213,7 @@ def test_the_ai_version_can_be_restored(page, image_id):
     expect(page.locator(".image__caption + .provenance")).to_contain_text("gemini-scripted-001")
 
 
-def test_the_ai_alt_text_of_a_decorative_image_is_shown_and_can_be_undone(person, page, image_id):
+def test_an_alt_text_that_a_decorative_image_gets_is_shown_and_can_be_undone(person, page, image_id):
     edit(page, **{"alt text": "A wrong alt text"})
     expect(page.get_by_text("A wrong alt text").first).to_be_visible()
     person.api("PATCH", f"/api/images/{image_id}", {"decorative": True})
@@ -221,12 +221,19 @@ def test_the_ai_alt_text_of_a_decorative_image_is_shown_and_can_be_undone(person
     is_decorative = page.get_by_text("Decorative: screen readers skip this image")
     expect(is_decorative).to_be_visible()
 
+    def undo():
+        page.locator(".toast").get_by_role("button", name="Undo").click()
+        expect(page.locator(".toast")).to_contain_text("The image is decorative again.")
+        expect(is_decorative).to_be_visible()
+
     page.get_by_role("button", name="Use this alt text").click()
     expect(page.locator(".alt-text__text")).to_have_text("Dog on beach")
-    page.locator(".toast").get_by_role("button", name="Undo").click()
+    undo()
 
-    expect(page.locator(".toast")).to_contain_text("The image is decorative again.")
-    expect(is_decorative).to_be_visible()
+    page.get_by_text("Earlier texts").click()
+    page.get_by_role("button", name="Restore this alt text: A wrong alt text").first.click()
+    expect(page.locator(".alt-text__text")).to_have_text("A wrong alt text")
+    undo()
 
 
 def test_restoring_one_text_keeps_the_others_and_can_be_undone(page, image_id):

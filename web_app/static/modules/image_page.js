@@ -310,16 +310,13 @@ class ImagePage {
    */
   async #restore(form) {
     const field = String(new FormData(form).get("field"));
-    let before;
-    try {
-      before = await getJSON(this.url);
-    } catch (error) {
-      showToast(messageOf(error), { isError: true });
+    const before = await this.#read();
+    if (!before) {
       return;
     }
     const undo = () =>
       field === "alt_text" && before.decorative
-        ? this.#change("PATCH", this.url, { decorative: true }, "The image is decorative again.")
+        ? this.#makeDecorative()
         : this.#change("PATCH", this.url, { [field]: before[field] }, "Your text is back.");
     await this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], {
       label: "Undo",
@@ -334,17 +331,14 @@ class ImagePage {
    */
   async #restoreLanguage(form) {
     const language = String(new FormData(form).get("language"));
-    let before;
-    try {
-      before = (await getJSON(this.url)).translations[language] ?? {};
-    } catch (error) {
-      showToast(messageOf(error), { isError: true });
+    const before = await this.#read();
+    if (!before) {
       return;
     }
     /** @param {object | null} texts */
     const body = (texts) => ({ translations: { [language]: texts } });
     // A text that is missing now must be missing again after the undo.
-    const earlier = { caption: null, alt_text: null, ...before };
+    const earlier = { caption: null, alt_text: null, ...before.translations[language] };
     const undo = () => this.#change("PATCH", this.url, body(earlier), "Your texts are back.");
     await this.#change("PATCH", this.url, body(null), "The texts are the AI version again.", {
       label: "Undo",
@@ -362,11 +356,37 @@ class ImagePage {
     const data = new FormData(form);
     const field = data.get("field");
     const [earlier, present] = [Number(data.get("number")), Number(data.get("present"))];
-    const undo = () => this.#change("POST", url, { field, number: present }, "Undone.");
+    const before = await this.#read();
+    if (!before) {
+      return;
+    }
+    const undo = () =>
+      field === "alt_text" && before.decorative
+        ? this.#makeDecorative()
+        : this.#change("POST", url, { field, number: present }, "Undone.");
     await this.#change("POST", url, { field, number: earlier }, "The earlier text is back.", {
       label: "Undo",
       onPress: undo,
     });
+  }
+
+  /** Take back that a decorative image got an alt text. */
+  async #makeDecorative() {
+    await this.#change("PATCH", this.url, { decorative: true }, "The image is decorative again.");
+  }
+
+  /**
+   * Return the image as it is now, or show why that is not possible.
+   *
+   * @returns {Promise<Record<string, any> | undefined>}
+   */
+  async #read() {
+    try {
+      return await getJSON(this.url);
+    } catch (error) {
+      showToast(messageOf(error), { isError: true });
+      return undefined;
+    }
   }
 
   /**
