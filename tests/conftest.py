@@ -307,23 +307,31 @@ def event_bus() -> FakeEventBus:
     return FakeEventBus()
 
 
+_compiled_rules: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+
+class _SharedRule(Rule):
+    """A rule of URLs that is compiled once in a process, because all applications have the same."""
+
+    def compile(self) -> None:
+        key = (self.rule, self.host, self.subdomain, self.merge_slashes, repr(self.defaults))
+        if key not in _compiled_rules:
+            before = dict(vars(self))
+            super().compile()
+            made = {n: value for n, value in vars(self).items() if before.get(n) is not value}
+            _compiled_rules[key] = {**made, "arguments": self.arguments}
+        vars(self).update(_compiled_rules[key])
+
+
 @pytest.fixture(scope="session", autouse=True)
 def shared_parts_of_applications() -> Iterator[None]:
     """Build two parts once that are the same in every application of a process.
 
-    They are the functions that build URLs and the headers of static files. Together they take most
-    of the time of `create_app`, which most tests call.
+    They are the rules of URLs and the headers of static files. Together they take most of the time
+    of `create_app`, which most tests call.
     """
-    compile_builder = Rule._compile_builder
     read_static_file = WhiteNoise.get_static_file
-    builders: dict[Any, Any] = {}
     static_files: dict[Any, Any] = {}
-
-    def compile_once(rule: Rule, append_unknown: bool = True) -> Any:
-        key = (rule.rule, repr(rule.defaults), tuple(rule._trace), append_unknown)
-        if key not in builders:
-            builders[key] = compile_builder(rule, append_unknown)
-        return builders[key]
 
     def read_once(white_noise: WhiteNoise, path: str, url: str, stat_cache: Any = None) -> Any:
         if (path, url) not in static_files:
@@ -331,7 +339,7 @@ def shared_parts_of_applications() -> Iterator[None]:
         return static_files[path, url]
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Rule, "_compile_builder", compile_once)
+        patch.setattr(Flask, "url_rule_class", _SharedRule)
         patch.setattr(WhiteNoise, "get_static_file", read_once)
         yield
 

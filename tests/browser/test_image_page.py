@@ -213,7 +213,9 @@ def test_the_ai_version_can_be_restored(page, image_id):
     expect(page.locator(".image__caption + .provenance")).to_contain_text("gemini-scripted-001")
 
 
-def test_an_alt_text_that_a_decorative_image_gets_is_shown_and_can_be_undone(person, page, image_id):
+def test_an_alt_text_that_a_decorative_image_gets_is_shown_and_can_be_undone(
+    person, page, image_id
+):
     edit(page, **{"alt text": "A wrong alt text"})
     expect(page.get_by_text("A wrong alt text").first).to_be_visible()
     person.api("PATCH", f"/api/images/{image_id}", {"decorative": True})
