@@ -71,6 +71,8 @@ def test_polling_requests_all_pending_images_at_once_and_ends_when_none_is_pendi
     expect(page.locator(".card--pending")).to_have_count(0, timeout=scaled_ms(30))
 
     assert any(re.search(r"ids=\d+,\d+", url) for url in requested)
+    # A card may show a caption before a response has it. That response is awaited to announce it.
+    page.wait_for_timeout(scaled_ms(2.5))
     seen = len(requested)
     page.wait_for_timeout(2500)
     assert len(requested) == seen
