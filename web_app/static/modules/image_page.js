@@ -310,18 +310,11 @@ class ImagePage {
    */
   async #restore(form) {
     const field = String(new FormData(form).get("field"));
-    const before = await this.#read();
-    if (!before) {
-      return;
-    }
-    const undo = () =>
-      field === "alt_text" && before.decorative
-        ? this.#makeDecorative()
-        : this.#change("PATCH", this.url, { [field]: before[field] }, "Your text is back.");
-    await this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], {
-      label: "Undo",
-      onPress: undo,
-    });
+    await this.#replaceText(
+      field,
+      (undo) => this.#change("PATCH", this.url, { restore: [field] }, RESTORED[field], undo),
+      (before) => this.#change("PATCH", this.url, { [field]: before[field] }, "Your text is back."),
+    );
   }
 
   /**
@@ -331,19 +324,18 @@ class ImagePage {
    */
   async #restoreLanguage(form) {
     const language = String(new FormData(form).get("language"));
-    const before = await this.#read();
-    if (!before) {
-      return;
-    }
     /** @param {object | null} texts */
     const body = (texts) => ({ translations: { [language]: texts } });
-    // A text that is missing now must be missing again after the undo.
-    const earlier = { caption: null, alt_text: null, ...before.translations[language] };
-    const undo = () => this.#change("PATCH", this.url, body(earlier), "Your texts are back.");
-    await this.#change("PATCH", this.url, body(null), "The texts are the AI version again.", {
-      label: "Undo",
-      onPress: undo,
-    });
+    const success = "The texts are the AI version again.";
+    await this.#replaceText(
+      "translations",
+      (undo) => this.#change("PATCH", this.url, body(null), success, undo),
+      (before) => {
+        // A text that is missing now must be missing again after the undo.
+        const earlier = { caption: null, alt_text: null, ...before.translations[language] };
+        return this.#change("PATCH", this.url, body(earlier), "Your texts are back.");
+      },
+    );
   }
 
   /**
@@ -354,39 +346,39 @@ class ImagePage {
   async #restoreVersion(form) {
     const url = `${this.url}/versions/restore`;
     const data = new FormData(form);
-    const field = data.get("field");
-    const [earlier, present] = [Number(data.get("number")), Number(data.get("present"))];
-    const before = await this.#read();
-    if (!before) {
-      return;
-    }
-    const undo = () =>
-      field === "alt_text" && before.decorative
-        ? this.#makeDecorative()
-        : this.#change("POST", url, { field, number: present }, "Undone.");
-    await this.#change("POST", url, { field, number: earlier }, "The earlier text is back.", {
-      label: "Undo",
-      onPress: undo,
-    });
-  }
-
-  /** Take back that a decorative image got an alt text. */
-  async #makeDecorative() {
-    await this.#change("PATCH", this.url, { decorative: true }, "The image is decorative again.");
+    const field = String(data.get("field"));
+    const [number, present] = [Number(data.get("number")), Number(data.get("present"))];
+    await this.#replaceText(
+      field,
+      (undo) => this.#change("POST", url, { field, number }, "The earlier text is back.", undo),
+      () => this.#change("POST", url, { field, number: present }, "Undone."),
+    );
   }
 
   /**
-   * Return the image as it is now, or show why that is not possible.
+   * Replace a text, and offer to undo it.
    *
-   * @returns {Promise<Record<string, any> | undefined>}
+   * @param {string} field
+   * @param {(undo: import("./toast.js").ToastAction) => Promise<void>} replace
+   * @param {(before: Record<string, any>) => Promise<void>} putBack gets the image as it was
    */
-  async #read() {
+  async #replaceText(field, replace, putBack) {
+    /** @type {Record<string, any>} */
+    let before;
     try {
-      return await getJSON(this.url);
+      before = await getJSON(this.url);
     } catch (error) {
       showToast(messageOf(error), { isError: true });
-      return undefined;
+      return;
     }
+    // A decorative image is no longer decorative when it gets an alt text.
+    const wasDecorative = field === "alt_text" && before.decorative;
+    const success = "The image is decorative again.";
+    const undo = () =>
+      wasDecorative
+        ? this.#change("PATCH", this.url, { decorative: true }, success)
+        : putBack(before);
+    await replace({ label: "Undo", onPress: undo });
   }
 
   /**
