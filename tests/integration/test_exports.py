@@ -5,12 +5,10 @@ import uuid
 
 import pytest
 import requests
-from sqlalchemy import insert
 
-from database.models import Image
-from database.session import session_scope
 from tests.integration.test_web_app import SECRET_KEY, run_web_app
 from tests.support import mysql_server
+from tests.support.image_rows import add_many
 from tests.support.time_limits import scaled
 from web_app.middleware.owners import Owner, Owners
 
@@ -29,29 +27,8 @@ def web_app(request, aws, make_gate, tmp_path_factory):
         mysql_server.delete_rows(engine, besides="alembic_version")
         url = engine.url.render_as_string(hide_password=False)
     with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
-        add_images(web_app.session_factory)
+        add_many(web_app.session_factory, IMAGES, annotation=CAPTION)
         yield web_app
-
-
-def add_images(session_factory, **columns):
-    """Add many images of one owner, with long captions."""
-    rows = [
-        {
-            "filename": f"{number}.jpg",
-            "original_key": f"originals/{number}.jpg",
-            "content_type": "image/jpeg",
-            "size_bytes": 1,
-            "width": 1,
-            "height": 1,
-            "sha256": f"{number:064}",
-            "owner_id": "me",
-            "annotation": CAPTION,
-            **columns,
-        }
-        for number in range(IMAGES)
-    ]
-    with session_scope(session_factory) as session:
-        session.execute(insert(Image), rows)
 
 
 class Export:

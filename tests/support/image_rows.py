@@ -46,10 +46,10 @@ def add(session_factory, **overrides):
         return add_image(session, new), new.original_key
 
 
-def add_many(session_factory, number):
+def add_many(session_factory, number, **columns):
     """Add images without words and reviews in one statement, and return their ids."""
     with session_scope(session_factory) as session:
-        session.execute(insert(Image), [vars(new_image()) for _ in range(number)])
+        session.execute(insert(Image), [{**vars(new_image()), **columns} for _ in range(number)])
         newest_first = session.scalars(select(Image.id).order_by(Image.id.desc()).limit(number))
         return newest_first.all()[::-1]
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 import pytest
 from PIL import Image as PILImage
-from sqlalchemy import insert, update
+from sqlalchemy import update
 
 from database.models import Image, Preview
 from database.object_keys import preview_key
@@ -19,6 +19,7 @@ from database.session import session_scope
 from tests.support.exiftool import exiftool
 from tests.support.factories import make_encoded
 from tests.support.fakes import StoredObject
+from tests.support.image_rows import add_many
 from tests.unit.web_app.test_owner_rules import token
 
 
@@ -201,21 +202,7 @@ def test_an_empty_export_is_valid(export, chosen):
 
 @pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
 def test_batches_neither_lose_nor_repeat_images(export, session_factory, count):
-    rows = [
-        {
-            "filename": f"{number}.jpg",
-            "original_key": f"originals/{number}.jpg",
-            "content_type": "image/jpeg",
-            "size_bytes": 1,
-            "width": 1,
-            "height": 1,
-            "sha256": f"{number:064}",
-            "owner_id": "me",
-        }
-        for number in range(count)
-    ]
-    with session_scope(session_factory) as session:
-        session.execute(insert(Image), rows)
+    add_many(session_factory, count)
 
     ids = [int(row["id"]) for row in rows_of(export())]
 
