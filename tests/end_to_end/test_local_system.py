@@ -254,6 +254,15 @@ def test_each_completed_job_is_a_line_on_the_console(system):
     )
 
 
+def test_the_web_application_has_the_configured_number_of_processes(system):
+    launchers = system.processes_of("launcher.py")
+
+    found = [each for each in system.processes_of("gunicorn") if each not in launchers]
+
+    # The parent, and one that serves: LOCAL_WEB_PROCESSES is 1 in these tests.
+    assert len(found) == 2
+
+
 def test_a_port_in_use_is_reported_in_one_sentence(tmp_path):
     with socket.socket() as holder:
         holder.bind(("127.0.0.1", 0))
