@@ -1,6 +1,7 @@
 """Configure gunicorn. The address is set on the command line with `--bind`."""
 
 import fcntl
+import gc
 import multiprocessing
 import os
 import resource
@@ -68,6 +69,17 @@ _remove_abandoned_folders()
 _METRICS_FOLDER = Path(tempfile.mkdtemp(prefix=_METRICS_PREFIX))
 _lock(_METRICS_FOLDER)
 raw_env = [f"PROMETHEUS_MULTIPROC_DIR={_METRICS_FOLDER}"]
+
+
+def post_fork(_server: Any, _worker: Any) -> None:
+    """Search for no garbage while the application is imported. That took a fifth of a start."""
+    gc.disable()
+
+
+def post_worker_init(_worker: Any) -> None:
+    """Search for garbage, but not among the imported objects, which stay."""
+    gc.freeze()
+    gc.enable()
 
 
 def on_exit(_server: Any) -> None:

@@ -1,25 +1,28 @@
 """The annotation function: reads an original and has Gemini describe it."""
 
-import time
-from datetime import UTC, datetime
-from functools import cache, partial
-from typing import Any
+from lambda_functions.imports import without_collections
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import BotoCoreError, ClientError
+with without_collections():
+    import time
+    from datetime import UTC, datetime
+    from functools import cache, partial
+    from typing import Any
 
-from database.annotations import record_annotation
-from database.gemini_models import find_model
-from database.models import Job
-from database.secret_store import fetch_secret
-from database.session import create_function_engine, create_session_factory
-from lambda_functions.annotation.annotate import Annotator
-from lambda_functions.annotation.captioner import Captioner
-from lambda_functions.annotation.description import split_vocabulary
-from lambda_functions.attempt import JobContext, attempt, logger, metrics
-from lambda_functions.errors import ConfigurationError, TransientError
-from lambda_functions.object_store import ObjectStore
-from lambda_functions.settings import AnnotationSettings
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    from database.annotations import record_annotation
+    from database.gemini_models import find_model
+    from database.models import Job
+    from database.secret_store import fetch_secret
+    from database.session import create_function_engine, create_session_factory
+    from lambda_functions.annotation.annotate import Annotator
+    from lambda_functions.annotation.captioner import Captioner
+    from lambda_functions.annotation.description import split_vocabulary
+    from lambda_functions.attempt import JobContext, attempt, logger, metrics
+    from lambda_functions.errors import ConfigurationError, TransientError
+    from lambda_functions.object_store import ObjectStore
+    from lambda_functions.settings import AnnotationSettings
 
 # Gemini must answer this long before the Lambda time-out, so that the outcome can be recorded.
 RECORDING_SECONDS = 8

@@ -7,38 +7,41 @@ interrupted deletions, deletes the progress of old exports, and checks the words
 images are found. After a repair, the operator lets it request failed jobs again.
 """
 
-import json
-from dataclasses import asdict, dataclass
-from functools import cache
-from typing import Any
+from lambda_functions.imports import without_collections
 
-from aws_lambda_powertools import Logger, Metrics
-from aws_lambda_powertools.metrics import MetricUnit
-from aws_lambda_powertools.utilities.typing import LambdaContext
-from sqlalchemy.orm import Session, sessionmaker
+with without_collections():
+    import json
+    from dataclasses import asdict, dataclass
+    from functools import cache
+    from typing import Any
 
-from database import caption_service, migrations
-from database.deletion import list_deleting, remove_deleted
-from database.events import REDRIVE_DETAIL_TYPE
-from database.export_progress import delete_old_exports
-from database.image_words import check_words
-from database.jobs import reset_failed_jobs
-from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
-from database.models import Job
-from database.reviews import check_reviews
-from database.secret_store import fetch_secret
-from database.session import (
-    create_database_engine,
-    create_function_engine,
-    create_session_factory,
-    session_scope,
-)
-from database.stalled_jobs import fail_overdue_jobs, note_work, requeue_stalled_jobs
-from lambda_functions.errors import WorkError
-from lambda_functions.event_bus import EventBus
-from lambda_functions.maintenance import custom_resource
-from lambda_functions.object_store import ObjectStore
-from lambda_functions.settings import METRICS_NAMESPACE, MigrateSettings, SweepSettings
+    from aws_lambda_powertools import Logger, Metrics
+    from aws_lambda_powertools.metrics import MetricUnit
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from sqlalchemy.orm import Session, sessionmaker
+
+    from database import caption_service, migrations
+    from database.deletion import list_deleting, remove_deleted
+    from database.events import REDRIVE_DETAIL_TYPE
+    from database.export_progress import delete_old_exports
+    from database.image_words import check_words
+    from database.jobs import reset_failed_jobs
+    from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
+    from database.models import Job
+    from database.reviews import check_reviews
+    from database.secret_store import fetch_secret
+    from database.session import (
+        create_database_engine,
+        create_function_engine,
+        create_session_factory,
+        session_scope,
+    )
+    from database.stalled_jobs import fail_overdue_jobs, note_work, requeue_stalled_jobs
+    from lambda_functions.errors import WorkError
+    from lambda_functions.event_bus import EventBus
+    from lambda_functions.maintenance import custom_resource
+    from lambda_functions.object_store import ObjectStore
+    from lambda_functions.settings import METRICS_NAMESPACE, MigrateSettings, SweepSettings
 
 # A job is stalled when its row has not changed for this share of the deadline. That is longer than
 # Lambda's own pauses between attempts, and leaves time for two more requests.

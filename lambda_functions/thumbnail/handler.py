@@ -1,24 +1,27 @@
 """The thumbnail function: reads an original and stores its thumbnail and its previews."""
 
-import time
-from dataclasses import dataclass
-from functools import cache, partial
-from typing import Any
+from lambda_functions.imports import without_collections
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-from sqlalchemy.orm import Session
+with without_collections():
+    import time
+    from dataclasses import dataclass
+    from functools import cache, partial
+    from typing import Any
 
-from database import object_keys
-from database.jobs import Claim
-from database.models import Job
-from database.previews import record_derivatives
-from database.session import create_function_engine, create_session_factory
-from imaging.decoding import load_decoder
-from imaging.isolation import run_isolated
-from lambda_functions.attempt import JobContext, attempt, logger, metrics
-from lambda_functions.object_store import ObjectStore
-from lambda_functions.settings import ThumbnailSettings
-from lambda_functions.thumbnail.derivatives import Derivatives, make_derivatives
+    from aws_lambda_powertools.utilities.typing import LambdaContext
+    from sqlalchemy.orm import Session
+
+    from database import object_keys
+    from database.jobs import Claim
+    from database.models import Job
+    from database.previews import record_derivatives
+    from database.session import create_function_engine, create_session_factory
+    from imaging.decoding import load_decoder
+    from imaging.isolation import run_isolated
+    from lambda_functions.attempt import JobContext, attempt, logger, metrics
+    from lambda_functions.object_store import ObjectStore
+    from lambda_functions.settings import ThumbnailSettings
+    from lambda_functions.thumbnail.derivatives import Derivatives, make_derivatives
 
 # Decoding stops this long before the Lambda time-out, so that the failure can be recorded.
 RECORDING_SECONDS = 5
