@@ -4,6 +4,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from local_cloud.function_process import ACCOUNT_ID
@@ -36,28 +37,30 @@ class EventQueue:
     """
 
     def __init__(self, name: str, endpoint_url: str) -> None:
+        self._endpoint_url = endpoint_url
         self._url = f"{endpoint_url}/{ACCOUNT_ID}/{name}"
         self._failed_url = f"{endpoint_url}/{ACCOUNT_ID}/{FAILED_INVOCATIONS}"
+        # Moto may deliver one message to two concurrent requests.
+        self._receive_lock = threading.Lock()
+
+    @cached_property
+    def _sqs(self) -> "SQSClient":
         # Imported late, because this is slow and the other programs can start in the meantime.
         import boto3
         from botocore.config import Config
 
         config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
-        self._sqs: SQSClient = boto3.Session().client(
-            "sqs", endpoint_url=endpoint_url, config=config
-        )
-        # Moto may deliver one message to two concurrent requests.
-        self._receive_lock = threading.Lock()
+        return boto3.Session().client("sqs", endpoint_url=self._endpoint_url, config=config)
 
-    def receive(self) -> Delivery | None:
-        """Wait for an event for a short time."""
-        if not self._receive_lock.acquire(timeout=_POLL_SECONDS):
+    def receive(self, *, must_wait: bool = True) -> Delivery | None:
+        """Return the next event, and wait for it for a short time if there is none."""
+        if not self._receive_lock.acquire(timeout=_POLL_SECONDS if must_wait else 0):
             return None
         try:
             answer = self._call(
                 "receive_message",
                 MaxNumberOfMessages=1,
-                WaitTimeSeconds=_POLL_SECONDS,
+                WaitTimeSeconds=_POLL_SECONDS if must_wait else 0,
                 MessageSystemAttributeNames=["ApproximateReceiveCount"],
             )
         finally:

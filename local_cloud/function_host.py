@@ -6,11 +6,12 @@ clouds.
 """
 
 import math
+import os
 import threading
 import time
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ CLAIM_MARGIN_SECONDS = 6
 _HOST_DIED = Failure("Runtime.ExitError", "the host ended during the invocation", was_killed=True)
 _DATABASE_ERRORS = ("DatabaseUnavailableError", "DatabaseBusyError")
 _RECONNECT_SECONDS = 0.5  # Between attempts to reach a restarting local AWS.
+_SPARE_POLL_SECONDS = 0.2  # Between two looks of a spare process at the others and at the queue.
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class RetryPolicy:
         return max(delay, int(timeout_seconds + CLAIM_MARGIN_SECONDS - ran_seconds) + 1)
 
 
+# Programs that start at the same time on one processor are all ready late. Here they start in the
+# order in which they came.
+_STARTS = threading.Semaphore(os.cpu_count() or 1)
+
+
 class ProcessStarter:
     """Starts the processes of one function and reports failures to the console."""
 
@@ -73,7 +80,8 @@ class ProcessStarter:
         backoff = Backoff(first_seconds=1)
         while not stopping.is_set():
             try:
-                process.start()
+                with _STARTS:
+                    process.start()
                 self._printed_reason = ""
                 return
             except InitError as error:
@@ -91,6 +99,8 @@ class QueueReader:
 
     Attributes:
         starts_early: whether the process starts before the first event, which is then faster.
+        helped: other processes of the function. This one starts when all of them are busy and
+            another event waits, as on Lambda, so a system that is seldom used needs less memory.
     """
 
     process: FunctionProcess
@@ -99,19 +109,26 @@ class QueueReader:
     starter: ProcessStarter
     console: Console
     starts_early: bool = True
+    helped: Sequence[FunctionProcess] = ()
 
     def run_once(self, stopping: threading.Event) -> None:
         """Wait for one event and process it."""
         if self.starts_early:
             self.starter.keep_ready(self.process, stopping)
-        try:
-            delivery = self.queue.receive()
-        except QueueUnavailableError:
-            stopping.wait(_RECONNECT_SECONDS)
-            return
+        is_spare = bool(self.helped) and not self.process.is_running
+        delivery = None
+        if not is_spare or all(process.is_busy for process in self.helped):
+            try:
+                # A spare process must not take an event for which another one has become free.
+                delivery = self.queue.receive(must_wait=not is_spare)
+            except QueueUnavailableError:
+                stopping.wait(_RECONNECT_SECONDS)
+                return
         if delivery is not None and not stopping.is_set():
             self.starter.keep_ready(self.process, stopping)
             self._handle(delivery)
+        elif is_spare:
+            stopping.wait(_SPARE_POLL_SECONDS)
 
     def _handle(self, delivery: Delivery) -> None:
         if delivery.attempt > self.retry_policy.max_attempts:

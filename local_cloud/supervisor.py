@@ -1,7 +1,7 @@
 """Start all programs in order, restart them when they end, and stop them.
 
-The local AWS and the migration start at the same time. The web application starts when both are
-ready, so that no upload loses its event.
+The local AWS and the migration start at the same time. The web application starts after the
+migration. The address is printed when all of them are ready.
 """
 
 import http.client
@@ -129,15 +129,16 @@ class Supervisor:
             raise StartError(
                 f"The database could not be migrated: {outcome}. Fix the cause and start again."
             )
+        # The local AWS may still start, because it has its queues and rules before it answers.
+        self._web.start()
         port = self._settings.aws_port
         self._wait_for(lambda: processes.listens(port), "the local AWS", self._aws)
-
-        self._web.start()
         self._wait_for(self._web_answers, "the web application", self._web)
-        # Start the functions last, because their imports would delay the first page.
+        self._print_welcome()
+        # Start the functions last, because their imports would delay the first page. Until they are
+        # ready, their events wait in the queues.
         self._start_functions()
         self._start_schedulers()
-        self._print_welcome()
 
     def _look_for_ollama(self) -> None:
         """Find a vision model that could write captions. The start does not wait for it."""
@@ -181,12 +182,20 @@ class Supervisor:
             starter = ProcessStarter(function.name, self._console)
             # A scheduled function has a process of its scheduler. Its events are rare.
             is_rare = logical_id in scheduled
+            others: list[FunctionProcess] = []
             for _ in range(1 if is_rare else self._settings.processes_per_function):
                 process = self._function_process(function)
                 reader = QueueReader(
-                    process, events, policy, starter, self._console, starts_early=not is_rare
+                    process,
+                    events,
+                    policy,
+                    starter,
+                    self._console,
+                    starts_early=not (is_rare or others),
+                    helped=tuple(others),
                 )
                 self._host.start(reader)
+                others.append(process)
 
     def _start_schedulers(self) -> None:
         longest_claim_seconds = CLAIM_MARGIN_SECONDS + max(
@@ -264,7 +273,9 @@ class Supervisor:
             f"{self._functions[s.function_id].name} every {s.every_seconds} s"
             for s in self._template.schedules()
         ]
-        processes = f"{' and '.join(queued)} ({settings.processes_per_function} processes each)"
+        processes = (
+            f"{' and '.join(queued)} (at most {settings.processes_per_function} processes each)"
+        )
         self._console.print(
             f"\nThe Image Annotation System runs at {settings.url}\n\n"
             f"  AWS        {settings.aws_url} (local S3, EventBridge and SQS)\n"

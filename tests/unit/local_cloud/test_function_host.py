@@ -58,6 +58,10 @@ def describe_invocation(event, context):
 def fail(event, context):
     raise ValueError("not today")
 
+def complete_later(event, context):
+    time.sleep(event["seconds"])
+    return {"outcome": "completed"}
+
 def hang(event, context):
     time.sleep(60)
 
@@ -218,9 +222,9 @@ class FakeQueue:
         detail = {"object": {"key": "originals/0123456789abcdef.jpg"}}
         self.waiting.put(Delivery("id", {"detail": detail, **event}, attempt, "receipt"))
 
-    def receive(self) -> Delivery | None:
+    def receive(self, *, must_wait: bool = True) -> Delivery | None:
         try:
-            return self.waiting.get(timeout=0.05)
+            return self.waiting.get(timeout=0.05 if must_wait else 0)
         except queue.Empty:
             return None
 
@@ -308,6 +312,32 @@ def test_a_failing_event_is_attempted_three_times_with_increasing_delays(host, m
     assert record["requestContext"]["functionArn"].endswith(":function:ToyFunction:$LATEST")
     assert record["requestContext"]["approximateInvokeCount"] == 3
     assert record["responsePayload"] == {"errorType": "ValueError", "errorMessage": "not today"}
+
+
+def test_another_process_starts_only_when_an_event_waits_and_all_others_are_busy(
+    host, make_process
+):
+    console = Console(host.printed)
+    starter = ProcessStarter("toy", console)
+    fake_queue = FakeQueue()
+    first, spare = (make_process("toys.complete_later") for _ in range(2))
+    policy = RetryPolicy(3, 5)
+    host.start(QueueReader(first, fake_queue, policy, starter, console))
+    host.start(
+        QueueReader(
+            spare, fake_queue, policy, starter, console, starts_early=False, helped=(first,)
+        )
+    )
+
+    for _ in range(3):  # One after the other.
+        fake_queue.deleted.clear()
+        fake_queue.send({"seconds": 0})
+        assert fake_queue.deleted.wait(scaled(30))
+    assert first.is_running
+    assert not spare.is_running
+    for _ in range(2):  # At the same time.
+        fake_queue.send({"seconds": scaled(8)})
+    wait_until(lambda: first.is_busy and spare.is_busy, seconds=8)
 
 
 def test_an_event_over_the_attempt_limit_fails_without_another_attempt(host, make_process):
