@@ -1,6 +1,7 @@
-"""The folders in which the processes of a server write their metrics."""
+"""The folders in which the processes of a server write their metrics, and how processes start."""
 
 import fcntl
+import gc
 import os
 import runpy
 import tempfile
@@ -51,3 +52,16 @@ def test_the_folder_of_a_running_server_is_locked(make_folder):
     with pytest.raises(BlockingIOError):
         configuration["_lock"](configuration["_METRICS_FOLDER"])
     configuration["on_exit"](None)
+
+
+def test_a_process_searches_for_garbage_when_it_has_imported_the_application(make_folder):
+    configuration = runpy.run_path(str(CONFIGURATION))
+
+    try:
+        configuration["post_fork"](None, None)
+        assert not gc.isenabled()
+        configuration["post_worker_init"](None)
+        assert gc.isenabled()
+    finally:
+        gc.enable()
+        configuration["on_exit"](None)
