@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -158,28 +158,39 @@ def wait_until(condition):
 
 @contextmanager
 def sending(web_app, data, connections):
-    """Send data on several connections, and read the responses. Yield how many are still busy."""
+    """Send data on several connections, and read the responses. Yield how many are still busy.
+
+    The end of the block closes them, because no test needs the rest of the responses.
+    """
     address = urlsplit(web_app.url)
     busy = [True] * connections
 
     def send_and_read(number):
-        with socket.create_connection((address.hostname, address.port)) as connection:
-            threading.Thread(target=send_all, args=(connection,), daemon=True).start()
-            with suppress(ConnectionResetError):  # Requests after the last response were not read.
-                while connection.recv(65536):
-                    pass
+        connection = opened[number]
+        threading.Thread(target=send_all, args=(connection,), daemon=True).start()
+        with suppress(ConnectionResetError):  # Requests after the last response were not read.
+            while connection.recv(65536):
+                pass
         busy[number] = False
 
     def send_all(connection):
         with suppress(OSError):
             connection.sendall(data)
 
-    threads = [threading.Thread(target=send_and_read, args=(n,)) for n in range(connections)]
-    for thread in threads:
-        thread.start()
-    yield lambda: sum(busy)
-    for thread in threads:
-        thread.join()
+    with ExitStack() as stack:
+        opened = [
+            stack.enter_context(socket.create_connection((address.hostname, address.port)))
+            for _ in range(connections)
+        ]
+        threads = [threading.Thread(target=send_and_read, args=(n,)) for n in range(connections)]
+        for thread in threads:
+            thread.start()
+        yield lambda: sum(busy)
+        for connection in opened:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+        for thread in threads:
+            thread.join()
 
 
 def as_request(web_app, first_line, *lines):
