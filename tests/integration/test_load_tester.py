@@ -1,6 +1,7 @@
 """Tests that run load_tester.py as a separate process against real servers."""
 
 import json
+import math
 import os
 import pty
 import re
@@ -96,18 +97,58 @@ def target():
         yield target
 
 
+# Runs the load tester once for each line of input, each time in a new child process. The imports
+# take most of the processor time of a short run, and the children share them.
+_RUN_LOAD_TESTER = """
+import json, os, signal, sys
+
+from load_tester import main
+
+for line in sys.stdin:
+    run = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(run["seconds"])  # Ends a run that does not end itself.
+        os.chdir(run["folder"])
+        for stream in (1, 2):
+            file = os.open(["", "stdout", "stderr"][stream], os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
+            os.dup2(file, stream)
+        sys.argv = run["command"]
+        sys.exit(main())
+    _, status = os.waitpid(child, 0)
+    print(os.waitstatus_to_exitcode(status), flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def load_testers():
+    """Run a process that starts load testers."""
+    with subprocess.Popen(
+        [sys.executable, "-c", _RUN_LOAD_TESTER],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.stdin.close()
+
+
 @pytest.fixture
-def load(tmp_path):
+def load(load_testers, tmp_path):
     """Return a function that runs the load tester and returns the process and its summary."""
 
     def load(*arguments):
         summary = tmp_path / "summary.json"
-        process = subprocess.run(
-            [sys.executable, ROOT / "load_tester.py", "--json", summary, *map(str, arguments)],
-            capture_output=True,
-            text=True,
-            timeout=scaled(60),
-            cwd=tmp_path,
+        command = [str(ROOT / "load_tester.py"), "--json", str(summary), *map(str, arguments)]
+        run = {"folder": str(tmp_path), "command": command, "seconds": math.ceil(scaled(60))}
+        load_testers.stdin.write(json.dumps(run) + "\n")
+        load_testers.stdin.flush()
+        process = subprocess.CompletedProcess(
+            command,
+            int(load_testers.stdout.readline()),
+            (tmp_path / "stdout").read_text(),
+            (tmp_path / "stderr").read_text(),
         )
         return process, json.loads(summary.read_text()) if summary.exists() else None
 
