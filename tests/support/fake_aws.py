@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -301,14 +302,11 @@ class FakeAws(FakeServices):
         exports = {name: value for s in self._living() for name, value in s.exports.items()}
         parameters = {p["ParameterKey"]: p["ParameterValue"] for p in request["Parameters"]}
         try:
-            wanted = Stack(template, document(template), parameters, exports)
-            assert not wanted.failed_assertions(), wanted.failed_assertions()
-            _ = wanted.resources, wanted.exports
+            return _evaluated(template, tuple(parameters.items()), tuple(exports.items()))
         except TemplateError as error:
             missing = re.search(r"imports (\S+),", str(error))
             message = f"No export named {missing[1]} found." if missing else str(error)
             raise AwsError("ValidationError", message) from error
-        return wanted
 
     # Operations
 
@@ -524,6 +522,17 @@ def _page(key: str, items: list[Any], token: str) -> dict[str, Any]:
     if start + PAGE < len(items):
         page["NextToken"] = str(start + PAGE)
     return page
+
+
+# Sequences of commands deploy the same stacks again and again, and nothing changes the result.
+@lru_cache(maxsize=256)
+def _evaluated(
+    template: str, parameters: tuple[tuple[str, str], ...], exports: tuple[tuple[str, str], ...]
+) -> Stack:
+    wanted = Stack(template, document(template), dict(parameters), dict(exports))
+    assert not wanted.failed_assertions(), wanted.failed_assertions()
+    _ = wanted.resources, wanted.exports
+    return wanted
 
 
 def _change(resource: FakeResource, wanted: dict[str, Any] | None) -> str:
