@@ -317,25 +317,25 @@ def test_a_burst_ends_well_on_mysql_too(make_system):
 def test_images_of_which_all_events_were_lost_are_requested_again_in_time(make_system):
     system = make_system("prod")
     system.lose_events = True
-    system.upload(400, UPLOAD_SECONDS)
+    system.upload(300, UPLOAD_SECONDS)
     system.clock.at(system.clock.now + 60, lambda: setattr(system, "lose_events", False))
     system.sweep_every_minute()
 
     system.clock.run(system.is_finished, at_most_seconds=1800)
 
-    assert_truthful_end(system, 400)
+    assert_truthful_end(system, 300)
 
 
 def test_jobs_of_a_function_that_is_throttled_completely_fail_at_their_deadline(make_system):
     system = make_system("prod")
     system.functions[Job.ANNOTATION].disabled = True
-    system.upload(300, UPLOAD_SECONDS)
+    system.upload(150, UPLOAD_SECONDS)
     system.sweep_every_minute()
 
     system.clock.run(system.is_finished_with_dead_functions, at_most_seconds=3600)
 
-    assert system.states(Job.ANNOTATION) == {("failed", "timed_out"): 300}
+    assert system.states(Job.ANNOTATION) == {("failed", "timed_out"): 150}
     assert {status for status, _ in system.states(Job.THUMBNAIL)} == {"completed", "failed"}
     # The dead function gets few events more than those of the uploads.
     again = sum(n for (job, _), n in system.published.items() if job is Job.ANNOTATION)
-    assert again <= 2 * 300
+    assert again <= 2 * 150
