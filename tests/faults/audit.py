@@ -116,7 +116,7 @@ def audit(
 def _settled_rows(
     system: FaultySystem, numbers: Collection[int] | None, seconds: float
 ) -> list[Any]:
-    ends_at = time.monotonic() + scaled(seconds)
+    started_at = time.monotonic()
     audited = {i for n, i in system.acknowledged.items() if numbers is None or n in numbers}
     while True:
         rows = list(system.rows())
@@ -126,9 +126,10 @@ def _settled_rows(
             if (numbers is None or row.id in audited)
             and "pending" in (row.annotation_status, row.thumbnail_status)
         ]
-        if not waiting or time.monotonic() > ends_at:
+        waited = time.monotonic() - started_at
+        if not waiting or waited > scaled(seconds):
             return rows
-        time.sleep(0.3)
+        time.sleep(min(max(0.2, waited / 10), 1))
 
 
 def _check_status(

@@ -53,18 +53,18 @@ def take_dead_letters(system: FaultySystem) -> list[tuple[str, Any]]:
 
 def wait_until_queues_are_empty(system: FaultySystem, seconds: float = 40) -> None:
     """Wait until every event is processed or is a dead letter."""
-    wait_until(lambda: _waiting(system) == 0, seconds=seconds)
+    wait_until(lambda: not _has_waiting(system), seconds=seconds)
 
 
-def _waiting(system: FaultySystem) -> int:
+def _has_waiting(system: FaultySystem) -> bool:
     sqs = system.client("sqs")
     names = [
         "ApproximateNumberOfMessages",
         "ApproximateNumberOfMessagesNotVisible",
         "ApproximateNumberOfMessagesDelayed",
     ]
-    return sum(
-        int(count)
+    return any(
+        int(count) > 0
         for url in sqs.list_queues()["QueueUrls"]
         if not url.endswith(FAILED_INVOCATIONS)
         for count in sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)[

@@ -6,6 +6,7 @@ thumbnail and from the image that the model receives.
 """
 
 import io
+from functools import cache
 
 from PIL import Image
 
@@ -15,6 +16,7 @@ _SIDE_PIXELS = 320
 _BLACK, _WHITE = (24, 28, 36), (236, 232, 224)
 
 
+@cache
 def numbered_image(number: int) -> bytes:
     """Encode a number as a square JPEG. The same number gives the same bytes."""
     grid = Image.new("RGB", (_CELLS, _CELLS))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -153,13 +154,21 @@ class LocalSystem:
         """Return a boto3 client of this run's AWS emulator."""
         config = configparser.ConfigParser(interpolation=None)
         config.read(self.state_dir / "aws_config")
-        return boto3.client(  # type: ignore[call-overload]
-            service,
-            endpoint_url=self.aws_url,
-            region_name="us-east-1",
-            aws_access_key_id=config["default"]["aws_access_key_id"],
-            aws_secret_access_key=config["default"]["aws_secret_access_key"],
+        key = config["default"]
+        return _client(
+            service, self.aws_url, key["aws_access_key_id"], key["aws_secret_access_key"]
         )
+
+
+@cache  # A client takes as long to create as dozens of requests, and every start has another key.
+def _client(service: str, url: str, key_id: str, secret: str) -> Any:
+    return boto3.client(  # type: ignore[call-overload]
+        service,
+        endpoint_url=url,
+        region_name="us-east-1",
+        aws_access_key_id=key_id,
+        aws_secret_access_key=secret,
+    )
 
 
 def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dict[str, str]:
@@ -185,12 +194,15 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
     }
 
 
-def wait_until(
-    condition: Callable[[], bool], *, seconds: float, every_seconds: float = 0.1
-) -> None:
-    """Wait until the condition holds, and fail after a time limit, longer on a slow machine."""
+def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+    """Wait until the condition holds, and fail after a time limit, longer on a slow machine.
+
+    The longer it waits, the less often it checks, because most conditions send requests to the
+    system that has work to do.
+    """
     limit = scaled(seconds)
-    deadline = time.monotonic() + limit
+    started_at = time.monotonic()
     while not condition():
-        assert time.monotonic() < deadline, f"the condition did not hold within {limit:g} s"
-        time.sleep(every_seconds)
+        waited = time.monotonic() - started_at
+        assert waited < limit, f"the condition did not hold within {limit:g} s"
+        time.sleep(min(max(0.1, waited / 10), 0.5))
