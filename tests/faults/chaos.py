@@ -159,11 +159,7 @@ def _deadlocks(run: Run) -> int:
         for _ in range(3):
             (number,) = run.system.new_numbers(1)
             run.numbers.append(number)
-            run.system.s3.faults[number, "PUT original"].append(delayed(2))
-            with ThreadPoolExecutor(1) as client_thread:
-                sent = client_thread.submit(run.system.send_until_accepted, number)
-                deadlocks += run.database.deadlock(run.system, number)
-                sent.result()
+            deadlocks += run.database.deadlock(run.system, number)
         return deadlocks
 
     return run.send_during(inject_faults)
@@ -423,6 +419,7 @@ def _running(**environment: str) -> Iterator[tuple[FaultySystem, FaultyDatabase]
         system_with_database(
             database,
             Path(folder) / "system",
+            LOCAL_WEB_PROCESSES="2",
             PROCESSING_DEADLINE_SECONDS=str(DEADLINE_SECONDS),
             LOCAL_FUNCTION_TIMEOUT_SECONDS=str(FUNCTION_SECONDS),
             **environment,

@@ -4,19 +4,23 @@ import json
 import os
 import secrets
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import boto3
 from moto.server import ThreadedMotoServer
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Engine, NullPool, create_engine, make_url, text
 from sqlalchemy.exc import DBAPIError
 
 from tests.faults.faulty_system import FaultySystem, faulty_system
+from tests.faults.http_faults import held_until
 from tests.support import mysql_server
 from tests.support.mysql_server import RunningMySQL
 from tests.support.time_limits import scaled
@@ -115,10 +119,8 @@ class FaultyDatabase:
         self._as_root("SET GLOBAL read_only = OFF")
 
     def deadlock(self, system: FaultySystem, number: int) -> bool:
-        """Cause a deadlock between this connection and a function's claim of an image.
+        """Upload an image, and cause a deadlock between this connection and a function's claim.
 
-        Args:
-            number: an image that is being uploaded slowly, so that its row exists before its event.
         Returns:
             Whether the server rolled back the function's transaction.
         """
@@ -126,27 +128,38 @@ class FaultyDatabase:
         engine = create_engine(
             self.server.root_url.set(database=self.name), isolation_level="READ COMMITTED"
         )
-        try:
-            image_id, key = _wait_for(lambda: self._find(engine, f"number-{number}.jpg"))
-            before = self._deadlocks()
-            with engine.connect() as connection:
-                # This locks the row first and the index entry of its key last, and a claim locks
-                # them in the other order. The server rolls back the transaction with fewer changes,
-                # and a waiting claim has changed nothing yet.
-                for shade in range(_CHANGES):
-                    connection.execute(
-                        text("UPDATE images SET dominant_color = :color WHERE id = :id"),
-                        {"id": image_id, "color": f"#{shade:06x}"},
-                    )
-                _wait_for(self._is_claim_waiting)
+        # The row exists before its original, and so before the event and the claim.
+        is_locked = threading.Event()
+        system.s3.faults[number, "PUT original"].append(held_until(is_locked))
+        with ThreadPoolExecutor(1) as client_thread:
+            sent = client_thread.submit(system.send_until_accepted, number)
+            try:
+                return self._deadlock_with_claim(engine, number, is_locked)
+            finally:
+                is_locked.set()
+                engine.dispose()
+                sent.result()
+
+    def _deadlock_with_claim(self, engine: Engine, number: int, is_locked: threading.Event) -> bool:
+        image_id, key = _wait_for(lambda: self._find(engine, f"number-{number}.jpg"))
+        before = self._deadlocks()
+        with engine.connect() as connection:
+            # This locks the row first and the index entry of its key last, and a claim locks them
+            # in the other order. The server rolls back the transaction with fewer changes, and a
+            # waiting claim has changed nothing yet.
+            for shade in range(_CHANGES):
                 connection.execute(
-                    text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
-                    {"key": key},
+                    text("UPDATE images SET dominant_color = :color WHERE id = :id"),
+                    {"id": image_id, "color": f"#{shade:06x}"},
                 )
-                connection.rollback()
-            return self._deadlocks() > before
-        finally:
-            engine.dispose()
+            is_locked.set()
+            _wait_for(self._is_claim_waiting)
+            connection.execute(
+                text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
+                {"key": key},
+            )
+            connection.rollback()
+        return self._deadlocks() > before
 
     @staticmethod
     def _find(engine: Engine, filename: str) -> Any:
@@ -168,8 +181,16 @@ class FaultyDatabase:
         )
         return int(counted[0][0])
 
+    @cached_property
+    def _root_engine(self) -> Engine:
+        # A connection for each statement, because the server may have ended every older one.
+        return create_engine(self.server.root_url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+
     def _as_root(self, sql: str) -> Any:
-        return self.server.execute_as_root(sql)
+        # Without this option, a % in a statement would be a placeholder.
+        with self._root_engine.connect().execution_options(no_parameters=True) as connection:
+            result = connection.exec_driver_sql(sql)
+            return result.fetchall() if result.returns_rows else []
 
     def _in_database(self, sql: str) -> None:
         engine = create_engine(self.server.root_url.set(database=self.name))

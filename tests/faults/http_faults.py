@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from socketserver import TCPServer
 
+from tests.support.time_limits import scaled
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -82,10 +84,21 @@ def delayed(seconds: float) -> Fault:
     return Fault("delayed", act)
 
 
+def held_until(event: threading.Event) -> Fault:
+    """Return a fault that sends the correct reply after an event, or after some time."""
+
+    def act(handler: BaseHTTPRequestHandler, make: MakeReply) -> None:
+        # Less than the time that the application waits for S3.
+        event.wait(8)
+        send(handler, make())
+
+    return Fault("held", act)
+
+
 def _hang(handler: BaseHTTPRequestHandler, _make: MakeReply) -> None:
     """Send nothing until the client closes the connection."""
     handler.close_connection = True
-    handler.connection.settimeout(60)
+    handler.connection.settimeout(scaled(60))
     with suppress(OSError):
         handler.connection.recv(1)
 

@@ -1,9 +1,11 @@
 """Tests of repeated, reordered, late, unknown and malformed events, and of wrong clocks.
 
 The system must not depend on when or how often an event arrives, nor on any clock except the
-database's. Here the web server's clock is a minute behind and the functions' clock a minute ahead.
+database's. Here the web server's clock is a minute behind, and the functions' clock is ahead by the
+deadline of a job.
 """
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +22,12 @@ from tests.faults.events import (
     unknown_key,
     wait_until_queues_are_empty,
 )
-from tests.faults.faulty_system import IMAGE_BUCKET, THUMBNAIL_BUCKET, faulty_system
+from tests.faults.faulty_system import (
+    IMAGE_BUCKET,
+    THUMBNAIL_BUCKET,
+    faulty_system,
+    scaled_deadline,
+)
 from tests.faults.http_faults import delayed
 from tests.faults.numbered_images import numbered_image
 from tests.support.local_system import wait_until
@@ -44,7 +51,7 @@ def system(tmp_path_factory, database_url_of_module):
     with faulty_system(
         tmp_path_factory.mktemp("events"),
         DATABASE_URL=database_url_of_module,
-        FAULTS_CLOCKS=f'{{"web": -{MINUTE}, "functions": {MINUTE}}}',
+        FAULTS_CLOCKS=json.dumps({"web": -MINUTE, "functions": scaled_deadline()}),
     ) as system:
         yield system
 
@@ -203,7 +210,7 @@ def test_the_times_of_a_row_come_from_the_databases_clock(system):
 
 
 def test_a_job_is_not_overdue_when_only_the_sweeps_clock_is_ahead(system):
-    # The deadline is a minute, so by the sweep's own clock it has passed.
+    # By the sweep's own clock, the deadline has passed.
     number = system.new_number()
     system.gemini.faults[number].append(delayed(4))
     system.send(number)

@@ -20,7 +20,7 @@ from tests.support.local_system import ROOT, LocalSystem, wait_until
 from tests.support.time_limits import scaled
 
 ROWS = 10_000
-CLIENTS = 3
+CLIENTS = 2
 # This is half of the time that a connection waits for one statement. Measured on two busy cores:
 # 1.6 s for migration 0003, which adds tables, and 9.2 s for 0002, which copied this table.
 MAX_WAIT_SECONDS = 15

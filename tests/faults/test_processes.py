@@ -11,7 +11,8 @@ from tests.faults.http_faults import delayed
 from tests.faults.killer import TARGETS, Killer
 from tests.support.local_system import wait_until
 
-UPLOADS = 40
+UPLOADS = 24
+CLIENTS = 4
 SEED = 20
 
 # A job fails if its function is killed at all three attempts, which may happen at random.
@@ -21,7 +22,10 @@ COMPLETED_OR_CUT_OFF = Expectation(COMPLETED | CUT_OFF, COMPLETED | CUT_OFF)
 @pytest.fixture(scope="module")
 def system(tmp_path_factory, database_url_of_module):
     with faulty_system(
-        tmp_path_factory.mktemp("processes"), DATABASE_URL=database_url_of_module
+        tmp_path_factory.mktemp("processes"),
+        DATABASE_URL=database_url_of_module,
+        # While one is killed, the other one serves.
+        LOCAL_WEB_PROCESSES="2",
     ) as system:
         yield system
 
@@ -32,7 +36,7 @@ def test_no_acknowledged_upload_is_lost_when_processes_are_killed(system):
     numbers = system.new_numbers(UPLOADS)
 
     with Killer(system, targets, rng, seconds_between=(0.3, 1.5)):
-        system.send_all_until_accepted(numbers)
+        system.send_all_until_accepted(numbers, concurrency=CLIENTS)
 
     found = audit(system, otherwise=COMPLETED_OR_CUT_OFF)
     assert found.problems == []
