@@ -90,7 +90,7 @@ def test_an_event_during_the_work_on_its_job_is_skipped(system):
     number = system.new_number()
     system.gemini.faults[number].append(delayed(3))
     system.send(number)
-    wait_until(lambda: bool(system.gemini.calls_of(number)), seconds=15)
+    wait_until(lambda: bool(system.gemini.calls_of(number)), seconds=40)
 
     put_event(system, system.key_of(number), "Annotation Requested")
 

@@ -105,7 +105,7 @@ class Clients:
                 self._request("GET", f"/api/image_status/{self.ids[number]}")
             self._request("GET", "/gallery")
             # Every image is captioned afterwards, so more uploads than people send only take time.
-            self._stopping.wait(0.3)
+            self._stopping.wait(0.5)
 
     def _request(self, method, path, **arguments):
         started_at = time.monotonic()

@@ -48,7 +48,7 @@ def test_a_function_killed_during_a_call_causes_one_more_call(system):
     system.gemini.faults[number].append(delayed(30))
     system.send_until_accepted(number)
     # The call is recorded before its process is looked up.
-    wait_until(lambda: any(call.pid for call in system.gemini.calls_of(number)), seconds=30)
+    wait_until(lambda: any(call.pid for call in system.gemini.calls_of(number)), seconds=60)
 
     (call,) = system.gemini.calls_of(number)
     system.kill(psutil.Process(call.pid))

@@ -34,8 +34,8 @@ from tests.support.factories import make_jpeg
 from tests.support.image_rows import add
 
 # More than the quota answers within the deadline of fifteen minutes.
-UPLOADS = 90
-REQUESTS_PER_MINUTE = 5
+UPLOADS = 54
+REQUESTS_PER_MINUTE = 3
 # As many annotation functions run at once as on AWS by default.
 CONCURRENCY = 10
 REQUEST_SECONDS = 0.2
