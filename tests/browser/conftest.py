@@ -3,6 +3,7 @@
 import os
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -23,28 +24,68 @@ MAX_UPLOAD_BYTES = 2 * 1024 * 1024
 WITHOUT_ANIMATIONS: Any = {"reduced_motion": "reduce"}
 
 
+class _Shared:
+    """Chromium and the window of most tests, which stay open until the last test of this folder.
+
+    A start for each file would need as much processor time as several tests. No scope of fixtures
+    ends with a folder, and Playwright keeps an event loop running while it is open, which would
+    block tests of other folders that start an event loop in the same process.
+    """
+
+    def __init__(self) -> None:
+        self._opened = ExitStack()
+        self._browser: Browser | None = None
+        self._window: BrowserContext | None = None
+
+    def browser(self) -> Browser:
+        """Return Chromium. Start it if it is not running."""
+        if self._browser is None:
+            playwright = self._opened.enter_context(sync_playwright())
+            self._browser = self._opened.enter_context(launch(playwright))
+        return self._browser
+
+    def window(self, base_url: str) -> BrowserContext:
+        """Return the window. Open it if it is not open."""
+        if self._window is None:
+            window = self.browser().new_context(base_url=base_url, **WITHOUT_ANIMATIONS)
+            self._window = self._opened.enter_context(window)
+            self._window.set_default_timeout(scaled_ms(30))
+        return self._window
+
+    def close(self) -> None:
+        """Close all that is open."""
+        self._browser = self._window = None
+        self._opened.close()
+
+
+_shared = _Shared()
+
+
+@pytest.hookimpl(trylast=True)  # After the fixtures of the test.
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    if nextitem is None or not nextitem.path.is_relative_to(Path(__file__).parent):
+        _shared.close()
+
+
 @pytest.fixture(scope="session")
-def chromium() -> str:
-    """Return the path of Chromium. Skip the test, before anything starts, if there is none."""
+def chromium() -> Iterator[str]:
+    """Provide the path of Chromium. Skip the test, before anything starts, if there is none."""
     with sync_playwright() as playwright:
         try:
-            return find_chromium(playwright)
+            path = find_chromium(playwright)
         except ChromiumMissingError as error:
             if os.environ.get("REQUIRE_REAL_PARTS"):
                 pytest.fail(str(error))
             pytest.skip(str(error))
+    yield path
+    _shared.close()  # Still open if the run ends early.
 
 
-@pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """Start one Chromium for each test file. Each test opens a window of its own.
-
-    Playwright keeps an event loop running while it is open, which would block tests of other files
-    that start an event loop in the same process.
-    """
+@pytest.fixture
+def browser(chromium: str) -> Browser:
+    """Return Chromium. Each test opens a window or a page of its own."""
     expect.set_options(timeout=scaled_ms(30))
-    with sync_playwright() as playwright, launch(playwright) as browser:
-        yield browser
+    return _shared.browser()
 
 
 @pytest.fixture(scope="session")
@@ -128,15 +169,13 @@ def new_person(
         context.close()
 
 
-@pytest.fixture(scope="module")
-def shared_window(browser: Browser, system: LocalSystem) -> Iterator[BrowserContext]:
-    """Open the window of the tests of a file.
+@pytest.fixture
+def shared_window(browser: Browser, system: LocalSystem) -> BrowserContext:
+    """Return the window of most tests.
 
     Its cache of scripts and styles halves the processor time of a test.
     """
-    with browser.new_context(base_url=system.url, **WITHOUT_ANIMATIONS) as context:
-        context.set_default_timeout(scaled_ms(30))
-        yield context
+    return _shared.window(system.url)
 
 
 @pytest.fixture
