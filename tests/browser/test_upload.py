@@ -276,10 +276,9 @@ def test_retry_sends_only_the_failed_file_again(person, page):
 
 
 def test_a_dropped_connection_pauses_the_queue_and_it_continues_by_itself(person, page):
-    person.token()
-    person.open_upload_page()
+    person.upload("known.jpg")
     person.slow_down(20_000)
-    person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(4)))
+    person.choose(*((f"{number}.jpg", large_jpeg() + bytes(number)) for number in range(5)))
     person.expect_state("0.jpg", "sending")
     banner = page.locator("[data-part=banner]")
 
@@ -291,11 +290,11 @@ def test_a_dropped_connection_pauses_the_queue_and_it_continues_by_itself(person
     )
     assert banner.bounding_box()["y"] < page.locator(".upload-row").first.bounding_box()["y"]
     expect(page.locator("[data-part=summary]")).not_to_contain_text("not ")
-    person.expect_state("3.jpg", "waiting")
+    person.expect_state("4.jpg", "waiting")
     person.restore_connection()
 
     expect(banner).to_be_hidden(timeout=scaled_ms(30))
-    for number in range(4):
+    for number in range(5):
         person.expect_state(f"{number}.jpg", "completed", seconds=60)
 
 
