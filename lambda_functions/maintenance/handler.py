@@ -10,7 +10,6 @@ images are found. After a repair, the operator lets it request failed jobs again
 from lambda_functions.imports import without_collections
 
 with without_collections():
-    import json
     from dataclasses import asdict, dataclass
     from functools import cache
     from typing import Any
@@ -20,28 +19,21 @@ with without_collections():
     from aws_lambda_powertools.utilities.typing import LambdaContext
     from sqlalchemy.orm import Session, sessionmaker
 
-    from database import caption_service, migrations
+    from database import caption_service
     from database.deletion import list_deleting, remove_deleted
     from database.events import REDRIVE_DETAIL_TYPE
     from database.export_progress import delete_old_exports
     from database.image_words import check_words
     from database.jobs import reset_failed_jobs
-    from database.migrations.users import MIGRATION_CONNECTIONS, User, update_users
     from database.models import Job
     from database.reviews import check_reviews
-    from database.secret_store import fetch_secret
-    from database.session import (
-        create_database_engine,
-        create_function_engine,
-        create_session_factory,
-        session_scope,
-    )
+    from database.session import create_function_engine, create_session_factory, session_scope
     from database.stalled_jobs import fail_overdue_jobs, note_work, requeue_stalled_jobs
     from lambda_functions.errors import WorkError
     from lambda_functions.event_bus import EventBus
     from lambda_functions.maintenance import custom_resource
     from lambda_functions.object_store import ObjectStore
-    from lambda_functions.settings import METRICS_NAMESPACE, MigrateSettings, SweepSettings
+    from lambda_functions.settings import METRICS_NAMESPACE, SweepSettings
 
 # A job is stalled when its row has not changed for this share of the deadline. That is longer than
 # Lambda's own pauses between attempts, and leaves time for two more requests.
@@ -225,14 +217,17 @@ def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
     CloudFormation calls it when it creates, updates or deletes the stack, and waits for a response
     at a URL. Another caller gets the outcome, or an exception.
     """
+    # Imported late, because Alembic takes a fifth of a cold start and the sweep does not need it.
+    from lambda_functions.maintenance.migration import migrate_database
+
     if not custom_resource.is_request(event):
-        return _migrate()
+        return migrate_database()
     if event["RequestType"] == "Delete":
         # The database is in another stack, so it is left as it is.
         custom_resource.succeed(event)
         return {"outcome": "left"}
     try:
-        outcome = _migrate()
+        outcome = migrate_database()
     except Exception as error:
         # An exception would make Lambda retry, while CloudFormation waits for the response.
         logger.exception("the migration failed")
@@ -241,30 +236,3 @@ def migrate(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
         return {"outcome": "failed"}
     custom_resource.succeed(event)
     return outcome
-
-
-def _migrate() -> dict[str, Any]:
-    settings = MigrateSettings()
-    engine = create_database_engine(
-        settings,
-        pool_size=MIGRATION_CONNECTIONS,
-        read_timeout_seconds=migrations.STATEMENT_TIMEOUT_SECONDS,
-    )
-    try:
-        migrations.migrate(engine)
-        if settings.db_web_secret_arn and settings.db_functions_secret_arn:
-            limits = update_users(
-                engine,
-                web=_read_user(settings.db_web_secret_arn),
-                functions=_read_user(settings.db_functions_secret_arn),
-            )
-            logger.info("updated the users of the database", extra=asdict(limits))
-    finally:
-        engine.dispose()
-    logger.info("migrated")
-    return {"outcome": "migrated"}
-
-
-def _read_user(secret_arn: str) -> User:
-    secret = json.loads(fetch_secret(secret_arn))
-    return User(secret["username"], secret["password"])
