@@ -4,7 +4,7 @@ import json
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from local_cloud.function_process import ACCOUNT_ID
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from mypy_boto3_sqs import SQSClient
 
 _POLL_SECONDS = 2
+_KEPT_CONNECTIONS = 32  # Further ones would be closed after each request.
+_CLIENT_LOCK = threading.Lock()  # boto3 must not create two clients at once.
 
 
 class QueueUnavailableError(Exception):
@@ -42,15 +44,6 @@ class EventQueue:
         self._failed_url = f"{endpoint_url}/{ACCOUNT_ID}/{FAILED_INVOCATIONS}"
         # Moto may deliver one message to two concurrent requests.
         self._receive_lock = threading.Lock()
-
-    @cached_property
-    def _sqs(self) -> "SQSClient":
-        # Imported late, because this is slow and the other programs can start in the meantime.
-        import boto3
-        from botocore.config import Config
-
-        config = Config(retries={"total_max_attempts": 1}, connect_timeout=2, read_timeout=20)
-        return boto3.Session().client("sqs", endpoint_url=self._endpoint_url, config=config)
 
     def receive(self, *, must_wait: bool = True) -> Delivery | None:
         """Return the next event, and wait for it for a short time if there is none."""
@@ -96,6 +89,23 @@ class EventQueue:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            return getattr(self._sqs, action)(QueueUrl=url or self._url, **arguments)
+            with _CLIENT_LOCK:
+                sqs = _client(self._endpoint_url)
+            return getattr(sqs, action)(QueueUrl=url or self._url, **arguments)
         except (BotoCoreError, ClientError) as error:
             raise QueueUnavailableError(str(error)) from error
+
+
+@cache  # One for all queues, because each would read the description of the service again.
+def _client(endpoint_url: str) -> "SQSClient":
+    # Imported late, because this is slow and the other programs can start in the meantime.
+    import boto3
+    from botocore.config import Config
+
+    config = Config(
+        retries={"total_max_attempts": 1},
+        connect_timeout=2,
+        read_timeout=20,
+        max_pool_connections=_KEPT_CONNECTIONS,
+    )
+    return boto3.client("sqs", endpoint_url=endpoint_url, config=config)
