@@ -29,13 +29,8 @@ def web_app(request, aws, make_gate, tmp_path_factory):
         mysql_server.delete_rows(engine, besides="alembic_version")
         url = engine.url.render_as_string(hide_password=False)
     with run_web_app(url, aws, make_gate, folder, with_database_gate=False) as web_app:
-        add_images(web_app.session_factory)
+        add_many(web_app.session_factory, IMAGES, annotation=CAPTION)
         yield web_app
-
-
-def add_images(session_factory, **columns):
-    """Add many images of one owner, with long captions."""
-    add_many(session_factory, IMAGES, annotation=CAPTION, **columns)
 
 
 class Export:
