@@ -340,6 +340,35 @@ def test_another_process_starts_only_when_an_event_waits_and_all_others_are_busy
     wait_until(lambda: first.is_busy and spare.is_busy, seconds=8)
 
 
+def test_no_more_processes_start_at_once_than_there_are_processors():
+    starting = []
+    most = []
+
+    class SlowProcess:
+        is_running = False
+        pid = None
+
+        def start(self):
+            starting.append(self)
+            most.append(len(starting))
+            time.sleep(0.05)
+            starting.remove(self)
+
+    processors = os.cpu_count()
+    starter = ProcessStarter("toy", Console(io.StringIO()))
+    threads = [
+        threading.Thread(target=starter.keep_ready, args=(SlowProcess(), threading.Event()))
+        for _ in range(2 * processors + 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert max(most) <= processors
+    assert len(most) == len(threads)
+
+
 def test_an_event_over_the_attempt_limit_fails_without_another_attempt(host, make_process):
     console = Console(host.printed)
     fake_queue = FakeQueue()
