@@ -311,9 +311,9 @@ def test_a_second_click_on_write_a_new_caption_presses_no_other_button_and_the_c
 def test_caption_and_alt_text_can_be_copied(page, image_id):
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
 
-    for name, text in (("Copy caption", MODEL_CAPTION), ("Copy alt text", "Dog on beach")):
-        page.get_by_role("button", name=name).click()
-        expect(page.locator(".toast")).to_contain_text("copied.")
+    for name, text in (("Caption", MODEL_CAPTION), ("Alt text", "Dog on beach")):
+        page.get_by_role("button", name=f"Copy {name}").click()
+        expect(page.locator(".toast")).to_contain_text(f"{name} copied.")
         assert page.evaluate("navigator.clipboard.readText()") == text
 
 
