@@ -16,6 +16,7 @@ from database.models import Status
 from tests.browser.conftest import WITHOUT_ANIMATIONS
 from tests.browser.test_accessibility import assert_no_violations
 from tests.integration.conftest import Gate, aws, make_gate
+from tests.integration.test_exports import CAPTION, IMAGES
 from tests.integration.test_web_app import run_web_app
 from tests.support.image_rows import add_many
 from tests.support.local_system import wait_until
@@ -23,10 +24,6 @@ from tests.support.time_limits import scaled_ms
 
 __all__ = ["aws", "make_gate"]  # Fixtures.
 
-# Together more than passes the valve and than the kernel buffers. The server needs time for each
-# image, so they are few and have long captions.
-IMAGES = 2_500
-CAPTION = "A dog. " * 1_000
 # More than the pages need on one connection.
 PASSED_BYTES = 4 * 1024 * 1024
 
@@ -155,6 +152,7 @@ def test_exports_that_run_at_once_have_the_names_of_their_links(page, valve):
     names = ["Spreadsheet (CSV)", "JSON Lines"]
     for name in names:
         lines = start_export(page, name)
+    expect(lines).to_have_count(len(names))
     for name, line in zip(names, lines.all(), strict=True):
         expect_progress(line, name)
 
