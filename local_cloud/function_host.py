@@ -98,7 +98,8 @@ class QueueReader:
     """Runs one process of a function with the events of the function's queue.
 
     Attributes:
-        starts_early: whether the process starts before the first event, which is then faster.
+        starts_early: whether the process starts before the first event, which is then faster. A
+            process that helps others never does.
         helped: other processes of the function. This one starts when all of them are busy and
             another event waits, as on Lambda, so a system that is seldom used needs less memory.
     """
@@ -113,9 +114,9 @@ class QueueReader:
 
     def run_once(self, stopping: threading.Event) -> None:
         """Wait for one event and process it."""
-        if self.starts_early:
-            self.starter.keep_ready(self.process, stopping)
         is_spare = bool(self.helped) and not self.process.is_running
+        if self.starts_early and not is_spare:
+            self.starter.keep_ready(self.process, stopping)
         delivery = None
         if not is_spare or all(process.is_busy for process in self.helped):
             try:

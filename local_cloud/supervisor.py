@@ -191,7 +191,7 @@ class Supervisor:
                     policy,
                     starter,
                     self._console,
-                    starts_early=not (is_rare or others),
+                    starts_early=not is_rare,
                     helped=tuple(others),
                 )
                 self._host.start(reader)

@@ -323,11 +323,7 @@ def test_another_process_starts_only_when_an_event_waits_and_all_others_are_busy
     first, spare = (make_process("toys.complete_later") for _ in range(2))
     policy = RetryPolicy(3, 5)
     host.start(QueueReader(first, fake_queue, policy, starter, console))
-    host.start(
-        QueueReader(
-            spare, fake_queue, policy, starter, console, starts_early=False, helped=(first,)
-        )
-    )
+    host.start(QueueReader(spare, fake_queue, policy, starter, console, helped=(first,)))
 
     for _ in range(3):  # One after the other.
         fake_queue.deleted.clear()
