@@ -22,6 +22,7 @@ from tests.faults.faulty_system import (
     StoredObjects,
 )
 from tests.faults.numbered_images import number_in, numbered_image
+from tests.support.local_system import pause_after
 from tests.support.time_limits import scaled
 
 JOBS = ("annotation", "thumbnail")
@@ -129,7 +130,7 @@ def _settled_rows(
         waited = time.monotonic() - started_at
         if not waiting or waited > scaled(seconds):
             return rows
-        time.sleep(min(max(0.2, waited / 10), 1))
+        time.sleep(pause_after(waited))
 
 
 def _check_status(

@@ -66,11 +66,14 @@ class LocalSystem:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        ends_at = time.monotonic() + scaled(START_SECONDS)
-        while self.output.count("runs at") == starts_before:
-            assert self._process.poll() is None, self.output
-            assert time.monotonic() < ends_at, f"no start within {START_SECONDS} s: {self.output}"
-            time.sleep(0.05)  # Often, because benchmarks measure starts.
+        wait_until(
+            lambda: (
+                self.output.count("runs at") > starts_before or self._process.poll() is not None
+            ),
+            seconds=START_SECONDS,
+            every_seconds=0.05,  # Often, because benchmarks measure starts.
+        )
+        assert self._process.poll() is None, self.output
 
     def signal(self, number: int) -> int:
         """Send a signal, wait for the end, and return the exit status."""
@@ -192,15 +195,23 @@ def environment(state_dir: Path, port: int, overrides: Mapping[str, str]) -> dic
     }
 
 
-def wait_until(condition: Callable[[], bool], *, seconds: float) -> None:
+def wait_until(
+    condition: Callable[[], bool], *, seconds: float, every_seconds: float | None = None
+) -> None:
     """Wait until the condition holds, and fail after a time limit, longer on a slow machine.
 
-    The longer it waits, the less often it checks, because most conditions send requests to the
-    system that has work to do.
+    Args:
+        every_seconds: the time between two checks. By default it grows while this waits, because
+            most conditions send requests to the system that has work to do.
     """
     limit = scaled(seconds)
     started_at = time.monotonic()
     while not condition():
         waited = time.monotonic() - started_at
         assert waited < limit, f"the condition did not hold within {limit:g} s"
-        time.sleep(min(max(0.1, waited / 10), 0.5))
+        time.sleep(every_seconds or pause_after(waited))
+
+
+def pause_after(waited_seconds: float) -> float:
+    """Return the seconds until the next check: the longer a wait takes, the fewer checks."""
+    return min(max(0.1, waited_seconds / 10), 0.5)
