@@ -13,7 +13,7 @@ _LARGEST = 2.0
 
 @dataclass(frozen=True)
 class Point:
-    """What one run measured for one row.
+    """The mark of one row in one run.
 
     Attributes:
         share: the ratio divided by its goal; inverted if the goal is a lower limit.

@@ -27,7 +27,7 @@ _SLICE_SECONDS = 0.01  # Processes share the local processors in slices of this 
 
 @dataclass(frozen=True)
 class Fleet:
-    """What an environment on AWS has, and what arrives."""
+    """The parts of an environment on AWS, and its load."""
 
     name: str
     uploads_per_second: float
@@ -55,7 +55,7 @@ SECONDS = 60
 
 @dataclass
 class Outcome:
-    """What happened in a simulation."""
+    """The result of a simulation."""
 
     waits: list[float] = field(default_factory=list)  # From the upload to the caption.
     arrived: int = 0
