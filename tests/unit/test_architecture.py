@@ -3,8 +3,6 @@
 import ast
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).parents[2]
 
 # The packages of this project that each package may import, and the libraries that it may not.
@@ -50,26 +48,26 @@ def imported_packages(path):
     return (module.split(".")[0] for module in imported_modules(path))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_a_package_imports_only_allowed_packages(path):
-    package = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    imported = set(imported_packages(path))
+def test_a_package_imports_only_allowed_packages():
+    for path in modules():
+        package = path.relative_to(ROOT).parts[0].removesuffix(".py")
+        imported = set(imported_packages(path))
 
-    assert imported & PACKAGES <= ALLOWED_PACKAGES[package]
-    assert not imported & FORBIDDEN[package]
+        assert imported & PACKAGES <= ALLOWED_PACKAGES[package], path
+        assert not imported & FORBIDDEN[package], path
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_only_settings_modules_read_the_environment(path):
-    # The interface of Lambda passes its address and the limits of a function in variables.
-    if path.name in ("settings.py", "load_tester.py", "runtime_client.py"):
-        return
+def test_only_settings_modules_read_the_environment():
+    for path in modules():
+        # The interface of Lambda passes its address and the limits of a function in variables.
+        if path.name in ("settings.py", "load_tester.py", "runtime_client.py"):
+            continue
 
-    source = path.read_text()
+        source = path.read_text()
 
-    assert "os.environ[" not in source.replace("del os.environ[", "")
-    assert "os.environ.get" not in source
-    assert "getenv" not in source
+        assert "os.environ[" not in source.replace("del os.environ[", ""), path
+        assert "os.environ.get" not in source, path
+        assert "getenv" not in source, path
 
 
 def test_only_the_secret_store_of_the_database_package_calls_aws():
@@ -99,28 +97,24 @@ def web_app_modules():
     ]
 
 
-@pytest.mark.parametrize("path", web_app_modules(), ids=lambda path: "/".join(path.parts[-2:]))
-def test_folders_of_the_web_application_import_only_allowed_folders(path):
-    folder = path.parent.name
-    folders = {
-        module.split(".")[1]
-        for module in imported_modules(path)
-        if module.startswith("web_app.") and module.split(".")[1] in ALLOWED_FOLDERS
-    }
+def test_folders_of_the_web_application_import_only_allowed_folders():
+    for path in web_app_modules():
+        folders = {
+            module.split(".")[1]
+            for module in imported_modules(path)
+            if module.startswith("web_app.") and module.split(".")[1] in ALLOWED_FOLDERS
+        }
 
-    assert folders <= ALLOWED_FOLDERS[folder]
+        assert folders <= ALLOWED_FOLDERS[path.parent.name], path
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in web_app_modules() if path.parent.name in ("services", "adapters")],
-    ids=lambda path: "/".join(path.parts[-2:]),
-)
-def test_services_and_adapters_do_not_import_flask(path):
-    modules = set(imported_modules(path))
+def test_services_and_adapters_do_not_import_flask():
+    for path in web_app_modules():
+        if path.parent.name in ("services", "adapters"):
+            modules = set(imported_modules(path))
 
-    assert not {module for module in modules if module.startswith("flask")}
-    assert "web_app.dependencies" not in modules
+            assert not {module for module in modules if module.startswith("flask")}, path
+            assert "web_app.dependencies" not in modules, path
 
 
 def test_pure_modules_of_the_functions_import_neither_aws_nor_the_database():

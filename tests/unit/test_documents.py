@@ -5,9 +5,9 @@ import json
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
-
-import pytest
+from typing import Any
 
 ROOT = Path(__file__).parents[2]
 DESIGN = ROOT / "Project_Design.md"
@@ -105,6 +105,7 @@ def test_the_design_is_short_enough_to_be_read_at_once():
 # ---- Names in documents -------------------------------------------------------------------------
 
 
+@cache
 def defined_names(path: Path) -> set[str]:
     """Return `function`, `Class` and `Class.method` for what a module defines."""
     names = set()
@@ -125,28 +126,37 @@ def defined_names(path: Path) -> set[str]:
     return names
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_function_a_document_names_exists(document):
+def named_in_documents(pattern: str) -> list[tuple[Path, Any]]:
+    """Return each document with each text in it that has this pattern."""
+    return [
+        (document, found)
+        for document in documents()
+        for found in re.findall(pattern, document.read_text())
+    ]
+
+
+def test_every_function_a_document_names_exists():
     """A document names one as `path/module.py::function` or `path/module.py::Class.method`."""
-    for path, name in re.findall(r"`([\w/.]+\.py)::([\w.]+)`", document.read_text()):
+    for document, (path, name) in named_in_documents(r"`([\w/.]+\.py)::([\w.]+)`"):
         assert (ROOT / path).exists(), f"{document.name} names {path}, which does not exist"
         names = defined_names(ROOT / path)
         assert name in names, f"{document.name} names {path}::{name}, which does not exist"
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_path_a_document_names_exists(document):
+def test_every_path_a_document_names_exists():
     folders = "|".join([*PRODUCT[:-1], "tests", "docs", "benchmarks"])
-    named = re.findall(rf"`((?:{folders})/[\w./-]+)[`:]", document.read_text())
 
-    gone = [name for name in named if not (ROOT / name).exists()]
+    gone = [
+        f"{document.relative_to(ROOT)}: {name}"
+        for document, name in named_in_documents(rf"`((?:{folders})/[\w./-]+)[`:]")
+        if not (ROOT / name).exists()
+    ]
 
-    assert gone == [], f"{document.relative_to(ROOT)} names files that do not exist"
+    assert gone == []
 
 
-@pytest.mark.parametrize("document", documents(), ids=lambda path: str(path.relative_to(ROOT)))
-def test_every_link_between_documents_leads_to_a_file_and_a_heading(document):
-    for target in re.findall(r"\]\((?!https?:|mailto:)([^)\s]+)\)", document.read_text()):
+def test_every_link_between_documents_leads_to_a_file_and_a_heading():
+    for document, target in named_in_documents(r"\]\((?!https?:|mailto:)([^)\s]+)\)"):
         name, _, anchor = target.partition("#")
         linked = (document.parent / name).resolve() if name else document
         assert linked.exists(), f"{document.relative_to(ROOT)} links to {target}"
@@ -154,6 +164,7 @@ def test_every_link_between_documents_leads_to_a_file_and_a_heading(document):
             assert anchor in anchors(linked), f"{document.relative_to(ROOT)} links to {target}"
 
 
+@cache
 def anchors(document: Path) -> set[str]:
     """Return the anchors that a Markdown viewer makes of the headings."""
     headings = re.findall(r"^#+ (.*)$", document.read_text(), re.MULTILINE)
@@ -184,16 +195,16 @@ def test_the_numbers_of_decisions_are_not_used_twice():
     assert len(numbers) == len(set(numbers))
 
 
-@pytest.mark.parametrize("record", decision_records(), ids=lambda path: path.stem)
-def test_a_decision_has_a_date_and_the_three_sections(record):
-    lines = record.read_text().splitlines()
+def test_a_decision_has_a_date_and_the_three_sections():
+    for record in decision_records():
+        lines = record.read_text().splitlines()
 
-    assert re.fullmatch(rf"# {record.name[:4]}\. .+", lines[0])
-    assert re.fullmatch(r"Date: \d{4}-\d\d-\d\d", lines[2])
-    headings = [line for line in lines if line.startswith("## ")]
-    assert headings == ["## Context", "## Choice", "## Consequence"]
-    for heading in headings:
-        assert section(record, heading).strip(), f"{heading} is empty"
+        assert re.fullmatch(rf"# {record.name[:4]}\. .+", lines[0]), record
+        assert re.fullmatch(r"Date: \d{4}-\d\d-\d\d", lines[2]), record
+        headings = [line for line in lines if line.startswith("## ")]
+        assert headings == ["## Context", "## Choice", "## Consequence"], record
+        for heading in headings:
+            assert section(record, heading).strip(), f"{record}: {heading} is empty"
 
 
 def test_the_glossary_stays_short():
