@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from PIL import Image, ImageEnhance, ImageOps
+from PIL import Image, ImageEnhance
 
 from local_cloud.settings import Settings
 from tests.support.scripted_openai import scripted_openai
@@ -45,23 +45,22 @@ def test_a_caption_is_judged_by_its_nouns(caption, nouns, verdict):
 
 
 def variants(image):
-    """Yield a photo as other cameras might have taken it: mirrored, nearer, smaller, darker."""
+    """Yield a photo as other cameras might have taken it: nearer, and smaller and darker."""
     width, height = image.size
     yield "same", image
-    yield "mirrored", ImageOps.mirror(image)
     yield "nearer", image.crop((width // 12, height // 12, width - width // 12, height))
-    yield "smaller", image.resize((width * 2 // 3, height * 2 // 3))
-    yield "darker", ImageEnhance.Brightness(image).enhance(0.75)
+    smaller = image.resize((width * 2 // 3, height * 2 // 3))
+    yield "smaller and darker", ImageEnhance.Brightness(smaller).enhance(0.75)
 
 
 def test_the_recogniser_is_seldom_wrong_and_often_speaks(networks_installed, tmp_path):
-    """Each photo is in five variants, and no photo alone can reach a limit."""
+    """Each photo is in three variants, and no photo alone can reach a limit."""
     lines = ["id,nouns"]
     rows = [line.split(",") for line in (PHOTOS / REFERENCE).read_text().splitlines()[1:]]
     for name, nouns in rows:
         with Image.open(PHOTOS / name) as photo:
             for variant, image in variants(photo.convert("RGB")):
-                target = f"{Path(name).stem}-{variant}.jpg"
+                target = f"{Path(name).stem} {variant}.jpg"
                 image.save(tmp_path / target, quality=90)
                 lines.append(f"{target},{nouns}")
     (tmp_path / REFERENCE).write_text("\n".join(lines))
@@ -71,9 +70,9 @@ def test_the_recogniser_is_seldom_wrong_and_often_speaks(networks_installed, tmp
 
     verdicts = [result.verdict for result in results]
     report = summary(results), [r for r in results if r.verdict in ("wrong", "partly")]
-    assert len(results) == 75
-    assert verdicts.count("wrong") <= 5, report  # One photo.
-    assert verdicts.count("right") >= 14, report  # Of 25 with things that it knows.
+    assert len(results) == 45
+    assert verdicts.count("wrong") <= 3, report  # One photo.
+    assert verdicts.count("right") >= 8, report  # Of 15 with things that it knows.
 
 
 def test_a_vision_model_is_measured_in_the_same_way(capsys, monkeypatch, tmp_path):
