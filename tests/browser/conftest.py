@@ -129,7 +129,7 @@ def gemini(system: LocalSystem, session_gemini: ScriptedGemini) -> Iterator[Scri
     wait_until(lambda: not pending_images(system), seconds=60)
     yield session_gemini
     session_gemini.script.clear()
-    session_gemini.delay_seconds = 0
+    session_gemini.release()
 
 
 def pending_images(system: LocalSystem) -> list[Any]:

@@ -11,7 +11,6 @@ from load_tester import Plan, RunResult, Tally, Target, Threshold, summarise, wr
 from tests.browser.person import new_jpeg
 from tests.browser.test_layout import LONG_TEXTS
 from tests.support.scripted_gemini import answer
-from tests.support.time_limits import scaled
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
@@ -127,7 +126,7 @@ def test_the_gallery_with_pending_and_failed_images_has_no_violations(person, pa
     person.add("done.jpg")
     gemini.script.append(REFUSAL)
     person.send("failed.jpg")
-    gemini.delay_seconds = scaled(5)
+    gemini.hold()
     person.choose(("pending.jpg", new_jpeg()))
     person.expect_state("pending.jpg", "accepted")
     page.goto("/gallery")

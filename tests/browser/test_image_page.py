@@ -272,12 +272,13 @@ def test_every_action_announces_its_result_and_a_new_caption_never_overwrites_an
     expect(messages).to_contain_text("Saved.")
     expect(messages.locator(".toast")).to_be_in_viewport()
     expect(page.locator(".image__caption + .provenance")).to_contain_text("Edited by you")
-    gemini.delay_seconds = scaled(1)
+    gemini.hold()
     gemini.script.append(caption_answer("A newer caption of the model."))
 
     page.get_by_role("button", name="Write a new caption").click()
 
     expect(messages).to_contain_text("Writing a new caption…")
+    gemini.release()
     expect(messages).to_contain_text("The new AI version is ready. Your text stays.")
     expect(page.locator(".ai-version")).to_contain_text("A newer caption of the model.")
     expect(page.locator(".caption")).to_have_text("Rex at the sea.")
@@ -288,7 +289,7 @@ def test_every_action_announces_its_result_and_a_new_caption_never_overwrites_an
 def test_a_second_click_on_write_a_new_caption_presses_no_other_button_and_the_caption_arrives(
     page, sent_id, gemini
 ):
-    gemini.delay_seconds = scaled(3)
+    gemini.hold()
     gemini.script.append(caption_answer("Another caption."))
     button = page.get_by_role("button", name="Write a new caption")
     button.scroll_into_view_if_needed()
@@ -303,6 +304,7 @@ def test_a_second_click_on_write_a_new_caption_presses_no_other_button_and_the_c
 
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert busy.bounding_box()["x"] == box["x"]
+    gemini.release()
     expect(button).to_be_visible(timeout=scaled_ms(30))
     expect(page.get_by_role("dialog")).to_have_count(0)
     expect(page.locator(".caption")).to_have_text("Another caption.")
@@ -345,7 +347,7 @@ def test_texts_have_their_direction_and_the_models_their_language(person, page, 
     assert caption.evaluate("p => getComputedStyle(p).direction") == "rtl"
     for selector in ("h1", ".alt-text__text", ".tag", "[name=annotation]", "[name=tags]"):
         expect(page.locator(selector).first).to_have_attribute("dir", "auto")
-    page.goto("/gallery")
+    page.goto("/gallery?mine=true")
     caption = person.card(image_id).locator(".caption")
     assert caption.evaluate("p => getComputedStyle(p).direction") == "rtl"
 
@@ -366,11 +368,12 @@ def test_a_caption_of_a_person_ends_a_failure(person, page, gemini):
 
 
 def test_a_new_caption_leaves_an_open_editor_unchanged(page, sent_id, gemini):
-    gemini.delay_seconds = scaled(1)
+    gemini.hold()
     gemini.script.append(caption_answer("A new caption."))
     page.get_by_role("button", name="Write a new caption").click()
     page.get_by_text("Edit caption, alt text and tags").click()
     field(page, "caption").fill("Half a sen")
+    gemini.release()
 
     expect(page.locator(".caption")).to_have_text("A new caption.", timeout=scaled_ms(30))
 
@@ -425,10 +428,12 @@ def test_a_failed_image_can_be_retried(person, page, gemini):
 
 
 def test_a_new_caption_appears_without_a_reload(person, page, gemini):
-    gemini.delay_seconds = scaled(3)
+    gemini.hold()
     person.choose(("live.jpg", new_jpeg()))
     page.goto(f"/images/{person.id_of(person.expect_state('live.jpg', 'accepted'))}")
     expect(page.locator(".caption")).to_have_text("Writing a caption…")
+
+    gemini.release()
 
     expect(page.locator(".caption")).to_have_text(MODEL_CAPTION)
     expect(page.get_by_role("button", name="Write a new caption")).to_be_visible()
@@ -458,7 +463,7 @@ def test_markup_in_a_caption_is_shown_as_text(person, page, gemini):
     image_id = person.upload("hostile.jpg")
     expect(person.row("hostile.jpg")).to_contain_text(hostile)
 
-    for path in (f"/images/{image_id}", "/gallery"):
+    for path in (f"/images/{image_id}", "/gallery?mine=true"):
         page.goto(path)
         expect(page.locator(".caption", has_text="onerror").first).to_have_text(hostile)
     person.card(image_id).locator(".card__link").click()

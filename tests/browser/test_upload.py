@@ -9,7 +9,7 @@ from tests.browser.conftest import MAX_UPLOAD_BYTES
 from tests.browser.person import new_jpeg, write_files
 from tests.support.factories import encode, make_encoded, make_photo
 from tests.support.scripted_gemini import answer, error
-from tests.support.time_limits import scaled, scaled_ms
+from tests.support.time_limits import scaled_ms
 
 REFUSAL = answer("", candidates=[], promptFeedback={"blockReason": "PROHIBITED_CONTENT"})
 
@@ -41,12 +41,13 @@ def large_jpeg():
 
 
 def test_a_chosen_file_gets_its_caption_without_a_reload(person, page, gemini):
-    gemini.delay_seconds = scaled(1)
+    gemini.hold()
     person.choose(("beach.jpg", new_jpeg()))
     page.evaluate("window.isSamePage = true")
 
     row = person.expect_state("beach.jpg", "accepted")
     expect(row).to_contain_text("Writing a caption…")
+    gemini.release()
     person.expect_state("beach.jpg", "completed")
 
     expect(row).to_contain_text("A dog runs on a beach.")

@@ -17,7 +17,7 @@ def gemini(session_gemini):
     """Return the fake Gemini server without a script."""
     session_gemini.script.clear()
     session_gemini.requests.clear()
-    session_gemini.delay_seconds = 0
+    session_gemini.release()
     return session_gemini
 
 

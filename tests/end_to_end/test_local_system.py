@@ -419,7 +419,7 @@ def test_a_refused_key_fails_the_job_at_once_and_is_not_retried(scripted_system,
 
 
 def test_a_job_is_completed_after_its_function_was_killed(killed_system, gemini):
-    gemini.delay_seconds = 30
+    gemini.hold()
     system = killed_system
     (result,) = system.upload(("killed.jpg", make_jpeg((72, 48))))
     wait_until(lambda: len(gemini.requests) == 1, seconds=40)
@@ -427,7 +427,7 @@ def test_a_job_is_completed_after_its_function_was_killed(killed_system, gemini)
     victims = system.processes_of("awslambdaric", "annotation")
     for victim in victims:
         victim.kill()
-    gemini.delay_seconds = 0
+    gemini.release()
     status = system.finished(result["id"], seconds=80)
 
     assert victims
@@ -472,14 +472,14 @@ def test_images_survive_ctrl_c_and_a_restart(killed_system, gemini):
 def test_an_acknowledged_upload_is_completed_after_a_kill_of_the_whole_system(
     killed_system, gemini
 ):
-    gemini.delay_seconds = 30
+    gemini.hold()
     system = killed_system
     (result,) = system.upload(("survivor.jpg", make_jpeg((73, 48))))
     wait_until(lambda: len(gemini.requests) == 1, seconds=40)
 
     assert system.signal(signal.SIGKILL) == -signal.SIGKILL
     assert system.orphans() == []
-    gemini.delay_seconds = 0
+    gemini.release()
     system.start()
 
     status = system.finished(result["id"], seconds=90)

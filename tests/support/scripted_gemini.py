@@ -11,7 +11,6 @@ import json
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -155,15 +154,23 @@ class ScriptedGemini:
         script: the next responses. When it is empty, each response is a good caption.
         requests: the requests so far: path, API key, deadline, accepted encoding and
             the fields of the body.
-        delay_seconds: the delay before each response.
+        may_answer: set unless responses are held.
         is_over: set at the end, so that slow and hanging responses stop.
     """
 
     url: str
     script: list[Any] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
-    delay_seconds: float = 0
+    may_answer: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
+
+    def hold(self) -> None:
+        """Send no response until `release`, so that images stay pending."""
+        self.may_answer.clear()
+
+    def release(self) -> None:
+        """Send the responses that were held, and all others at once."""
+        self.may_answer.set()
 
 
 @contextmanager
@@ -171,6 +178,7 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
     """Run a fake server on a free local port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     gemini = ScriptedGemini(f"http://127.0.0.1:{server.server_port}")
+    gemini.release()
     server.gemini = gemini  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
@@ -178,6 +186,7 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
         yield gemini
     finally:
         gemini.is_over.set()
+        gemini.release()
         server.shutdown()
         server.server_close()
         thread.join()
@@ -200,7 +209,7 @@ class _Handler(BaseHTTPRequestHandler):
                 **request,
             }
         )
-        time.sleep(gemini.delay_seconds)
+        gemini.may_answer.wait()
         try:
             check_request(GeminiRequest(self.path, self.headers, request))
         except GeminiError as refusal:
