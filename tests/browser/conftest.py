@@ -13,7 +13,7 @@ import requests
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.browser.chromium import ChromiumMissingError, find_chromium, launch
-from tests.browser.person import Person
+from tests.browser.person import Person, new_jpeg
 from tests.browser.ready_images import ReadyImages
 from tests.support.local_system import LocalSystem, wait_until
 from tests.support.scripted_gemini import ScriptedGemini, scripted_gemini
@@ -117,7 +117,7 @@ def system(
 @pytest.fixture(scope="session")
 def ready_images(system: LocalSystem) -> Iterator[ReadyImages]:
     """Upload the image that `Person.add` copies."""
-    images = ReadyImages(system)
+    images = ReadyImages(system, new_jpeg())
     yield images
     images.close()
 

@@ -11,7 +11,6 @@ from database.models import Base, Image
 from database.object_keys import preview_key, thumbnail_key
 from database.session import create_database_engine, create_session_factory, session_scope
 from database.settings import DatabaseSettings
-from tests.support.factories import make_jpeg
 from tests.support.local_system import LocalSystem
 
 _BUCKET = "image-annotation-thumbnails"
@@ -25,14 +24,14 @@ class ReadyImages:
     search finds them by the file name of the copied image.
     """
 
-    def __init__(self, system: LocalSystem) -> None:
-        """Upload the image to copy."""
+    def __init__(self, system: LocalSystem, data: bytes) -> None:
+        """Upload the image to copy. No test may upload the same bytes and expect a new caption."""
         self._engine = create_database_engine(
             DatabaseSettings(database_url=f"sqlite:///{system.state_dir / 'images.sqlite3'}")
         )
         self._sessions = create_session_factory(self._engine)
         self._s3 = system.client("s3")
-        (result,) = system.upload(("ready.jpg", make_jpeg((64, 48))))
+        (result,) = system.upload(("ready.jpg", data))
         assert system.finished(result["id"])["status"] == "completed"
         self._image_id = result["id"]
         with session_scope(self._sessions) as session:

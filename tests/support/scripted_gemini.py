@@ -164,6 +164,9 @@ class ScriptedGemini:
     may_answer: threading.Event = field(default_factory=threading.Event)
     is_over: threading.Event = field(default_factory=threading.Event)
 
+    def __post_init__(self) -> None:
+        self.release()
+
     def hold(self) -> None:
         """Send no response until `release`, so that images stay pending."""
         self.may_answer.clear()
@@ -178,7 +181,6 @@ def scripted_gemini() -> Iterator[ScriptedGemini]:
     """Run a fake server on a free local port."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
     gemini = ScriptedGemini(f"http://127.0.0.1:{server.server_port}")
-    gemini.release()
     server.gemini = gemini  # type: ignore[attr-defined]
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -72,7 +72,7 @@ def test_the_recogniser_is_seldom_wrong_and_often_speaks(networks_installed, tmp
     report = summary(results), [r for r in results if r.verdict in ("wrong", "partly")]
     assert len(results) == 45
     assert verdicts.count("wrong") <= 3, report  # One photo.
-    assert verdicts.count("right") >= 8, report  # Of 15 with things that it knows.
+    assert verdicts.count("right") >= 9, report  # Of 15 with things that it knows.
 
 
 def test_a_vision_model_is_measured_in_the_same_way(capsys, monkeypatch, tmp_path):
