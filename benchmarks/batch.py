@@ -26,7 +26,7 @@ PHOTOS = 100
 AT_ONCE = 8
 MEGAPIXELS = 12
 _LIMIT_SECONDS = 600
-# The parts of the system by a word of their command line. The others are counted as “other”.
+# The name of each part, by a word of its command line. All other processes are “other”.
 _PARTS = {
     "gunicorn": "web",
     "aws_server": "storage",

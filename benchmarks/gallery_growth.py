@@ -57,7 +57,7 @@ FILL_OPTIONS = (
     "--innodb-sort-buffer-size=64M",
 )
 
-# The most frequent words of captions, in descending order. Words of syllables are added to them.
+# The most frequent words of captions, in descending order. `_vocabulary` adds invented words.
 COMMON_WORDS = """
 a the of on with in and is to sitting standing at man woman white black next wooden blue dog red
 green people table street beach holding two water field large small person front grass background

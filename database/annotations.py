@@ -211,7 +211,7 @@ def edit_locked(
     *,
     source: VersionSource,
 ) -> None:
-    """Edit the texts of several images, whose rows `lock_texts` returned in this transaction.
+    """Edit the texts of several images. `lock_texts` has locked their rows in this transaction.
 
     An edit can also say whether the image is `decorative`.
     """
@@ -349,7 +349,7 @@ def _is_decorative_after(row: Row[Any], edit: Mapping[str, Any]) -> bool:
 def _changed_translations(
     edits: Mapping[int, tuple[Row[Any], Mapping[str, Any]]],
 ) -> Iterator[tuple[int, Translations]]:
-    """Yield the images whose translations change, and the texts of a person in them."""
+    """Yield each image whose translations change, with the person's texts after the change."""
     for image_id, (row, edit) in edits.items():
         before = row.translation_edits or {}
         after = changed_edits(row.generated_translations, before, edit.get("translations", {}))
@@ -384,7 +384,7 @@ def _follow_changes(session: Session, changes: Mapping[int, _Change]) -> None:
 
 
 def _source(row: Row[Any], field: str) -> AnnotationSource:
-    """Return the author of a text. A text that nobody wrote yet is left to the model."""
+    """Return the author of a text. If nobody wrote it yet, the author is the model."""
     source = row.annotation_source if field == "annotation" else getattr(row, f"{field}_source")
     return source or row.annotation_source or AnnotationSource.MODEL
 

@@ -81,7 +81,7 @@ def end_export(
 
 
 def find_export(session: Session, owner_id: str | None, export_id: str) -> FoundExport | None:
-    """Return the export with this id, of this owner or of nobody.
+    """Return the export with this id if it belongs to this owner or to nobody.
 
     A running one without news has stopped: the server that wrote it ended without a word.
     """

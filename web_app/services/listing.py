@@ -45,8 +45,8 @@ def read_page(
         has_more = len(found) > limit
         count = len(found) if after is None else None
         if after is None and has_more:
-            # Only one's own images are reviewed. Counting those of all owners would take as long
-            # as reading the page, and nobody needs their number.
+            # People review only their own images. Counting the images of all owners would take
+            # as long as reading the page, and nobody needs that number.
             is_unknown = where.is_of_reviews and where.owner_id is None
             count = None if is_unknown else count_images(session, at_most=MAX_COUNT, where=where)
     images = found[:limit]
