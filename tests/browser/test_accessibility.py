@@ -221,6 +221,8 @@ def test_long_texts_and_those_from_right_to_left_have_no_violations(person, page
         expect(page.locator(".lightbox__image--loaded")).to_be_visible()
         assert_no_violations(page, widths=WIDTHS)
         page.keyboard.press("Escape")
+        # The browser goes back after the dialog is hidden, and that would cancel the next page.
+        expect(page).to_have_url(re.compile(r"/gallery\?mine=true$"))
         expect(page.locator(".lightbox")).to_be_hidden()
 
     for image_id in (long, arabic):
