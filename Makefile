@@ -35,9 +35,8 @@ run: $(RUN) $(if $(filter off,$(LOCAL_RECOGNISER)),,$(RECOGNISER))  ## run the w
 test: $(TEST) $(RECOGNISER) $(if $(ARGS),,parts)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-# Without the plugin of schemathesis, which takes a second to load and which no unit test uses.
 test-fast: $(TEST) $(RECOGNISER)  ## run the unit tests without the slow ones (ARGS=… is a path, or path::test_name)
-	$(BIN)/python -m pytest -p no:schemathesis -m "not slow" $(or $(ARGS),tests/unit --numprocesses 2 --dist loadfile)
+	$(BIN)/python -m pytest -m "not slow" $(or $(ARGS),tests/unit --numprocesses 2 --dist loadfile)
 
 bench: $(TEST) $(ANCHORS_INSTALLED)  ## measure each part beside an alternative, ten minutes (ARGS=… chooses benchmarks)
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -41,7 +41,7 @@ def run_tests(tmp_path):
             [
                 *command,
                 *(sys.executable, "-m", "pytest", "-q", "-p", "tests.conftest"),
-                *("-p", "no:schemathesis", "-p", "no:cacheprovider"),
+                *("-p", "no:cacheprovider"),
                 *("-c", ROOT / "pyproject.toml", "--rootdir", ROOT, tmp_path / "test_text.py"),
                 f"--basetemp={tmp_path / 'folders'}",
             ],
