@@ -42,12 +42,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-# The files of each group share a running system.
+# The files of each group run one after the other. Those of the first group share a browser and a
+# system. Those of the second one share a system, or wait most of the time for what follows a kill
+# or an outage: two of them at once would leave a processor idle.
 _GROUPS = {
     "browser": ("tests/browser/",),
-    "end to end": tuple(
-        f"tests/end_to_end/test_{name}.py"
-        for name in ("backfill", "generated_client", "local_system", "redrive", "smoke")
+    "waiting": (
+        *(
+            f"tests/end_to_end/test_{name}.py"
+            for name in ("backfill", "generated_client", "local_system", "redrive", "smoke")
+        ),
+        *(f"tests/faults/test_{name}.py" for name in ("database", "events", "processes")),
     ),
 }
 
