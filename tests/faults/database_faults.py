@@ -26,6 +26,9 @@ from tests.support.mysql_server import RunningMySQL
 from tests.support.time_limits import scaled
 
 _DISK_FULL = 1021  # ER_DISK_FULL
+# MySQL renews its list of transactions only if nobody has read it for 0.1 s.
+# https://dev.mysql.com/doc/refman/8.4/en/innodb-information-schema-internal-data.html
+_POLL_SECONDS = 0.2
 _CHANGES = 20  # More changes than a waiting claim has made; see `deadlock`.
 
 
@@ -153,7 +156,7 @@ class FaultyDatabase:
                     {"id": image_id, "color": f"#{shade:06x}"},
                 )
             is_locked.set()
-            _wait_for(self._is_claim_waiting)
+            _wait_for(lambda: self._is_claim_waiting(key))
             connection.execute(
                 text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
                 {"key": key},
@@ -169,11 +172,12 @@ class FaultyDatabase:
                 {"name": filename},
             ).first()
 
-    def _is_claim_waiting(self) -> bool:
+    def _is_claim_waiting(self, key: str) -> bool:
+        # The two claims of another image may wait for each other at the same time.
         waiting = self._as_root(
             "SELECT trx_query FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
         )
-        return any("_attempts=" in str(query) for (query,) in waiting)
+        return any("_attempts=" in str(query) and key in str(query) for (query,) in waiting)
 
     def _deadlocks(self) -> int:
         counted = self._as_root(
@@ -257,5 +261,5 @@ def _wait_for(find: Callable[[], Any], seconds: float = 30) -> Any:
     ends_at = time.monotonic() + limit
     while not (found := find()):
         assert time.monotonic() < ends_at, f"not found within {limit:g} s"
-        time.sleep(0.05)
+        time.sleep(_POLL_SECONDS)
     return found
