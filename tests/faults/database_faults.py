@@ -6,7 +6,7 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -22,8 +22,8 @@ from sqlalchemy.exc import DBAPIError
 from tests.faults.faulty_system import FaultySystem, faulty_system
 from tests.faults.http_faults import held_until
 from tests.support import mysql_server
+from tests.support.local_system import wait_until
 from tests.support.mysql_server import RunningMySQL
-from tests.support.time_limits import scaled
 
 _DISK_FULL = 1021  # ER_DISK_FULL
 # MySQL renews its list of transactions only if nobody has read it for 0.1 s.
@@ -144,7 +144,9 @@ class FaultyDatabase:
                 sent.result()
 
     def _deadlock_with_claim(self, engine: Engine, number: int, is_locked: threading.Event) -> bool:
-        image_id, key = _wait_for(lambda: self._find(engine, f"number-{number}.jpg"))
+        filename = f"number-{number}.jpg"
+        wait_until(lambda: self._find(engine, filename) is not None, seconds=30)
+        image_id, key = self._find(engine, filename)
         before = self._deadlocks()
         with engine.connect() as connection:
             # This locks the row first and the index entry of its key last, and a claim locks them
@@ -156,7 +158,7 @@ class FaultyDatabase:
                     {"id": image_id, "color": f"#{shade:06x}"},
                 )
             is_locked.set()
-            _wait_for(lambda: self._is_claim_waiting(key))
+            wait_until(lambda: self._is_claim_waiting(key), seconds=30, every_seconds=_POLL_SECONDS)
             connection.execute(
                 text("SELECT id FROM images WHERE original_key = :key FOR UPDATE"),
                 {"key": key},
@@ -254,12 +256,3 @@ def system_with_database(
 
 def _secret_of(user: str, password: str) -> str:
     return json.dumps({"username": user, "password": password})
-
-
-def _wait_for(find: Callable[[], Any], seconds: float = 30) -> Any:
-    limit = scaled(seconds)
-    ends_at = time.monotonic() + limit
-    while not (found := find()):
-        assert time.monotonic() < ends_at, f"not found within {limit:g} s"
-        time.sleep(_POLL_SECONDS)
-    return found
