@@ -30,10 +30,10 @@ help:  ## list all commands
 run: $(RUN) $(if $(filter off,$(LOCAL_RECOGNISER)),,$(RECOGNISER))  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
 	@exec $(BIN)/python -m local_cloud
 
-# Three processes run one file at a time, the long files first. Most tests wait for a running system,
-# so three processes keep two processors busy. More would start too many systems and browsers.
+# Four processes run one file at a time, the long files first. Many tests wait for a running system, so
+# four processes keep two processors busy.
 test: $(TEST) $(RECOGNISER) $(if $(ARGS),,parts)  ## run all tests (ARGS=… is passed to pytest: a path, or path::test_name)
-	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-fast: $(TEST) $(RECOGNISER)  ## run the unit tests without the slow ones (ARGS=… is a path, or path::test_name)
 	$(BIN)/python -m pytest -m "not slow" $(or $(ARGS),tests/unit --numprocesses 2 --dist loadfile)

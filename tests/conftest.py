@@ -7,11 +7,13 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from botocore.loaders import JSONFileLoader, Loader
 from flask import Flask
 from flask.testing import FlaskClient
 from jinja2 import FileSystemBytecodeCache
@@ -43,8 +45,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 # The files of each group run one after the other. Those of the first group share a browser and a
-# system. Those of the second one share a system, or wait most of the time for what follows a kill
-# or an outage: two of them at once would leave a processor idle.
+# system. Those of the second one share a system, or wait most of the time: two of them at once
+# would leave a processor idle.
 _GROUPS = {
     "browser": ("tests/browser/",),
     "waiting": (
@@ -52,7 +54,8 @@ _GROUPS = {
             f"tests/end_to_end/test_{name}.py"
             for name in ("backfill", "generated_client", "local_system", "redrive", "smoke")
         ),
-        *(f"tests/faults/test_{name}.py" for name in ("database", "events", "processes")),
+        *(f"tests/faults/test_{name}.py" for name in ("database", "events")),
+        "tests/unit/web_app/test_slow_responses.py",
     ),
 }
 
@@ -108,9 +111,25 @@ def pytest_configure() -> None:
     # The workers of pytest-xdist inherit this variable.
     if time_limits.VARIABLE not in os.environ:
         os.environ[time_limits.VARIABLE] = str(time_limits.measure_factor())
+    _read_service_descriptions_once()
     # Without a CA file, PyMySQL reads all authorities of the machine for each connection, which
     # takes 20 ms of processor time. No test connects to a server that one of them signed.
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("support") / "no_authority.pem")
+
+
+def _read_service_descriptions_once() -> None:
+    """Keep the descriptions of AWS's services, which every session would read again."""
+    read, list_services = cache(JSONFileLoader().load_file), Loader.list_available_services
+    listed: dict[tuple[Any, ...], list[str]] = {}
+
+    def list_once(loader: Loader, type_name: str) -> list[str]:
+        key = (*loader.search_paths, type_name)
+        if key not in listed:
+            listed[key] = list_services(loader, type_name)
+        return listed[key]
+
+    JSONFileLoader.load_file = lambda _, path: read(path)  # type: ignore[method-assign]
+    Loader.list_available_services = list_once  # type: ignore[method-assign]
 
 
 def pytest_collection_finish() -> None:

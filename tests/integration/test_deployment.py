@@ -6,13 +6,11 @@ import os
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from functools import cache
 from pathlib import Path
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
-from botocore.loaders import JSONFileLoader
 
 from deployment import smoke, stacks
 from deployment.__main__ import main
@@ -112,9 +110,6 @@ def operator(account, tmp_path_factory):
         relieve_templates(templates)
         patch.setattr(stacks, "FOLDER", templates)
         patch.setattr(smoke, "smoke_test", use_a_site_without_a_dns_record)
-        # Each command makes a session, which would read the descriptions of the services again.
-        read_once = cache(JSONFileLoader().load_file)
-        patch.setattr(JSONFileLoader, "load_file", lambda _, path: read_once(path))
         yield Operator(folder)
 
 
