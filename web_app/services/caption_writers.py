@@ -19,6 +19,11 @@ def caption_writer(image: Image) -> str | None:
     return model_in_words(image.annotation_model) if image.annotation_model else None
 
 
+def is_built_in(model: str) -> bool:
+    """Return True if a model is part of the system, so that its captions cost nothing."""
+    return model.startswith((_RECOGNISER, *_COLOURS))
+
+
 def model_in_words(model: str) -> str:
     """Return what a model is, by its name."""
     if model.startswith(_RECOGNISER):

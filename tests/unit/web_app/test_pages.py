@@ -760,6 +760,7 @@ def test_a_caption_is_shown_as_text_and_its_alt_text_on_the_thumbnail(show, add_
     [
         ("gemini-3.5-flash-lite", "$0.000190"),
         ("gemini-x", "Unknown, because the price of this model is not known"),
+        ("local-recogniser-1", "Nothing"),
     ],
 )
 def test_the_page_of_an_image_shows_its_cost_or_that_it_is_unknown(client, add_row, model, cost):
