@@ -176,7 +176,7 @@ def test_all_images_that_match_are_changed_and_those_of_others_stay(person, page
     other = new_person()
     (others,) = other.add("other.jpg")
     other.api("PATCH", f"/api/images/{others}", {"tags": ["of this test"]})
-    page.goto("/gallery?tag=of+this+test")
+    page.goto("/gallery?tag=of+this+test&utm_source=a+newsletter")
     start(page)
     press(page, "Select all that match")
     expect(page.locator(".selection__count")).to_have_text("All that match are selected: 2")

@@ -73,6 +73,17 @@ export class Selection {
     return !this.form.hidden;
   }
 
+  /**
+   * Return the filter that the server applied to this list. The address of the page can have other
+   * parameters, for example those of a newsletter, which the server refuses in an action.
+   *
+   * @returns {[string, string][]}
+   */
+  get #shownFilter() {
+    const { searchParams } = new URL(this.selectAll.dataset.list ?? "", location.href);
+    return [...searchParams].filter(([name]) => !["mine", "sort"].includes(name));
+  }
+
   #listen() {
     const { cards } = this.gallery;
     this.opener?.setAttribute("role", "button");
@@ -306,7 +317,7 @@ export class Selection {
 
   /** Select all images of the viewer that match the search, also those that are not loaded. */
   async #chooseAllMatching() {
-    const search = new URLSearchParams([...shownFilter(), ["mine", "true"], ["limit", "1"]]);
+    const search = new URLSearchParams([...this.#shownFilter, ["mine", "true"], ["limit", "1"]]);
     try {
       const { count } = await getJSON(`/api/images?${search}`);
       this.#ids = new Set(this.#ownCards.map(idOf));
@@ -386,7 +397,7 @@ export class Selection {
   #export() {
     let search = new URLSearchParams();
     if (this.#hasAllMatching) {
-      search = new URLSearchParams([...shownFilter(), ["mine", "true"]]);
+      search = new URLSearchParams([...this.#shownFilter, ["mine", "true"]]);
     } else if (this.#ids.size > MAX_EXPORTED_IDS) {
       showToast(`Select up to ${MAX_EXPORTED_IDS} images, or all that match.`, { isError: true });
       return;
@@ -447,7 +458,7 @@ export class Selection {
       return;
     }
     this.progress.removeAttribute("value"); // How many images match is not known.
-    const shown = shownFilter();
+    const shown = this.#shownFilter;
     const tags = shown.filter(([name]) => name === "tag").map(([, value]) => value);
     const filter = { ...Object.fromEntries(shown), tag: tags };
     let cursor = {};
@@ -573,17 +584,6 @@ function focusOn(element) {
   if (element instanceof HTMLElement) {
     element.focus();
   }
-}
-
-/**
- * Return the filter of the gallery that is shown. The server refuses a name that it does not know,
- * so that no action changes more images than are shown.
- *
- * @returns {[string, string][]}
- */
-function shownFilter() {
-  return [...new URLSearchParams(location.search)]
-    .filter(([name, value]) => !["cursor", "select", "mine", "sort"].includes(name) && value);
 }
 
 /**
