@@ -118,7 +118,10 @@ def pytest_configure() -> None:
 
 
 def _read_service_descriptions_once() -> None:
-    """Keep the descriptions of AWS's services, which every session would read again."""
+    """Keep the descriptions of AWS's services, which every session would read again.
+
+    That took a sixth of the processor time of the tests that use them.
+    """
     read, list_services = cache(JSONFileLoader().load_file), Loader.list_available_services
     listed: dict[tuple[Any, ...], list[str]] = {}
 

@@ -41,6 +41,7 @@ def read_within_bounds(data):
     return header_of(data)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ACCEPTED)
 def test_an_unusual_image_is_read_and_decoded_within_bounds(name):
     data = ACCEPTED[name]()
@@ -59,6 +60,7 @@ def test_an_unusual_image_is_read_and_decoded_within_bounds(name):
         assert error.code == "invalid_image"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_file_that_is_made_to_be_slow_to_read_is_rejected_at_once(name):
     with pytest.raises(InvalidImageError):

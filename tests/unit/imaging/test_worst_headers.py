@@ -54,7 +54,9 @@ def uploaded(data):
 # A request can hold five files of the maximum size. The work for all of them has the same limit as
 # for one, so each may take a fifth of it.
 @pytest.mark.parametrize("name", WORST_HEADERS)
-@pytest.mark.parametrize(("size", "files"), [(UPLOAD_BYTES, 5), (70_000, 1)])
+@pytest.mark.parametrize(
+    ("size", "files"), [pytest.param(UPLOAD_BYTES, 5, marks=pytest.mark.slow), (70_000, 1)]
+)
 def test_a_header_is_read_within_the_bounds_of_work_and_memory(name, size, files):
     data = WORST_HEADERS[name](size)
     assert len(data) <= size
@@ -65,6 +67,7 @@ def test_a_header_is_read_within_the_bounds_of_work_and_memory(name, size, files
         assert peak_bytes(lambda: read_or_refuse(source)) <= MAX_BYTES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WORST_HEADERS)
 def test_the_headers_of_a_request_are_read_within_the_same_bounds(name):
     with uploaded(WORST_HEADERS[name](REQUEST_BYTES // MAX_FILES)) as source:

@@ -91,6 +91,7 @@ def originals(aws):
     return aws.settings.image_bucket
 
 
+@pytest.mark.slow
 def test_a_stored_object_survives_sigkill_and_sends_no_second_event(aws, originals, s3):
     headers = {"ContentType": "image/jpeg", "CacheControl": "max-age=60", "Metadata": {"a": "b"}}
     s3.put_object(Bucket=originals, Key=KEY, Body=b"original", **headers)
@@ -104,6 +105,7 @@ def test_a_stored_object_survives_sigkill_and_sends_no_second_event(aws, origina
     assert aws.events("annotation") == []
 
 
+@pytest.mark.slow
 def test_objects_of_a_previous_run_can_be_listed_copied_replaced_and_deleted(aws, originals, s3):
     keys = [f"originals/earlier-{number}.jpg" for number in range(4)]
     for key in keys:

@@ -2,7 +2,7 @@
 
 import re
 from datetime import UTC, datetime
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 from sqlalchemy import update
@@ -12,6 +12,8 @@ from database.errors import QueryTooSlowError
 from database.models import Image, Status
 from tests.support.factories import make_jpeg
 from tests.unit.web_app.test_pages import Page
+from web_app.routes.request import list_url
+from web_app.routes.schemas import GalleryQuerySchema
 
 DONE = {"annotation_status": Status.COMPLETED, "thumbnail_status": Status.COMPLETED}
 
@@ -217,6 +219,28 @@ def test_the_next_page_of_a_search_keeps_the_filters(client, add_row):
     assert page.image_ids == dogs[:0:-1]
     assert Page(client.get(page.next_link)).image_ids == dogs[:1]
     assert "25 images" in " ".join(page.texts)
+
+
+def test_links_and_actions_keep_every_filter_and_nothing_else(app):
+    filters = {
+        "q": "dog",
+        "tag": "beach",
+        "language": "de",
+        "status": "completed",
+        "mine": "true",
+        "since": "2026-01-01",
+        "until": "2026-12-31",
+        "sort": "oldest",
+        "review": "approved",
+        "alt": "missing",
+    }
+    assert {*filters, "cursor", "limit"} == {*GalleryQuerySchema().fields}
+    address = urlencode({**filters, "cursor": "x", "select": "1", "utm_source": "a newsletter"})
+
+    with app.test_request_context(f"/gallery?{address}"):
+        kept = parse_qs(urlsplit(list_url()).query)
+
+    assert kept == {name: [value] for name, value in filters.items()}
 
 
 def test_the_gallery_ignores_empty_filters_and_refuses_an_unknown_status(client, add_row):

@@ -5,6 +5,8 @@ import pytest
 
 from web_app.middleware import slow_clients
 
+pytestmark = pytest.mark.slow
+
 
 class Application:
     """A WSGI application that is slower than the time limit of a short response."""

@@ -728,6 +728,7 @@ def test_white_space_around_a_key_is_removed(gemini, generate, key):
     assert [request["key"] for request in gemini.requests] == [key]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("step", ["hang", Reply(slow_part="headers"), Reply(slow_part="body")])
 def test_the_time_limit_covers_the_whole_response(gemini, generate, step):
     gemini.script.append(step)
@@ -780,6 +781,7 @@ def test_a_redirect_does_not_send_the_key_to_another_server(gemini, generate, st
     assert other.requests == []
 
 
+@pytest.mark.slow
 def test_the_response_after_a_timed_out_one_belongs_to_its_own_request(gemini, make_captioner):
     captioner = make_captioner()
     gemini.script.append(Reply(answer("late"), slow_part="body"))

@@ -141,6 +141,7 @@ def add_original(session_factory, tmp_path):
     return add
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("crash", ["segfault", "abort", "memory", "loop"])
 def test_a_file_that_kills_a_decoder_fails_its_job_and_the_next_event_is_processed(
     function, add_original, session_factory, tmp_path, crash
