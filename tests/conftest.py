@@ -412,7 +412,7 @@ def live_url(app: Flask, mocker: MockerFixture) -> Iterator[str]:
     """Serve the web application with fakes on a local port."""
     mocker.patch.object(logging.getLogger("werkzeug"), "level", logging.ERROR)
     server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,))
     thread.start()
     yield f"http://127.0.0.1:{server.port}"
     server.shutdown()

@@ -126,7 +126,7 @@ def recording_proxy(port: int, roles: Iterable[str]) -> Iterator[RecordingProxy]
     servers = [_Server(proxy, role, port) for role in roles]
     for server in servers:
         proxy.urls[server.role] = f"http://127.0.0.1:{server.server_port}"
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         yield proxy
     finally:

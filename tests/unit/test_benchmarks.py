@@ -195,6 +195,7 @@ def test_the_function_of_every_benchmark_exists(benchmark):
     assert callable(getattr(module, benchmark.function))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "maker", ["make_our_derivatives_in_a_child", "make_derivatives_by_full_decode"]
 )

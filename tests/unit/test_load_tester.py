@@ -155,6 +155,7 @@ def test_the_distribution_counts_every_request_once():
     assert edges == sorted(edges)
 
 
+@pytest.mark.slow
 def test_a_long_run_keeps_few_points_and_every_request():
     timeline = Timeline()
 

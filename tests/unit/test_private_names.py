@@ -11,6 +11,8 @@ import sys
 import textwrap
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("database", "imaging", "web_app", "lambda_functions", "deployment", "local_cloud")
 
@@ -92,6 +94,7 @@ def private_names_of(definition):
     return {name for name in defined | used if is_private(name)}
 
 
+@pytest.mark.slow
 def test_no_class_overrides_or_calls_a_private_method_of_a_library():
     wrong = []
     for cls in product_classes():

@@ -143,6 +143,7 @@ def test_alarms_use_the_dimensions_of_the_metrics_that_the_code_emits(stack, cap
     assert watched == given
 
 
+@pytest.mark.slow
 def test_environments_have_their_own_metrics(stack, capsys):
     namespaces = {
         function["Environment"]["Variables"]["POWERTOOLS_METRICS_NAMESPACE"]

@@ -144,6 +144,7 @@ class TestAtLeast:
         assert decoded(data, at_least=(400, 100)).size == (400, 200)
         assert decoded(data, at_least=(100, 400)).size == (800, 400)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["PNG", "WebP", "AVIF", "HEIC", "TIFF", "BMP", "GIF"])
     def test_other_formats_are_reduced_but_cover_the_box(self, name):
         image = decoded(make_encoded(name, (1601, 901)), at_least=(150, 90))
@@ -153,6 +154,7 @@ class TestAtLeast:
         assert image.height >= 90
         assert_upright(image)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["JPEG", "PNG"])
     @pytest.mark.parametrize("size", [(1601, 1203), (1999, 1501)])
     def test_a_reduced_image_looks_like_the_full_image(self, name, size):

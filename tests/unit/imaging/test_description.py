@@ -94,6 +94,7 @@ def written(tmp_path):
     return write
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format_name", "argument"),
     [
@@ -106,6 +107,7 @@ def test_what_exiftool_wrote_is_read(written, format_name, argument):
     assert description(written(format_name, f"{argument}={TEXT}")) == TEXT
 
 
+@pytest.mark.slow
 def test_the_caption_of_iptc_is_preferred_then_its_headline_then_xmp_then_exif(written):
     texts = {IPTC: "From IPTC", HEADLINE: "A headline", XMP: "From XMP", EXIF: "From EXIF"}
     found = []

@@ -156,6 +156,7 @@ def warnings(tmp_path_factory):
     return read_by_exiftool(folder, files, "-validate", "-warning")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_exiftool_reads_what_was_written(name, read_texts, warnings):
     tags = read_texts[name]
@@ -195,6 +196,7 @@ def test_a_second_time_replaces_the_first(name):
         assert again == embedded(FILES[name])
 
 
+@pytest.mark.slow
 def test_other_properties_of_existing_metadata_stay(tmp_path):
     names = ("JPEG", "PNG", "lossy WebP", "TIFF")
     paths = [write(tmp_path, FILES[name], name) for name in names]
@@ -443,6 +445,7 @@ def opens(data):
         return None
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("files", [odd_jpegs, odd_pngs, odd_webps, odd_tiffs])
 def test_no_odd_file_becomes_unreadable(files):
@@ -482,6 +485,7 @@ def assert_still_readable(data):
         assert b"Ein Hund" in after
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @_SETTINGS
 @given(
@@ -495,6 +499,7 @@ def test_random_segments_never_make_a_jpeg_unreadable(segments, is_after_jfif):
     assert_still_readable(FILES["JPEG"][:at] + added + FILES["JPEG"][at:])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @_SETTINGS
 @given(st.lists(st.tuples(_CHUNKS, _KEYWORDS, _BYTES), max_size=6), st.booleans())
@@ -505,6 +510,7 @@ def test_random_chunks_never_make_a_png_unreadable(chunks, are_at_the_end):
     assert_still_readable(FILES["PNG"][:at] + added + FILES["PNG"][at:])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @_SETTINGS
 @given(

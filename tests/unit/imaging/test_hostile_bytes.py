@@ -11,6 +11,8 @@ from imaging.errors import ImageError
 from imaging.header import read_header
 from tests.support.factories import FORMAT_NAMES, encode, make_exif, make_image
 
+pytestmark = pytest.mark.slow
+
 MAX_PIXELS = 1_000_000
 QUICKLY = settings(
     max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

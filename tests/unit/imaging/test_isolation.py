@@ -23,6 +23,8 @@ from imaging.errors import ImageError, InvalidImageError, TooManyPixelsError
 from imaging.isolation import MAX_CHILD_BYTES, IsolatedError
 from tests.support.factories import make_encoded, make_exif, make_jpeg
 
+pytestmark = pytest.mark.slow
+
 C = ctypes.CDLL(None)
 MEGABYTE = 1024 * 1024
 

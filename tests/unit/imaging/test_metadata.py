@@ -49,6 +49,7 @@ def problem_of(data, expected):
     return f"distance {distance:.1f}" if distance > LARGEST_DISTANCE else None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "make_files"),
     [

@@ -125,6 +125,7 @@ def test_objects_of_a_previous_run_can_be_listed_copied_replaced_and_deleted(aws
     assert keys_of_events == ["originals/z.jpg", keys[1]]
 
 
+@pytest.mark.slow
 def test_a_deleted_object_stays_deleted(aws, originals, s3):
     keys = [f"originals/{name}.jpg" for name in ("one", "two", "three")]
     for key in keys:

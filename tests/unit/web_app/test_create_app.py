@@ -24,6 +24,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_every_module_can_be_imported_without_settings_and_without_a_network():
     names = [
         module.name

@@ -200,6 +200,7 @@ def test_an_empty_export_is_valid(export, chosen):
         assert len(text.splitlines()) == (1 if chosen == "csv" else 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [999, 1000, 1001, 2500])
 def test_batches_neither_lose_nor_repeat_images(export, session_factory, count):
     add_many(session_factory, count)
@@ -372,6 +373,7 @@ def originals(app, export):
 TYPES = {"JPEG": "image/jpeg", "PNG": "image/png", "WebP": "image/webp", "TIFF": "image/tiff"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TYPES)
 def test_texts_are_inside_the_pictures_of_an_archive(originals, store_picture, tmp_path, name):
     data = make_encoded(name)
@@ -391,6 +393,7 @@ def test_texts_are_inside_the_pictures_of_an_archive(originals, store_picture, t
         assert after.tobytes() == before.tobytes()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("data", "content_type"),
     [

@@ -161,6 +161,7 @@ def test_health_is_never_limited(make_app, path):
     assert {client.get(path).status_code for _ in range(5)} == {200}
 
 
+@pytest.mark.slow
 def test_a_limit_of_zero_means_no_limit(make_app):
     client = make_app(reads_per_minute=0, changes_per_minute=1, uploads_per_minute=0).test_client()
 

@@ -344,7 +344,7 @@ def cloudformation(mocker):
     mocker.patch.object(custom_resource, "RETRY_PAUSES_SECONDS", (0, 0, 0))
     server = ThreadingHTTPServer(("127.0.0.1", 0), ResponseHandler)
     server.responses, server.statuses = [], []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield server
     server.shutdown()

@@ -187,6 +187,7 @@ def test_any_bytes_from_the_child_process_give_a_valid_color_and_valid_sizes(pac
     assert derivatives.small_width in (None, *range(1, SMALL_PREVIEW_SIDE_PIXELS + 1))
 
 
+@pytest.mark.slow
 class TestPreview:
     @pytest.mark.parametrize("name", FORMAT_NAMES)
     def test_every_format_gives_a_jpeg_of_the_whole_image(self, name):
@@ -268,6 +269,7 @@ class TestPreview:
         assert derivatives_of(data).preview_size == (1024, 1024)
 
 
+@pytest.mark.slow
 class TestSmallPreview:
     @pytest.mark.parametrize(
         ("name", "original", "expected"),

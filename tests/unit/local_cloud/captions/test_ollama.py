@@ -31,7 +31,7 @@ def ollama():
 
     answers = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     yield answers, f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()

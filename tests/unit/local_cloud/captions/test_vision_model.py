@@ -253,6 +253,7 @@ def test_an_error_of_the_server_is_an_error_of_the_caption(server, caption, step
     assert len(server.requests) == 1
 
 
+@pytest.mark.slow
 def test_a_slow_server_fails_before_the_function_stops_waiting(caption, monkeypatch):
     monkeypatch.setattr(vision_model, "_MARGIN_SECONDS", 9)  # The client waits at least 10 s.
 
