@@ -99,13 +99,17 @@ def test_an_upload_without_an_original_fails_although_a_function_looked_for_it(s
     assert read(session_factory, image_id).annotation_error_code == "upload_failed"
 
 
-def test_a_completed_job_proves_that_there_was_an_original(session_factory):
+@pytest.mark.parametrize(
+    ("job", "function", "result"),
+    [(Job.ANNOTATION, record_annotation, CAPTION), (Job.THUMBNAIL, record_thumbnail, "#0a0b0c")],
+)
+def test_a_completed_job_proves_that_there_was_an_original(session_factory, job, function, result):
     image_id, key = add(session_factory)
-    record(session_factory, record_annotation, claim(session_factory, key), CAPTION)
+    record(session_factory, function, claim(session_factory, key, job), result)
 
     assert not record(session_factory, record_upload_failed, image_id, "Away.", is_missing=True)
 
-    assert read(session_factory, image_id).annotation_status is Status.COMPLETED
+    assert getattr(read(session_factory, image_id), f"{job}_status") is Status.COMPLETED
 
 
 def test_a_job_can_be_claimed_only_once(session_factory):
