@@ -27,7 +27,10 @@ LINTS = lint-code lint-types lint-front lint-templates lint-policies lint-script
 help:  ## list all commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
+# Nothing that runs needs pip and uv, which take 55 MB. requirements/install.py gets them again.
 run: $(RUN) $(if $(filter off,$(LOCAL_RECOGNISER)),,$(RECOGNISER))  ## run the whole system at http://127.0.0.1:8000 (PORT=… changes the port); Ctrl-C stops it
+	@test -e $(TEST) || ! test -e $(BIN)/uv || \
+		$(BIN)/uv pip uninstall --quiet --python $(BIN)/python pip uv || true
 	@exec $(BIN)/python -m local_cloud
 
 # Four processes run one file at a time, the long files first. Many tests wait for a running system, so
@@ -136,7 +139,7 @@ exiftool:  ## install a reader of metadata for the tests (as root on Debian and 
 clean:  ## remove the virtual environment and caches (.local/ with your images stays)
 	rm -rf $(VENV) mutants .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-requirements: $(MADE)  ## write the requirement files again, after a change of a .in file (ARGS=… is passed to uv)
+requirements: $(TEST)  ## write the requirement files again, after a change of a .in file (ARGS=… is passed to uv)
 	@bash requirements/compile.sh $(BIN)/uv $(ARGS)
 
 $(MADE): requirements/installer.txt
@@ -147,13 +150,21 @@ $(MADE): requirements/installer.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement $<
 	@touch $@
 
+# Python compiles a module when it is first imported. Without these imports, the first start and the
+# first photo would wait for that. The functions and the web application import the last three when
+# they first use them.
+IMPORTED = lambda_functions.annotation.handler web_app.app lambda_functions.thumbnail.handler \
+	local_cloud.supervisor local_cloud.gemini_emulator snowballstemmer httpcore2 truststore
 $(RUN): requirements/run.txt $(MADE)
 	@$(BIN)/python requirements/install.py $<
+	@printf '%s\n' $(IMPORTED) | xargs -P 2 -I module $(BIN)/python -c 'import module'
 	@touch $@
 
 # Without these packages captions name colours, so a computer for which there are none is no error.
+# Why they cannot be used is said with the first caption.
 $(RECOGNISER): requirements/recogniser.txt $(RUN)
-	@$(BIN)/python requirements/install.py $< || \
+	@$(BIN)/python requirements/install.py $< && { $(BIN)/python -c \
+		'from local_cloud.captions.recogniser import load_networks; load_networks()' 2>/dev/null || true; } || \
 		echo "Captions name colours only, because the recogniser was not installed. To try again: rm $@"
 	@touch $@
 

@@ -2,6 +2,9 @@
 
 uv installs all packages at once, but does not read the configuration of pip. A network with its own
 package index has its address there, so this program passes it on.
+
+`make run` removes uv and pip at its end: they take 55 MB, and nothing that runs needs them. If they
+are missing, this program first installs them again.
 """
 
 import argparse
@@ -23,6 +26,7 @@ _VARIABLES = {
     "timeout": "UV_HTTP_TIMEOUT",
     "cert": "SSL_CERT_FILE",
 }
+_INSTALLER = Path(__file__).with_name("installer.txt")
 _MIN_FREE_MEGABYTES = 1000
 _HELP = (
     "The packages could not be installed; the reason is above. They need access to a package index "
@@ -49,6 +53,16 @@ def uv_variables(pip_configuration: str, environment: Mapping[str, str]) -> dict
     return found
 
 
+def _restore_installer() -> int:
+    """Install pip, which is a part of Python, and uv with it. Return the exit status."""
+    python = (sys.executable, "-m")
+    restored = subprocess.run([*python, "ensurepip"], stdout=subprocess.DEVNULL, check=False)
+    if restored.returncode:
+        return restored.returncode
+    pip = (*python, "pip", "install", "--quiet", "--disable-pip-version-check")
+    return subprocess.run([*pip, "--require-hashes", "--requirement", _INSTALLER]).returncode
+
+
 def main(arguments: Sequence[str]) -> int:
     """Install a file into the environment of this Python or another one. Return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -65,11 +79,15 @@ def main(arguments: Sequence[str]) -> int:
         )
         return 1
     print(f"Installing the packages of {options.file} …", flush=True)
+    uv = Path(sys.executable).with_name("uv")
+    if not uv.exists() and (status := _restore_installer()):
+        print(_HELP, file=sys.stderr)
+        return status
     pip = [sys.executable, "-m", "pip", "config", "list"]
     listed = subprocess.run(pip, capture_output=True, text=True, check=False)
     done = subprocess.run(
         [
-            *(Path(sys.executable).with_name("uv"), "pip", "install", "--quiet"),
+            *(uv, "pip", "install", "--quiet"),
             *("--python", options.into / "bin" / "python"),
             # The wanted version may be in any of several indexes, as for pip. The hashes decide.
             *("--index-strategy", "unsafe-best-match", "--require-hashes"),

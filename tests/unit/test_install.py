@@ -64,3 +64,42 @@ def test_a_failed_installation_says_what_is_needed(file, tmp_path, monkeypatch, 
 
     assert install.main(["--into", str(tmp_path), str(file)]) == 2
     assert "access to a package index" in capsys.readouterr().err
+
+
+@pytest.fixture
+def without_uv(tmp_path, monkeypatch):
+    """Let the environment have neither uv nor pip, as after `make run`."""
+    monkeypatch.setattr("sys.executable", str(tmp_path / "bin" / "python"))
+    calls = SimpleNamespace(commands=[], failing="")
+
+    def run(command, **options):
+        calls.commands.append([str(part) for part in command])
+        status = 1 if calls.commands[-1][-1] == calls.failing else 0
+        return subprocess.CompletedProcess(command, status, stdout="")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return calls
+
+
+def test_pip_and_uv_are_installed_again_if_they_were_removed(file, tmp_path, without_uv):
+    assert install.main(["--into", str(tmp_path), str(file)]) == 0
+
+    python, uv = (str(tmp_path / "bin" / name) for name in ("python", "uv"))
+    restored, installed, listed, done = without_uv.commands
+    assert restored == [python, "-m", "ensurepip"]
+    assert installed[:4] == [python, "-m", "pip", "install"]
+    assert installed[-2:] == ["--requirement", str(PATH.with_name("installer.txt"))]
+    assert "--require-hashes" in installed
+    assert listed == [python, "-m", "pip", "config", "list"]
+    assert done[0] == uv
+
+
+@pytest.mark.parametrize("part", ["ensurepip", str(PATH.with_name("installer.txt"))])
+def test_nothing_else_is_tried_if_they_cannot_be_installed_again(
+    file, tmp_path, without_uv, capsys, part
+):
+    without_uv.failing = part
+
+    assert install.main(["--into", str(tmp_path), str(file)]) == 1
+    assert without_uv.commands[-1][-1] == part
+    assert "access to a package index" in capsys.readouterr().err
