@@ -186,8 +186,13 @@ class Scheduler:
     """Runs a function on its schedule, the first time at the start.
 
     The queues of the local cloud are in memory, so a restart loses their events. For some time
-    after a start, scheduled events therefore have `idle_seconds` 0, and the sweep publishes all
-    waiting jobs again: at once, and again when the longest claim of the previous run has expired.
+    after a start, scheduled events therefore have `idle_seconds`, and the sweep publishes all jobs
+    again that wait since before: at once, and again when the longest claim of the previous run has
+    expired.
+
+    Attributes:
+        queues_lost_at: when the queues lost their events, on the monotonic clock.
+        delay_seconds: how long the first run waits for other programs that start.
     """
 
     process: FunctionProcess
@@ -196,6 +201,7 @@ class Scheduler:
     starter: ProcessStarter
     console: Console
     queues_lost_at: float = field(default_factory=time.monotonic)
+    delay_seconds: float = 0
 
     def record_queue_loss(self) -> None:
         """Record that the queues lost their events."""
@@ -203,6 +209,8 @@ class Scheduler:
 
     def run_once(self, stopping: threading.Event) -> None:
         """Invoke the function once and wait until the next scheduled time."""
+        stopping.wait(self.delay_seconds)
+        self.delay_seconds = 0
         self.starter.keep_ready(self.process, stopping)
         if self.process.is_running:
             event = self._event()
@@ -229,12 +237,17 @@ class Scheduler:
             "region": REGION,
             "resources": [rule],
             "detail": {},
-            **({"idle_seconds": 0} if self._events_were_lost() else {}),
+            **self._idle_seconds(),
         }
 
-    def _events_were_lost(self) -> bool:
+    def _idle_seconds(self) -> dict[str, int]:
+        """Return the seconds since the queues lost their events; nothing if that is long ago.
+
+        Jobs that began after it have their events. One can be an upload that is not complete.
+        """
         seconds = time.monotonic() - self.queues_lost_at
-        return seconds <= self.longest_claim_seconds + self.schedule.every_seconds
+        was_recent = seconds <= self.longest_claim_seconds + self.schedule.every_seconds
+        return {"idle_seconds": int(seconds)} if was_recent else {}
 
 
 class FunctionHost:

@@ -43,6 +43,8 @@ _START_SECONDS = 90
 _POLL_SECONDS = 0.1
 _TRIM_SECONDS = 10
 _GRACE_SECONDS = 4
+# The sweep starts this much later than the others, so that it does not delay a first photo.
+_FIRST_PHOTO_SECONDS = 2
 
 
 class StartError(Exception):
@@ -120,6 +122,7 @@ class Supervisor:
         threading.Thread(target=self._look_for_ollama, daemon=True).start()
         migration: Future[Outcome] = Future()
         threading.Thread(target=self._migrate, args=(migration,), daemon=True).start()
+        queues_lost_at = time.monotonic()
         for service in self._platform:
             service.start()
         migration_seconds = _START_SECONDS + self._functions[MIGRATE_FUNCTION].timeout_seconds
@@ -138,7 +141,7 @@ class Supervisor:
         # Start the functions last, because their imports would delay the first page. Until they are
         # ready, their events wait in the queues.
         self._start_functions()
-        self._start_schedulers()
+        self._start_schedulers(queues_lost_at)
 
     def _look_for_ollama(self) -> None:
         """Find a vision model that could write captions. The start does not wait for it."""
@@ -197,7 +200,7 @@ class Supervisor:
                 self._host.start(reader)
                 others.append(process)
 
-    def _start_schedulers(self) -> None:
+    def _start_schedulers(self, queues_lost_at: float) -> None:
         longest_claim_seconds = CLAIM_MARGIN_SECONDS + max(
             self._settings.timeout_seconds(self._functions[i]) for i in self._wiring.queues
         )
@@ -205,7 +208,15 @@ class Supervisor:
             function = self._functions[schedule.function_id]
             process = self._function_process(function)
             starter = ProcessStarter(function.name, self._console)
-            scheduler = Scheduler(process, schedule, longest_claim_seconds, starter, self._console)
+            scheduler = Scheduler(
+                process,
+                schedule,
+                longest_claim_seconds,
+                starter,
+                self._console,
+                queues_lost_at,
+                delay_seconds=_FIRST_PHOTO_SECONDS,
+            )
             self._schedulers.append(scheduler)
             self._host.start(scheduler)
 
