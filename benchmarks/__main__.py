@@ -61,6 +61,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark("upload_to_caption", "local_system", "measure_upload_to_caption"),
     Benchmark("first_start", "local_system", "measure_first_start"),
     Benchmark("second_start", "local_system", "measure_second_start"),
+    Benchmark("first_photo", "local_system", "measure_first_photo"),
     Benchmark("memory_at_rest", "local_system", "measure_memory_at_rest"),
     Benchmark("cold_start", "cold_start", "measure"),
     Benchmark("load_tester_rate", "load_tester", "measure_rate"),
