@@ -163,9 +163,9 @@ $(RUN): requirements/run.txt $(MADE)
 # Without these packages captions name colours, so a computer for which there are none is no error.
 # Why they cannot be used is said with the first caption.
 $(RECOGNISER): requirements/recogniser.txt $(RUN)
-	@$(BIN)/python requirements/install.py $< && { $(BIN)/python -c \
-		'from local_cloud.captions.recogniser import load_networks; load_networks()' 2>/dev/null || true; } || \
+	@$(BIN)/python requirements/install.py $< || \
 		echo "Captions name colours only, because the recogniser was not installed. To try again: rm $@"
+	@$(BIN)/python -c 'from local_cloud.captions.recogniser import load_networks; load_networks()' 2>/dev/null || true
 	@touch $@
 
 $(TEST): requirements/test.txt $(RUN)

@@ -13,7 +13,7 @@ import traceback
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -192,7 +192,6 @@ class Scheduler:
 
     Attributes:
         queues_lost_at: when the queues lost their events, on the monotonic clock.
-        delay_seconds: how long the first run waits for other programs that start.
     """
 
     process: FunctionProcess
@@ -200,8 +199,7 @@ class Scheduler:
     longest_claim_seconds: int
     starter: ProcessStarter
     console: Console
-    queues_lost_at: float = field(default_factory=time.monotonic)
-    delay_seconds: float = 0
+    queues_lost_at: float
 
     def record_queue_loss(self) -> None:
         """Record that the queues lost their events."""
@@ -209,8 +207,6 @@ class Scheduler:
 
     def run_once(self, stopping: threading.Event) -> None:
         """Invoke the function once and wait until the next scheduled time."""
-        stopping.wait(self.delay_seconds)
-        self.delay_seconds = 0
         self.starter.keep_ready(self.process, stopping)
         if self.process.is_running:
             event = self._event()
@@ -258,10 +254,10 @@ class FunctionHost:
         self._stopping = threading.Event()
         self._runners: list[QueueReader | Scheduler] = []
 
-    def start(self, runner: QueueReader | Scheduler) -> None:
-        """Run a queue reader or a scheduler in a thread until `stop`."""
+    def start(self, runner: QueueReader | Scheduler, *, after_seconds: float = 0) -> None:
+        """Run a queue reader or a scheduler in a thread, after some time, until `stop`."""
         self._runners.append(runner)
-        threading.Thread(target=self._run, args=(runner,), daemon=True).start()
+        threading.Thread(target=self._run, args=(runner, after_seconds), daemon=True).start()
 
     def stop(self, grace_seconds: float) -> None:
         """Wait a limited time for running invocations, then stop all processes."""
@@ -272,7 +268,8 @@ class FunctionHost:
                 time.sleep(0.02)
             runner.process.stop()
 
-    def _run(self, runner: QueueReader | Scheduler) -> None:
+    def _run(self, runner: QueueReader | Scheduler, after_seconds: float) -> None:
+        self._stopping.wait(after_seconds)
         while not self._stopping.is_set():
             try:
                 runner.run_once(self._stopping)

@@ -215,10 +215,9 @@ class Supervisor:
                 starter,
                 self._console,
                 queues_lost_at,
-                delay_seconds=_FIRST_PHOTO_SECONDS,
             )
             self._schedulers.append(scheduler)
-            self._host.start(scheduler)
+            self._host.start(scheduler, after_seconds=_FIRST_PHOTO_SECONDS)
 
     def _aws_service(self) -> Service:
         arguments = ["--port", str(self._settings.aws_port)]

@@ -3,8 +3,8 @@
 uv installs all packages at once, but does not read the configuration of pip. A network with its own
 package index has its address there, so this program passes it on.
 
-`make run` removes uv and pip at its end: they take 55 MB, and nothing that runs needs them. If they
-are missing, this program first installs them again.
+After the installation, `make run` removes uv and pip: they take 55 MB, and nothing that runs needs
+them. If they are missing, this program first installs them again.
 """
 
 import argparse

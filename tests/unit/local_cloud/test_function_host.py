@@ -462,7 +462,7 @@ def start_scheduler(host, make_process, tmp_path):
     seen = tmp_path / "seen"
     seen.touch()
 
-    def start(*, every_seconds, longest_claim_seconds, delay_seconds=0):
+    def start(*, every_seconds, longest_claim_seconds, after_seconds=0):
         console = Console(host.printed)
         process = make_process("toys.record")
         process.start()  # On a busy machine, this takes longer than the intervals of these tests.
@@ -472,9 +472,9 @@ def start_scheduler(host, make_process, tmp_path):
             longest_claim_seconds,
             ProcessStarter("toy", console),
             console,
-            delay_seconds=delay_seconds,
+            queues_lost_at=time.monotonic(),
         )
-        host.start(scheduler)
+        host.start(scheduler, after_seconds=after_seconds)
         return scheduler, lambda: [
             json.loads(line).get("idle_seconds") for line in seen.read_text().splitlines()
         ]
@@ -497,7 +497,7 @@ def test_a_scheduled_event_tells_for_some_time_how_long_ago_the_queues_lost_even
 
 def test_the_first_run_waits_for_other_programs_that_start(start_scheduler):
     _scheduler, received = start_scheduler(
-        every_seconds=600, longest_claim_seconds=600, delay_seconds=2
+        every_seconds=600, longest_claim_seconds=600, after_seconds=2
     )
 
     wait_until(received, seconds=20)
