@@ -4,9 +4,10 @@ import gc
 import logging
 import os
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from sqlalchemy import Engine, event
 from sqlalchemy.orm import Session, sessionmaker
 from werkzeug.routing import Rule
 from werkzeug.serving import make_server
-from whitenoise import WhiteNoise
+from whitenoise import WhiteNoise, base
 from xdist.scheduler import LoadFileScheduling
 
 from database.migrations import migrate
@@ -72,6 +73,20 @@ class _ByFile(LoadFileScheduling):
         return str(super()._split_scope(nodeid))
 
 
+# These tests wait most of the time too. They start after the others that wait, beside the unit
+# tests, which need a processor all the time.
+_BEFORE_UNIT_TESTS = "tests/faults/test_processes.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    def place(item: pytest.Item) -> int:
+        if item.nodeid.startswith(_BEFORE_UNIT_TESTS):
+            return 1
+        return 2 if item.nodeid.startswith(("tests/unit/", "tests/verify/")) else 0
+
+    items.sort(key=place)
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     return _ByFile(config, log) if config.getoption("dist") == "loadfile" else None
@@ -104,7 +119,10 @@ def _count_mysql_tests(config: pytest.Config, tests: int) -> None:
 _LEFT_PROCESSES = pytest.StashKey[list[str]]()
 
 
-def pytest_configure() -> None:
+_SHARED_MYSQL = pytest.StashKey[ExitStack]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
     gc.disable()  # Until all tests are imported. Collections take a third of that time.
     programs.accept_ctrl_c()
     programs.adopt_orphans()
@@ -115,6 +133,18 @@ def pytest_configure() -> None:
     # Without a CA file, PyMySQL reads all authorities of the machine for each connection, which
     # takes 20 ms of processor time. No test connects to a server that one of them signed.
     os.environ["SSL_CERT_FILE"] = str(Path(__file__).with_name("support") / "no_authority.pem")
+    if config.getoption("numprocesses", None) and mysql_server.mysql_is_available():
+        _start_shared_mysql(config)
+
+
+def _start_shared_mysql(config: pytest.Config) -> None:
+    """Start one server for all workers of pytest-xdist, which inherit the variable.
+
+    A server for each of four workers took ten seconds of processor time more.
+    """
+    opened = config.stash[_SHARED_MYSQL] = ExitStack()
+    folder = Path(opened.enter_context(tempfile.TemporaryDirectory()))
+    os.environ["TEST_MYSQL_URL"] = opened.enter_context(mysql_server.running_mysql(folder))
 
 
 def _read_service_descriptions_once() -> None:
@@ -153,6 +183,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["mysql_tests"] = session.config.stash.get(_MYSQL_TESTS, 0)
         return
+    if _SHARED_MYSQL in session.config.stash:
+        session.config.stash[_SHARED_MYSQL].close()
     left = programs.left_processes()
     session.config.stash[_LEFT_PROCESSES] = [programs.describe(process) for process in left]
     if left:
@@ -314,9 +346,9 @@ def read_rows(session_factory: sessionmaker[Session]) -> Callable[[], list[Image
     return read
 
 
-@pytest.fixture
-def settings() -> Settings:
-    """Return settings of the web application. Database and storage are passed separately."""
+@pytest.fixture(scope="session")
+def session_settings() -> Settings:
+    """Read the settings once, which takes as long as a short test."""
     return Settings(
         database_url="sqlite://",
         flask_secret_key="a secret key for the tests",
@@ -325,6 +357,12 @@ def settings() -> Settings:
         # A test with generated values may send more uploads than one client may in a minute.
         uploads_per_minute=0,
     )
+
+
+@pytest.fixture
+def settings(session_settings: Settings) -> Settings:
+    """Return settings of the web application. Database and storage are passed separately."""
+    return session_settings
 
 
 @pytest.fixture
@@ -357,13 +395,14 @@ class _SharedRule(Rule):
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_parts_of_applications() -> Iterator[None]:
-    """Build two parts once that are the same in every application of a process.
+    """Build the parts once that are the same in every application of a process.
 
-    They are the rules of URLs and the headers of static files. Together they take most of the time
-    of `create_app`, which most tests call.
+    They are the rules of URLs, and the list and the headers of static files. Together they take
+    most of the time of `create_app`, which most tests call.
     """
     read_static_file = WhiteNoise.get_static_file
     static_files: dict[Any, Any] = {}
+    scan = base.scantree
 
     def read_once(white_noise: WhiteNoise, path: str, url: str, stat_cache: Any = None) -> Any:
         if (path, url) not in static_files:
@@ -373,6 +412,7 @@ def shared_parts_of_applications() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flask, "url_rule_class", _SharedRule)
         patch.setattr(WhiteNoise, "get_static_file", read_once)
+        patch.setattr(base, "scantree", cache(lambda folder: list(scan(folder))))
         yield
 
 
