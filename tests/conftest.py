@@ -258,12 +258,14 @@ def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 def migrated_sqlite_url(migrated_file: Path, sqlite_engine: Engine) -> Iterator[str]:
     """Provide the URL of a migrated database file without rows."""
     path = Path(str(sqlite_engine.url.database))
+    # A thread of an earlier test may have opened a connection after the end of that test. It keeps
+    # its files, and this test gets new ones.
+    sqlite_engine.dispose()
+    for suffix in ("", "-wal", "-shm"):
+        path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.copy(migrated_file, path)
     yield str(sqlite_engine.url)
     sqlite_engine.dispose()
-    # A connection that is still open keeps the files of this test, and the next one gets new files.
-    for suffix in ("", "-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
 
 
 @pytest.fixture
