@@ -117,8 +117,6 @@ def _count_mysql_tests(config: pytest.Config, tests: int) -> None:
 
 
 _LEFT_PROCESSES = pytest.StashKey[list[str]]()
-
-
 _SHARED_MYSQL = pytest.StashKey[ExitStack]()
 
 
@@ -255,17 +253,16 @@ def sqlite_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
 
 
 @pytest.fixture
-def migrated_sqlite_url(migrated_file: Path, sqlite_engine: Engine) -> Iterator[str]:
-    """Provide the URL of a migrated database file without rows."""
+def migrated_sqlite_url(migrated_file: Path, sqlite_engine: Engine) -> str:
+    """Return the URL of a migrated database file without rows."""
     path = Path(str(sqlite_engine.url.database))
-    # A thread of an earlier test may have opened a connection after the end of that test. It keeps
-    # its files, and this test gets new ones.
+    # A thread of an earlier test may still use its files, or have opened a connection after the end
+    # of that test. This test gets new files and new connections.
     sqlite_engine.dispose()
     for suffix in ("", "-wal", "-shm"):
         path.with_name(path.name + suffix).unlink(missing_ok=True)
     shutil.copy(migrated_file, path)
-    yield str(sqlite_engine.url)
-    sqlite_engine.dispose()
+    return str(sqlite_engine.url)
 
 
 @pytest.fixture
@@ -349,8 +346,11 @@ def read_rows(session_factory: sessionmaker[Session]) -> Callable[[], list[Image
 
 
 @pytest.fixture(scope="session")
-def session_settings() -> Settings:
-    """Read the settings once, which takes as long as a short test."""
+def settings() -> Settings:
+    """Return settings of the web application. Database and storage are passed separately.
+
+    They are read once, because that takes as long as a short test.
+    """
     return Settings(
         database_url="sqlite://",
         flask_secret_key="a secret key for the tests",
@@ -359,12 +359,6 @@ def session_settings() -> Settings:
         # A test with generated values may send more uploads than one client may in a minute.
         uploads_per_minute=0,
     )
-
-
-@pytest.fixture
-def settings(session_settings: Settings) -> Settings:
-    """Return settings of the web application. Database and storage are passed separately."""
-    return session_settings
 
 
 @pytest.fixture
