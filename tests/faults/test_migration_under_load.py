@@ -3,9 +3,9 @@
 import io
 import shutil
 import subprocess
-import tarfile
 import threading
 import time
+import zipfile
 
 import pytest
 import requests
@@ -39,12 +39,12 @@ def previous_release(tmp_path_factory):
     newest = sorted(VERSIONS.glob("[0-9]*.py"))[-1].relative_to(ROOT)
     try:
         added = git("log", "--diff-filter=A", "--format=%H", "-1", "--", str(newest)).decode()
-        archive = git("archive", f"{added.strip()}^")
+        archive = git("archive", "--format=zip", f"{added.strip()}^")
     except (OSError, subprocess.CalledProcessError):
         pytest.skip("the release before the newest migration is not in this checkout's history")
     folder = tmp_path_factory.mktemp("previous-release")
-    with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+    with zipfile.ZipFile(io.BytesIO(archive)) as files:
+        files.extractall(folder)
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 

