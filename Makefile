@@ -168,8 +168,11 @@ $(RECOGNISER): requirements/recogniser.txt $(RUN)
 	@$(BIN)/python -c 'from local_cloud.captions.recogniser import load_networks; load_networks()' 2>/dev/null || true
 	@touch $@
 
+# Without this, each of the four processes of the first `make test` would compile all tests.
 $(TEST): requirements/test.txt $(RUN)
 	@$(BIN)/python requirements/install.py $<
+	@echo "Compiling the tests …"
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null 2>&1 || true
 	@touch $@
 
 $(LINT): requirements/lint.txt $(TEST)
