@@ -24,6 +24,17 @@ def test_a_target_has_no_findings_for_its_seeds_and_their_prefixes(name):
             check_within_limits(target, seed[:end])
 
 
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+def test_what_all_inputs_share_is_not_counted_as_memory_of_the_first():
+    kept = []
+    target = ModuleType("shared")
+    target.check = lambda data: kept or kept.append(bytearray(b"x") * (40 * 1024 * 1024))
+
+    check_within_limits(target, b"an input")
+
+    assert len(kept) == 1
+
+
 def test_an_input_that_takes_too_much_processor_time_is_a_finding():
     target = ModuleType("slow")
     target.MAX_SECONDS = 0.01
