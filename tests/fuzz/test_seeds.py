@@ -10,6 +10,7 @@ from tests.fuzz.limits import LimitExceededError, check_within_limits
 
 HERE = Path(__file__).parent
 RUNNERS = {"__main__", "fuzzer", "limits", "test_seeds"}
+needs_linux = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
 TARGETS = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in RUNNERS)
 
 
@@ -24,7 +25,7 @@ def test_a_target_has_no_findings_for_its_seeds_and_their_prefixes(name):
             check_within_limits(target, seed[:end])
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@needs_linux
 def test_what_all_inputs_share_is_not_counted_as_memory_of_the_first():
     kept = []
     target = ModuleType("shared")
@@ -44,7 +45,7 @@ def test_an_input_that_takes_too_much_processor_time_is_a_finding():
         check_within_limits(target, b"")
 
 
-@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="needs Linux")
+@needs_linux
 def test_an_input_that_takes_too_much_memory_is_a_finding():
     target = ModuleType("large")
     target.check = lambda data: bytearray(b"x") * (40 * 1024 * 1024)
