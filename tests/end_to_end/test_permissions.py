@@ -16,7 +16,7 @@ from sqlalchemy import create_engine, make_url, text
 from local_cloud import processes
 from local_cloud.function_process import FunctionProcess
 from local_cloud.logs import Log
-from local_cloud.runtime_api import Success
+from local_cloud.runtime_api import Failure, Success
 from local_cloud.settings import REGION, Settings
 from local_cloud.supervisor import build_wiring
 from local_cloud.template import Template
@@ -55,6 +55,7 @@ ACTIONS_WITHOUT_RESOURCE = (
 )
 JOBS = ("annotation", "thumbnail")
 PROGRAMS = ("web", *JOBS, "migrate", "sweep")
+MAX_ATTEMPTS = 3
 
 
 class DeployedSystem:
@@ -100,13 +101,19 @@ class DeployedSystem:
         assert self._web.poll() is None, log.tail()
 
     def invoke(self, name, event):
-        """Run a function for one event, and return its response."""
+        """Run a function for one event, and return its response.
+
+        Like Lambda, run it again after an error that can pass, such as a slow disk of the emulator.
+        """
         if name not in self._processes:
             log = Log(self._folder / f"{name}.log")
             process = FunctionProcess(self._functions[name], self._environment(name), log)
             self._processes[name] = process
             process.start()
-        outcome = self._processes[name].invoke("request", event)
+        for _ in range(MAX_ATTEMPTS):
+            outcome = self._processes[name].invoke("request", event)
+            if not (isinstance(outcome, Failure) and outcome.error_type == "TransientError"):
+                break
         assert isinstance(outcome, Success), outcome
         return outcome.response
 
