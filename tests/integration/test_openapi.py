@@ -64,7 +64,7 @@ parameters = { image_id = 2 }
 # Options without a new caption, and texts that name no language.
 checks.positive_data_acceptance.expected-statuses = ["2xx", "404", "409", "422"]
 """
-TIMEOUT_SECONDS = 120
+TIMEOUT_SECONDS = 300
 
 
 @pytest.fixture

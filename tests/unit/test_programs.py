@@ -95,5 +95,14 @@ def test_a_time_limit_grows_with_the_factor(monkeypatch):
     assert time_limits.scaled_ms(10) == 25_000
 
 
+@pytest.mark.parametrize(("usual_seconds", "factor"), [(1_000, 1), (0.000_001, 20)])
+def test_the_factor_says_how_much_slower_than_usual_the_machine_is(
+    monkeypatch, usual_seconds, factor
+):
+    monkeypatch.setattr(time_limits, "_USUAL_SECONDS", usual_seconds)
+
+    assert time_limits.measure_factor() == factor
+
+
 def test_the_run_passes_its_factor_to_the_programs_that_it_starts():
     assert 1 <= float(os.environ[time_limits.VARIABLE]) <= 20
