@@ -31,7 +31,7 @@ def measure_factor() -> float:
     command = [sys.executable, "-I", "-S", "-c", _WORK]
     programs = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     for program in programs:
-        program.wait()
+        assert program.wait() == 0, command
     factor = (time.monotonic() - started_at) / _USUAL_SECONDS
     return round(min(max(factor, 1.0), _LARGEST_FACTOR), 1)
 
